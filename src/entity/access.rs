@@ -1,0 +1,24 @@
+//! Who may see which job: one row per job and principal, the owner included.
+
+use crate::id::JobId;
+use sea_orm::entity::prelude::*;
+
+/// Who may see which job: one row per job and principal, the owner included.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "access")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub job_id: JobId,
+    /// A user or a team.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub principal_id: Uuid,
+    /// `OWNER`, `USER` or `TEAM`.
+    pub kind: String,
+    /// Step names; `*` stands for all.
+    pub steps: Json,
+    pub created_at: DateTimeUtc,
+    pub updated_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,24 @@
+//! A long-lived credential; only the hash of its secret is kept.
+
+use crate::id::{ApiKeyId, UserId};
+use sea_orm::entity::prelude::*;
+
+/// A long-lived credential; only the hash of its secret is kept.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "api_key")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ApiKeyId,
+    pub account_id: UserId,
+    pub name: String,
+    pub mode: String,
+    pub prefix: String,
+    pub secret_hash: String,
+    pub created_at: DateTimeUtc,
+    pub last_used_at: Option<DateTimeUtc>,
+    pub expires_at: Option<DateTimeUtc>,
+    pub revoked_at: Option<DateTimeUtc>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

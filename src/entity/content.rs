@@ -1,0 +1,23 @@
+//! A document in a role of a job.
+
+use crate::id::{ContentId, DocumentId, JobId};
+use sea_orm::entity::prelude::*;
+
+/// A document in a role of a job.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "content")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ContentId,
+    pub job_id: JobId,
+    pub role: String,
+    pub version: i32,
+    pub document_id: DocumentId,
+    pub step: Option<String>,
+    /// No later version of the role exists.
+    pub current: bool,
+    pub created_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

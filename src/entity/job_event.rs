@@ -1,0 +1,23 @@
+//! One change of a job; append-only.
+
+use crate::id::{JobId, UserId};
+use sea_orm::entity::prelude::*;
+
+/// One change of a job; append-only.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "job_event")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub job_id: JobId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub sequence: i64,
+    pub kind: String,
+    pub actor_id: Option<UserId>,
+    /// Set where only people with access to that step may read `data`.
+    pub step: Option<String>,
+    pub at: DateTimeUtc,
+    pub data: Json,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

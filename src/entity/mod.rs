@@ -1,0 +1,15 @@
+//! One SeaORM entity per table. No logic: what rows mean is said by the nouns that own them.
+
+pub mod access;
+pub mod account;
+pub mod api_key;
+pub mod content;
+pub mod document;
+pub mod job;
+pub mod job_event;
+pub mod job_type;
+pub mod review;
+pub mod task;
+pub mod taxonomy;
+pub mod team;
+pub mod team_member;

@@ -1,0 +1,18 @@
+//! Who belongs to which team.
+
+use crate::id::{TeamId, UserId};
+use sea_orm::entity::prelude::*;
+
+/// Who belongs to which team.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "team_member")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub team_id: TeamId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: UserId,
+    pub created_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,134 @@
+//! The domain's one error. A variant exists only where a client acts differently; transports map it at their edge.
+
+use sea_orm::{DbErr, SqlErr};
+use serde::Serialize;
+
+/// The result of everything in the domain.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One thing that is wrong with an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// JSON Pointer (RFC 6901) into the input.
+    pub path: String,
+    /// For programs, e.g. `REQUIRED`.
+    pub code: String,
+    /// For people: what is wrong and what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at a place of the input.
+    pub fn new(path: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), code: code.into(), message: message.into() }
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// It does not exist, or this viewer may not know that it does.
+    NotFound(String),
+    /// The viewer can see it but not do this.
+    Forbidden(String),
+    /// No valid credentials.
+    Unauthenticated(String),
+    /// The input is wrong.
+    Invalid(Vec<Problem>),
+    /// It collides with what is there.
+    Conflict {
+        /// What collides.
+        message: String,
+        /// For programs: merged into the error's extensions.
+        details: serde_json::Map<String, serde_json::Value>,
+    },
+    /// More bytes than allowed.
+    TooLarge(String),
+    /// Bytes of a kind that is not taken here.
+    UnsupportedMedia(String),
+    /// Too often; try again after so many seconds.
+    RateLimited(u64),
+    /// Not now: the server is overloaded or shutting down.
+    Unavailable(String),
+    /// A fault of ours. The text is for the log and is never sent to a client.
+    Internal(String),
+}
+
+impl Error {
+    /// Something that does not exist for this viewer, by its noun.
+    pub fn not_found(noun: &str) -> Self {
+        Self::NotFound(format!("There is no such {noun}."))
+    }
+
+    /// One problem with the input.
+    pub fn invalid(path: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Problem::new(path, code, message)])
+    }
+
+    /// A collision without further details.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::Conflict { message: message.into(), details: serde_json::Map::new() }
+    }
+
+    /// A fault of ours, with what the log should say.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string())
+    }
+
+    /// For programs: the code of section 9 of the contract.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::Forbidden(_) => "FORBIDDEN",
+            Self::Unauthenticated(_) => "UNAUTHENTICATED",
+            Self::Invalid(_) => "BAD_USER_INPUT",
+            Self::Conflict { .. } => "CONFLICT",
+            Self::TooLarge(_) => "PAYLOAD_TOO_LARGE",
+            Self::UnsupportedMedia(_) => "UNSUPPORTED_MEDIA_TYPE",
+            Self::RateLimited(_) => "RATE_LIMITED",
+            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::Internal(_) => "INTERNAL_SERVER_ERROR",
+        }
+    }
+
+    /// What a client is told. An internal error says nothing of its cause.
+    pub fn message(&self) -> String {
+        match self {
+            Self::NotFound(m)
+            | Self::Forbidden(m)
+            | Self::Unauthenticated(m)
+            | Self::TooLarge(m)
+            | Self::UnsupportedMedia(m)
+            | Self::Unavailable(m)
+            | Self::Conflict { message: m, .. } => m.clone(),
+            Self::Invalid(problems) => match problems.as_slice() {
+                [one] if one.path.is_empty() => one.message.clone(),
+                [one] => format!("{}: {}", one.path, one.message),
+                many => format!("The input has {} problems; see extensions.problems.", many.len()),
+            },
+            Self::RateLimited(seconds) => format!("Too many requests. Try again in {seconds} s."),
+            Self::Internal(_) => {
+                "Something went wrong on the server. Its log knows more under this tracking ID.".into()
+            }
+        }
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match error {
+            DbErr::ConnectionAcquire(_) => {
+                Self::Unavailable("The database is busy. Try again shortly.".into())
+            }
+            other => Self::Internal(format!("database: {other}")),
+        }
+    }
+}
+
+/// Maps a violated unique constraint to `Conflict` at the place of the insert that names it.
+pub fn unique_or(error: DbErr, message: &str) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::conflict(message),
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,18 @@
+//! Docket: a GraphQL API server for long-running document jobs with people in the loop.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`clock`] | the only `now()` |
+//! | [`error`] | the domain's one error |
+//! | [`id`] | identifiers, one type per kind of thing |
+//! | [`entity`] | one row type per table |
+
+pub mod clock;
+#[allow(
+    missing_docs,
+    clippy::allow_attributes,
+    reason = "columns are documented where their noun uses them; the derive adds items of its own"
+)]
+pub mod entity;
+pub mod error;
+pub mod id;

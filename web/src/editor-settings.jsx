@@ -1,0 +1,25 @@
+// What GraphiQL's editors do not do by themselves: wrap long lines, and follow the system between dark and light.
+import { useEffect } from 'react';
+import { pick, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
+
+/** Draws nothing. Stands inside GraphiQL. */
+export function EditorSettings() {
+  const { queryEditor, variableEditor, theme } = useGraphiQL(pick('queryEditor', 'variableEditor', 'theme'));
+  const { setTheme } = useGraphiQLActions();
+
+  useEffect(() => {
+    // The examples explain themselves in comments, which nobody reads by scrolling sideways.
+    for (const editor of [queryEditor, variableEditor]) editor?.updateOptions({ wordWrap: 'on' });
+  }, [queryEditor, variableEditor]);
+
+  useEffect(() => {
+    // null stands for the system's theme; the editors only look it up when it is set.
+    if (theme !== null) return undefined;
+    const dark = window.matchMedia('(prefers-color-scheme: dark)');
+    const follow = () => setTheme(null);
+    dark.addEventListener('change', follow);
+    return () => dark.removeEventListener('change', follow);
+  }, [theme, setTheme]);
+
+  return null;
+}

@@ -1,0 +1,11 @@
+// Entry point: workers first, since Monaco asks for them as soon as it loads.
+import 'graphiql/setup-workers/vite';
+import 'graphiql/style.css';
+import './style.css';
+import { createRoot } from 'react-dom/client';
+import { App } from './app.jsx';
+import { takeTokenFromAddress } from './session.js';
+
+takeTokenFromAddress();
+window.addEventListener('hashchange', takeTokenFromAddress);
+createRoot(document.getElementById('root')).render(<App />);
