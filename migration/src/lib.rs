@@ -1,1 +1,19 @@
-//! The database schema, as forward-only migrations.
+//! The database schema, as forward-only migrations for SQLite and PostgreSQL.
+//!
+//! A migration keeps running nodes of the previous version working: it adds, and what it replaces is removed one release
+//! later.
+
+use sea_orm_migration::prelude::*;
+
+mod m20261124_000001_foundation;
+
+/// All migrations in order.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261124_000001_foundation::Migration)]
+    }
+}

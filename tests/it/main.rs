@@ -1,0 +1,5 @@
+//! The integration tests: one binary, the same suite on SQLite and on PostgreSQL.
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+mod harness;
+mod schema;

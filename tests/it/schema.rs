@@ -1,0 +1,67 @@
+//! The migrations build on both databases what the entities read and write.
+
+use docket::entity::{
+    access, account, api_key, content, document, job, job_event, job_type, review, task, taxonomy,
+};
+use docket::entity::{team, team_member};
+use docket::error::{Error, unique_or};
+use docket::{clock::Clock, id::UserId};
+use migration::Migrator;
+use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait, Set};
+use sea_orm_migration::MigratorTrait;
+
+use crate::harness;
+
+#[tokio::test]
+async fn migrations_and_entities_agree_on_sqlite() {
+    let (db, _dir) = harness::sqlite().await;
+    agree(&db).await;
+}
+
+#[tokio::test]
+async fn migrations_and_entities_agree_on_postgres() {
+    let db = harness::postgres().await;
+    agree(&db).await;
+}
+
+async fn agree(db: &DatabaseConnection) {
+    Migrator::up(db, None).await.expect("the migrations run");
+    Migrator::up(db, None).await.expect("running them again changes nothing");
+
+    macro_rules! readable {
+        ($($entity:ident),*) => {$(
+            let rows = $entity::Entity::find().all(db).await;
+            assert_eq!(rows, Ok(vec![]), stringify!($entity));
+        )*};
+    }
+    readable!(access, account, api_key, content, document, job, job_event, job_type, review, task, taxonomy);
+    readable!(team, team_member);
+
+    let ada = account::Model {
+        id: UserId::new(),
+        email: "ada@example.com".into(),
+        name: "Ada".into(),
+        password_hash: None,
+        is_admin: false,
+        created_at: Clock::default().now(),
+    };
+    insert(db, &ada).await.expect("an account");
+    let read = account::Entity::find_by_id(ada.id).one(db).await;
+    assert_eq!(read, Ok(Some(ada.clone())), "what is read back equals what was written, the time included");
+
+    let twin = insert(db, &account::Model { id: UserId::new(), ..ada }).await;
+    let refused = twin.map_err(|e| unique_or(e, "This e-mail is taken."));
+    assert_eq!(refused, Err(Error::conflict("This e-mail is taken.")));
+}
+
+async fn insert(db: &DatabaseConnection, row: &account::Model) -> Result<(), sea_orm::DbErr> {
+    let active = account::ActiveModel {
+        id: Set(row.id),
+        email: Set(row.email.clone()),
+        name: Set(row.name.clone()),
+        password_hash: Set(row.password_hash.clone()),
+        is_admin: Set(row.is_admin),
+        created_at: Set(row.created_at),
+    };
+    active.insert(db).await.map(|_| ())
+}
