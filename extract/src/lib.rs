@@ -9,15 +9,22 @@
 //! | [`document`] | the shapes of `text-json` and `zoning-json`: pages, words, boxes, zones |
 //! | [`taxonomy`] | the definition of a taxonomy, parsed and checked |
 //! | [`pdf`] | PDFs to positioned text and pictures of pages |
+//! | [`epub`], [`html`], [`plain`] | flowing text, laid out on virtual pages |
 //! | [`layout`] | characters at places to words, lines and text |
+//! | [`zoning`] | words to headings, paragraphs, tables, … in reading order |
 //! | [`limits`] | how much of a machine one document may use |
 //! | [`failure`] | why a document cannot be read: a code and a sentence for its user |
 
+mod charset;
 pub mod document;
+pub mod epub;
 pub mod failure;
+pub mod html;
 pub mod layout;
 pub mod limits;
 pub mod pdf;
+pub mod plain;
 pub mod taxonomy;
+pub mod zoning;
 
 pub use failure::Failure;

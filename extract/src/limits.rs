@@ -1,7 +1,9 @@
 //! How much of a machine one document may use.
 
+use crate::failure::{Code, Failure};
+
 /// What one document may need. Past a limit the document is refused with
-/// [`Code::DocumentTooComplex`](crate::failure::Code::DocumentTooComplex), never cut short.
+/// [`Code::DocumentTooComplex`], never cut short.
 ///
 /// These limits are about memory and output; the time that a document takes is bounded by the process that reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,6 @@ pub struct Limits {
     pub archive_bytes: u64,
     /// Bytes of one HTML or plain text file, or of one chapter of an ePub. Default 64 MiB.
     pub markup_bytes: usize,
-    /// Elements open at the same time in HTML. Default 512, as in browsers.
-    pub markup_depth: usize,
 }
 
 impl Default for Limits {
@@ -37,7 +37,23 @@ impl Default for Limits {
             archive_entries: 10_000,
             archive_bytes: 256 << 20,
             markup_bytes: 64 << 20,
-            markup_depth: 512,
         }
+    }
+}
+
+impl Limits {
+    /// Checks the size of a file that is decoded as a whole.
+    pub(crate) fn check_markup(&self, bytes: &[u8]) -> Result<(), Failure> {
+        if bytes.len() <= self.markup_bytes {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Code::DocumentTooComplex,
+            format!(
+                "The text has {} MiB; {} MiB are the most that can be read at once. Split it and upload the parts.",
+                bytes.len() >> 20,
+                self.markup_bytes >> 20
+            ),
+        ))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The text of a page keeps its shape, as `pdftotext -layout` does: what stands on one line of the page stands on one
 //! line of the text, columns kept apart by two spaces or more. Which blocks belong together is
-//! zoning's question.
+//! [zoning](crate::zoning)'s question.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,6 +17,7 @@ mod grid;
 mod lines;
 #[cfg(test)]
 mod tests;
+pub(crate) mod typeset;
 mod words;
 
 pub use glyph::{Direction, Glyph};
