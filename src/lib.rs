@@ -3,11 +3,13 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`clock`] | the only `now()` |
+//! | [`db`] | the readers and the one write path |
 //! | [`error`] | the domain's one error |
 //! | [`id`] | identifiers, one type per kind of thing |
 //! | [`entity`] | one row type per table |
 
 pub mod clock;
+pub mod db;
 #[allow(
     missing_docs,
     clippy::allow_attributes,

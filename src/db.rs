@@ -1,0 +1,101 @@
+//! The database: a pool of readers and one write path.
+//!
+//! Every transaction runs in a task of its own, so that a client that goes away cannot cancel it half-way; on SQLite it
+//! begins IMMEDIATE on the one writing connection, because a deferred one that turns from reading to writing fails.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, Result};
+
+/// What a transaction does: borrows it and answers later.
+pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
+
+/// A handle to the database; clones share its pools.
+#[derive(Debug, Clone)]
+pub struct Db {
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    transactions: TaskTracker,
+}
+
+impl Db {
+    /// Connects to `sqlite://PATH` (made where it is missing) or `postgres://…`, with up to `connections` of them.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self> {
+        let (read, write) = if url.starts_with("sqlite:") {
+            let write = Database::connect(sqlite(url, 1)).await?;
+            (Database::connect(sqlite(url, connections)).await?, write)
+        } else {
+            let pool = Database::connect(postgres(url, connections)).await?;
+            (pool.clone(), pool)
+        };
+        Ok(Self { read, write, transactions: TaskTracker::new() })
+    }
+
+    /// For queries outside of transactions.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// Runs `work` in a transaction that commits where it returns `Ok` and rolls back otherwise, whether or not the
+    /// caller still waits for it.
+    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c DatabaseTransaction) -> Work<'c, T> + Send + 'static,
+    {
+        let write = self.write.clone();
+        let run = async move {
+            let mode = match write.get_database_backend() {
+                DbBackend::Sqlite => Some(SqliteTransactionMode::Immediate),
+                _ => None,
+            };
+            let options =
+                TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+            let tx = write.begin_with_options(options).await?;
+            match work(&tx).await {
+                Ok(value) => tx.commit().await.map(|()| value).map_err(Error::from),
+                Err(error) => {
+                    if let Err(rollback) = tx.rollback().await {
+                        tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is dropped");
+                    }
+                    Err(error)
+                }
+            }
+        };
+        self.transactions.spawn(run).await.map_err(Error::internal)?
+    }
+
+    /// Waits for the transactions that are under way. For the end of the process.
+    pub async fn drain(&self) {
+        self.transactions.close();
+        self.transactions.wait().await;
+    }
+}
+
+fn sqlite(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(connections).sqlx_logging(false).map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("journal_mode", "WAL")
+            .pragma("synchronous", "FULL")
+    });
+    options
+}
+
+fn postgres(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(connections).sqlx_logging(false).map_sqlx_postgres_opts(|postgres| {
+        postgres.options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
+    });
+    options
+}
