@@ -77,9 +77,9 @@ fn tables(rows: Vec<Row>, context: Context<'_>) -> Vec<(bool, Vec<Row>)> {
             None => stretches.push((inside, vec![row])),
         }
     }
-    // A single row with gaps is a line with gaps.
+    // A single row with one gap is a line with a gap.
     for (is_table, rows) in &mut stretches {
-        *is_table &= rows.len() > 1;
+        *is_table &= rows.len() > 1 || rows.iter().any(|row| row.segments.len() > 2);
     }
     stretches
 }
@@ -87,13 +87,19 @@ fn tables(rows: Vec<Row>, context: Context<'_>) -> Vec<(bool, Vec<Row>)> {
 /// Whether a row has several cells, two of which line up with cells of a row next to it.
 fn aligns(rows: &[Row], i: usize, context: Context<'_>) -> bool {
     let row = &rows[i];
-    if row.segments.len() < 2 || has_marker(row) && row.segments.len() == 2 {
+    let cells = row.segments.len();
+    if cells < 2 || cells == 2 && (has_marker(row) || !is_label_with_value(row)) {
         return false;
     }
     let near = ALIGNED * row.size().min(2.0 * context.body);
-    // Up to two rows away: the row between may be a wrapped cell.
-    let neighbours = (i.saturating_sub(2)..(i + 3).min(rows.len())).filter(|j| *j != i);
-    neighbours.map(|j| &rows[j]).filter(|other| other.segments.len() > 1).any(|other| {
+    // Two rows away: the row between may be a wrapped cell. Further where many cells leave no doubt: there may be
+    // subtitles between.
+    let neighbours = (i.saturating_sub(5)..(i + 6).min(rows.len())).filter(|j| *j != i);
+    let comparable = |j: usize| {
+        let others = rows[j].segments.len();
+        others > 1 && (i.abs_diff(j) <= 2 || others > 2 && cells > 2)
+    };
+    neighbours.filter(|j| comparable(*j)).map(|j| &rows[j]).any(|other| {
         let aligned = row
             .segments
             .iter()
@@ -107,6 +113,17 @@ fn aligns(rows: &[Row], i: usize, context: Context<'_>) -> bool {
             .count();
         aligned >= 2
     })
+}
+
+/// Two texts side by side are a row of a table if one is a figure or the first one says so by a colon; else they may be
+/// two addresses.
+fn is_label_with_value(row: &Row) -> bool {
+    let is_figure = |text: &str| {
+        let digits = text.chars().filter(char::is_ascii_digit).count();
+        digits * 2 >= text.chars().filter(|c| !c.is_whitespace()).count()
+    };
+    row.segments.first().is_some_and(|label| label.text.ends_with(':'))
+        || row.segments.iter().any(|segment| is_figure(&segment.text))
 }
 
 /// The more rows fill the same columns, and the more lines are drawn around them, the surer.

@@ -5,6 +5,9 @@
 //! ranking, not a probability: 0.9 and more for what the format says or what repeats on several pages, about 0.6 where
 //! one sign alone speaks for the kind.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use crate::document::{Page, TextDocument, Zone, ZoneKind, Zones};
 use crate::layout::{Hints, PageHints};
 
@@ -16,9 +19,12 @@ mod running;
 mod stacks;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use blocks::{Block, Context};
 use rows::{Area, Row};
+use running::Running;
+use turn::Turn;
 
 /// Confidence in blocks that the format names.
 const NAMED: f32 = 0.97;
@@ -32,74 +38,87 @@ const INSIDE: f32 = 0.8;
 /// The zones of a document, page by page in reading order. `hints` may lack pages, or be empty.
 pub fn zones(document: &TextDocument, hints: &Hints) -> Zones {
     let none = PageHints::default();
-    let pages: Vec<(&Page, &PageHints)> = document
+    let sheets: Vec<Sheet<'_>> = document
         .pages
         .iter()
         .enumerate()
-        .map(|(i, page)| (page, hints.pages.get(i).unwrap_or(&none)))
+        .map(|(i, page)| Sheet::new(page, hints.pages.get(i).unwrap_or(&none)))
         .collect();
-    // What is written along the edges of pages, sideways.
-    let mut aside: Vec<Vec<Found>> = Vec::new();
-    let rows: Vec<(Vec<Row>, f32)> = pages
-        .iter()
-        .map(|(page, hints)| {
-            let rows = if hints.blocks.is_empty() {
-                let (upright, sideways) = rows::sideways(page);
-                aside.push(along_the_edge(page, &sideways));
-                rows::rows(rows::segments(page, &upright, &hints.bold))
-            } else {
-                aside.push(Vec::new());
-                Vec::new()
-            };
-            (rows, page.height)
-        })
-        .collect();
-    let running = running::find(&rows);
-    let body = body_size(rows.iter().flat_map(|(rows, _)| rows));
+    let running = running::find(&sheets);
+    let body = body_size(sheets.iter().flat_map(|sheet| &sheet.rows));
     let mut zones = Vec::new();
-    for ((((page, hints), (rows, _)), running), aside) in pages.into_iter().zip(rows).zip(running).zip(aside)
-    {
-        let found = if hints.blocks.is_empty() {
-            let mut top = Vec::new();
-            let mut bottom = Vec::new();
-            let mut rest = Vec::new();
-            for (i, row) in rows.into_iter().enumerate() {
-                match running.get(&i) {
-                    Some(r) if r.kind == ZoneKind::Header => {
-                        top.push(one_row(row, ZoneKind::Header, r.confidence));
-                    }
-                    Some(r) => bottom.push(one_row(row, ZoneKind::Footer, r.confidence)),
-                    None => rest.push(row),
-                }
-            }
-            let (figures, rest) = figures(page, hints, rest);
-            let rules: Vec<Area> = hints.rules.iter().map(|rule| Area::of(*rule, page)).collect();
-            let context = Context { body, rules: &rules };
-            let body: Vec<Block> = columns::stretches(rest)
-                .into_iter()
-                .flat_map(|stretch| blocks::blocks(stretch, context))
-                .collect();
-            let mut all = joined(top);
-            all.extend(body.into_iter().filter_map(|block| Found::of(&block)));
-            for figure in figures {
-                insert(&mut all, figure);
-            }
-            all.extend(aside);
-            all.extend(joined(bottom));
-            all
-        } else {
-            named(page, hints)
-        };
+    for (sheet, running) in sheets.into_iter().zip(running) {
+        let (page, turn) = (sheet.page.clone(), sheet.turn);
+        let found = if sheet.hints.blocks.is_empty() { judged(sheet, &running, body) } else { named(&sheet) };
         zones.extend(found.into_iter().enumerate().map(|(i, found)| Zone {
             id: format!("p{}-z{}", page.number, i + 1),
             page: page.number,
-            bbox: found.area.to_box(page),
+            bbox: turn.leave(found.area.to_box(&page)),
             kind: found.kind,
             text: found.text,
             confidence: found.confidence,
         }));
     }
     Zones { zones }
+}
+
+/// A page turned so that most of its text runs left to right.
+struct Sheet<'d> {
+    page: Cow<'d, Page>,
+    hints: Cow<'d, PageHints>,
+    turn: Turn,
+    /// From the top; none where the format names the blocks.
+    rows: Vec<Row>,
+    /// What is written along the edges, across the rest.
+    aside: Vec<Found>,
+}
+
+impl<'d> Sheet<'d> {
+    fn new(page: &'d Page, hints: &'d PageHints) -> Self {
+        let turn = Turn::of(page);
+        let (page, hints) = if turn == Turn::None {
+            (Cow::Borrowed(page), Cow::Borrowed(hints))
+        } else {
+            let (page, hints) = turn.page(page, hints);
+            (Cow::Owned(page), Cow::Owned(hints))
+        };
+        let mut sheet = Self { page, hints, turn, rows: Vec::new(), aside: Vec::new() };
+        if sheet.hints.blocks.is_empty() {
+            let (along, across) = rows::sideways(&sheet.page);
+            sheet.rows = rows::rows(rows::segments(&sheet.page, &along, &sheet.hints.bold));
+            sheet.aside = along_the_edge(&sheet.page, &across);
+        }
+        sheet
+    }
+}
+
+/// The zones of a page of which only places are known; `body` is the size of running text in points.
+fn judged(sheet: Sheet<'_>, running: &HashMap<usize, Running>, body: f32) -> Vec<Found> {
+    let mut top = Vec::new();
+    let mut bottom = Vec::new();
+    let mut rest = Vec::new();
+    for (i, row) in sheet.rows.into_iter().enumerate() {
+        match running.get(&i) {
+            Some(Running { kind, confidence }) => {
+                let block = Block { kind: *kind, rows: vec![row], confidence: *confidence };
+                if *kind == ZoneKind::Header { top.push(block) } else { bottom.push(block) }
+            }
+            None => rest.push(row),
+        }
+    }
+    let (figures, rest) = figures(&sheet.page, &sheet.hints, rest);
+    let rules: Vec<Area> = sheet.hints.rules.iter().map(|rule| Area::of(*rule, &sheet.page)).collect();
+    let context = Context { body, rules: &rules };
+    let mut found = joined(top);
+    for stretch in columns::stretches(rest) {
+        found.extend(blocks::blocks(stretch, context).iter().filter_map(Found::of));
+    }
+    for figure in figures {
+        insert(&mut found, figure);
+    }
+    found.extend(sheet.aside);
+    found.extend(joined(bottom));
+    found
 }
 
 /// A zone that has no name yet.
@@ -116,10 +135,6 @@ impl Found {
         let text = block.rows.iter().map(Row::text).collect::<Vec<_>>().join("\n");
         Some(Self { area: block.area()?, kind: block.kind, text, confidence: block.confidence })
     }
-}
-
-fn one_row(row: Row, kind: ZoneKind, confidence: f32) -> Block {
-    Block { kind, rows: vec![row], confidence }
 }
 
 /// Running rows next to each other as one zone each.
@@ -186,8 +201,10 @@ fn along_the_edge(page: &Page, words: &[usize]) -> Vec<Found> {
 }
 
 /// The blocks that the format names.
-fn named(page: &Page, hints: &PageHints) -> Vec<Found> {
-    hints
+fn named(sheet: &Sheet<'_>) -> Vec<Found> {
+    let page = &sheet.page;
+    sheet
+        .hints
         .blocks
         .iter()
         .filter_map(|block| {

@@ -107,8 +107,7 @@ impl Row {
     }
 }
 
-/// The words of a page, by their indices, that run along its lines, and those that run across them. Where most do, as in
-/// vertical Japanese, all count as the former.
+/// The words of a page, by their indices, that run along its lines, and those that run across them.
 pub(super) fn sideways(page: &Page) -> (Vec<usize>, Vec<usize>) {
     let mut before: Option<Area> = None;
     let (across, along): (Vec<usize>, Vec<usize>) = (0..page.words.len()).partition(|i| {
@@ -128,6 +127,15 @@ pub(super) fn sideways(page: &Page) -> (Vec<usize>, Vec<usize>) {
     } else {
         (along, across)
     }
+}
+
+/// Whether most of what is written stands in words that are higher than wide.
+pub(super) fn is_mostly_tall(page: &Page) -> bool {
+    let length = |pick: fn(&Word, Area) -> bool| {
+        let words = page.words.iter().filter(|word| pick(word, Area::of(word.bbox, page)));
+        words.map(|word| word.text.len()).sum::<usize>()
+    };
+    length(is_tall) * 2 > length(|_, _| true)
 }
 
 /// Whether a word of three characters or more is higher than wide.

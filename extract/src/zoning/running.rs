@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Sheet;
 use super::rows::Row;
 use crate::document::ZoneKind;
 
@@ -21,23 +22,24 @@ pub(super) struct Running {
     pub(super) confidence: f32,
 }
 
-/// For each page, its running rows by their index. `pages` are the rows of each page from the top, with its height.
-pub(super) fn find(pages: &[(Vec<Row>, f32)]) -> Vec<HashMap<usize, Running>> {
+/// For each page, its running rows by their index.
+pub(super) fn find(sheets: &[Sheet<'_>]) -> Vec<HashMap<usize, Running>> {
     let mut seen: HashMap<(ZoneEnd, String, i32), HashSet<usize>> = HashMap::new();
-    for (page, (rows, height)) in pages.iter().enumerate() {
-        for (i, end) in candidates(rows, *height) {
-            let key = key(&rows[i], end, *height);
+    for (page, Sheet { rows, page: paper, .. }) in sheets.iter().enumerate() {
+        for (i, end) in candidates(rows, paper.height) {
+            let key = key(&rows[i], end, paper.height);
             for near in [-1, 0, 1] {
                 seen.entry((key.0, key.1.clone(), key.2 + near)).or_default().insert(page);
             }
         }
     }
-    pages
+    sheets
         .iter()
-        .map(|(rows, height)| {
-            candidates(rows, *height)
+        .map(|Sheet { rows, page, .. }| {
+            let height = page.height;
+            candidates(rows, height)
                 .filter_map(|(i, end)| {
-                    let times = seen.get(&key(&rows[i], end, *height)).map_or(0, HashSet::len);
+                    let times = seen.get(&key(&rows[i], end, height)).map_or(0, HashSet::len);
                     let kind = match end {
                         ZoneEnd::Top => ZoneKind::Header,
                         ZoneEnd::Bottom => ZoneKind::Footer,
