@@ -1,18 +1,26 @@
-//! Prints the text of a document's pages: `text_of FILE`. Ends with 1 and a sentence where it cannot be read.
+//! Prints the text of a document's pages: `text_of FILE`, by its name a PDF, ePub, HTML or plain text. Ends with 1 and
+//! a sentence where it cannot be read.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use docket_extract::limits::Limits;
-use docket_extract::pdf;
+use docket_extract::{epub, html, pdf, plain};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).ok_or("usage: text_of FILE")?;
-    let read = pdf::read(Arc::new(std::fs::read(path)?), &Limits::default(), &mut |_| {})?;
-    for page in &read.laid.document.pages {
+    let path = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: text_of FILE")?);
+    let bytes = Arc::new(std::fs::read(&path)?);
+    let limits = Limits::default();
+    let laid = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.laid,
+        Some("epub") => epub::read(bytes, &limits, &mut |_| {})?,
+        Some("html" | "htm") => html::read(&bytes, &limits)?,
+        _ => plain::read(&bytes, &limits)?,
+    };
+    for page in &laid.document.pages {
         println!("--- page {} ({} x {} points)\n{}", page.number, page.width, page.height, page.text);
     }
-    println!("{:?}", read.meta);
     Ok(())
 }

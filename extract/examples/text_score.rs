@@ -23,12 +23,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect::<Result<Vec<PathBuf>, _>>()?;
     files.retain(|path| path.extension().is_some_and(|e| e == "pdf") && expected(path).exists());
     files.sort();
-    let mut scores = Vec::new();
+    let (mut all, mut with_text) = (Vec::new(), Vec::new());
     for path in &files {
         let score = score(path, missing)?;
-        scores.push(score);
+        all.push(score);
+        if !fs::read_to_string(expected(path))?.trim().is_empty() {
+            with_text.push(score);
+        }
     }
-    println!("{:6.4} mean of {}", scores.iter().sum::<f64>() / scores.len() as f64, scores.len());
+    let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
+    println!("{:6.4} mean of {}", mean(&all), all.len());
+    println!("{:6.4} mean of the {} in which pdftotext finds text", mean(&with_text), with_text.len());
     Ok(())
 }
 

@@ -16,6 +16,8 @@ pub struct Limits {
     pub glyphs_per_page: usize,
     /// Bytes that one compressed stream of a PDF may inflate to, pictures aside. Default 64 MiB.
     pub stream_bytes: u64,
+    /// Forms and pictures that drawing one form of a PDF draws in turn, all levels together. Default 100,000.
+    pub nested_drawings: u64,
     /// Pixels of a rendered page, and of each picture that has to be decoded for it. Default 64 million.
     pub pixels: u64,
     /// Entries of an ePub's zip archive. Default 10,000.
@@ -33,6 +35,7 @@ impl Default for Limits {
             chars: 50_000_000,
             glyphs_per_page: 200_000,
             stream_bytes: 64 << 20,
+            nested_drawings: 100_000,
             pixels: 64_000_000,
             archive_entries: 10_000,
             archive_bytes: 256 << 20,

@@ -17,6 +17,7 @@ use crate::layout::{self, Hints, Laid};
 use crate::limits::Limits;
 
 mod device;
+mod forms;
 mod glyphs;
 mod marks;
 mod render;
@@ -127,7 +128,7 @@ fn open(bytes: Arc<Vec<u8>>, limits: &Limits) -> Result<Pdf, Failure> {
             limits.pages
         )));
     }
-    streams::check(&pdf, limits.stream_bytes)?;
+    streams::check(&pdf, limits)?;
     Ok(pdf)
 }
 

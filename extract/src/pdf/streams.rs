@@ -1,4 +1,4 @@
-//! Refuses streams that inflate beyond all measure, before they are inflated.
+//! Refuses streams that inflate beyond all measure, before they are inflated, and drawings without end.
 
 use std::io::Read;
 
@@ -6,27 +6,31 @@ use flate2::read::ZlibDecoder;
 use hayro_interpret::hayro_syntax::object::{Name, Object, Stream};
 use hayro_interpret::hayro_syntax::{Filter, Pdf};
 
+use super::forms::Forms;
 use super::too_complex;
 use crate::failure::Failure;
+use crate::limits::Limits;
 
 /// What one byte of DEFLATE can inflate to at most (zlib's technical notes: 1032 to 1).
 const DEFLATE_RATIO: u64 = 1032;
 
-/// Checks that no stream inflates to more than `limit` bytes. Pictures are left out: they are decoded only where a page
-/// is rendered, which has limits of its own.
-pub(super) fn check(pdf: &Pdf, limit: u64) -> Result<(), Failure> {
+/// Checks that no stream inflates to more than [`Limits::stream_bytes`], and that forms draw no more than
+/// [`Limits::nested_drawings`]. Pictures are left out: they are decoded only where a page is rendered, which has limits
+/// of its own.
+pub(super) fn check(pdf: &Pdf, limits: &Limits) -> Result<(), Failure> {
+    let mut forms = Forms::default();
     for object in pdf.objects() {
-        if let Object::Stream(stream) = object
-            && inflates_beyond(&stream, limit)
-        {
+        let Object::Stream(stream) = object else { continue };
+        if inflates_beyond(&stream, limits.stream_bytes) {
             return Err(too_complex(format!(
                 "The PDF holds compressed data that would take up more than {} MiB. It is damaged or was made to \
                  overload programs.",
-                limit >> 20
+                limits.stream_bytes >> 20
             )));
         }
+        forms.add(&stream);
     }
-    Ok(())
+    forms.check(limits.nested_drawings)
 }
 
 fn inflates_beyond(stream: &Stream<'_>, limit: u64) -> bool {

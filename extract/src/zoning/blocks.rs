@@ -11,6 +11,8 @@ const BLOCK_GAP: f32 = 0.9;
 const SAME_SIZE: f32 = 0.12;
 /// Cells of a column start or end at the same place but for this, in ems.
 const ALIGNED: f32 = 0.6;
+/// A cell goes on over at most this many rows for its table to be seen to go on below.
+const WRAPPED_ROWS: usize = 4;
 /// A heading that stands alone needs to be larger than running text by no more than this share.
 const SLIGHTLY_LARGER: f32 = 0.05;
 /// A heading has at most this many rows.
@@ -63,12 +65,11 @@ fn tables(rows: Vec<Row>, context: Context<'_>) -> Vec<(bool, Vec<Row>)> {
     let mut stretches: Vec<(bool, Vec<Row>)> = Vec::new();
     let belongs: Vec<bool> = (0..rows.len()).map(|i| aligns(&rows, i, context)).collect();
     for (i, row) in rows.into_iter().enumerate() {
-        // A wrapped cell is a row of its own with less in it; it stays in its table if the table goes on below.
+        let goes_on = belongs.iter().skip(i + 1).take(WRAPPED_ROWS).any(|belongs| *belongs);
         let inside = belongs[i]
-            || (stretches.last().is_some_and(|(is_table, above)| {
-                *is_table && above.last().is_some_and(|last| row.area.y0 - last.area.y1 < 0.6 * last.size())
-            }) && belongs.get(i + 1).copied().unwrap_or(false)
-                && row.size() <= context.body * (1.0 + SAME_SIZE));
+            || stretches
+                .last()
+                .is_some_and(|(is_table, above)| *is_table && is_wrapped(above, &row, goes_on));
         match stretches.last_mut().filter(|(is_table, rows)| {
             *is_table == inside
                 && (!inside || rows.last().is_none_or(|last| row.area.y0 - last.area.y1 < 3.0 * last.size()))
@@ -84,20 +85,35 @@ fn tables(rows: Vec<Row>, context: Context<'_>) -> Vec<(bool, Vec<Row>)> {
     stretches
 }
 
+/// Whether a row closely below a table is the rest of a cell: the table goes on after it, or it stands in a column that
+/// is not the first.
+fn is_wrapped(table: &[Row], row: &Row, goes_on: bool) -> bool {
+    let Some(last) = table.last() else { return false };
+    let close = row.area.y0 - last.area.y1 < 0.6 * last.size();
+    let same_size = (row.size() - last.size()).abs() < SAME_SIZE * last.size();
+    let full = table.iter().rev().find(|row| row.segments.len() > 1);
+    let in_column = full.is_some_and(|full| {
+        full.segments.iter().skip(1).any(|cell| (cell.area.x0 - row.area.x0).abs() < ALIGNED * row.size())
+    });
+    close && same_size && (goes_on || in_column)
+}
+
 /// Whether a row has several cells, two of which line up with cells of a row next to it.
 fn aligns(rows: &[Row], i: usize, context: Context<'_>) -> bool {
     let row = &rows[i];
     let cells = row.segments.len();
-    if cells < 2 || cells == 2 && (has_marker(row) || !is_label_with_value(row)) {
+    if cells < 2 || cells == 2 && has_marker(row) {
         return false;
     }
+    let is_doubtful = cells == 2 && !is_label_with_value(row);
     let near = ALIGNED * row.size().min(2.0 * context.body);
     // Two rows away: the row between may be a wrapped cell. Further where many cells leave no doubt: there may be
     // subtitles between.
     let neighbours = (i.saturating_sub(5)..(i + 6).min(rows.len())).filter(|j| *j != i);
     let comparable = |j: usize| {
         let others = rows[j].segments.len();
-        others > 1 && (i.abs_diff(j) <= 2 || others > 2 && cells > 2)
+        let (near, many) = (i.abs_diff(j) <= 2, others > 2);
+        if is_doubtful { near && many } else { near && others > 1 || many && cells > 2 }
     };
     neighbours.filter(|j| comparable(*j)).map(|j| &rows[j]).any(|other| {
         let aligned = row

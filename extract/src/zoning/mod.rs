@@ -22,7 +22,7 @@ mod tests;
 mod turn;
 
 use blocks::{Block, Context};
-use rows::{Area, Row};
+use rows::{Area, Row, Segment};
 use running::Running;
 use turn::Turn;
 
@@ -156,20 +156,27 @@ fn joined(blocks: Vec<Block>) -> Vec<Found> {
     joined.iter().filter_map(Found::of).collect()
 }
 
-/// The size in which most characters are set, in points.
+/// The size in which running text is set, in points: that of most characters in lines of several words, so that the small
+/// print of drawings and tables does not count where there is any other.
 fn body_size<'r>(rows: impl Iterator<Item = &'r Row>) -> f32 {
-    let mut sizes: Vec<(f32, usize)> =
-        rows.flat_map(|row| &row.segments).map(|segment| (segment.size, segment.text.len())).collect();
-    sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let half = sizes.iter().map(|(_, length)| length).sum::<usize>() / 2;
-    let mut passed = 0;
-    for (size, length) in sizes {
-        passed += length;
-        if passed > half {
-            return size;
-        }
-    }
-    10.0
+    const RUNNING_WORDS: usize = 5;
+    const USUAL: f32 = 10.0;
+    let segments: Vec<&Segment> = rows.flat_map(|row| &row.segments).collect();
+    let median = |least_words: usize| {
+        let mut sizes: Vec<(f32, usize)> = segments
+            .iter()
+            .filter(|segment| segment.words >= least_words)
+            .map(|segment| (segment.size, segment.text.len()))
+            .collect();
+        sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let half = sizes.iter().map(|(_, length)| length).sum::<usize>() / 2;
+        let mut passed = 0;
+        sizes.into_iter().find_map(|(size, length)| {
+            passed += length;
+            (passed > half).then_some(size)
+        })
+    };
+    median(RUNNING_WORDS).or_else(|| median(1)).unwrap_or(USUAL)
 }
 
 /// Words that run down or up the page, as one zone for each stretch of them.

@@ -73,16 +73,21 @@ fn candidates(rows: &[Row], height: f32) -> impl Iterator<Item = (usize, ZoneEnd
 /// What repeats: the text without its numbers, and its height in steps.
 fn key(row: &Row, end: ZoneEnd, height: f32) -> (ZoneEnd, String, i32) {
     let mut text = String::new();
-    for c in row.text().chars() {
-        if c.is_numeric() {
-            if !text.ends_with('#') {
-                text.push('#');
+    for word in row.text().split_whitespace() {
+        let word = if is_roman(word) { "#" } else { word };
+        for c in word.chars().flat_map(char::to_lowercase) {
+            let c = if c.is_numeric() { '#' } else { c };
+            if !(c == '#' && text.ends_with('#')) {
+                text.push(c);
             }
-        } else if !c.is_whitespace() {
-            text.extend(c.to_lowercase());
         }
     }
     (end, text, (row.area.middle() / height / SAME_HEIGHT).round() as i32)
+}
+
+/// A page number as prefaces have it.
+fn is_roman(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| matches!(c, 'i' | 'v' | 'x' | 'l'))
 }
 
 /// "12", "– 12 –", "Page 3 of 10", "Seite 3/10", "iv".
@@ -92,9 +97,7 @@ fn is_page_number(text: &str) -> bool {
         .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
         .filter(|word| !word.is_empty())
         .collect();
-    let number = |word: &String| {
-        word.chars().all(|c| c.is_ascii_digit()) || word.chars().all(|c| matches!(c, 'i' | 'v' | 'x' | 'l'))
-    };
+    let number = |word: &String| word.chars().all(|c| c.is_ascii_digit()) || is_roman(word);
     let label = |word: &String| {
         matches!(
             word.as_str(),
