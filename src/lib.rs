@@ -6,6 +6,7 @@
 //! | [`db`] | the readers and the one write path |
 //! | [`error`] | the domain's one error |
 //! | [`id`] | identifiers, one type per kind of thing |
+//! | [`job`] | what a job may do, and does |
 //! | [`entity`] | one row type per table |
 
 pub mod clock;
@@ -18,3 +19,4 @@ pub mod db;
 pub mod entity;
 pub mod error;
 pub mod id;
+pub mod job;

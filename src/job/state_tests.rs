@@ -1,0 +1,209 @@
+use chrono::{DateTime, TimeDelta};
+
+use super::state::*;
+use crate::clock::Timestamp;
+use crate::id::LeaseToken;
+
+fn at(seconds: i64) -> Timestamp {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+fn steps(kinds: &[StepKind]) -> Vec<Step> {
+    let step = |(i, kind): (usize, &StepKind)| Step {
+        name: format!("s{i}"),
+        title: format!("Step {i}"),
+        kind: *kind,
+        status: StepStatus::Pending,
+        attempt: 0,
+        max_attempts: 2,
+        timeout_seconds: 100,
+        started_at: None,
+        finished_at: None,
+    };
+    kinds.iter().enumerate().map(step).collect()
+}
+
+/// A job and the time, driven by commands.
+struct Story {
+    state: State,
+    now: i64,
+    statuses: Vec<Status>,
+}
+
+impl Story {
+    fn begin(mode: Mode, kinds: &[StepKind]) -> Self {
+        let mut story =
+            Self { state: State::new(mode, steps(kinds)), now: 0, statuses: vec![Status::Queued] };
+        story.does(Command::Start).unwrap();
+        story
+    }
+
+    fn does(&mut self, command: Command) -> Result<(), Rejection> {
+        for event in decide(&self.state, command, at(self.now))? {
+            self.state.apply(&event, at(self.now));
+            if let Event::Status { to, .. } = event {
+                self.statuses.push(to);
+            }
+        }
+        Ok(())
+    }
+
+    fn claims(&mut self) -> LeaseToken {
+        let token = LeaseToken::new();
+        self.does(Command::Claim { owner: "w".into(), token, lease_seconds: 30 }).unwrap();
+        token
+    }
+
+    fn completes(&mut self, token: LeaseToken) -> Result<(), Rejection> {
+        self.does(Command::Complete { token, review: None })
+    }
+
+    fn asks(&mut self, token: LeaseToken) {
+        self.does(Command::Complete { token, review: Some("unsure".into()) }).unwrap();
+    }
+
+    fn fails(&mut self, token: LeaseToken, retryable: bool) -> Result<(), Rejection> {
+        self.does(Command::Fail { token, code: "E".into(), message: "e".into(), retryable, jitter: 1.0 })
+    }
+}
+
+const AUTO: StepKind = StepKind::Automatic;
+const MANUAL: StepKind = StepKind::Manual;
+
+#[test]
+fn steps_run_one_after_another_until_the_job_completes() {
+    use Status::{Completed, Queued, Running};
+    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
+    for done in 0..2 {
+        assert_eq!(job.state.finished_steps(), done);
+        assert_eq!(job.state.current_step(), Some(done));
+        let token = job.claims();
+        job.completes(token).unwrap();
+    }
+    assert_eq!(job.statuses, [Queued, Running, Queued, Running, Completed]);
+    assert_eq!(job.state.current_step(), None);
+    assert_eq!(job.state.finished_at, Some(at(0)));
+}
+
+#[test]
+fn a_result_is_taken_once_and_only_under_the_lease_that_holds() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    let late = job.claims();
+    job.now = 30;
+    assert_eq!(job.completes(late), Err(Rejection::StaleLease), "the lease ended at 30");
+    job.does(Command::Expire { jitter: 1.0 }).unwrap();
+    assert_eq!(job.does(Command::Expire { jitter: 1.0 }), Err(Rejection::StaleLease));
+    job.now = 31;
+    let token = job.claims();
+    assert_eq!(job.state.fence, 2);
+    assert_eq!(job.completes(late), Err(Rejection::StaleLease));
+    assert_eq!(job.fails(late, true), Err(Rejection::StaleLease));
+    job.completes(token).unwrap();
+    assert_eq!(job.completes(token), Err(Rejection::StaleLease), "the same result a second time");
+}
+
+#[test]
+fn a_claim_waits_for_the_backoff_and_takes_what_nobody_has() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    let token = job.claims();
+    let claim = || Command::Claim { owner: "v".into(), token: LeaseToken::new(), lease_seconds: 30 };
+    assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "somebody has it");
+    job.fails(token, true).unwrap();
+    assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "it waits for a second");
+    job.now = 1;
+    job.does(claim()).unwrap();
+}
+
+#[test]
+fn attempts_are_used_up() {
+    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
+    let token = job.claims();
+    job.fails(token, true).unwrap();
+    assert_eq!(job.state.status, Status::Queued);
+    job.now = 1;
+    let token = job.claims();
+    job.fails(token, true).unwrap();
+    assert_eq!(job.state.status, Status::Failed);
+    assert_eq!(job.state.failure.as_ref().map(|f| f.code.as_str()), Some("E"));
+    assert_eq!(job.state.task, None);
+}
+
+#[test]
+fn what_cannot_succeed_is_not_tried_again() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    let token = job.claims();
+    job.fails(token, false).unwrap();
+    assert_eq!(job.state.status, Status::Failed);
+}
+
+#[test]
+fn an_attempt_ends_at_its_deadline_whatever_the_lease_asks_for() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    job.does(Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 9_999 }).unwrap();
+    job.now = 99;
+    assert_eq!(job.does(Command::Expire { jitter: 0.0 }), Err(Rejection::LeaseHolds));
+    job.now = 100;
+    let events = decide(&job.state, Command::Expire { jitter: 0.0 }, at(100)).unwrap();
+    let Event::Step { change: StepChange::Queued { error: Some(error), .. }, .. } = &events[0] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(error.code, "STEP_TIMEOUT");
+}
+
+#[test]
+fn a_review_blocks_a_live_job_and_passes_in_test_mode() {
+    let mut live = Story::begin(Mode::Live, &[AUTO, AUTO]);
+    let token = live.claims();
+    live.asks(token);
+    assert_eq!(live.state.status, Status::Blocked);
+    assert_eq!(live.state.review, Some(0));
+    assert_eq!(live.state.current_step(), Some(0));
+
+    let mut test = Story::begin(Mode::Test, &[AUTO, MANUAL, MANUAL]);
+    let token = test.claims();
+    test.asks(token);
+    assert_eq!(test.state.status, Status::Completed, "every person is stood in for");
+    assert_eq!(test.state.review, None);
+}
+
+#[test]
+fn a_manual_first_step_waits_for_a_person_at_once() {
+    let job = Story::begin(Mode::Live, &[MANUAL, AUTO]);
+    assert_eq!(job.statuses, [Status::Queued, Status::Blocked]);
+    assert_eq!(job.state.task, None);
+}
+
+#[test]
+fn cancelling_ends_whatever_is_under_way_and_late_results_change_nothing() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    let token = job.claims();
+    job.does(Command::Cancel { reason: Some("enough".into()) }).unwrap();
+    assert_eq!(job.completes(token), Err(Rejection::StaleLease));
+    assert_eq!(job.state.status, Status::Cancelled);
+    assert_eq!(job.state.steps[0].status, StepStatus::Cancelled);
+    assert_eq!(job.does(Command::Cancel { reason: None }), Err(Rejection::Final(Status::Cancelled)));
+
+    let mut blocked = Story::begin(Mode::Live, &[MANUAL]);
+    blocked.does(Command::Cancel { reason: None }).unwrap();
+    assert_eq!(blocked.state.review, None, "its review went with it");
+}
+
+#[test]
+fn a_retry_gives_the_stopped_step_its_attempts_back() {
+    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
+    let token = job.claims();
+    job.completes(token).unwrap();
+    let token = job.claims();
+    job.fails(token, false).unwrap();
+    job.does(Command::Retry).unwrap();
+    assert_eq!(
+        (job.state.status, job.state.failure.as_ref(), job.state.finished_at),
+        (Status::Queued, None, None)
+    );
+    assert_eq!((job.state.steps[0].status, job.state.steps[1].attempt), (StepStatus::Completed, 0));
+    let retry = job.does(Command::Retry);
+    assert_eq!(retry, Err(Rejection::NotStopped(Status::Queued)));
+    let token = job.claims();
+    job.completes(token).unwrap();
+    assert_eq!(job.state.status, Status::Completed);
+}
