@@ -3,6 +3,7 @@
 //! | module | what it owns |
 //! |---|---|
 //! | [`clock`] | the only `now()` |
+//! | [`config`] | typed configuration, and the only reader of the environment |
 //! | [`db`] | the readers and the one write path |
 //! | [`error`] | the domain's one error |
 //! | [`id`] | identifiers, one type per kind of thing |
@@ -10,6 +11,7 @@
 //! | [`entity`] | one row type per table |
 
 pub mod clock;
+pub mod config;
 pub mod db;
 #[allow(
     missing_docs,

@@ -1,7 +1,8 @@
-//! Jobs: how one changes ([`state`]), and when a step is tried again ([`retry`]).
+//! Jobs: how one changes ([`state`], [`decide`]), and when a step is tried again ([`retry`]).
 
+pub mod decide;
 pub mod retry;
 pub mod state;
 
 #[cfg(test)]
-mod state_tests;
+mod decide_tests;

@@ -1,4 +1,4 @@
-//! A job's life as a function: [`decide`] says what may happen, [`State::apply`] what it makes of the job.
+//! A job's life as a function: [`decide`](super::decide::decide) says what may happen, [`State::apply`] what it makes of the job.
 //!
 //! Pure: no I/O, no clock, no randomness. Whoever changes a job (resolver, executor, worker, sweeper) locks its row, loads
 //! its [`State`], decides, and writes the state that follows together with the events, in one transaction.
@@ -11,10 +11,8 @@
 //!               └── FAILED, CANCELLED          any non-final ── cancel ──► CANCELLED
 //! ```
 
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::retry;
 use crate::clock::Timestamp;
 use crate::id::LeaseToken;
 
@@ -168,54 +166,6 @@ pub struct State {
     pub finished_at: Option<Timestamp>,
 }
 
-/// What somebody wants to happen.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// The first step of a job that was just made gets its turn.
-    Start,
-    /// A worker takes the queued step.
-    Claim {
-        /// The worker, for people.
-        owner: String,
-        /// Its proof.
-        token: LeaseToken,
-        /// Seconds that the claim holds without being renewed.
-        lease_seconds: u32,
-    },
-    /// The worker hands in what it made.
-    Complete {
-        /// Its proof.
-        token: LeaseToken,
-        /// Why a person should look at it, where one should.
-        review: Option<String>,
-    },
-    /// The worker could not.
-    Fail {
-        /// Its proof.
-        token: LeaseToken,
-        /// For programs.
-        code: String,
-        /// For people.
-        message: String,
-        /// Whether trying again can help.
-        retryable: bool,
-        /// 0 to 1: spreads retries that failed together.
-        jitter: f64,
-    },
-    /// A lease was not renewed, or the attempt's time is out.
-    Expire {
-        /// 0 to 1: spreads retries that failed together.
-        jitter: f64,
-    },
-    /// Somebody ends the job.
-    Cancel {
-        /// Why, for the history.
-        reason: Option<String>,
-    },
-    /// Somebody opens an ended job again, at the step that stopped it.
-    Retry,
-}
-
 /// What happened. These are what the history shows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -288,23 +238,6 @@ pub enum StepChange {
     Cancelled,
     /// Given its attempts back.
     Reset,
-}
-
-/// Why a command changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {
-    /// The job has ended.
-    Final(Status),
-    /// The job has not ended by failure or cancellation.
-    NotStopped(Status),
-    /// There is nothing queued to take.
-    NothingQueued,
-    /// The claim was lost: somebody else has the step, or it is over.
-    StaleLease,
-    /// The lease still holds.
-    LeaseHolds,
-    /// It was started before.
-    Started,
 }
 
 impl StepChange {
@@ -393,178 +326,5 @@ impl State {
                 step.finished_at = None;
             }
         }
-    }
-}
-
-/// What `command` does to a job in this state: the events in order, or why it does nothing.
-pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let mut next = Decision { state: state.clone(), events: Vec::new(), now };
-    match command {
-        Command::Start => {
-            if state.status != Status::Queued || state.task.is_some() || state.review.is_some() {
-                return Err(Rejection::Started);
-            }
-            next.give_turn(0);
-        }
-        Command::Claim { owner, token, lease_seconds } => next.claim(owner, token, lease_seconds)?,
-        Command::Complete { token, review } => next.complete(token, review)?,
-        Command::Fail { token, code, message, retryable, jitter } => {
-            let step = next.leased(token)?;
-            next.fail(step, code, message, retryable, jitter);
-        }
-        Command::Expire { jitter } => next.expire(jitter)?,
-        Command::Cancel { reason } => next.cancel(reason)?,
-        Command::Retry => next.retry()?,
-    }
-    Ok(next.events)
-}
-
-/// A decision being made: events so far, and the state that they lead to.
-struct Decision {
-    state: State,
-    events: Vec<Event>,
-    now: Timestamp,
-}
-
-impl Decision {
-    fn push(&mut self, event: Event) {
-        self.state.apply(&event, self.now);
-        self.events.push(event);
-    }
-
-    fn step(&mut self, step: usize, change: StepChange) {
-        let from = self.state.steps[step].status;
-        self.push(Event::Step { step, from, change });
-    }
-
-    fn status(&mut self, to: Status, reason: Option<String>, failure: Option<Failure>) {
-        let from = self.state.status;
-        if from != to {
-            self.push(Event::Status { from, to, reason, failure });
-        }
-    }
-
-    /// It is a step's turn: machines find it in the queue, people among the reviews.
-    fn give_turn(&mut self, step: usize) {
-        match self.state.steps[step].kind {
-            StepKind::Automatic => {
-                self.step(step, StepChange::Queued { run_at: self.now, error: None });
-                self.status(Status::Queued, None, None);
-            }
-            StepKind::Manual => self.ask(step, "This step is done by a person.".into()),
-        }
-    }
-
-    /// A person is asked; in test mode the answer is yes, and the next step has its turn at once.
-    fn ask(&mut self, step: usize, reason: String) {
-        self.step(step, StepChange::Blocked);
-        self.push(Event::ReviewOpened { step, reason });
-        if self.state.mode == Mode::Test {
-            self.push(Event::ReviewClosed { step, approved: true });
-            self.finish_step(step);
-        } else {
-            self.status(Status::Blocked, None, None);
-        }
-    }
-
-    fn finish_step(&mut self, step: usize) {
-        self.step(step, StepChange::Completed);
-        if step + 1 < self.state.steps.len() {
-            self.give_turn(step + 1);
-        } else {
-            self.status(Status::Completed, None, None);
-        }
-    }
-
-    fn claim(&mut self, owner: String, token: LeaseToken, lease_seconds: u32) -> Result<(), Rejection> {
-        let step = match &self.state.task {
-            Some(Task { step, run_at, lease: None }) if *run_at <= self.now => *step,
-            _ => return Err(Rejection::NothingQueued),
-        };
-        let deadline = self.now + TimeDelta::seconds(self.state.steps[step].timeout_seconds.into());
-        let until = deadline.min(self.now + TimeDelta::seconds(lease_seconds.into()));
-        let lease = Lease { fence: self.state.fence + 1, token, owner, until, deadline };
-        self.step(step, StepChange::Running { lease });
-        self.status(Status::Running, None, None);
-        Ok(())
-    }
-
-    fn leased(&self, token: LeaseToken) -> Result<usize, Rejection> {
-        match &self.state.task {
-            Some(Task { step, lease: Some(lease), .. }) if lease.token == token && self.now < lease.until => {
-                Ok(*step)
-            }
-            _ => Err(Rejection::StaleLease),
-        }
-    }
-
-    fn complete(&mut self, token: LeaseToken, review: Option<String>) -> Result<(), Rejection> {
-        let step = self.leased(token)?;
-        match review {
-            Some(reason) => self.ask(step, reason),
-            None => self.finish_step(step),
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, step: usize, code: String, message: String, retryable: bool, jitter: f64) {
-        let Step { attempt, max_attempts, name, .. } = &self.state.steps[step];
-        let error = Failure { code, message, step: Some(name.clone()) };
-        if retryable && attempt < max_attempts {
-            let run_at = self.now + retry::backoff(*attempt, jitter);
-            self.step(step, StepChange::Queued { run_at, error: Some(error) });
-            self.status(Status::Queued, None, None);
-        } else {
-            self.step(step, StepChange::Failed { error: error.clone() });
-            self.status(Status::Failed, None, Some(error));
-        }
-    }
-
-    fn expire(&mut self, jitter: f64) -> Result<(), Rejection> {
-        let Some(Task { step, lease: Some(lease), .. }) = &self.state.task else {
-            return Err(Rejection::StaleLease);
-        };
-        if self.now < lease.until {
-            return Err(Rejection::LeaseHolds);
-        }
-        let (step, timed_out) = (*step, lease.until >= lease.deadline);
-        let (code, message) = if timed_out {
-            (
-                "STEP_TIMEOUT",
-                format!("The step took longer than its {} s.", self.state.steps[step].timeout_seconds),
-            )
-        } else {
-            ("LEASE_EXPIRED", "The worker that had the step stopped reporting.".to_owned())
-        };
-        self.fail(step, code.into(), message, true, jitter);
-        Ok(())
-    }
-
-    fn cancel(&mut self, reason: Option<String>) -> Result<(), Rejection> {
-        if self.state.status.is_final() {
-            return Err(Rejection::Final(self.state.status));
-        }
-        let current = self.state.current_step();
-        if let Some(step) = self.state.review {
-            self.push(Event::ReviewClosed { step, approved: false });
-        }
-        if let Some(step) = current {
-            self.step(step, StepChange::Cancelled);
-        }
-        self.status(Status::Cancelled, reason, None);
-        Ok(())
-    }
-
-    fn retry(&mut self) -> Result<(), Rejection> {
-        let stopped = |step: &Step| matches!(step.status, StepStatus::Failed | StepStatus::Cancelled);
-        let (Status::Failed | Status::Cancelled, Some(step)) =
-            (self.state.status, self.state.steps.iter().position(stopped))
-        else {
-            return Err(Rejection::NotStopped(self.state.status));
-        };
-        self.push(Event::Retried { step });
-        self.step(step, StepChange::Reset);
-        self.give_turn(step);
-        Ok(())
     }
 }

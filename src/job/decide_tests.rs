@@ -1,5 +1,6 @@
 use chrono::{DateTime, TimeDelta};
 
+use super::decide::*;
 use super::state::*;
 use crate::clock::Timestamp;
 use crate::id::LeaseToken;

@@ -1,0 +1,261 @@
+//! Configuration: parsed once, handed on in parts. The only reader of the environment.
+//!
+//! Defaults are `config.default.toml`, which is compiled in; a file overrides them, `DOCKET_*` variables override the file,
+//! flags override all.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The defaults, with what each key means.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// Variables with this prefix that are not keys of the configuration.
+const NOT_KEYS: [&str; 2] = ["CONFIG", "TEST_"];
+
+/// A switch, spelled as operators write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// Who may make an account by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signup {
+    /// Everybody.
+    Open,
+    /// Nobody; accounts are made on the command line.
+    Closed,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(redacted)" })
+    }
+}
+
+/// The whole configuration. `config.default.toml` says what each key means.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub data_dir: PathBuf,
+    pub database_url: Secret,
+    pub database_connections: u32,
+    pub storage_url: String,
+    pub signup: Signup,
+    pub rate_limits: Switch,
+    pub log: String,
+    pub log_format: LogFormat,
+    pub jwt_secret: Secret,
+    pub engine_concurrency: usize,
+    pub noop_type: Switch,
+    pub auth: Auth,
+    pub engine: Engine,
+    pub limits: Limits,
+}
+
+/// Section `[auth]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Auth {
+    pub token_seconds: u32,
+    pub hash_concurrency: usize,
+}
+
+/// Section `[engine]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Engine {
+    pub lease_seconds: u32,
+    pub poll_milliseconds: u64,
+    pub shutdown_seconds: u64,
+}
+
+/// Section `[limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Limits {
+    pub upload_bytes: u64,
+    pub request_bytes: usize,
+    pub page_size: u32,
+    pub metadata_bytes: usize,
+    pub taxonomy_bytes: usize,
+    pub collaborators: usize,
+}
+
+/// What the command line says; `None` where it says nothing.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Flags {
+    /// `--listen`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// `--data-dir`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// `--database-url`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+}
+
+impl Config {
+    /// Reads file, environment and flags over the defaults. The error says which key of which source is wrong, and what
+    /// would be right.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, String> {
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        let mut figment = defaults.clone();
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(format!("the configuration file {} does not exist", path.display()));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        let env = Env::prefixed("DOCKET_")
+            .ignore(&["CONFIG"])
+            .filter(|key| !NOT_KEYS.iter().any(|other| key.as_str().to_ascii_uppercase().starts_with(other)));
+        figment = figment.merge(env.split("__")).merge(Serialized::defaults(flags));
+        refuse_unknown(&defaults, &figment)?;
+        let config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let secret = self.jwt_secret.expose();
+        if !secret.is_empty() && secret.len() < 32 {
+            return Err(format!("jwt_secret has {} bytes; it needs 32 or more", secret.len()));
+        }
+        for (key, value) in [
+            ("engine_concurrency", self.engine_concurrency),
+            ("auth.hash_concurrency", self.auth.hash_concurrency),
+            ("database_connections", self.database_connections as usize),
+            ("engine.lease_seconds", self.engine.lease_seconds as usize),
+            ("limits.page_size", self.limits.page_size as usize),
+        ] {
+            if value == 0 {
+                return Err(format!("{key} is 0; it needs 1 or more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The database's URL, the embedded default filled in.
+    pub fn database(&self) -> String {
+        match self.database_url.expose() {
+            "" => format!("sqlite://{}", self.data_dir.join("docket.db").display()),
+            url => url.to_owned(),
+        }
+    }
+}
+
+fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), String> {
+    let known = keys(defaults)?;
+    for key in keys(given)? {
+        if known.contains(&key) {
+            continue;
+        }
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
+        return Err(match nearest.filter(|near| strsim::jaro_winkler(near, &key) > 0.8) {
+            Some(near) => format!("configuration: there is no key {key}; did you mean {near}?"),
+            None => format!("configuration: there is no key {key}; config.default.toml lists all"),
+        });
+    }
+    Ok(())
+}
+
+fn keys(figment: &Figment) -> Result<Vec<String>, String> {
+    let all: figment::value::Dict = figment.extract().map_err(|error| format!("configuration: {error}"))?;
+    let mut keys = Vec::new();
+    for (key, value) in all {
+        match value.into_dict() {
+            Some(section) => keys.extend(section.into_keys().map(|inner| format!("{key}.{inner}"))),
+            None => keys.push(key),
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(Some(file.path()), &Flags::default())
+    }
+
+    #[test]
+    fn the_default_file_is_the_defaults() {
+        let config = Config::load(None, &Flags::default()).unwrap();
+        assert_eq!(config.listen.port(), 8080);
+        assert_eq!(config.database(), "sqlite://docket-data/docket.db");
+    }
+
+    #[test]
+    fn flags_override_the_file_which_overrides_the_defaults() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "listen = '127.0.0.1:1'\nsignup = 'closed'\n[limits]\npage_size = 7")
+            .unwrap();
+        let flags = Flags { listen: Some("127.0.0.1:2".into()), ..Flags::default() };
+        let config = Config::load(Some(file.path()), &flags).unwrap();
+        assert_eq!((config.listen.port(), config.signup, config.limits.page_size), (2, Signup::Closed, 7));
+        assert_eq!(config.limits.metadata_bytes, 65_536, "the rest of a section stays");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+        let error = load("sign_up = 'open'").unwrap_err();
+        assert_eq!(error, "configuration: there is no key sign_up; did you mean signup?");
+        let error = load("[limits]\nupload_byte = 1").unwrap_err();
+        assert!(error.ends_with("did you mean limits.upload_bytes?"), "{error}");
+        assert!(load("zzz = 1").unwrap_err().ends_with("config.default.toml lists all"));
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_name() {
+        assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
+        assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
+        assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let config = load("jwt_secret = 'correct horse battery staple stapler'").unwrap();
+        let printed = format!("{config:?}");
+        assert!(!printed.contains("horse") && printed.contains("(redacted)"), "{printed}");
+    }
+}
