@@ -2,6 +2,8 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`access`] | who may do what, as values |
+//! | [`account`] | people and their credentials |
 //! | [`clock`] | the only `now()` |
 //! | [`config`] | typed configuration, and the only reader of the environment |
 //! | [`db`] | the readers and the one write path |
@@ -10,6 +12,8 @@
 //! | [`job`] | what a job may do, and does |
 //! | [`entity`] | one row type per table |
 
+pub mod access;
+pub mod account;
 pub mod clock;
 pub mod config;
 pub mod db;

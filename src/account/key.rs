@@ -1,0 +1,129 @@
+//! API keys: long-lived credentials, shown once, kept as the SHA-256 of 32 random bytes.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Set};
+use sha2::{Digest, Sha256};
+
+use super::expired;
+use crate::access::Actor;
+use crate::clock::{Clock, Timestamp};
+use crate::db::Db;
+use crate::entity::api_key;
+use crate::error::{Error, Result};
+use crate::id::{ApiKeyId, UserId};
+use crate::job::state::Mode;
+
+/// What every key begins with.
+pub(super) const PREFIX: &str = "user-";
+/// Characters that a key is recognised by: `user-live-` and four more.
+const SHOWN: usize = 14;
+/// `lastUsedAt` is kept to the minute, so that not every request writes.
+const USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
+
+/// What somebody asks for.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// For people.
+    pub name: String,
+    /// Whether its jobs are for real.
+    pub mode: Mode,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Makes a key for an account; the secret is returned here and nowhere else.
+pub async fn create(
+    db: &Db,
+    clock: &Clock,
+    account: UserId,
+    new: NewKey,
+) -> Result<(String, api_key::Model)> {
+    let name = new.name.trim().to_owned();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(Error::invalid("/name", "INVALID", "A name has 1 to 200 characters."));
+    }
+    if expired(new.expires_at, clock.now()) {
+        return Err(Error::invalid("/expiresAt", "PAST", "This time has passed already."));
+    }
+    let mode = match new.mode {
+        Mode::Live => "live",
+        Mode::Test => "test",
+    };
+    let random: [u8; 32] = rand::random();
+    let secret = format!("{PREFIX}{mode}-{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+    let row = api_key::ActiveModel {
+        id: Set(ApiKeyId::new()),
+        account_id: Set(account),
+        name: Set(name),
+        mode: Set(mode.to_uppercase()),
+        prefix: Set(secret[..SHOWN].to_owned()),
+        secret_hash: Set(hash(&secret)),
+        created_at: Set(clock.now()),
+        last_used_at: Set(None),
+        expires_at: Set(new.expires_at),
+        revoked_at: Set(None),
+    };
+    let key = db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await?;
+    Ok((secret, key))
+}
+
+/// The viewer's own keys, newest first, the revoked ones too.
+pub async fn list(db: &Db, actor: &Actor) -> Result<Vec<api_key::Model>> {
+    let mine = api_key::Entity::find().filter(api_key::Column::AccountId.eq(actor.user.id));
+    Ok(mine.order_by_desc(api_key::Column::Id).all(db.read()).await?)
+}
+
+/// Ends a key of the viewer's own; ending it again changes nothing.
+pub async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
+    let (account, now) = (actor.user.id, clock.now());
+    db.write(move |tx| {
+        Box::pin(async move {
+            let mine = api_key::Entity::find_by_id(id).filter(api_key::Column::AccountId.eq(account));
+            let key = mine.one(tx).await?.ok_or_else(|| Error::not_found("API key"))?;
+            if key.revoked_at.is_some() {
+                return Ok(key);
+            }
+            let mut row: api_key::ActiveModel = key.into();
+            row.revoked_at = Set(Some(now));
+            Ok(row.update(tx).await?)
+        })
+    })
+    .await
+}
+
+/// The key of this secret, if it works at `now`.
+pub(super) async fn find(db: &Db, secret: &str, now: Timestamp) -> Result<api_key::Model> {
+    let invalid = || Error::Unauthenticated("The credential is not valid.".into());
+    let by_hash = api_key::Entity::find().filter(api_key::Column::SecretHash.eq(hash(secret)));
+    let key = by_hash.one(db.read()).await?.ok_or_else(invalid)?;
+    if key.revoked_at.is_some() {
+        return Err(Error::Unauthenticated("This API key has been revoked.".into()));
+    }
+    if expired(key.expires_at, now) {
+        return Err(Error::Unauthenticated("This API key has expired.".into()));
+    }
+    let stale = now - USE_RESOLUTION;
+    if key.last_used_at.is_none_or(|at| at < stale) {
+        let id = key.id;
+        db.write(move |tx| {
+            Box::pin(async move {
+                let older = Condition::any()
+                    .add(api_key::Column::LastUsedAt.is_null())
+                    .add(api_key::Column::LastUsedAt.lt(stale));
+                let update =
+                    api_key::Entity::update_many().col_expr(api_key::Column::LastUsedAt, Expr::value(now));
+                update.filter(api_key::Column::Id.eq(id)).filter(older).exec(tx).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    }
+    Ok(key)
+}
+
+fn hash(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}

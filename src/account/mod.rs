@@ -1,0 +1,201 @@
+//! Accounts: who somebody is, and how they prove it.
+//!
+//! Passwords are kept as argon2id hashes, API keys as hashes of secrets that are shown once, tokens not at all. Nothing of
+//! either is ever logged.
+
+mod key;
+mod password;
+mod throttle;
+mod token;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
+
+pub use key::{NewKey, create as create_key, list as keys, revoke as revoke_key};
+pub use token::{Token, load_or_make_secret};
+
+use crate::access::{Actor, Credential};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Signup, Switch};
+use crate::db::Db;
+use crate::entity::account;
+use crate::error::{Error, Problem, Result, unique_or};
+use crate::id::UserId;
+use crate::job::state::Mode;
+
+/// Signs people up and in, and finds out who sent a request.
+#[derive(Debug)]
+pub struct Accounts {
+    db: Db,
+    clock: Clock,
+    signup: Signup,
+    hasher: password::Hasher,
+    tokens: token::Tokens,
+    attempts: Option<throttle::Attempts>,
+}
+
+/// What somebody gives to get an account.
+#[derive(Debug, Clone)]
+pub struct NewAccount {
+    /// Compared without case.
+    pub email: String,
+    /// For people.
+    pub name: String,
+    /// `None` makes an account that signs in by API key only.
+    pub password: Option<String>,
+    /// May see and do everything. Never taken from a request.
+    pub is_admin: bool,
+}
+
+/// Somebody who has just signed in.
+#[derive(Debug, Clone)]
+pub struct SignedIn {
+    /// To be sent as `Authorization: Bearer …`.
+    pub token: Token,
+    /// Who.
+    pub account: account::Model,
+}
+
+impl Accounts {
+    /// With the secret that signs tokens.
+    pub fn new(db: Db, clock: Clock, config: &Config, secret: &[u8]) -> Result<Self> {
+        Ok(Self {
+            db,
+            clock,
+            signup: config.signup,
+            hasher: password::Hasher::new(config.auth.hash_concurrency)?,
+            tokens: token::Tokens::new(secret, config.auth.token_seconds),
+            attempts: (config.rate_limits == Switch::On).then(throttle::Attempts::default),
+        })
+    }
+
+    /// Makes an account and signs it in, where sign-up is open.
+    pub async fn sign_up(&self, new: NewAccount) -> Result<SignedIn> {
+        if self.signup == Signup::Closed {
+            return Err(Error::Forbidden(
+                "Sign-up is closed on this server. Ask its operator for an account.".into(),
+            ));
+        }
+        let account = self.create(NewAccount { is_admin: false, ..new }).await?;
+        self.signed_in(account)
+    }
+
+    /// Makes an account. For the command line, and for [`Accounts::sign_up`].
+    pub async fn create(&self, new: NewAccount) -> Result<account::Model> {
+        let (email, name) = (normalize_email(&new.email), new.name.trim().to_owned());
+        let mut problems = Vec::new();
+        if !plausible_email(&email) {
+            problems.push(Problem::new("/email", "INVALID", "This is not an e-mail address."));
+        }
+        if name.is_empty() || name.chars().count() > 200 {
+            problems.push(Problem::new("/name", "INVALID", "A name has 1 to 200 characters."));
+        }
+        if let Some(password) = &new.password {
+            problems.extend(password::problem(password));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let password_hash = match new.password {
+            Some(password) => Some(self.hasher.hash(password).await?),
+            None => None,
+        };
+        let row = account::ActiveModel {
+            id: Set(UserId::new()),
+            email: Set(email),
+            name: Set(name),
+            password_hash: Set(password_hash),
+            is_admin: Set(new.is_admin),
+            created_at: Set(self.clock.now()),
+        };
+        let insert = self.db.write(move |tx| {
+            Box::pin(async move {
+                row.insert(tx)
+                    .await
+                    .map_err(|e| unique_or(e, "There is an account with this e-mail address already."))
+            })
+        });
+        insert.await
+    }
+
+    /// Takes the same time, and says the same, for an unknown address and a wrong password.
+    pub async fn sign_in(&self, email: &str, password: String, address: Option<IpAddr>) -> Result<SignedIn> {
+        let email = normalize_email(email);
+        if let Some(attempts) = &self.attempts {
+            attempts.check(&email, address)?;
+        }
+        let found = self.by_email(&email).await?;
+        let hash = found.as_ref().and_then(|account| account.password_hash.clone());
+        match (self.hasher.verify(password, hash).await?, found) {
+            (true, Some(account)) => self.signed_in(account),
+            _ => Err(Error::Unauthenticated("The e-mail address or the password is wrong.".into())),
+        }
+    }
+
+    fn signed_in(&self, account: account::Model) -> Result<SignedIn> {
+        Ok(SignedIn { token: self.tokens.issue(account.id, self.clock.now())?, account })
+    }
+
+    /// Who sent this credential: a token of ours, or an API key.
+    pub async fn authenticate(&self, credential: &str) -> Result<Actor> {
+        let now = self.clock.now();
+        let (account_id, mode, proof) = if credential.starts_with(key::PREFIX) {
+            let key = key::find(&self.db, credential, now).await?;
+            let mode = if key.mode == "TEST" { Mode::Test } else { Mode::Live };
+            (key.account_id, mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
+        } else {
+            let (account_id, expires_at) = self.tokens.verify(credential, now)?;
+            (account_id, Mode::Live, Credential { api_key: None, expires_at: Some(expires_at) })
+        };
+        let account = account::Entity::find_by_id(account_id).one(self.db.read()).await?;
+        let account =
+            account.ok_or_else(|| Error::Unauthenticated("This account does not exist any more.".into()))?;
+        Ok(Actor { user: Arc::new(account), mode, credential: proof })
+    }
+
+    /// An account by its address, in any case.
+    pub async fn by_email(&self, email: &str) -> Result<Option<account::Model>> {
+        by_email(self.db.read(), email).await
+    }
+}
+
+/// An account by its address, in any case.
+pub async fn by_email(db: &impl sea_orm::ConnectionTrait, email: &str) -> Result<Option<account::Model>> {
+    let email = normalize_email(email);
+    Ok(account::Entity::find().filter(account::Column::Email.eq(email)).one(db).await?)
+}
+
+fn normalize_email(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+/// An `@` with something before it and a domain after; the rest only a message to it could tell.
+fn plausible_email(email: &str) -> bool {
+    let domain_ok = |domain: &str| !domain.is_empty() && !domain.starts_with('.') && !domain.ends_with('.');
+    email.len() <= 254
+        && !email.contains(|c: char| c.is_whitespace() || c.is_control())
+        && email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain_ok(domain))
+}
+
+/// Whether a credential has run out at `now`.
+pub fn expired(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|at| at <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_for_plausibility_only() {
+        for good in ["a@b", "ada@example.com", "o'hara+x@example.co.uk", "用户@例子.广告"] {
+            assert!(plausible_email(good), "{good}");
+        }
+        for bad in ["", "ada", "@example.com", "ada@", "a b@example.com", "ada@.com", "ada@example.", "a@b\n"]
+        {
+            assert!(!plausible_email(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Passwords: argon2id (RFC 9106), a bounded number at a time, off the runtime's threads.
+
+use std::sync::Arc;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Problem, Result};
+
+const SHORTEST: usize = 12;
+const LONGEST: usize = 256;
+
+/// What is wrong with a password that somebody chose.
+pub(super) fn problem(password: &str) -> Option<Problem> {
+    let length = password.chars().count();
+    (!(SHORTEST..=LONGEST).contains(&length)).then(|| {
+        Problem::new(
+            "/password",
+            "LENGTH",
+            format!("A password has {SHORTEST} to {LONGEST} characters, this one {length}."),
+        )
+    })
+}
+
+/// Hashes and verifies. Each takes 19 MiB and some tens of milliseconds of a core.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    places: Arc<Semaphore>,
+    /// Verified against where there is no account, so that it takes as long as where there is one.
+    nobody: Arc<str>,
+}
+
+impl Hasher {
+    pub(super) fn new(at_once: usize) -> Result<Self> {
+        let nobody = hash("nobody has this password").map(Arc::from)?;
+        Ok(Self { places: Arc::new(Semaphore::new(at_once)), nobody })
+    }
+
+    pub(super) async fn hash(&self, password: String) -> Result<String> {
+        self.work(move || hash(&password)).await?
+    }
+
+    /// Whether it is the password of this hash; with no hash, no password is.
+    pub(super) async fn verify(&self, password: String, expected: Option<String>) -> Result<bool> {
+        let known = expected.is_some();
+        let expected = expected.unwrap_or_else(|| self.nobody.to_string());
+        let matches = self.work(move || {
+            // A longer one is nobody's; it is not hashed, since that would take as long as its sender likes.
+            let password = if password.len() > 4 * LONGEST { "" } else { &password };
+            let parsed = PasswordHash::new(&expected).map_err(Error::internal)?;
+            Ok::<_, Error>(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok())
+        });
+        Ok(matches.await?? && known)
+    }
+
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(Error::internal)?;
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work()
+        })
+        .await
+        .map_err(Error::internal)
+    }
+}
+
+fn hash(password: &str) -> Result<String> {
+    Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_right_password_of_a_known_account_passes() {
+        let hasher = Hasher::new(1).unwrap();
+        let hash = hasher.hash("correct horse battery".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$"));
+        assert_eq!(hasher.verify("correct horse battery".into(), Some(hash.clone())).await, Ok(true));
+        assert_eq!(hasher.verify("incorrect horse".into(), Some(hash)).await, Ok(false));
+        assert_eq!(hasher.verify("nobody has this password".into(), None).await, Ok(false));
+    }
+
+    #[test]
+    fn length_counts_characters() {
+        assert!(problem("passwörtlich").is_none(), "12 characters, 13 bytes");
+        assert!(problem("elevenchars").is_some());
+        assert!(problem(&"x".repeat(257)).is_some());
+    }
+}
