@@ -132,3 +132,15 @@ pub fn unique_or(error: DbErr, message: &str) -> Error {
         _ => error.into(),
     }
 }
+
+/// For logs: unlike [`Error::message`], this names the cause of an internal error.
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Internal(cause) => write!(f, "INTERNAL_SERVER_ERROR: {cause}"),
+            other => write!(f, "{}: {}", other.code(), other.message()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

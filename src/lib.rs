@@ -9,6 +9,9 @@
 //! | [`db`] | the readers and the one write path |
 //! | [`error`] | the domain's one error |
 //! | [`id`] | identifiers, one type per kind of thing |
+//! | [`storage`] | bytes, behind put, get and delete |
+//! | [`team`] | teams and their members |
+//! | [`job_type`] | definitions of job types, and what metadata they need |
 //! | [`job`] | what a job may do, and does |
 //! | [`entity`] | one row type per table |
 
@@ -26,3 +29,6 @@ pub mod entity;
 pub mod error;
 pub mod id;
 pub mod job;
+pub mod job_type;
+pub mod storage;
+pub mod team;

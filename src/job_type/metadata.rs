@@ -1,0 +1,176 @@
+//! A job's metadata: dotted keys opened, defaults filled in, strings taken as what the schema wants, all problems at once.
+
+use serde_json::{Map, Value};
+
+use crate::error::Problem;
+
+/// What a client sent, as the type's JSON Schema (2020-12) wants it; every problem with its path under `at`.
+pub fn normalize(
+    schema: &Value,
+    given: &Map<String, Value>,
+    at: &str,
+) -> Result<Map<String, Value>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut opened = Map::new();
+    for (key, value) in given {
+        let path = format!("{at}/{}", escape(key));
+        merge(&mut opened, key, value.clone(), &path, &mut problems);
+    }
+    let mut metadata = Value::Object(opened);
+    prepare(schema, &mut metadata);
+    match jsonschema::draft202012::new(schema) {
+        Ok(validator) => problems.extend(validator.iter_errors(&metadata).map(|error| {
+            let path = format!("{at}{}", error.instance_path());
+            Problem::new(path, "SCHEMA", error.to_string())
+        })),
+        Err(error) => {
+            problems.push(Problem::new(at, "SCHEMA", format!("The type's own schema is wrong: {error}")))
+        }
+    }
+    match metadata {
+        Value::Object(metadata) if problems.is_empty() => Ok(metadata),
+        _ => Err(problems),
+    }
+}
+
+/// Looks a dotted path up.
+pub fn lookup<'a>(metadata: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(metadata, |value, key| value.get(key))
+}
+
+/// Escapes a key for a JSON Pointer (RFC 6901 section 3).
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Puts a value where a dotted key points. Objects join; anything else at the same place has to be equal.
+fn merge(into: &mut Map<String, Value>, key: &str, value: Value, path: &str, problems: &mut Vec<Problem>) {
+    if let Some((head, rest)) =
+        key.split_once('.').filter(|(head, rest)| !head.is_empty() && !rest.is_empty())
+    {
+        match into.entry(head).or_insert_with(|| Value::Object(Map::new())) {
+            Value::Object(inner) => {
+                merge(inner, rest, value, path, problems);
+            }
+            _ => {
+                problems.push(clash(path));
+            }
+        }
+        return;
+    }
+    match (into.get_mut(key), value) {
+        (Some(Value::Object(there)), Value::Object(new)) => {
+            for (key, value) in new {
+                merge(there, &key, value, path, problems);
+            }
+        }
+        (Some(there), new) if *there != new => problems.push(clash(path)),
+        (Some(_), _) => {}
+        (None, Value::Object(new)) => {
+            let mut inner = Map::new();
+            for (key, value) in new {
+                merge(&mut inner, &key, value, path, problems);
+            }
+            into.insert(key.to_owned(), Value::Object(inner));
+        }
+        (None, value) => {
+            into.insert(key.to_owned(), value);
+        }
+    }
+}
+
+fn clash(path: &str) -> Problem {
+    Problem::new(path, "CLASH", "This field is given twice, with different values.")
+}
+
+/// Fills in defaults and takes strings as numbers or booleans, as deep as the schema names properties.
+fn prepare(schema: &Value, value: &mut Value) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let Some(object) = value.as_object_mut() else { return };
+    for (key, schema) in properties {
+        if let (None, Some(default)) = (object.get(key), schema.get("default")) {
+            object.insert(key.clone(), default.clone());
+        }
+        if let Some(field) = object.get_mut(key) {
+            coerce(schema, field);
+            prepare(schema, field);
+        }
+    }
+}
+
+fn coerce(schema: &Value, value: &mut Value) {
+    let Value::String(text) = &*value else { return };
+    let wants = |name: &str| match schema.get("type") {
+        Some(Value::String(one)) => one == name,
+        Some(Value::Array(many)) => many.iter().any(|one| one == name),
+        _ => false,
+    };
+    if wants("string") {
+        return;
+    }
+    let taken = match serde_json::from_str::<Value>(text.trim()) {
+        Ok(number @ Value::Number(_)) if wants("number") || wants("integer") => number,
+        Ok(boolean @ Value::Bool(_)) if wants("boolean") => boolean,
+        _ => return,
+    };
+    *value = taken;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "required": ["mapping"],
+            "properties": {
+                "mapping": {
+                    "type": "object",
+                    "required": ["taxonomy"],
+                    "properties": {
+                        "taxonomy": {"type": "string"},
+                        "threshold": {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
+                    }
+                },
+                "text": {"type": "object", "default": {}, "properties": {"ocr": {"type": "boolean", "default": false}}}
+            }
+        })
+    }
+
+    fn run(given: &Value) -> Result<Value, Vec<Problem>> {
+        normalize(&schema(), given.as_object().unwrap(), "/metadata").map(Value::Object)
+    }
+
+    #[test]
+    fn dotted_keys_defaults_and_strings() {
+        let metadata = run(
+            &json!({"mapping.taxonomy": "7", "mapping": {"threshold": "0.5"}, "text.ocr": "true", "my.own": "1"}),
+        );
+        let expected = json!({
+            "mapping": {"taxonomy": "7", "threshold": 0.5}, "text": {"ocr": true}, "my": {"own": "1"}
+        });
+        assert_eq!(metadata, Ok(expected));
+        let least = json!({"mapping": {"taxonomy": "x", "threshold": 1}, "text": {"ocr": false}});
+        assert_eq!(run(&json!({"mapping": {"taxonomy": "x"}})), Ok(least));
+    }
+
+    #[test]
+    fn the_same_field_twice_has_to_agree() {
+        assert!(run(&json!({"mapping.taxonomy": "x", "mapping": {"taxonomy": "x"}})).is_ok());
+        let problems = run(&json!({"mapping.taxonomy": "x", "mapping": {"taxonomy": "y"}})).unwrap_err();
+        assert_eq!((problems.len(), problems[0].code.as_str()), (1, "CLASH"));
+        let problems = run(&json!({"a": 1, "a.b": 2, "mapping.taxonomy": "x"})).unwrap_err();
+        assert_eq!(problems[0].path, "/metadata/a.b");
+    }
+
+    #[test]
+    fn all_problems_at_once_each_with_its_path() {
+        let problems = run(&json!({"mapping": {"threshold": 7}, "text": {"ocr": "perhaps"}})).unwrap_err();
+        let mut paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
+        paths.sort_unstable();
+        assert_eq!(paths, ["/metadata/mapping", "/metadata/mapping/threshold", "/metadata/text/ocr"]);
+    }
+}

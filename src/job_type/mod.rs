@@ -1,0 +1,190 @@
+//! Job types: what a kind of job accepts, does step by step, and needs to be told.
+
+mod builtin;
+pub mod metadata;
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::entity::job_type;
+use crate::error::{Error, Result};
+use crate::job::state::{Step, StepKind, StepStatus};
+
+pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
+
+/// Every job carries this role.
+pub const INPUT: &str = "input";
+/// The role of the result.
+pub const OUTPUT: &str = "output";
+
+/// One version of a job type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobType {
+    /// Slug.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// From 1.
+    #[serde(default)]
+    pub version: i32,
+    /// MIME types of the input; an empty list takes all.
+    pub accepts: Vec<String>,
+    /// In order; never empty.
+    pub steps: Vec<StepDefinition>,
+    /// JSON Schema (2020-12).
+    pub metadata_schema: Value,
+}
+
+/// One step of a job type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepDefinition {
+    /// Also the role name in collaborations.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Who does it.
+    pub kind: StepKind,
+    /// Contents that it reads and writes.
+    pub content_roles: Vec<String>,
+    /// How often it may be tried.
+    pub max_attempts: u32,
+    /// How long one attempt may take.
+    pub timeout_seconds: u32,
+    /// Path in the metadata, e.g. `mapping.high_confidence_threshold`.
+    pub threshold_field: Option<String>,
+    /// The owner may not decide its reviews.
+    pub four_eyes: bool,
+}
+
+impl JobType {
+    /// The step of this name.
+    pub fn step(&self, name: &str) -> Option<&StepDefinition> {
+        self.steps.iter().find(|step| step.name == name)
+    }
+
+    /// Every role that its jobs carry: the input first, then in the order of the steps.
+    pub fn content_roles(&self) -> Vec<String> {
+        let mut roles = vec![INPUT.to_owned()];
+        for role in self.steps.iter().flat_map(|step| &step.content_roles) {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        roles
+    }
+
+    /// The steps that list a role.
+    pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
+        self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
+    }
+
+    /// The steps of a job that has not begun.
+    pub fn fresh_steps(&self) -> Vec<Step> {
+        let fresh = |step: &StepDefinition| Step {
+            name: step.name.clone(),
+            title: step.title.clone(),
+            kind: step.kind,
+            status: StepStatus::Pending,
+            attempt: 0,
+            max_attempts: step.max_attempts,
+            timeout_seconds: step.timeout_seconds,
+            started_at: None,
+            finished_at: None,
+        };
+        self.steps.iter().map(fresh).collect()
+    }
+}
+
+/// The job types of this server. A version never changes, so each is read once.
+#[derive(Debug, Clone)]
+pub struct JobTypes {
+    db: Db,
+    versions: Cache<(String, i32), Arc<JobType>>,
+}
+
+impl JobTypes {
+    /// Over a database that [`JobTypes::install`] has filled.
+    pub fn new(db: Db) -> Self {
+        Self { db, versions: Cache::new(1_000) }
+    }
+
+    /// Registers the built-in types, and a new version of one whose definition has changed.
+    pub async fn install(&self, clock: &Clock, with_noop: bool) -> Result<()> {
+        for definition in builtin::all(with_noop)? {
+            self.put(clock, definition).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a definition as the next version of its type; the newest stays where it says the same.
+    pub async fn put(&self, clock: &Clock, mut new: JobType) -> Result<Arc<JobType>> {
+        let now = clock.now();
+        let stored = self.db.write(move |tx| {
+            Box::pin(async move {
+                let newest = job_type::Entity::find().filter(job_type::Column::Id.eq(&new.id));
+                let newest = newest.order_by_desc(job_type::Column::Version).one(tx).await?;
+                new.version = newest.as_ref().map_or(1, |row| row.version);
+                let definition = serde_json::to_value(&new).map_err(Error::internal)?;
+                match newest {
+                    Some(row) if row.definition == definition => return Ok(new),
+                    Some(_) => new.version += 1,
+                    None => {}
+                }
+                let row = job_type::ActiveModel {
+                    id: Set(new.id.clone()),
+                    version: Set(new.version),
+                    definition: Set(serde_json::to_value(&new).map_err(Error::internal)?),
+                    created_at: Set(now),
+                };
+                let meanwhile = "Somebody else changed this job type at the same time.";
+                row.insert(tx).await.map_err(|e| crate::error::unique_or(e, meanwhile))?;
+                Ok(new)
+            })
+        });
+        Ok(Arc::new(stored.await?))
+    }
+
+    /// The newest version of a type.
+    pub async fn newest(&self, id: &str) -> Result<Option<Arc<JobType>>> {
+        let of_type = job_type::Entity::find().filter(job_type::Column::Id.eq(id));
+        let row = of_type.order_by_desc(job_type::Column::Version).one(self.db.read()).await?;
+        row.map(|row| parse(&row)).transpose()
+    }
+
+    /// The newest version of every type, by ID.
+    pub async fn list(&self) -> Result<Vec<Arc<JobType>>> {
+        let all = job_type::Entity::find()
+            .order_by_asc(job_type::Column::Id)
+            .order_by_desc(job_type::Column::Version);
+        let mut rows = all.all(self.db.read()).await?;
+        rows.dedup_by(|later, earlier| later.id == earlier.id);
+        rows.iter().map(parse).collect()
+    }
+
+    /// The version that a job began with.
+    pub async fn version(&self, id: &str, version: i32) -> Result<Arc<JobType>> {
+        let key = (id.to_owned(), version);
+        if let Some(known) = self.versions.get(&key).await {
+            return Ok(known);
+        }
+        let row = job_type::Entity::find_by_id(key.clone()).one(self.db.read()).await?;
+        let row = row.ok_or_else(|| Error::Internal(format!("job type {id} has no version {version}")))?;
+        let found = parse(&row)?;
+        self.versions.insert(key, Arc::clone(&found)).await;
+        Ok(found)
+    }
+}
+
+fn parse(row: &job_type::Model) -> Result<Arc<JobType>> {
+    serde_json::from_value(row.definition.clone()).map(Arc::new).map_err(Error::internal)
+}

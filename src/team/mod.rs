@@ -1,0 +1,132 @@
+//! Teams. Whoever belongs to one sees it, and may let others in or out.
+
+use sea_orm::sea_query::Query;
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Select, Set,
+};
+
+use crate::access::Actor;
+use crate::account;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::entity::{account as accounts, team, team_member};
+use crate::error::{Error, Result, unique_or};
+use crate::id::{TeamId, UserId};
+
+/// How a person is named.
+#[derive(Debug, Clone)]
+pub enum PersonRef {
+    /// By ID.
+    Id(UserId),
+    /// By address.
+    Email(String),
+}
+
+/// The person that is meant; one who cannot be found is NOT_FOUND either way.
+pub async fn person(db: &impl ConnectionTrait, who: &PersonRef) -> Result<accounts::Model> {
+    let found = match who {
+        PersonRef::Id(id) => accounts::Entity::find_by_id(*id).one(db).await?,
+        PersonRef::Email(email) => account::by_email(db, email).await?,
+    };
+    found.ok_or_else(|| Error::not_found("user"))
+}
+
+fn visible(actor: &Actor) -> Select<team::Entity> {
+    let teams = team::Entity::find();
+    if actor.user.is_admin {
+        return teams;
+    }
+    let mine = Query::select()
+        .column(team_member::Column::TeamId)
+        .from(team_member::Entity)
+        .and_where(team_member::Column::AccountId.eq(actor.user.id))
+        .to_owned();
+    teams.filter(team::Column::Id.in_subquery(mine))
+}
+
+/// The teams that an actor sees, by name.
+pub async fn list(db: &Db, actor: &Actor) -> Result<Vec<team::Model>> {
+    Ok(visible(actor).order_by_asc(team::Column::Name).all(db.read()).await?)
+}
+
+/// One of them by ID.
+pub async fn get(db: &impl ConnectionTrait, actor: &Actor, id: TeamId) -> Result<Option<team::Model>> {
+    Ok(visible(actor).filter(team::Column::Id.eq(id)).one(db).await?)
+}
+
+/// One of them by name.
+pub async fn by_name(db: &Db, actor: &Actor, name: &str) -> Result<Option<team::Model>> {
+    Ok(visible(actor).filter(team::Column::Name.eq(name.trim())).one(db.read()).await?)
+}
+
+/// Makes a team with its maker in it.
+pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result<team::Model> {
+    let name = name.trim().to_owned();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(Error::invalid("/name", "INVALID", "A team's name has 1 to 200 characters."));
+    }
+    let (maker, now) = (actor.user.id, clock.now());
+    db.write(move |tx| {
+        Box::pin(async move {
+            let id = TeamId::new();
+            let row = team::ActiveModel {
+                id: Set(id),
+                name: Set(name),
+                created_by: Set(maker),
+                created_at: Set(now),
+            };
+            let taken = "There is a team with this name already.";
+            let team = row.insert(tx).await.map_err(|e| unique_or(e, taken))?;
+            let member =
+                team_member::ActiveModel { team_id: Set(id), account_id: Set(maker), created_at: Set(now) };
+            member.insert(tx).await?;
+            Ok(team)
+        })
+    })
+    .await
+}
+
+/// Lets somebody in; who is in already stays.
+pub async fn add_member(
+    db: &Db,
+    clock: &Clock,
+    actor: &Actor,
+    id: TeamId,
+    who: PersonRef,
+) -> Result<team::Model> {
+    let (actor, now) = (actor.clone(), clock.now());
+    db.write(move |tx| {
+        Box::pin(async move {
+            let team = get(tx, &actor, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let person = person(tx, &who).await?;
+            if team_member::Entity::find_by_id((id, person.id)).one(tx).await?.is_none() {
+                let row = team_member::ActiveModel {
+                    team_id: Set(id),
+                    account_id: Set(person.id),
+                    created_at: Set(now),
+                };
+                let meanwhile = "Somebody else added this person at the same time.";
+                row.insert(tx).await.map_err(|e| unique_or(e, meanwhile))?;
+            }
+            Ok(team)
+        })
+    })
+    .await
+}
+
+/// Lets somebody out, at once. Who is not in it is NOT_FOUND.
+pub async fn remove_member(db: &Db, actor: &Actor, id: TeamId, who: PersonRef) -> Result<team::Model> {
+    let actor = actor.clone();
+    db.write(move |tx| {
+        Box::pin(async move {
+            let team = get(tx, &actor, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let person = person(tx, &who).await?;
+            let gone = team_member::Entity::delete_by_id((id, person.id)).exec(tx).await?;
+            if gone.rows_affected == 0 {
+                return Err(Error::not_found("member of this team"));
+            }
+            Ok(team)
+        })
+    })
+    .await
+}
