@@ -20,8 +20,12 @@ impl Clock {
     /// The time now, cut to microseconds: what is stored compares equal to what is read back.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system's clock")]
     pub fn now(&self) -> Timestamp {
-        let offset = TimeDelta::microseconds(self.offset_micros.load(Ordering::Relaxed));
-        (Utc::now() + offset).trunc_subsecs(6)
+        (Utc::now() + self.offset()).trunc_subsecs(6)
+    }
+
+    /// How far tests have moved it.
+    pub fn offset(&self) -> TimeDelta {
+        TimeDelta::microseconds(self.offset_micros.load(Ordering::Relaxed))
     }
 
     /// Moves this clock and its clones forward.

@@ -84,6 +84,8 @@ pub struct Config {
     pub auth: Auth,
     pub engine: Engine,
     pub limits: Limits,
+    #[serde(default)]
+    pub extract: docket_extract::child::Limits,
 }
 
 /// Section `[auth]`.

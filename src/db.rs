@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use tokio_util::task::TaskTracker;
 
+use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 
 /// What a transaction does: borrows it and answers later.
@@ -41,6 +42,28 @@ impl Db {
     /// For queries outside of transactions.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
+    }
+
+    /// The connection that writes; for migrations.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// The time that leases go by: PostgreSQL's own, which all nodes share, or this process's on SQLite, which has one.
+    pub async fn now(&self, on: &impl ConnectionTrait, clock: &Clock) -> Result<Timestamp> {
+        if self.backend() != DbBackend::Postgres {
+            return Ok(clock.now());
+        }
+        let row = on
+            .query_one_raw(Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now"))
+            .await?;
+        let row = row.ok_or_else(|| Error::internal("the database did not tell the time"))?;
+        Ok(row.try_get::<Timestamp>("", "now")? + clock.offset())
+    }
+
+    /// Which database it is.
+    pub fn backend(&self) -> DbBackend {
+        self.read.get_database_backend()
     }
 
     /// Runs `work` in a transaction that commits where it returns `Ok` and rolls back otherwise, whether or not the

@@ -4,12 +4,18 @@
 //! |---|---|
 //! | [`access`] | who may do what, as values |
 //! | [`account`] | people and their credentials |
+//! | [`app`] | the parts, wired |
+//! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
 //! | [`config`] | typed configuration, and the only reader of the environment |
 //! | [`db`] | the readers and the one write path |
+//! | [`engine`] | when and by whom a step is done |
+//! | [`events`] | who waits for what |
+//! | [`page`] | cursor paging |
 //! | [`error`] | the domain's one error |
 //! | [`id`] | identifiers, one type per kind of thing |
 //! | [`storage`] | bytes, behind put, get and delete |
+//! | [`document`], [`taxonomy`] | what jobs are made of |
 //! | [`team`] | teams and their members |
 //! | [`job_type`] | definitions of job types, and what metadata they need |
 //! | [`job`] | what a job may do, and does |
@@ -17,9 +23,12 @@
 
 pub mod access;
 pub mod account;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod document;
+pub mod engine;
 #[allow(
     missing_docs,
     clippy::allow_attributes,
@@ -27,8 +36,12 @@ pub mod db;
 )]
 pub mod entity;
 pub mod error;
+pub mod events;
+pub mod graphql;
 pub mod id;
 pub mod job;
 pub mod job_type;
+pub mod page;
 pub mod storage;
+pub mod taxonomy;
 pub mod team;

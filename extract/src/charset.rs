@@ -24,7 +24,7 @@ fn marked(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// UTF-16 without a byte order mark: what is mostly Latin has a zero in every other byte.
-fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
+pub(crate) fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     const SAMPLE: usize = 512;
     const LEAST: usize = 4;
     let sample = &bytes[..bytes.len().min(SAMPLE)];

@@ -1,12 +1,15 @@
 //! How much of a machine one document may use.
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::{Code, Failure};
 
 /// What one document may need. Past a limit the document is refused with
 /// [`Code::DocumentTooComplex`], never cut short.
 ///
 /// These limits are about memory and output; the time that a document takes is bounded by the process that reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Pages of a PDF, virtual pages of other formats. Default 10,000.
     pub pages: u32,

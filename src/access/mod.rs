@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter}
 use crate::clock::Timestamp;
 use crate::entity::{access, account, job, team_member};
 use crate::error::{Error, Result};
-use crate::id::{ApiKeyId, JobId};
+use crate::id::{ApiKeyId, JobId, TeamId};
 use crate::job::state::Mode;
 use policy::{Action, Standing, Verdict};
 
@@ -119,7 +119,18 @@ pub async fn standing(
     }
     let mine = Condition::all().add(access::Column::JobId.eq(job.id)).add(principals(actor));
     let rows = access::Entity::find().filter(mine).all(db).await?;
-    Ok(policy::standing(rows.iter().map(|row| steps(&row.steps))))
+    Ok(standing_of(rows.iter()))
+}
+
+/// The standing that an actor's own rows of one job add up to.
+pub fn standing_of<'a>(rows: impl Iterator<Item = &'a access::Model>) -> Option<Standing> {
+    policy::standing(rows.map(|row| steps(&row.steps)))
+}
+
+/// The teams that an actor belongs to now.
+pub async fn teams_of(db: &impl ConnectionTrait, actor: &Actor) -> Result<Vec<TeamId>> {
+    let rows = team_member::Entity::find().filter(team_member::Column::AccountId.eq(actor.user.id));
+    Ok(rows.all(db).await?.into_iter().map(|row| row.team_id).collect())
 }
 
 /// The rows of `access` that are an actor's: their own and those of the teams that they belong to now.
@@ -145,6 +156,16 @@ pub fn visible_to(actor: &Actor) -> Option<SelectStatement> {
     })
 }
 
+/// The jobs that an actor was let in to, as a condition on the job table; an admin's standing does not count.
+pub fn shared_jobs(actor: &Actor) -> Condition {
+    let ids = Query::select()
+        .column(access::Column::JobId)
+        .from(access::Entity)
+        .cond_where(principals(actor))
+        .to_owned();
+    Condition::all().add(job::Column::Id.in_subquery(ids))
+}
+
 /// [`visible_to`] as a condition on the job table.
 pub fn visible_jobs(actor: &Actor) -> Condition {
     match visible_to(actor) {
@@ -153,7 +174,8 @@ pub fn visible_jobs(actor: &Actor) -> Condition {
     }
 }
 
-fn steps(json: &serde_json::Value) -> Vec<String> {
+/// The step names of a row.
+pub fn steps(json: &serde_json::Value) -> Vec<String> {
     let names = json.as_array().map(Vec::as_slice).unwrap_or_default();
     names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }

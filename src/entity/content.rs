@@ -18,6 +18,10 @@ pub struct Model {
     /// No later version of the role exists.
     pub current: bool,
     pub created_at: DateTimeUtc,
+    #[sea_orm(belongs_to, from = "document_id", to = "id")]
+    pub document: BelongsTo<super::document::Entity>,
+    #[sea_orm(belongs_to, from = "job_id", to = "id")]
+    pub job: BelongsTo<super::job::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -32,6 +32,8 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
     pub started_at: Option<DateTimeUtc>,
     pub finished_at: Option<DateTimeUtc>,
+    #[sea_orm(has_one)]
+    pub task: HasOne<super::task::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -21,6 +21,8 @@ pub struct Model {
     pub deadline: Option<DateTimeUtc>,
     pub fraction: f64,
     pub message: Option<String>,
+    #[sea_orm(belongs_to, from = "job_id", to = "id")]
+    pub job: BelongsTo<super::job::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

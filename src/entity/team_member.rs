@@ -13,6 +13,10 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: UserId,
     pub created_at: DateTimeUtc,
+    #[sea_orm(belongs_to, from = "team_id", to = "id")]
+    pub team: BelongsTo<super::team::Entity>,
+    #[sea_orm(belongs_to, from = "account_id", to = "id")]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

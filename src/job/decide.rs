@@ -43,6 +43,11 @@ pub enum Command {
         /// 0 to 1: spreads retries that failed together.
         jitter: f64,
     },
+    /// The worker has to go, and nothing is wrong with the step.
+    GiveBack {
+        /// Its proof.
+        token: LeaseToken,
+    },
     /// A lease was not renewed, or the attempt's time is out.
     Expire {
         /// 0 to 1: spreads retries that failed together.
@@ -90,11 +95,24 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
             let step = next.leased(token)?;
             next.fail(step, code, message, retryable, jitter);
         }
+        Command::GiveBack { token } => {
+            let step = next.leased(token)?;
+            next.step(step, StepChange::Queued { run_at: now, error: None });
+            next.status(Status::Queued, None, None);
+        }
         Command::Expire { jitter } => next.expire(jitter)?,
         Command::Cancel { reason } => next.cancel(reason)?,
         Command::Retry => next.retry()?,
     }
     Ok(next.events)
+}
+
+/// The step that a lease holds at `now`.
+pub fn leased(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
+    match &state.task {
+        Some(Task { step, lease: Some(lease), .. }) if lease.token == token && now < lease.until => Ok(*step),
+        _ => Err(Rejection::StaleLease),
+    }
 }
 
 /// A decision being made: events so far, and the state that they lead to.

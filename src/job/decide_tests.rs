@@ -208,3 +208,13 @@ fn a_retry_gives_the_stopped_step_its_attempts_back() {
     job.completes(token).unwrap();
     assert_eq!(job.state.status, Status::Completed);
 }
+
+#[test]
+fn what_is_given_back_is_queued_at_once() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    let token = job.claims();
+    job.does(Command::GiveBack { token }).unwrap();
+    assert_eq!((job.state.status, job.state.failure.clone()), (Status::Queued, None));
+    assert_eq!(job.does(Command::GiveBack { token }), Err(Rejection::StaleLease));
+    job.claims();
+}

@@ -1,8 +1,76 @@
-//! Jobs: how one changes ([`state`], [`decide`]), and when a step is tried again ([`retry`]).
+//! Jobs: how one changes ([`state`], [`decide`], [`record`]), is made ([`create`]), steered ([`control`]) and read.
 
+pub mod contents;
+pub mod control;
+pub mod create;
 pub mod decide;
+pub mod history;
+pub mod query;
+pub mod record;
 pub mod retry;
 pub mod state;
 
 #[cfg(test)]
 mod decide_tests;
+
+use sea_orm::EntityTrait;
+
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::db::Db;
+use crate::document::Documents;
+use crate::entity::{job, task};
+use crate::error::{Error, Result};
+use crate::events::Hub;
+use crate::id::JobId;
+use crate::job_type::JobTypes;
+use crate::storage::Storage;
+
+/// A job with what is happening to it, as read at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its row.
+    pub job: job::Model,
+    /// What waits for, or is with, a worker.
+    pub task: Option<task::Model>,
+}
+
+/// The jobs of this server; clones share them.
+#[derive(Debug, Clone)]
+pub struct Jobs {
+    /// Where they are kept.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Where their contents' bytes are kept.
+    pub storage: Storage,
+    /// What they can be.
+    pub types: JobTypes,
+    /// What they are made of.
+    pub documents: Documents,
+    /// Who waits for them.
+    pub hub: Hub<Snapshot>,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+impl Jobs {
+    /// A job as it is now; `None` where it does not exist.
+    pub async fn snapshot(&self, id: JobId) -> Result<Option<Snapshot>> {
+        let found = job::Entity::find_by_id(id).find_also_related(task::Entity).one(self.db.read()).await?;
+        Ok(found.map(|(job, task)| Snapshot { job, task }))
+    }
+
+    /// Hints at a change that was committed.
+    pub fn changed(&self, job: &job::Model) {
+        self.hub.changed(job.id);
+        if job.status == "QUEUED" {
+            self.hub.queued();
+        }
+    }
+}
+
+/// What is said of a job that went away between a look and a lock.
+pub(crate) fn gone() -> Error {
+    Error::not_found("job")
+}

@@ -10,12 +10,7 @@ pub fn normalize(
     given: &Map<String, Value>,
     at: &str,
 ) -> Result<Map<String, Value>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut opened = Map::new();
-    for (key, value) in given {
-        let path = format!("{at}/{}", escape(key));
-        merge(&mut opened, key, value.clone(), &path, &mut problems);
-    }
+    let (opened, mut problems) = open_all(given, at);
     let mut metadata = Value::Object(opened);
     prepare(schema, &mut metadata);
     match jsonschema::draft202012::new(schema) {
@@ -31,6 +26,21 @@ pub fn normalize(
         Value::Object(metadata) if problems.is_empty() => Ok(metadata),
         _ => Err(problems),
     }
+}
+
+/// Opens dotted keys and nothing else.
+pub fn open(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
+    let (opened, problems) = open_all(given, at);
+    if problems.is_empty() { Ok(opened) } else { Err(problems) }
+}
+
+fn open_all(given: &Map<String, Value>, at: &str) -> (Map<String, Value>, Vec<Problem>) {
+    let (mut opened, mut problems) = (Map::new(), Vec::new());
+    for (key, value) in given {
+        let path = format!("{at}/{}", escape(key));
+        merge(&mut opened, key, value.clone(), &path, &mut problems);
+    }
+    (opened, problems)
 }
 
 /// Looks a dotted path up.

@@ -1,0 +1,182 @@
+//! What of a content a person has to look at. One rule for values, zones and keywords:
+//!
+//! - a threshold of 0 (or less) asks for nothing,
+//! - a threshold of 1 or more asks for everything,
+//! - in between, what has a confidence under the threshold, and what is required and missing.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::document::{BBox, Zone, Zones};
+use crate::keywords::Keywords;
+use crate::mapping::Mapping;
+use crate::taxonomy::Taxonomy;
+
+/// Characters of a zone's text that a label shows.
+const LABEL_CHARS: usize = 60;
+
+/// A part of a content that needs a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReviewItem {
+    /// JSON Pointer (RFC 6901) into the content.
+    pub path: String,
+    /// What it is, for people.
+    pub label: String,
+    /// What was found; null where it is missing.
+    pub value: Value,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// From 1.
+    pub page: Option<u32>,
+    /// Where, as fractions of the page.
+    #[serde(rename = "box")]
+    pub bbox: Option<BBox>,
+}
+
+/// Whether something of this confidence is looked at.
+fn is_due(confidence: f64, threshold: f64, missing: bool) -> bool {
+    threshold > 0.0 && (threshold >= 1.0 || missing || confidence < threshold)
+}
+
+/// The values of `mapping-json` that need a look. What the taxonomy requires and the content does not even mention is
+/// an item too, whose path is the list.
+pub fn of_mapping(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec<ReviewItem> {
+    let required = |name: &str| taxonomy.data_point(name).is_some_and(|point| point.required);
+    let found = mapping.data_points.iter().enumerate();
+    let due = found.filter(|(_, finding)| {
+        is_due(finding.confidence, threshold, finding.value.is_none() && required(&finding.name))
+    });
+    let mut items: Vec<ReviewItem> = due
+        .map(|(index, finding)| ReviewItem {
+            path: format!("/data_points/{index}"),
+            label: finding.name.clone(),
+            value: finding.value.clone().map_or(Value::Null, Value::String),
+            confidence: finding.confidence,
+            page: finding.page,
+            bbox: finding.bbox,
+        })
+        .collect();
+    let absent = taxonomy.data_points.iter().filter(|point| {
+        point.required && !mapping.data_points.iter().any(|finding| finding.name == point.name)
+    });
+    items.extend(absent.filter(|_| is_due(0.0, threshold, true)).map(|point| ReviewItem {
+        path: "/data_points".to_owned(),
+        label: point.name.clone(),
+        value: Value::Null,
+        confidence: 0.0,
+        page: None,
+        bbox: None,
+    }));
+    items
+}
+
+/// The zones of `zoning-json` that need a look.
+pub fn of_zones(zones: &Zones, threshold: f64) -> Vec<ReviewItem> {
+    let item = |(index, zone): (usize, &Zone)| {
+        let confidence = hundredths(zone.confidence);
+        is_due(confidence, threshold, false).then(|| ReviewItem {
+            path: format!("/zones/{index}"),
+            label: zone.text.chars().take(LABEL_CHARS).map(|c| if c == '\n' { ' ' } else { c }).collect(),
+            value: serde_json::to_value(zone.kind).unwrap_or(Value::Null),
+            confidence,
+            page: Some(zone.page),
+            bbox: Some(zone.bbox),
+        })
+    };
+    zones.zones.iter().enumerate().filter_map(item).collect()
+}
+
+/// The keywords of `indexing-json` that need a look.
+pub fn of_keywords(keywords: &Keywords, threshold: f64) -> Vec<ReviewItem> {
+    let due = keywords
+        .keywords
+        .iter()
+        .enumerate()
+        .filter(|(_, keyword)| is_due(keyword.confidence, threshold, false));
+    due.map(|(index, keyword)| ReviewItem {
+        path: format!("/keywords/{index}"),
+        label: keyword.term.clone(),
+        value: keyword.entry.clone().map_or(Value::Null, Value::String),
+        confidence: keyword.confidence,
+        page: None,
+        bbox: None,
+    })
+    .collect()
+}
+
+/// A confidence kept in 32 bits, without the digits that 64 bits would make up.
+fn hundredths(confidence: f32) -> f64 {
+    (f64::from(confidence) * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::ZoneKind;
+    use crate::keywords::Keyword;
+    use crate::mapping::Finding;
+
+    fn taxonomy() -> Taxonomy {
+        Taxonomy::parse(&json!({"name": "t", "data_points": [
+            {"name": "a", "type": "string"}, {"name": "b", "type": "string", "required": true},
+            {"name": "c", "type": "string", "required": true}]}))
+        .expect("a taxonomy")
+    }
+
+    fn mapping() -> Mapping {
+        let finding = |name: &str, value: Option<&str>, confidence| Finding {
+            name: name.into(),
+            value: value.map(Into::into),
+            confidence,
+            ..Finding::default()
+        };
+        Mapping {
+            data_points: vec![
+                finding("a", Some("x"), 0.9),
+                finding("a", Some("y"), 0.5),
+                finding("b", None, 0.0),
+            ],
+        }
+    }
+
+    fn paths(threshold: f64) -> Vec<String> {
+        of_mapping(&mapping(), &taxonomy(), threshold).into_iter().map(|item| item.path).collect()
+    }
+
+    #[test]
+    fn the_threshold_says_what_is_looked_at() {
+        assert_eq!(paths(0.0), Vec::<String>::new());
+        assert_eq!(paths(0.8), ["/data_points/1", "/data_points/2", "/data_points"]);
+        assert_eq!(
+            paths(0.01),
+            ["/data_points/2", "/data_points"],
+            "what is missing, however low the threshold"
+        );
+        assert_eq!(paths(1.0), ["/data_points/0", "/data_points/1", "/data_points/2", "/data_points"]);
+        assert_eq!(paths(1.5).len(), 4);
+    }
+
+    #[test]
+    fn zones_and_keywords_follow_the_same_rule() {
+        let bbox = BBox { x: 0.0, y: 0.0, width: 1.0, height: 1.0 };
+        let zone = |confidence| Zone {
+            id: "z".into(),
+            page: 1,
+            bbox,
+            kind: ZoneKind::Table,
+            text: "a\nb".into(),
+            confidence,
+        };
+        let zones = Zones { zones: vec![zone(0.9), zone(0.3)] };
+        let items = of_zones(&zones, 0.9);
+        assert_eq!((items.len(), items[0].path.as_str(), items[0].label.as_str()), (1, "/zones/1", "a b"));
+        assert_eq!(items[0].value, json!("table"));
+        assert_eq!((of_zones(&zones, 0.0).len(), of_zones(&zones, 1.0).len()), (0, 2));
+        let keyword = Keyword { term: "tax".into(), weight: 0.5, count: 1, entry: None, confidence: 0.4 };
+        let keywords = Keywords { keywords: vec![keyword] };
+        assert_eq!(of_keywords(&keywords, 0.5)[0].path, "/keywords/0");
+        assert_eq!(of_keywords(&keywords, 0.4), []);
+    }
+}

@@ -1,0 +1,145 @@
+//! The application: its parts, wired once.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use migration::Migrator;
+use sea_orm_migration::MigratorTrait;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::account::{Accounts, load_or_make_secret};
+use crate::clock::Clock;
+use crate::config::{Config, Switch};
+use crate::db::Db;
+use crate::document::{Documents, Links};
+use crate::events::Hub;
+use crate::job::Jobs;
+use crate::job_type::JobTypes;
+use crate::storage::Storage;
+
+/// Everything that requests and the engine share; clones share it.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// As it was read at the start.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// The database.
+    pub db: Db,
+    /// The bytes.
+    pub storage: Storage,
+    /// Who is who.
+    pub accounts: Arc<Accounts>,
+    /// What is done.
+    pub jobs: Jobs,
+    /// Every task that outlives a request; joined at the end.
+    pub tasks: TaskTracker,
+    /// Cancelled when the server is asked to stop.
+    pub stopping: CancellationToken,
+}
+
+/// Whether opening the application changes the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrations {
+    /// Brings it up to date.
+    Run,
+    /// Takes it as it is; an error where it is behind.
+    Check,
+}
+
+impl App {
+    /// Opens database and storage. `public_url` is how clients reach this server.
+    pub async fn open(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| format!("the data directory {}: {error}", config.data_dir.display()))?;
+        let clock = Clock::default();
+        let db = Db::connect(&config.database(), config.database_connections).await;
+        let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
+        migrate(&db, migrations).await?;
+        let secret = secret(&config)?;
+        let storage = Storage::open(&config)?;
+        let accounts =
+            Accounts::new(db.clone(), clock.clone(), &config, &secret).map_err(|error| error.to_string())?;
+        let links = Links::new(public_url, &secret);
+        let upload = config.limits.upload_bytes;
+        let documents = Documents::new(db.clone(), clock.clone(), storage.clone(), links, upload);
+        let types = JobTypes::new(db.clone());
+        let with_noop = config.noop_type == Switch::On;
+        types.install(&clock, with_noop).await.map_err(|error| format!("the built-in job types: {error}"))?;
+        let jobs = Jobs {
+            db: db.clone(),
+            clock: clock.clone(),
+            storage: storage.clone(),
+            types,
+            documents,
+            hub: Hub::default(),
+            limits: config.limits.clone(),
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            db,
+            storage,
+            accounts: Arc::new(accounts),
+            jobs,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    /// Runs a task that is joined when the server stops.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Waits for every task and transaction that is under way.
+    pub async fn drain(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.db.drain().await;
+    }
+}
+
+async fn migrate(db: &Db, migrations: Migrations) -> Result<(), String> {
+    match migrations {
+        Migrations::Run => {
+            Migrator::up(db.writer(), None).await.map_err(|error| format!("a migration failed: {error}"))
+        }
+        Migrations::Check => match Migrator::get_pending_migrations(db.writer()).await {
+            Ok(pending) if pending.is_empty() => Ok(()),
+            Ok(pending) => Err(format!("{} migrations are pending; run docket migrate", pending.len())),
+            Err(error) => Err(format!("the migrations could not be looked up: {error}")),
+        },
+    }
+}
+
+fn secret(config: &Config) -> Result<Vec<u8>, String> {
+    match config.jwt_secret.expose() {
+        "" => {
+            let path = config.data_dir.join("jwt.key");
+            load_or_make_secret(&path)
+                .map_err(|error| format!("the signing key in {}: {error}", path.display()))
+        }
+        secret => Ok(secret.as_bytes().to_vec()),
+    }
+}
+
+/// Takes the data directory for this process alone, for as long as the file is held: the embedded database has one
+/// server, which may then take every lease that it finds for orphaned.
+pub fn lock_data_dir(config: &Config) -> Result<File, String> {
+    let path = config.data_dir.join("lock");
+    let open = || {
+        std::fs::create_dir_all(&config.data_dir)?;
+        File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file = open().map_err(|error| format!("{}: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(format!("another server uses the data directory {}", config.data_dir.display()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    }
+}

@@ -1,0 +1,304 @@
+//! Documents: what somebody uploaded, or a step made, and where its bytes are.
+//!
+//! Bytes go to the store first, under a key that nobody else knows; the row that names it is inserted when they are whole.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hmac::{Hmac, KeyInit, Mac};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sha2::Sha256;
+
+use crate::access::Actor;
+use crate::clock::{Clock, Timestamp};
+use crate::db::Db;
+use crate::entity::{content, document};
+use crate::error::{Error, Result};
+use crate::id::DocumentId;
+use crate::page::{Direction, Page, Window};
+use crate::storage::{Storage, Stored};
+
+/// Said of bytes whose type nobody named and none could be told.
+pub const UNKNOWN_TYPE: &str = "application/octet-stream";
+/// Characters of a name.
+const LONGEST_NAME: usize = 255;
+/// A signed link works for so long at the most.
+const LONGEST_LINK_SECONDS: i32 = 7 * 24 * 3600;
+
+/// The documents of this server; clones share them.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    db: Db,
+    clock: Clock,
+    storage: Storage,
+    links: Links,
+    largest: u64,
+}
+
+/// What an uploader says of the bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Described {
+    /// File name; a path is cut to its last part.
+    pub name: Option<String>,
+    /// MIME type; told by the bytes where it is missing.
+    pub media_type: Option<String>,
+}
+
+/// Bytes in the store that no row names yet.
+#[derive(Debug)]
+pub struct Staged {
+    id: DocumentId,
+    name: String,
+    media_type: String,
+    stored: Stored,
+}
+
+impl Staged {
+    /// The same under another name.
+    pub fn renamed(self, name: &str) -> Self {
+        Self { name: file_name(name), ..self }
+    }
+
+    /// Where its bytes are.
+    pub fn key(&self) -> &str {
+        &self.stored.key
+    }
+}
+
+impl Documents {
+    /// Over a store; `largest` bounds an upload in bytes.
+    pub fn new(db: Db, clock: Clock, storage: Storage, links: Links, largest: u64) -> Self {
+        Self { db, clock, storage, links, largest }
+    }
+
+    /// Where contents are fetched.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Stores a stream of bytes as a document of the actor's. One that breaks off leaves nothing behind.
+    pub async fn upload<E: std::fmt::Display>(
+        &self,
+        actor: &Actor,
+        described: Described,
+        bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<document::Model> {
+        let staged = self.stage(described, bytes).await?;
+        self.adopt(actor, staged).await
+    }
+
+    /// Stores a stream of bytes that is not a document yet: whoever holds it adopts or discards it.
+    pub async fn stage<E: std::fmt::Display>(
+        &self,
+        described: Described,
+        bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<Staged> {
+        let media_type = described.media_type.as_deref().map(media_type).transpose()?;
+        let id = DocumentId::new();
+        let stored = self.storage.put(format!("uploads/{id}"), bytes, self.largest).await?;
+        let media_type = media_type.unwrap_or_else(|| told(&stored));
+        let name = described.name.as_deref().map_or_else(|| "document".to_owned(), file_name);
+        Ok(Staged { id, name, media_type, stored })
+    }
+
+    /// Makes what was staged a document of the actor's; where that fails its bytes are removed.
+    pub async fn adopt(&self, actor: &Actor, staged: Staged) -> Result<document::Model> {
+        let key = staged.stored.key.clone();
+        let row = document::ActiveModel {
+            id: Set(staged.id),
+            name: Set(staged.name),
+            media_type: Set(staged.media_type),
+            size: Set(i64::try_from(staged.stored.size).map_err(Error::internal)?),
+            sha256: Set(staged.stored.sha256),
+            storage_key: Set(staged.stored.key),
+            owner_id: Set(actor.user.id),
+            job_id: Set(None),
+            created_at: Set(self.clock.now()),
+        };
+        let inserted = self.db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await;
+        if inserted.is_err() {
+            self.discard(&key).await;
+        }
+        inserted
+    }
+
+    /// What the actor uploaded, newest first.
+    pub async fn list(&self, actor: &Actor, window: Window) -> Result<Page<document::Model>> {
+        let mine = document::Entity::find()
+            .filter(document::Column::OwnerId.eq(actor.user.id))
+            .filter(document::Column::JobId.is_null());
+        let (time, id) = (document::Column::CreatedAt, document::Column::Id);
+        let query = window.select(mine, Direction::Descending, time, id);
+        Ok(window.page(query.all(self.db.read()).await?))
+    }
+
+    /// Removes a document of the actor's that no job uses.
+    pub async fn delete(&self, actor: &Actor, id: DocumentId) -> Result<()> {
+        let actor = actor.clone();
+        let key = self.db.write(move |tx| {
+            Box::pin(async move {
+                let found = own(tx, &actor, id).await?.filter(|document| document.job_id.is_none());
+                let document = found.ok_or_else(|| Error::not_found("document"))?;
+                let used = content::Entity::find().filter(content::Column::DocumentId.eq(id)).one(tx).await?;
+                if used.is_some() {
+                    return Err(Error::conflict("A job uses this document; delete the job first."));
+                }
+                document::Entity::delete_by_id(id).exec(tx).await?;
+                Ok(document.storage_key)
+            })
+        });
+        let key = key.await?;
+        self.discard(&key).await;
+        Ok(())
+    }
+
+    /// Removes bytes that no row names. A failure leaves garbage, not damage, so it is only logged.
+    pub async fn discard(&self, key: &str) {
+        if let Err(error) = self.storage.delete(key).await {
+            tracing::warn!(key, %error, "bytes that nothing refers to could not be removed");
+        }
+    }
+}
+
+/// A document that the actor owns, or any for an admin.
+pub async fn own(
+    db: &impl ConnectionTrait,
+    actor: &Actor,
+    id: DocumentId,
+) -> Result<Option<document::Model>> {
+    let found = document::Entity::find_by_id(id).one(db).await?;
+    Ok(found.filter(|document| document.owner_id == actor.user.id || actor.user.is_admin))
+}
+
+fn told(stored: &Stored) -> String {
+    docket_extract::sniff::detect(&stored.head).unwrap_or(UNKNOWN_TYPE).to_owned()
+}
+
+/// A MIME type as its sender wrote it, without parameters, in lower case.
+fn media_type(text: &str) -> Result<String> {
+    match text.parse::<mime::Mime>() {
+        Ok(parsed) => Ok(parsed.essence_str().to_ascii_lowercase()),
+        Err(_) => Err(Error::invalid("/type", "INVALID", "This is not a MIME type such as application/pdf.")),
+    }
+}
+
+/// A name that is safe to save under: the last part of a path, without control characters.
+pub fn file_name(given: &str) -> String {
+    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
+    let kept: String = last.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+    match kept.trim() {
+        "" | "." | ".." => "document".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Where contents are fetched: links of this server, plain and signed.
+#[derive(Clone)]
+pub struct Links {
+    base: String,
+    key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    /// Under the address that clients use, signed with a key derived from the server's secret.
+    pub fn new(public_url: &str, secret: &[u8]) -> Self {
+        let key = mac(secret, b"docket signed links 1").finalize().into_bytes().to_vec();
+        Self { base: public_url.trim_end_matches('/').to_owned(), key }
+    }
+
+    /// The link that takes the API's credentials.
+    pub fn contents(&self, id: DocumentId) -> String {
+        format!("{}/documents/{id}/contents", self.base)
+    }
+
+    /// The link that takes none until it expires.
+    pub fn signed(&self, id: DocumentId, seconds: i32, now: Timestamp) -> Result<String> {
+        if !(1..=LONGEST_LINK_SECONDS).contains(&seconds) {
+            let message = format!("A signed link works for 1 to {LONGEST_LINK_SECONDS} seconds.");
+            return Err(Error::invalid("/expiresInSeconds", "RANGE", message));
+        }
+        let expires = now.timestamp() + i64::from(seconds);
+        let signature = hex::encode(self.sign(id, expires).finalize().into_bytes());
+        Ok(format!("{}?expires={expires}&signature={signature}", self.contents(id)))
+    }
+
+    /// Whether a signed link is ours and still good.
+    pub fn verify(&self, id: DocumentId, expires: i64, signature: &str, now: Timestamp) -> bool {
+        let given = hex::decode(signature).unwrap_or_default();
+        self.sign(id, expires).verify_slice(&given).is_ok() && now.timestamp() < expires
+    }
+
+    /// The document that a plain link of this server names.
+    pub fn parse(&self, uri: &str) -> Option<DocumentId> {
+        let rest = uri.strip_prefix(&self.base)?.strip_prefix("/documents/")?;
+        DocumentId::parse(rest.strip_suffix("/contents")?)
+    }
+
+    fn sign(&self, id: DocumentId, expires: i64) -> Hmac<Sha256> {
+        mac(&self.key, format!("{id}:{expires}").as_bytes())
+    }
+}
+
+fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length (RFC 2104 section 2)")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key will do");
+    mac.update(message);
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_paths_and_control_characters() {
+        for (given, kept) in [
+            ("a.pdf", "a.pdf"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\x\\Rechnung März.pdf", "Rechnung März.pdf"),
+            ("a\r\nb", "ab"),
+            ("", "document"),
+            ("..", "document"),
+            ("dir/", "document"),
+        ] {
+            assert_eq!(file_name(given), kept);
+        }
+        assert_eq!(file_name(&"ü".repeat(300)).chars().count(), LONGEST_NAME);
+    }
+
+    #[test]
+    fn signed_links_hold_for_their_document_and_time() {
+        let links = Links::new("http://localhost:1/", b"secret");
+        let (id, now) = (DocumentId::new(), Timestamp::UNIX_EPOCH);
+        let link = links.signed(id, 60, now).unwrap();
+        let signature = link.rsplit_once('=').unwrap().1;
+        let later = |s| now + chrono::TimeDelta::seconds(s);
+        assert!(links.verify(id, 60, signature, later(59)));
+        assert!(!links.verify(id, 60, signature, later(60)), "expired");
+        assert!(!links.verify(id, 61, signature, now), "another time");
+        assert!(!links.verify(DocumentId::new(), 60, signature, now), "another document");
+        assert!(!links.verify(id, 60, "", now));
+        assert!(!Links::new("http://localhost:1", b"other").verify(id, 60, signature, now));
+        assert!(links.signed(id, 0, now).is_err());
+    }
+
+    #[test]
+    fn only_links_of_this_server_name_documents() {
+        let links = Links::new("http://localhost:1", b"secret");
+        let id = DocumentId::new();
+        assert_eq!(links.parse(&links.contents(id)), Some(id));
+        for foreign in [
+            "http://localhost:12/documents/x/contents",
+            "file:///etc/passwd",
+            "http://localhost:1/documents/x/contents",
+        ] {
+            assert_eq!(links.parse(foreign), None);
+        }
+        assert_eq!(links.parse(&format!("http://localhost:1.evil/documents/{id}/contents")), None);
+    }
+}

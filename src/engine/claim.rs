@@ -1,0 +1,190 @@
+//! Taking steps, keeping them, and freeing those that nobody keeps.
+
+use chrono::TimeDelta;
+use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, LockBehavior, LockType, Order, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::clock::Timestamp;
+use crate::db::Work;
+use crate::entity::{job, task};
+use crate::error::{Error, Result};
+use crate::id::{JobId, LeaseToken};
+use crate::job::Jobs;
+use crate::job::decide::{Command, Rejection};
+use crate::job::record::Locked;
+
+/// Somebody's hold on a step.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Proof of it.
+    pub token: LeaseToken,
+    /// Lost when not renewed until then.
+    pub until: Timestamp,
+    /// The attempt's time is out then.
+    pub deadline: Timestamp,
+    /// Which claim of the job this is.
+    pub fence: i64,
+    /// The step's name.
+    pub step: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The job as it was claimed.
+    pub job: job::Model,
+}
+
+impl Jobs {
+    /// Takes up to `limit` queued steps of these types, those of high priority and the oldest first. Jobs that somebody
+    /// else is changing right now are passed over.
+    pub async fn claim(
+        &self,
+        owner: &str,
+        types: &[String],
+        limit: usize,
+        lease_seconds: u32,
+    ) -> Result<Vec<Claim>> {
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let (owner, types) = (owner.to_owned(), types.to_vec());
+        let claims = self.db.write(move |tx| -> Work<'_, Vec<Claim>> {
+            Box::pin(async move {
+                let now = db.now(tx, &clock).await?;
+                let mut candidates = Query::select()
+                    .column((task::Entity, task::Column::JobId))
+                    .from(task::Entity)
+                    .inner_join(
+                        job::Entity,
+                        task::Column::JobId.into_expr().equals((job::Entity, job::Column::Id)),
+                    )
+                    .and_where(task::Column::LeaseToken.is_null())
+                    .and_where(task::Column::RunAt.lte(now))
+                    .and_where(task::Column::TypeId.is_in(types))
+                    .order_by((task::Entity, task::Column::Priority), Order::Desc)
+                    .order_by((task::Entity, task::Column::RunAt), Order::Asc)
+                    .order_by((task::Entity, task::Column::JobId), Order::Asc)
+                    .limit(limit as u64)
+                    .to_owned();
+                if tx.get_database_backend() == DbBackend::Postgres {
+                    candidates.lock_with_tables_behavior(
+                        LockType::Update,
+                        [job::Entity],
+                        LockBehavior::SkipLocked,
+                    );
+                }
+                let mut claims = Vec::new();
+                for row in tx.query_all(&candidates).await? {
+                    let id: JobId = row.try_get("", "job_id")?;
+                    let Some(mut locked) = Locked::lock(tx, id, now).await? else { continue };
+                    let token = LeaseToken::new();
+                    match locked.perform(Command::Claim { owner: owner.clone(), token, lease_seconds }, None)
+                    {
+                        Ok(()) => claims.push(claimed(token, locked, tx).await?),
+                        Err(Rejection::NothingQueued) => {}
+                        Err(other) => return Err(other.into()),
+                    }
+                }
+                Ok(claims)
+            })
+        });
+        let claims = claims.await?;
+        for claim in &claims {
+            self.hub.changed(claim.job.id);
+        }
+        Ok(claims)
+    }
+
+    /// Keeps a step and says how far it is; `None` where it is lost.
+    pub async fn renew(
+        &self,
+        claim: &Claim,
+        lease_seconds: u32,
+        fraction: f64,
+        message: Option<&str>,
+    ) -> Result<Option<Timestamp>> {
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let (id, token, deadline) = (claim.job.id, claim.token, claim.deadline);
+        let fraction = fraction.clamp(0.0, 1.0);
+        let message = message.map(|text| text.chars().take(500).collect::<String>());
+        let until = self.db.write(move |tx| -> Work<'_, Option<Timestamp>> {
+            Box::pin(async move {
+                let now = db.now(tx, &clock).await?;
+                let until = Ord::min(deadline, now + TimeDelta::seconds(lease_seconds.into()));
+                let kept = task::Entity::update_many()
+                    .col_expr(task::Column::LeaseUntil, Expr::value(until))
+                    // Progress never runs backwards within an attempt.
+                    .col_expr(
+                        task::Column::Fraction,
+                        CaseStatement::new()
+                            .case(task::Column::Fraction.lt(fraction), fraction)
+                            .finally(Expr::col(task::Column::Fraction))
+                            .into(),
+                    )
+                    .col_expr(task::Column::Message, Expr::value(message))
+                    .filter(task::Column::JobId.eq(id))
+                    .filter(task::Column::LeaseToken.eq(token))
+                    .filter(task::Column::LeaseUntil.gt(now));
+                Ok((kept.exec(tx).await?.rows_affected > 0).then_some(until))
+            })
+        });
+        let until = until.await?;
+        if until.is_some() {
+            self.hub.changed(id);
+        }
+        Ok(until)
+    }
+
+    /// Frees steps whose lease ran out, up to `limit`; each is queued again or failed, under its job's lock.
+    pub async fn expire(&self, limit: u64) -> Result<usize> {
+        let now = self.db.now(self.db.read(), &self.clock).await?;
+        let late = task::Entity::find()
+            .filter(task::Column::LeaseToken.is_not_null())
+            .filter(task::Column::LeaseUntil.lte(now))
+            .order_by_asc(task::Column::LeaseUntil)
+            .limit(limit);
+        let mut freed = 0;
+        for task in late.all(self.db.read()).await? {
+            let (id, db, clock) = (task.job_id, self.db.clone(), self.clock.clone());
+            let saved = self.db.write(move |tx| -> Work<'_, Option<job::Model>> {
+                Box::pin(async move {
+                    let now = db.now(tx, &clock).await?;
+                    let Some(mut locked) = Locked::lock(tx, id, now).await? else { return Ok(None) };
+                    match locked.perform(Command::Expire { jitter: rand::random() }, None) {
+                        Ok(()) => locked.save(tx).await.map(Some),
+                        // Renewed, handed in or freed by another node since we looked.
+                        Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(None),
+                        Err(other) => Err(other.into()),
+                    }
+                })
+            });
+            if let Some(job) = saved.await? {
+                freed += 1;
+                tracing::warn!(job.id = %job.id, job.status = job.status, step = task.step, "a lease ran out");
+                self.changed(&job);
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Ends every lease now. Only for the start of a process that has the database for itself, where whoever held them
+    /// is gone.
+    pub async fn orphan_all(&self) -> Result<u64> {
+        let now = self.clock.now();
+        self.db
+            .write(move |tx| {
+                Box::pin(async move {
+                    let update =
+                        task::Entity::update_many().col_expr(task::Column::LeaseUntil, Expr::value(now));
+                    let held = update.filter(task::Column::LeaseToken.is_not_null());
+                    Ok(held.exec(tx).await?.rows_affected)
+                })
+            })
+            .await
+    }
+}
+
+async fn claimed(token: LeaseToken, locked: Locked, tx: &sea_orm::DatabaseTransaction) -> Result<Claim> {
+    let state = locked.state();
+    let task = state.task.as_ref().ok_or_else(|| Error::internal("a claim without a task"))?;
+    let lease = task.lease.clone().ok_or_else(|| Error::internal("a claim without a lease"))?;
+    let (step, attempt) = (state.steps[task.step].name.clone(), state.steps[task.step].attempt);
+    let job = locked.save(tx).await?;
+    Ok(Claim { token, until: lease.until, deadline: lease.deadline, fence: lease.fence, step, attempt, job })
+}

@@ -1,0 +1,151 @@
+//! The engine: when and by whom a step is done. What is legal, `job::decide` says.
+//!
+//! A claim is a lease with a fencing token: taken in a short transaction, renewed while the step runs, and proved again
+//! when its result is handed in. Whoever loses the lease learns of it there, and what it made is dropped.
+//!
+//! ```text
+//!   queue ──claim──► run in a child process ──complete / fail──► next step
+//!                │        renewed at a third of the lease;
+//!                │        stopped when the renewal finds nothing
+//!                └── lease runs out ──expire──► queue again, or FAILED
+//! ```
+
+pub mod claim;
+mod execute;
+mod report;
+mod run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::job::Jobs;
+use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
+
+pub use claim::Claim;
+pub use report::Made;
+
+/// Steps looked at by one round of the sweeper.
+const SWEEP_PAGE: u64 = 100;
+
+/// Does the steps of the built-in job types, and frees what others let go of.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    jobs: Jobs,
+    settings: Arc<Settings>,
+    running: TaskTracker,
+}
+
+#[derive(Debug)]
+struct Settings {
+    /// Random for each start of a process: a name that comes back would hide what its namesake left behind.
+    owner: String,
+    lease_seconds: u32,
+    poll: Duration,
+    shutdown: Duration,
+    places: Arc<Semaphore>,
+    types: Vec<String>,
+    workdir: PathBuf,
+    program: PathBuf,
+    limits: docket_extract::child::Limits,
+}
+
+impl Engine {
+    /// An engine for this process; nothing runs yet.
+    pub fn new(jobs: Jobs, config: &Config) -> std::io::Result<Self> {
+        let workdir = config.data_dir.join("work");
+        // What a killed process was working on is of no use to anybody.
+        match std::fs::remove_dir_all(&workdir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::create_dir_all(&workdir)?,
+        }
+        let settings = Settings {
+            owner: format!("engine-{:08x}", rand::random::<u32>()),
+            lease_seconds: config.engine.lease_seconds,
+            poll: Duration::from_millis(config.engine.poll_milliseconds),
+            shutdown: Duration::from_secs(config.engine.shutdown_seconds),
+            places: Arc::new(Semaphore::new(config.engine_concurrency)),
+            types: [DATA_POINT_EXTRACTION, INDEXING, NOOP].map(str::to_owned).to_vec(),
+            workdir,
+            program: std::env::current_exe()?,
+            limits: config.extract.clone(),
+        };
+        Ok(Self { jobs, settings: Arc::new(settings), running: TaskTracker::new() })
+    }
+
+    /// Takes steps and does them until `stop`; then takes no more, lets what runs end within the time that shutting down
+    /// may take, and gives back what did not.
+    pub async fn run(&self, stop: CancellationToken) {
+        let give_back = CancellationToken::new();
+        let sweeper = self.running.spawn({
+            let (engine, stop) = (self.clone(), stop.clone());
+            async move { engine.sweep_until(&stop).await }
+        });
+        while !stop.is_cancelled() {
+            let claimed = match self.take(&give_back).await {
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    tracing::error!(%error, "the queue could not be read");
+                    0
+                }
+            };
+            if claimed > 0 {
+                continue;
+            }
+            tokio::select! {
+                () = self.jobs.hub.work() => {}
+                () = tokio::time::sleep(self.settings.poll) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        self.running.close();
+        if tokio::time::timeout(self.settings.shutdown, self.running.wait()).await.is_err() {
+            give_back.cancel();
+            self.running.wait().await;
+        }
+        if let Err(error) = sweeper.await {
+            tracing::error!(%error, "the sweeper ended badly");
+        }
+    }
+
+    /// Claims as many steps as there are free places, and starts them.
+    async fn take(&self, give_back: &CancellationToken) -> Result<usize> {
+        let settings = &self.settings;
+        let Ok(first) = Arc::clone(&settings.places).acquire_owned().await else { return Ok(0) };
+        let mut places = vec![first];
+        while let Ok(place) = Arc::clone(&settings.places).try_acquire_owned() {
+            places.push(place);
+        }
+        let claims =
+            self.jobs.claim(&settings.owner, &settings.types, places.len(), settings.lease_seconds).await?;
+        let taken = claims.len();
+        for (claim, place) in claims.into_iter().zip(places) {
+            let (engine, give_back) = (self.clone(), give_back.clone());
+            self.running.spawn(async move {
+                engine.run_claim(claim, &give_back).await;
+                drop(place);
+                // A place is free: whoever waits in the queue may have it.
+                engine.jobs.hub.queued();
+            });
+        }
+        Ok(taken)
+    }
+
+    async fn sweep_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
+                tracing::error!(%error, "expired leases could not be freed");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.settings.poll) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}

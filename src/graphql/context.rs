@@ -1,0 +1,50 @@
+//! What a resolver finds in its context: the application, who asks, and the loaders of the request.
+
+use std::net::IpAddr;
+
+use async_graphql::Context;
+
+use super::loader::Loaders;
+use crate::access::Actor;
+use crate::app::App;
+use crate::error::{Error, Result};
+
+/// Who sent a request.
+#[derive(Debug, Clone, Default)]
+pub struct Viewer {
+    /// `None` where no credential came with it.
+    pub actor: Option<Actor>,
+    /// From where.
+    pub address: Option<IpAddr>,
+}
+
+pub(super) trait RequestContext {
+    fn app(&self) -> Result<&App>;
+    fn loaders(&self) -> Result<&Loaders>;
+    fn viewer(&self) -> Result<&Viewer>;
+
+    fn actor(&self) -> Result<&Actor> {
+        let signed_in = self.viewer()?.actor.as_ref();
+        signed_in.ok_or_else(|| {
+            Error::Unauthenticated("Sign in first: send Authorization: Bearer and a token or API key.".into())
+        })
+    }
+}
+
+impl RequestContext for Context<'_> {
+    fn app(&self) -> Result<&App> {
+        self.data::<App>().map_err(|error| missing(&error))
+    }
+
+    fn loaders(&self) -> Result<&Loaders> {
+        self.data::<Loaders>().map_err(|error| missing(&error))
+    }
+
+    fn viewer(&self) -> Result<&Viewer> {
+        self.data::<Viewer>().map_err(|error| missing(&error))
+    }
+}
+
+fn missing(error: &async_graphql::Error) -> Error {
+    Error::Internal(format!("the request's context: {}", error.message))
+}

@@ -1,0 +1,41 @@
+//! The one place where the domain's error becomes a GraphQL error.
+
+use async_graphql::{ErrorExtensionValues, Value};
+
+use crate::error::Error;
+
+impl From<Error> for async_graphql::Error {
+    fn from(error: Error) -> Self {
+        log_internal(&error);
+        let mut graphql = Self::new(error.message());
+        graphql.extensions = Some(extensions(&error));
+        graphql
+    }
+}
+
+/// Writes the cause of an internal error to the log, under the request's span: clients never see it.
+pub fn log_internal(error: &Error) {
+    if let Error::Internal(cause) = error {
+        tracing::error!(cause, "internal error");
+    }
+}
+
+/// `code`, and what a client needs to act on it.
+pub fn extensions(error: &Error) -> ErrorExtensionValues {
+    let mut values = ErrorExtensionValues::default();
+    values.set("code", error.code());
+    match error {
+        Error::Invalid(problems) => {
+            let list = serde_json::to_value(problems).ok().and_then(|json| Value::from_json(json).ok());
+            values.set("problems", list.unwrap_or_default());
+        }
+        Error::Conflict { details, .. } => {
+            for (key, value) in details {
+                values.set(key, Value::from_json(value.clone()).unwrap_or_default());
+            }
+        }
+        Error::RateLimited(seconds) => values.set("retryAfterSeconds", *seconds),
+        _ => {}
+    }
+    values
+}

@@ -1,0 +1,137 @@
+//! The history of a job.
+
+use async_graphql::{Context, Enum, ID, Object};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::account::User;
+use super::context::RequestContext;
+use super::document::user;
+use super::job::Job;
+use super::scalar::JsonObject;
+use crate::access::policy::{Standing, works_on};
+use crate::access::{self, View};
+use crate::entity::job_event;
+use crate::error::Result;
+use crate::job::history::cursor;
+use crate::job::record::{EventKind, unname};
+
+/// One change of a job. `sequence` starts at 1 for each job and has no gaps.
+pub(super) struct JobEvent {
+    row: job_event::Model,
+    withheld: bool,
+}
+
+impl JobEvent {
+    /// As somebody of this standing sees it.
+    pub(super) fn seen_by(standing: &Standing, row: job_event::Model) -> Self {
+        let withheld = row.step.as_ref().is_some_and(|step| !works_on(standing, step));
+        Self { row, withheld }
+    }
+
+    pub(super) fn cursor_text(&self) -> String {
+        cursor(self.row.job_id, self.row.sequence)
+    }
+}
+
+/// One change of a job. `sequence` starts at 1 for each job and has no gaps.
+#[Object]
+impl JobEvent {
+    /// Place in the history, for `after`.
+    async fn cursor(&self) -> String {
+        self.cursor_text()
+    }
+
+    /// From 1, without gaps.
+    async fn sequence(&self) -> i64 {
+        self.row.sequence
+    }
+
+    /// UUID of the job.
+    async fn job_id(&self) -> ID {
+        self.row.job_id.to_string().into()
+    }
+
+    /// What changed.
+    async fn kind(&self) -> Result<JobEventKind> {
+        Ok(unname::<EventKind>(&self.row.kind)?.into())
+    }
+
+    /// When it changed.
+    async fn at(&self) -> DateTime<Utc> {
+        self.row.at
+    }
+
+    /// Who changed it; null where the server or a worker did.
+    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        match self.row.actor_id {
+            Some(id) => Ok(Some(user(ctx, id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.
+    async fn data(&self) -> JsonObject {
+        let shown = if self.withheld {
+            json!({"step": self.row.step, "withheld": true})
+        } else {
+            self.row.data.clone()
+        };
+        JsonObject(shown.as_object().cloned().unwrap_or_default())
+    }
+
+    /// The job as it is when this is read.
+    async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
+        let app = ctx.app()?;
+        let grant = access::job::<View>(app.db.read(), ctx.actor()?, self.row.job_id).await?;
+        Ok(Job::new(grant.job().clone()))
+    }
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub(super) enum JobEventKind {
+    /// The job was made.
+    Created,
+    /// The job was taken back to an earlier step.
+    Rewound,
+    /// The job's status changed: `from`, `to`, and where they exist `reason` and `failure`.
+    StatusChanged,
+    /// A step's status changed: `step`, `from`, `to`, `attempt`, and where they exist `error`, `runAt` and `worker`.
+    StepChanged,
+    /// A content was added: `role`, `version`, `documentId`, `sha256`.
+    ContentAdded,
+    /// Somebody was let in or out.
+    CollaborationChanged,
+    /// Metadata or priority changed.
+    MetadataChanged,
+    /// A person is needed: `reviewId`, `step`, `reason`.
+    ReviewOpened,
+    /// Somebody took a review.
+    ReviewClaimed,
+    /// Somebody let go of a review.
+    ReviewReleased,
+    /// A review was decided: `reviewId`, `step`, `decision`.
+    ReviewDecided,
+    /// The job was run again after it had failed or been cancelled.
+    Retried,
+}
+
+impl From<EventKind> for JobEventKind {
+    fn from(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Created => Self::Created,
+            EventKind::Rewound => Self::Rewound,
+            EventKind::StatusChanged => Self::StatusChanged,
+            EventKind::StepChanged => Self::StepChanged,
+            EventKind::ContentAdded => Self::ContentAdded,
+            EventKind::CollaborationChanged => Self::CollaborationChanged,
+            EventKind::MetadataChanged => Self::MetadataChanged,
+            EventKind::ReviewOpened => Self::ReviewOpened,
+            EventKind::ReviewClaimed => Self::ReviewClaimed,
+            EventKind::ReviewReleased => Self::ReviewReleased,
+            EventKind::ReviewDecided => Self::ReviewDecided,
+            EventKind::Retried => Self::Retried,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What clients send about jobs.
+
+use async_graphql::{Enum, ID, InputObject, OneofObject};
+use chrono::{DateTime, Utc};
+
+use super::scalar::{JsonObject, Url};
+use crate::error::{Error, Result};
+use crate::id::TeamId;
+use crate::job::create::{NewJob, PrincipalRef, Source};
+use crate::job::query::{Filter, OrderBy, Ownership};
+use crate::job::state::Status;
+use crate::page::Direction;
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "Status")]
+pub(super) enum JobStatus {
+    /// Accepted, waiting for a worker.
+    Queued,
+    /// Being processed.
+    Running,
+    /// Paused for human review.
+    Blocked,
+    /// Done; the output is ready.
+    Completed,
+    /// Deliberately cancelled; contents are likely incomplete.
+    Cancelled,
+    /// Cannot continue; contents are likely incomplete.
+    Failed,
+}
+
+/// A document of this server, by ID or by its contentsUri.
+#[derive(OneofObject)]
+pub(super) enum ContentSource {
+    /// UUID of a document that the viewer may read.
+    DocumentId(ID),
+    /// Its contentsUri. No other address is taken: the server fetches nothing.
+    Uri(Url),
+}
+
+impl From<ContentSource> for Source {
+    fn from(source: ContentSource) -> Self {
+        match source {
+            ContentSource::DocumentId(id) => Self::Document(id.0),
+            ContentSource::Uri(uri) => Self::Uri(uri.0),
+        }
+    }
+}
+
+/// A document in a role.
+#[derive(InputObject)]
+pub(super) struct ContentInput {
+    /// A role of the job's type other than `input`.
+    role: String,
+    /// The document.
+    source: ContentSource,
+}
+
+/// A team or a user: by ID, or by name and by address.
+#[derive(OneofObject)]
+pub(super) enum CollaboratorRef {
+    /// UUID of a team.
+    TeamId(ID),
+    /// Name of a team.
+    TeamName(String),
+    /// UUID of a user.
+    UserId(ID),
+    /// Address of a user.
+    UserEmail(String),
+}
+
+impl From<CollaboratorRef> for PrincipalRef {
+    fn from(reference: CollaboratorRef) -> Self {
+        match reference {
+            CollaboratorRef::TeamId(id) => Self::TeamId(id.0),
+            CollaboratorRef::TeamName(name) => Self::TeamName(name),
+            CollaboratorRef::UserId(id) => Self::UserId(id.0),
+            CollaboratorRef::UserEmail(email) => Self::UserEmail(email),
+        }
+    }
+}
+
+/// Somebody who is let in, and to what.
+#[derive(InputObject)]
+pub(super) struct CollaboratorInput {
+    /// Who.
+    collaborator: CollaboratorRef,
+    /// Step names of the job's type; `"*"` stands for all.
+    #[graphql(default_with = "vec![\"*\".to_owned()]")]
+    steps: Vec<String>,
+}
+
+/// A job to be made.
+#[derive(InputObject)]
+pub(super) struct CreateJobInput {
+    /// Job type, e.g. data-point-extraction.
+    #[graphql(name = "type")]
+    job_type: ID,
+    /// The input document.
+    input: ContentSource,
+    /// Further contents, by role.
+    contents: Option<Vec<ContentInput>>,
+    /// What the type needs to know, and whatever else should ride along. Dotted keys are paths.
+    metadata: Option<JsonObject>,
+    /// Who may see it besides its owner.
+    collaboration: Option<Vec<CollaboratorInput>>,
+    /// Same key, same owner, same input: the same job is returned; with another input, CONFLICT.
+    idempotency_key: Option<String>,
+    /// Runs before those with a lower one; -1000 to 1000.
+    #[graphql(default_with = "Some(0)")]
+    priority: Option<i32>,
+}
+
+impl From<CreateJobInput> for NewJob {
+    fn from(input: CreateJobInput) -> Self {
+        let contents = input.contents.unwrap_or_default().into_iter();
+        let collaboration = input.collaboration.unwrap_or_default().into_iter();
+        Self {
+            type_id: input.job_type.0,
+            input: input.input.into(),
+            contents: contents.map(|content| (content.role, content.source.into())).collect(),
+            metadata: input.metadata.map(|object| object.0).unwrap_or_default(),
+            collaboration: collaboration.map(|one| (one.collaborator.into(), one.steps)).collect(),
+            idempotency_key: input.idempotency_key,
+            priority: input.priority.unwrap_or_default(),
+        }
+    }
+}
+
+/// What should change of a job.
+#[derive(InputObject)]
+pub(super) struct UpdateJobInput {
+    /// UUID of the job.
+    pub id: ID,
+    /// JSON Merge Patch (RFC 7396).
+    pub metadata: Option<JsonObject>,
+    /// Runs before those with a lower one; -1000 to 1000.
+    pub priority: Option<i32>,
+}
+
+/// Which jobs. What is not given does not matter.
+#[derive(InputObject)]
+pub(super) struct JobFilter {
+    /// In one of these statuses.
+    status: Option<Vec<JobStatus>>,
+    /// Of one of these types.
+    #[graphql(name = "type")]
+    types: Option<Vec<ID>>,
+    /// The viewer's own, others' that were shared with the viewer, or both.
+    owner: Option<JobOwnerFilter>,
+    /// Shared with this team.
+    team_id: Option<ID>,
+    /// Made after this time.
+    created_after: Option<DateTime<Utc>>,
+    /// Made before this time.
+    created_before: Option<DateTime<Utc>>,
+    /// Changed after this time.
+    updated_after: Option<DateTime<Utc>>,
+    /// Metadata equality: every key given must have the given value. Dotted keys are paths.
+    metadata: Option<JsonObject>,
+    /// Substring of the input document's name, case-insensitive.
+    input_name: Option<String>,
+}
+
+impl JobFilter {
+    pub(super) fn parse(self) -> Result<Filter> {
+        let team = match self.team_id {
+            Some(id) => Some(TeamId::parse(&id).ok_or_else(|| {
+                Error::invalid("/filter/teamId", "INVALID", "This is not the UUID of a team.")
+            })?),
+            None => None,
+        };
+        Ok(Filter {
+            status: self.status.map(|list| list.into_iter().map(Into::into).collect()),
+            types: self.types.map(|list| list.into_iter().map(|id| id.0).collect()),
+            ownership: self.owner.map(Into::into),
+            team,
+            created_after: self.created_after,
+            created_before: self.created_before,
+            updated_after: self.updated_after,
+            metadata: self.metadata.map(|object| object.0),
+            input_name: self.input_name,
+        })
+    }
+}
+
+/// Whose jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "Ownership")]
+pub(super) enum JobOwnerFilter {
+    /// The viewer's own.
+    #[graphql(name = "ME")]
+    Mine,
+    /// Others' that the viewer was let in to.
+    #[graphql(name = "SHARED_WITH_ME")]
+    Shared,
+    /// All that the viewer may see.
+    Any,
+}
+
+/// How a list of jobs is ordered.
+#[derive(InputObject)]
+pub(super) struct JobOrder {
+    /// By what.
+    #[graphql(default_with = "JobOrderField::Created")]
+    pub field: JobOrderField,
+    /// Which way.
+    #[graphql(default_with = "OrderDirection::Descending")]
+    pub direction: OrderDirection,
+}
+
+/// What jobs are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "OrderBy")]
+pub(super) enum JobOrderField {
+    /// When they were made.
+    #[graphql(name = "CREATED_AT")]
+    Created,
+    /// When they last changed.
+    #[graphql(name = "UPDATED_AT")]
+    Updated,
+}
+
+/// Which way a list runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "Direction")]
+pub(super) enum OrderDirection {
+    /// The oldest first.
+    #[graphql(name = "ASC")]
+    Ascending,
+    /// The newest first.
+    #[graphql(name = "DESC")]
+    Descending,
+}

@@ -1,0 +1,146 @@
+//! Job types.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, Object};
+
+use super::context::RequestContext;
+use super::scalar::Json;
+use crate::error::Result;
+use crate::job::state::StepKind as Kind;
+use crate::job_type::{JobType as Definition, StepDefinition};
+
+/// The backend process of a job: its steps, what it accepts and what it produces.
+pub(super) struct JobType(pub Arc<Definition>);
+
+/// The backend process of a job: its steps, what it accepts and what it produces.
+#[Object]
+impl JobType {
+    /// Slug, e.g. data-point-extraction.
+    async fn id(&self) -> ID {
+        self.0.id.clone().into()
+    }
+
+    /// Name for people.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it does, for people.
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    /// From 1. A job keeps the version that it began with.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+
+    /// MIME types accepted as input; none means any.
+    async fn accepts(&self) -> &[String] {
+        &self.0.accepts
+    }
+
+    /// Steps in the order in which they run.
+    async fn steps(&self) -> Vec<JobTypeStep> {
+        self.0.steps.iter().cloned().map(JobTypeStep).collect()
+    }
+
+    /// JSON Schema (2020-12) that a job's metadata must satisfy.
+    async fn metadata_schema(&self) -> Json {
+        Json(self.0.metadata_schema.clone())
+    }
+
+    /// Roles of the contents that jobs of this type carry, `input` first.
+    async fn content_roles(&self) -> Vec<String> {
+        self.0.content_roles()
+    }
+}
+
+/// One stage of a job type.
+pub(super) struct JobTypeStep(StepDefinition);
+
+/// One stage of a job type.
+#[Object]
+impl JobTypeStep {
+    /// Also the role name used in collaborations.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Name for people.
+    async fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    /// Who does it.
+    async fn kind(&self) -> StepKind {
+        self.0.kind.into()
+    }
+
+    /// Contents this step reads and writes: seeing them needs access to the step.
+    async fn content_roles(&self) -> &[String] {
+        &self.0.content_roles
+    }
+
+    /// How often it may be tried before the job fails.
+    async fn max_attempts(&self) -> u32 {
+        self.0.max_attempts
+    }
+
+    /// Seconds that one attempt may take.
+    async fn timeout_seconds(&self) -> u32 {
+        self.0.timeout_seconds
+    }
+
+    /// Metadata field (a path such as mapping.high_confidence_threshold) that holds the step's review threshold; null
+    /// where the step never asks for a review.
+    async fn threshold_field(&self) -> Option<&str> {
+        self.0.threshold_field.as_deref()
+    }
+
+    /// The job's owner may not decide its reviews.
+    async fn four_eyes(&self) -> bool {
+        self.0.four_eyes
+    }
+}
+
+/// Who does a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+pub(super) enum StepKind {
+    /// Done by a built-in executor or an external worker; may still ask for a review.
+    Automatic,
+    /// Done by a person.
+    Manual,
+}
+
+impl From<Kind> for StepKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Automatic => Self::Automatic,
+            Kind::Manual => Self::Manual,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct JobTypeQuery;
+
+#[Object]
+impl JobTypeQuery {
+    /// The newest version of a job type; null where there is none.
+    async fn job_type(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Slug of the type, e.g. data-point-extraction.")] id: ID,
+    ) -> Result<Option<JobType>> {
+        ctx.actor()?;
+        Ok(ctx.app()?.jobs.types.newest(&id).await?.map(JobType))
+    }
+
+    /// The newest version of every job type, by ID.
+    async fn job_types(&self, ctx: &Context<'_>) -> Result<Vec<JobType>> {
+        ctx.actor()?;
+        Ok(ctx.app()?.jobs.types.list().await?.into_iter().map(JobType).collect())
+    }
+}

@@ -1,0 +1,220 @@
+//! Batches of look-ups: however many jobs a page holds, each kind of related row is read once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::dataloader::{DataLoader, Loader};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use tokio::sync::OnceCell;
+
+use crate::access::{self, Actor, policy::Standing};
+use crate::app::App;
+use crate::db::Db;
+use crate::entity::{
+    access as access_rows, account, content, document, job, review, task, team, team_member,
+};
+use crate::error::{Error, Result};
+use crate::id::{JobId, TeamId, UserId};
+
+/// The loaders of one request.
+pub struct Loaders {
+    pub(super) rows: DataLoader<Rows>,
+    teams: OnceCell<Vec<TeamId>>,
+    db: Db,
+}
+
+impl std::fmt::Debug for Loaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaders").finish_non_exhaustive()
+    }
+}
+
+impl Loaders {
+    /// Fresh ones.
+    pub fn new(app: &App) -> Self {
+        let tasks = app.tasks.clone();
+        let spawn = move |task| tasks.spawn(task);
+        Self {
+            rows: DataLoader::new(Rows(app.db.clone()), spawn),
+            teams: OnceCell::new(),
+            db: app.db.clone(),
+        }
+    }
+
+    /// What the actor is to a job that is known to be visible to them.
+    pub(super) async fn standing(&self, actor: &Actor, job: &job::Model) -> Result<Standing> {
+        let gone = || Error::not_found("job");
+        if job.owner_id == actor.user.id {
+            return Ok(Standing::Owner);
+        }
+        if actor.user.is_admin {
+            return Ok(Standing::Admin);
+        }
+        let teams = self.teams.get_or_try_init(|| access::teams_of(self.db.read(), actor)).await?;
+        let rows = self.rows.load_one(AccessOf(job.id)).await?.unwrap_or_default();
+        let mine = |row: &&access_rows::Model| {
+            row.principal_id == actor.user.id.0 || teams.iter().any(|team| team.0 == row.principal_id)
+        };
+        access::standing_of(rows.iter().filter(mine)).ok_or_else(gone)
+    }
+}
+
+/// Reads rows of every kind in batches.
+pub(super) struct Rows(Db);
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident($inner:ty)),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(super) struct $name(pub $inner);
+    )*};
+}
+
+keys! {
+    /// A person.
+    Account(UserId),
+    /// A team.
+    Team(TeamId),
+    /// Who belongs to a team, by name.
+    MembersOf(TeamId),
+    /// The teams that a person belongs to, by name.
+    TeamsOf(UserId),
+    /// The queued or leased step of a job.
+    TaskOf(JobId),
+    /// Who may see a job.
+    AccessOf(JobId),
+    /// The open review of a job.
+    ReviewOf(JobId),
+    /// The current input of a job.
+    InputOf(JobId),
+    /// The current output of a job.
+    OutputOf(JobId),
+}
+
+impl Loader<Account> for Rows {
+    type Value = Arc<account::Model>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[Account]) -> Result<HashMap<Account, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(self.0.read()).await?;
+        Ok(rows.into_iter().map(|row| (Account(row.id), Arc::new(row))).collect())
+    }
+}
+
+impl Loader<Team> for Rows {
+    type Value = team::Model;
+    type Error = Error;
+
+    async fn load(&self, keys: &[Team]) -> Result<HashMap<Team, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = team::Entity::find().filter(team::Column::Id.is_in(ids)).all(self.0.read()).await?;
+        Ok(rows.into_iter().map(|row| (Team(row.id), row)).collect())
+    }
+}
+
+impl Loader<MembersOf> for Rows {
+    type Value = Vec<Arc<account::Model>>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[MembersOf]) -> Result<HashMap<MembersOf, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = team_member::Entity::find()
+            .filter(team_member::Column::TeamId.is_in(ids))
+            .find_also_related(account::Entity)
+            .order_by_asc(account::Column::Name);
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        for (member, account) in rows.all(self.0.read()).await? {
+            found.entry(MembersOf(member.team_id)).or_default().extend(account.map(Arc::new));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<TeamsOf> for Rows {
+    type Value = Vec<team::Model>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[TeamsOf]) -> Result<HashMap<TeamsOf, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = team_member::Entity::find()
+            .filter(team_member::Column::AccountId.is_in(ids))
+            .find_also_related(team::Entity)
+            .order_by_asc(team::Column::Name);
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        for (member, team) in rows.all(self.0.read()).await? {
+            found.entry(TeamsOf(member.account_id)).or_default().extend(team);
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<TaskOf> for Rows {
+    type Value = task::Model;
+    type Error = Error;
+
+    async fn load(&self, keys: &[TaskOf]) -> Result<HashMap<TaskOf, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = task::Entity::find().filter(task::Column::JobId.is_in(ids)).all(self.0.read()).await?;
+        Ok(rows.into_iter().map(|row| (TaskOf(row.job_id), row)).collect())
+    }
+}
+
+impl Loader<AccessOf> for Rows {
+    type Value = Vec<access_rows::Model>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[AccessOf]) -> Result<HashMap<AccessOf, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = access_rows::Entity::find().filter(access_rows::Column::JobId.is_in(ids));
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        for row in rows.all(self.0.read()).await? {
+            found.entry(AccessOf(row.job_id)).or_default().push(row);
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<ReviewOf> for Rows {
+    type Value = review::Model;
+    type Error = Error;
+
+    async fn load(&self, keys: &[ReviewOf]) -> Result<HashMap<ReviewOf, Self::Value>> {
+        let rows = review::Entity::find()
+            .filter(review::Column::JobId.is_in(keys.iter().map(|key| key.0)))
+            .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+        Ok(rows.all(self.0.read()).await?.into_iter().map(|row| (ReviewOf(row.job_id), row)).collect())
+    }
+}
+
+type Held = (content::Model, document::Model);
+
+async fn current(db: &Db, role: &str, jobs: impl Iterator<Item = JobId>) -> Result<Vec<Held>> {
+    let rows = content::Entity::find()
+        .filter(content::Column::JobId.is_in(jobs))
+        .filter(content::Column::Role.eq(role))
+        .filter(content::Column::Current.eq(true))
+        .find_also_related(document::Entity);
+    let pairs = rows.all(db.read()).await?.into_iter();
+    Ok(pairs.filter_map(|(content, document)| Some((content, document?))).collect())
+}
+
+impl Loader<InputOf> for Rows {
+    type Value = Held;
+    type Error = Error;
+
+    async fn load(&self, keys: &[InputOf]) -> Result<HashMap<InputOf, Self::Value>> {
+        let rows = current(&self.0, crate::job_type::INPUT, keys.iter().map(|key| key.0)).await?;
+        Ok(rows.into_iter().map(|held| (InputOf(held.0.job_id), held)).collect())
+    }
+}
+
+impl Loader<OutputOf> for Rows {
+    type Value = Held;
+    type Error = Error;
+
+    async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Self::Value>> {
+        let rows = current(&self.0, crate::job_type::OUTPUT, keys.iter().map(|key| key.0)).await?;
+        Ok(rows.into_iter().map(|held| (OutputOf(held.0.job_id), held)).collect())
+    }
+}

@@ -1,0 +1,67 @@
+//! The GraphQL API: thin. Types and resolvers translate between clients and the nouns; what may happen is decided there.
+
+mod account;
+mod context;
+mod document;
+mod error;
+mod history;
+mod job;
+mod job_input;
+mod job_type;
+mod loader;
+mod node;
+mod paging;
+mod review;
+mod scalar;
+mod subscription;
+mod taxonomy;
+mod upload;
+
+use async_graphql::{MergedObject, SDLExportOptions};
+
+use crate::app::App;
+
+pub use context::Viewer;
+pub use error::{extensions, log_internal};
+pub use loader::Loaders;
+pub use upload::Uploads;
+
+/// What can be asked.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    account::AccountQuery,
+    node::NodeQuery,
+    document::DocumentQuery,
+    taxonomy::TaxonomyQuery,
+    job_type::JobTypeQuery,
+    job::JobQuery,
+    review::ReviewQuery,
+);
+
+/// What can be done. Fields run one after another, in the order of the request.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    account::AccountMutation,
+    document::DocumentMutation,
+    taxonomy::TaxonomyMutation,
+    job::JobMutation,
+);
+
+/// The schema of this server.
+pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscription>;
+
+/// The schema over an application. Limits on requests are the guard's, in front of this.
+pub fn schema(app: App) -> Schema {
+    builder().data(app).finish()
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
+    Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
+        .register_output_type::<node::Node>()
+}
+
+/// The schema definition, sorted, as `schema.graphql` has it.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    builder().finish().sdl_with_options(options)
+}

@@ -1,0 +1,100 @@
+//! Scalars of the contract.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use serde_json::Map;
+
+/// Any JSON value.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct Json(pub serde_json::Value);
+
+#[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(Self(value.into_json()?))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
+/// A JSON object.
+#[derive(Debug, Clone)]
+pub(super) struct JsonObject(pub Map<String, serde_json::Value>);
+
+#[Scalar(name = "JSONObject", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259#section-4")]
+impl ScalarType for JsonObject {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value.into_json()? {
+            serde_json::Value::Object(object) => Ok(Self(object)),
+            _ => Err(InputValueError::custom("a JSON object is wanted")),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(serde_json::Value::Object(self.0.clone())).unwrap_or_default()
+    }
+}
+
+/// A whole number of at most 53 bits, as a JSON number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SafeInt(pub i64);
+
+/// The largest whole number that every JSON reader keeps exactly (RFC 7493 section 2.2).
+const LARGEST: i64 = (1 << 53) - 1;
+
+#[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc7493#section-2.2")]
+impl ScalarType for SafeInt {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::Number(number) => match number.as_i64().filter(|n| (-LARGEST..=LARGEST).contains(n)) {
+                Some(whole) => Ok(Self(whole)),
+                None => Err(InputValueError::custom("a whole number of at most 53 bits is wanted")),
+            },
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from(self.0)
+    }
+}
+
+/// Absolute URL.
+#[derive(Debug, Clone)]
+pub(super) struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3986")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from(self.0.as_str())
+    }
+}
+
+/// Multipart upload (GraphQL multipart request specification). In the variables it is null; the request's map says
+/// which of its files stands there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Upload(pub usize);
+
+#[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
+impl ScalarType for Upload {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let place = match &value {
+            Value::String(text) => text.strip_prefix(super::upload::PLACE).and_then(|n| n.parse().ok()),
+            _ => None,
+        };
+        place.map(Self).ok_or_else(|| InputValueError::custom("a file of a multipart request is wanted"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Null
+    }
+}

@@ -1,0 +1,108 @@
+//! Taxonomies.
+
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+
+use super::account::User;
+use super::context::RequestContext;
+use super::document::user;
+use super::scalar::Json;
+use crate::entity::taxonomy;
+use crate::error::Result;
+use crate::taxonomy as taxonomies;
+
+/// A named vocabulary that extraction and indexing jobs map onto.
+#[derive(Clone)]
+pub(super) struct Taxonomy(pub taxonomy::Model);
+
+/// A named vocabulary that extraction and indexing jobs map onto.
+#[Object]
+impl Taxonomy {
+    /// UUID of the taxonomy.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+
+    /// Name, unique on this server; what jobs call it by.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// From 1, one more at every change.
+    async fn version(&self) -> i32 {
+        self.0.version
+    }
+
+    /// What to look for: data points with labels, patterns and types, and keywords.
+    async fn definition(&self) -> Json {
+        Json(self.0.definition.clone())
+    }
+
+    /// Who made it.
+    async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
+        user(ctx, self.0.owner_id).await
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.0.created_at
+    }
+
+    /// When it last changed.
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
+    }
+}
+
+/// A taxonomy to be made or changed.
+#[derive(InputObject)]
+struct PutTaxonomyInput {
+    /// Name that jobs call it by.
+    name: String,
+    /// What to look for.
+    definition: Json,
+}
+
+/// A taxonomy as it is after a change.
+#[derive(SimpleObject)]
+struct TaxonomyPayload {
+    /// The taxonomy.
+    taxonomy: Taxonomy,
+}
+
+#[derive(Default)]
+pub(super) struct TaxonomyQuery;
+
+#[Object]
+impl TaxonomyQuery {
+    /// The taxonomy of this name; null where there is none.
+    async fn taxonomy(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Name of the taxonomy.")] name: String,
+    ) -> Result<Option<Taxonomy>> {
+        ctx.actor()?;
+        Ok(taxonomies::by_name(ctx.app()?.db.read(), &name).await?.map(Taxonomy))
+    }
+
+    /// Every taxonomy of this server, by name.
+    async fn taxonomies(&self, ctx: &Context<'_>) -> Result<Vec<Taxonomy>> {
+        ctx.actor()?;
+        Ok(taxonomies::list(ctx.app()?.db.read()).await?.into_iter().map(Taxonomy).collect())
+    }
+}
+
+#[derive(Default)]
+pub(super) struct TaxonomyMutation;
+
+#[Object]
+impl TaxonomyMutation {
+    /// Makes a taxonomy, or a new version of one of the viewer's. Jobs that exist keep the version that they began with.
+    async fn put_taxonomy(&self, ctx: &Context<'_>, input: PutTaxonomyInput) -> Result<TaxonomyPayload> {
+        let (app, actor) = (ctx.app()?, ctx.actor()?);
+        let largest = app.config.limits.taxonomy_bytes;
+        let PutTaxonomyInput { name, definition } = input;
+        let row = taxonomies::put(&app.db, &app.clock, actor, &name, definition.0, largest).await?;
+        Ok(TaxonomyPayload { taxonomy: Taxonomy(row) })
+    }
+}

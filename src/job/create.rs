@@ -1,0 +1,469 @@
+//! Making a job: everything that can be wrong is found at once, and it is acknowledged when its rows are committed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use docket_extract::sniff;
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, SqlErr};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::decide::Command;
+use super::record::{EventKind, Locked, name};
+use super::state::State;
+use super::{Jobs, contents};
+use crate::access::Actor;
+use crate::access::policy::ALL_STEPS;
+use crate::db::Work;
+use crate::entity::{access, document, job, taxonomy as taxonomies, team};
+use crate::error::{Error, Problem, Result};
+use crate::id::{DocumentId, JobId, TeamId, UserId};
+use crate::job_type::{INPUT, JobType, metadata};
+use crate::storage::HEAD_BYTES;
+use crate::taxonomy;
+use crate::team::{PersonRef, person};
+
+/// A document of this server, as clients name it.
+#[derive(Debug, Clone, Serialize)]
+pub enum Source {
+    /// By ID.
+    Document(String),
+    /// By its link.
+    Uri(String),
+}
+
+/// A team or user, as clients name it.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PrincipalRef {
+    TeamId(String),
+    TeamName(String),
+    UserId(String),
+    UserEmail(String),
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewJob {
+    /// Job type.
+    pub type_id: String,
+    /// The input document.
+    pub input: Source,
+    /// Further contents by role.
+    pub contents: Vec<(String, Source)>,
+    /// As the client wrote it.
+    pub metadata: Map<String, Value>,
+    /// Who is let in, and to which steps.
+    pub collaboration: Vec<(PrincipalRef, Vec<String>)>,
+    /// Same key, same owner, same input: the same job.
+    pub idempotency_key: Option<String>,
+    /// Runs before those with a lower one.
+    pub priority: i32,
+}
+
+/// A request in which nothing is wrong.
+#[derive(Debug, Clone)]
+struct Prepared {
+    job_type: Arc<JobType>,
+    metadata: Value,
+    input: document::Model,
+    contents: Vec<(String, document::Model)>,
+    taxonomy: Option<(String, taxonomies::Model)>,
+    access: Vec<(Uuid, &'static str, Vec<String>)>,
+}
+
+/// Characters of an idempotency key.
+const LONGEST_KEY: usize = 200;
+
+impl Jobs {
+    /// Everything that [`Jobs::create`] would object to.
+    pub async fn validate(&self, actor: &Actor, new: &NewJob) -> Result<Vec<Problem>> {
+        Ok(self.prepare(actor, new).await?.err().unwrap_or_default())
+    }
+
+    /// Makes a job and puts its first step into the queue.
+    pub async fn create(&self, actor: &Actor, new: NewJob) -> Result<job::Model> {
+        let hash = input_hash(&new)?;
+        if let Some(there) = self.by_key(actor, &new, &hash).await? {
+            return Ok(there);
+        }
+        let prepared = self.prepare(actor, &new).await?.map_err(refuse)?;
+        let id = JobId::new();
+        let taxonomy = match &prepared.taxonomy {
+            Some((role, taxonomy)) => {
+                Some((role.clone(), self.keep_taxonomy(actor, id, role, taxonomy).await?))
+            }
+            None => None,
+        };
+        let key = taxonomy.as_ref().map(|(_, document)| document.storage_key.clone());
+        match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
+            Ok(job) => {
+                self.changed(&job);
+                Ok(job)
+            }
+            Err(error) => {
+                if let Some(key) = key {
+                    self.documents.discard(&key).await;
+                }
+                // Somebody was faster with the same key: theirs is the job.
+                match self.by_key(actor, &new, &hash).await? {
+                    Some(there) => Ok(there),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn by_key(&self, actor: &Actor, new: &NewJob, hash: &str) -> Result<Option<job::Model>> {
+        let Some(key) = &new.idempotency_key else { return Ok(None) };
+        let mine = job::Entity::find().filter(job::Column::OwnerId.eq(actor.user.id));
+        let there = mine.filter(job::Column::IdempotencyKey.eq(key)).one(self.db.read()).await?;
+        match there {
+            Some(job) if job.input_hash.as_deref() != Some(hash) => {
+                Err(Error::conflict("This idempotency key was used for another job."))
+            }
+            there => Ok(there),
+        }
+    }
+
+    async fn keep_taxonomy(
+        &self,
+        actor: &Actor,
+        job: JobId,
+        role: &str,
+        taxonomy: &taxonomies::Model,
+    ) -> Result<document::Model> {
+        let id = DocumentId::new();
+        let bytes = Bytes::from(taxonomy.definition.to_string());
+        let stored = self.storage.put_bytes(format!("jobs/{job}/{role}/{id}"), bytes).await?;
+        Ok(document::Model {
+            id,
+            name: "taxonomy.json".into(),
+            media_type: "application/json".into(),
+            size: i64::try_from(stored.size).map_err(Error::internal)?,
+            sha256: stored.sha256,
+            storage_key: stored.key,
+            owner_id: actor.user.id,
+            job_id: Some(job),
+            created_at: self.clock.now(),
+        })
+    }
+
+    async fn insert(
+        &self,
+        actor: &Actor,
+        id: JobId,
+        new: &NewJob,
+        prepared: Prepared,
+        taxonomy: Option<(String, document::Model)>,
+        hash: String,
+    ) -> Result<job::Model> {
+        let (owner, mode, now) = (actor.user.id, actor.mode, self.clock.now());
+        let steps = prepared.job_type.fresh_steps();
+        let row = job::Model {
+            id,
+            type_id: prepared.job_type.id.clone(),
+            type_version: prepared.job_type.version,
+            owner_id: owner,
+            status: "QUEUED".into(),
+            mode: name(mode),
+            metadata: prepared.metadata.clone(),
+            priority: new.priority,
+            seq: 0,
+            fence: 0,
+            steps: serde_json::to_value(&steps).map_err(Error::internal)?,
+            failure: None,
+            idempotency_key: new.idempotency_key.clone(),
+            input_hash: new.idempotency_key.as_ref().map(|_| hash),
+            input_name: prepared.input.name.to_lowercase(),
+            created_at: now,
+            updated_at: now,
+            started_at: None,
+            finished_at: None,
+        };
+        self.db
+            .write(move |tx| -> Work<'_, job::Model> {
+                Box::pin(async move {
+                    use sea_orm::IntoActiveModel;
+                    let row = row.into_active_model().reset_all().insert(tx).await.map_err(taken)?;
+                    let grant = |(principal, kind, steps): (Uuid, &str, Vec<String>)| access::ActiveModel {
+                        job_id: Set(id),
+                        principal_id: Set(principal),
+                        kind: Set(kind.to_owned()),
+                        steps: Set(json!(steps)),
+                        created_at: Set(now),
+                        updated_at: Set(now),
+                    };
+                    access::Entity::insert_many(prepared.access.into_iter().map(grant)).exec(tx).await?;
+                    let mut locked = Locked::fresh(row, State::new(mode, steps), now);
+                    let created = json!({
+                        "type": prepared.job_type.id, "version": prepared.job_type.version, "mode": mode,
+                        "metadata": prepared.metadata,
+                    });
+                    locked.record(EventKind::Created, None, Some(owner), created);
+                    contents::add(tx, &mut locked, INPUT, &prepared.input, None, Some(owner)).await?;
+                    if let Some((role, document)) = taxonomy {
+                        let document = document.into_active_model().reset_all().insert(tx).await?;
+                        let step =
+                            prepared.job_type.steps_of_role(&role).next().map(|step| step.name.clone());
+                        contents::add(tx, &mut locked, &role, &document, step.as_deref(), Some(owner))
+                            .await?;
+                    }
+                    for (role, document) in &prepared.contents {
+                        let step = prepared.job_type.steps_of_role(role).next().map(|step| step.name.clone());
+                        contents::add(tx, &mut locked, role, document, step.as_deref(), Some(owner)).await?;
+                    }
+                    locked.perform(Command::Start, None)?;
+                    locked.save(tx).await
+                })
+            })
+            .await
+    }
+
+    async fn prepare(&self, actor: &Actor, new: &NewJob) -> Result<Result<Prepared, Vec<Problem>>> {
+        let Some(job_type) = self.types.newest(&new.type_id).await? else {
+            let known: Vec<_> = self.types.list().await?.iter().map(|t| t.id.clone()).collect();
+            let message = format!("There is no job type {:?}; there are: {}.", new.type_id, known.join(", "));
+            return Ok(Err(vec![Problem::new("/type", "UNKNOWN_TYPE", message)]));
+        };
+        let mut problems = Vec::new();
+        problems.extend(priority_problem(new.priority));
+        if new.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > LONGEST_KEY)
+        {
+            let message = format!("An idempotency key has 1 to {LONGEST_KEY} characters.");
+            problems.push(Problem::new("/idempotencyKey", "LENGTH", message));
+        }
+        let input = self.source(actor, &new.input, "/input", &mut problems).await?;
+        if let Some(input) = &input {
+            problems.extend(self.type_problem(&job_type, input).await?);
+        }
+        let mut contents = Vec::new();
+        for (i, (role, source)) in new.contents.iter().enumerate() {
+            if role == INPUT || !job_type.content_roles().contains(role) {
+                let roles = job_type.content_roles();
+                let message = format!("Further contents have a role of the type: {}.", roles[1..].join(", "));
+                problems.push(Problem::new(format!("/contents/{i}/role"), "UNKNOWN_ROLE", message));
+            }
+            let found = self.source(actor, source, &format!("/contents/{i}/source"), &mut problems).await?;
+            contents.extend(found.map(|document| (role.clone(), document)));
+        }
+        let metadata = match metadata::normalize(&job_type.metadata_schema, &new.metadata, "/metadata") {
+            Ok(metadata) => Some(Value::Object(metadata)),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        if let Some(Err(Error::Invalid(found))) =
+            metadata.as_ref().map(|m| metadata_size(m, self.limits.metadata_bytes))
+        {
+            problems.extend(found);
+        }
+        let taxonomy = match &metadata {
+            Some(metadata) => self.taxonomy_of(&job_type, metadata, &mut problems).await?,
+            None => None,
+        };
+        let access = self.access_of(actor, &job_type, &new.collaboration, &mut problems).await?;
+        Ok(match (input, metadata) {
+            (Some(input), Some(metadata)) if problems.is_empty() => {
+                Ok(Prepared { job_type, metadata, input, contents, taxonomy, access })
+            }
+            _ => Err(problems),
+        })
+    }
+
+    async fn source(
+        &self,
+        actor: &Actor,
+        source: &Source,
+        path: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<document::Model>> {
+        let id = match source {
+            Source::Document(id) => DocumentId::parse(id),
+            Source::Uri(uri) => match self.documents.links().parse(uri) {
+                Some(id) => Some(id),
+                None => {
+                    let message = "This is not the contentsUri of a document of this server.";
+                    problems.push(Problem::new(format!("{path}/uri"), "FOREIGN_URI", message));
+                    return Ok(None);
+                }
+            },
+        };
+        let found = match id {
+            Some(id) => match self.document(actor, id).await {
+                Err(Error::NotFound(_)) => None,
+                found => Some(found?),
+            },
+            None => None,
+        };
+        if found.is_none() {
+            problems.push(Problem::new(path, "NOT_FOUND", "There is no such document."));
+        }
+        Ok(found)
+    }
+
+    async fn type_problem(&self, job_type: &JobType, input: &document::Model) -> Result<Option<Problem>> {
+        if job_type.accepts.is_empty() {
+            return Ok(None);
+        }
+        let size = u64::try_from(input.size).unwrap_or(0);
+        let head = match size {
+            0 => Vec::new(),
+            _ => {
+                use futures_util::TryStreamExt;
+                let range = 0..size.min(HEAD_BYTES as u64);
+                let chunks: Vec<Bytes> =
+                    self.storage.get(&input.storage_key, Some(range)).await?.try_collect().await?;
+                chunks.concat()
+            }
+        };
+        let checked = sniff::check(&input.media_type, &job_type.accepts, &head);
+        Ok(checked.err().map(|failure| Problem::new("/input", name(failure.code), failure.message)))
+    }
+
+    /// The taxonomy that the metadata names, with the role that it is kept in.
+    async fn taxonomy_of(
+        &self,
+        job_type: &JobType,
+        metadata: &Value,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Option<(String, taxonomies::Model)>> {
+        for step in &job_type.steps {
+            let role = format!("{}-taxonomy-json", step.name);
+            let named =
+                metadata.get(&step.name).and_then(|fields| fields.get("taxonomy")).and_then(Value::as_str);
+            let (true, Some(named)) = (step.content_roles.contains(&role), named) else { continue };
+            let found = taxonomy::by_name(self.db.read(), named).await?;
+            if found.is_none() {
+                let path = format!("/metadata/{}/taxonomy", metadata::escape(&step.name));
+                problems.push(Problem::new(
+                    path,
+                    "UNKNOWN_TAXONOMY",
+                    format!("There is no taxonomy {named:?}."),
+                ));
+            }
+            return Ok(found.map(|taxonomy| (role, taxonomy)));
+        }
+        Ok(None)
+    }
+
+    async fn access_of(
+        &self,
+        actor: &Actor,
+        job_type: &JobType,
+        collaboration: &[(PrincipalRef, Vec<String>)],
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<(Uuid, &'static str, Vec<String>)>> {
+        let mut access: Vec<(Uuid, &'static str, Vec<String>)> =
+            vec![(actor.user.id.0, "OWNER", vec![ALL_STEPS.to_owned()])];
+        if collaboration.len() > self.limits.collaborators {
+            let message =
+                format!("A job is made with {} collaborators at the most.", self.limits.collaborators);
+            problems.push(Problem::new("/collaboration", "TOO_MANY", message));
+            return Ok(access);
+        }
+        for (i, (principal, steps)) in collaboration.iter().enumerate() {
+            problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
+            match principal_of(self.db.read(), principal).await {
+                // The owner has everything already; one row per collaborator, the last one said counts.
+                Ok((id, _)) if id == actor.user.id.0 => {}
+                Ok((id, kind)) => {
+                    access.retain(|(there, ..)| *there != id);
+                    access.push((id, kind, steps.clone()));
+                }
+                Err(Error::NotFound(message)) => {
+                    problems.push(Problem::new(
+                        format!("/collaboration/{i}/collaborator"),
+                        "NOT_FOUND",
+                        message,
+                    ));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(access)
+    }
+}
+
+/// Steps that a type does not have.
+pub fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Problem> {
+    let unknown = |(_, step): &(usize, &String)| *step != ALL_STEPS && job_type.step(step).is_none();
+    let names: Vec<_> = job_type.steps.iter().map(|step| step.name.as_str()).collect();
+    let problem = |(i, step): (usize, &String)| {
+        let message =
+            format!("The type has no step {step:?}; it has: {}, and \"*\" for all.", names.join(", "));
+        Problem::new(format!("{path}/{i}"), "UNKNOWN_STEP", message)
+    };
+    steps.iter().enumerate().filter(unknown).map(problem).collect()
+}
+
+/// The team or user that is meant, with the kind of its row in `access`.
+pub async fn principal_of(
+    db: &impl ConnectionTrait,
+    principal: &PrincipalRef,
+) -> Result<(Uuid, &'static str)> {
+    let no_team = || Error::not_found("team");
+    let no_user = || Error::not_found("user");
+    match principal {
+        PrincipalRef::TeamId(id) => {
+            let id = TeamId::parse(id).ok_or_else(no_team)?;
+            let found = team::Entity::find_by_id(id).one(db).await?.ok_or_else(no_team)?;
+            Ok((found.id.0, "TEAM"))
+        }
+        PrincipalRef::TeamName(name) => {
+            let named = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
+            Ok((named.one(db).await?.ok_or_else(no_team)?.id.0, "TEAM"))
+        }
+        PrincipalRef::UserId(id) => {
+            let id = UserId::parse(id).ok_or_else(no_user)?;
+            Ok((person(db, &PersonRef::Id(id)).await?.id.0, "USER"))
+        }
+        PrincipalRef::UserEmail(email) => {
+            Ok((person(db, &PersonRef::Email(email.clone())).await?.id.0, "USER"))
+        }
+    }
+}
+
+pub(super) fn priority_problem(priority: i32) -> Option<Problem> {
+    let most = super::control::HIGHEST_PRIORITY;
+    (!(-most..=most).contains(&priority))
+        .then(|| Problem::new("/priority", "RANGE", format!("A priority lies between -{most} and {most}.")))
+}
+
+pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
+    if metadata.to_string().len() <= largest {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "/metadata",
+        "TOO_LARGE",
+        format!("Metadata has {largest} bytes of JSON at the most."),
+    ))
+}
+
+fn input_hash(new: &NewJob) -> Result<String> {
+    let canonical = serde_json::to_vec(new).map_err(Error::internal)?;
+    Ok(hex::encode(Sha256::digest(canonical)))
+}
+
+/// What cannot be found is NOT_FOUND, where nothing else is wrong.
+fn refuse(problems: Vec<Problem>) -> Error {
+    match problems.as_slice() {
+        [first, ..] if problems.iter().all(|problem| problem.code == "NOT_FOUND") => {
+            Error::NotFound(first.message.clone())
+        }
+        _ => Error::Invalid(problems),
+    }
+}
+
+fn taken(error: sea_orm::DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => {
+            Error::conflict("This idempotency key was used at the same time.")
+        }
+        _ => error.into(),
+    }
+}
