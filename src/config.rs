@@ -86,6 +86,8 @@ pub struct Config {
     pub limits: Limits,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
+    #[serde(default)]
+    pub graphql: crate::graphql::guard::Limits,
 }
 
 /// Section `[auth]`.
@@ -115,6 +117,7 @@ pub struct Limits {
     pub metadata_bytes: usize,
     pub taxonomy_bytes: usize,
     pub collaborators: usize,
+    pub request_files: usize,
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -172,6 +175,14 @@ impl Config {
         Ok(())
     }
 
+    /// How clients reach this server, which listens on `address`.
+    pub fn public_url(&self, address: SocketAddr) -> String {
+        match self.public_url.as_str() {
+            "" => format!("http://{address}"),
+            url => url.trim_end_matches('/').to_owned(),
+        }
+    }
+
     /// The database's URL, the embedded default filled in.
     pub fn database(&self) -> String {
         match self.database_url.expose() {
@@ -203,6 +214,8 @@ fn keys(figment: &Figment) -> Result<Vec<String>, String> {
     let mut keys = Vec::new();
     for (key, value) in all {
         match value.into_dict() {
+            // These refuse unknown keys themselves, with the list of those that exist.
+            Some(_) if key == "extract" || key == "graphql" => {}
             Some(section) => keys.extend(section.into_keys().map(|inner| format!("{key}.{inner}"))),
             None => keys.push(key),
         }

@@ -61,6 +61,20 @@ impl Db {
         Ok(row.try_get::<Timestamp>("", "now")? + clock.offset())
     }
 
+    /// Open connections of the reading pool, and how many of them are idle.
+    pub fn pool(&self) -> (u32, usize) {
+        match self.backend() {
+            DbBackend::Postgres => {
+                let pool = self.read.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+            _ => {
+                let pool = self.read.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+        }
+    }
+
     /// Which database it is.
     pub fn backend(&self) -> DbBackend {
         self.read.get_database_backend()

@@ -5,6 +5,9 @@
 //! | [`access`] | who may do what, as values |
 //! | [`account`] | people and their credentials |
 //! | [`app`] | the parts, wired |
+//! | [`cli`] | the command line |
+//! | [`http`] | routes, authentication, uploads, downloads, health |
+//! | [`telemetry`] | logs and metrics |
 //! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
 //! | [`config`] | typed configuration, and the only reader of the environment |
@@ -24,6 +27,7 @@
 pub mod access;
 pub mod account;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -38,6 +42,7 @@ pub mod entity;
 pub mod error;
 pub mod events;
 pub mod graphql;
+pub mod http;
 pub mod id;
 pub mod job;
 pub mod job_type;
@@ -45,3 +50,4 @@ pub mod page;
 pub mod storage;
 pub mod taxonomy;
 pub mod team;
+pub mod telemetry;

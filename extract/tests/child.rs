@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use docket_extract::Failure;
 use docket_extract::child::{self, Limits};
 use docket_extract::failure::Code;
-use docket_extract::operation::{Operation, Outcome, Text, role};
+use docket_extract::operation::{Operation, Outcome, Output, Text, role};
 use docket_extract::sniff;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ struct Desk {
 impl Desk {
     fn new(mime: &'static str, bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("in"), bytes).unwrap();
+        fs::write(folder.path().join(role::INPUT), bytes).unwrap();
         let (limits, cancel) = (Limits::default(), CancellationToken::new());
         Self { folder, mime, ocr: false, image_height: 1024, limits, cancel }
     }
@@ -59,11 +59,11 @@ impl Desk {
     }
 
     async fn read(&self) -> Result<Outcome, Failure> {
-        self.run(self.operation(), role::INPUT, "in").await
+        self.run(self.operation(), &[role::INPUT]).await
     }
 
-    async fn run(&self, operation: Operation, role: &str, file: &str) -> Result<Outcome, Failure> {
-        let inputs = BTreeMap::from([(role.to_owned(), self.path(file))]);
+    async fn run(&self, operation: Operation, roles: &[&str]) -> Result<Outcome, Failure> {
+        let inputs = roles.iter().map(|role| ((*role).to_owned(), self.path(role))).collect();
         let mut known = 0.0;
         let progress = |share, _: &str| {
             assert!((known..=1.0).contains(&share), "progress fell from {known} to {share}");
@@ -133,7 +133,7 @@ async fn a_document_goes_through_its_steps() {
     let roles: Vec<&str> = outcome.outputs.iter().map(|content| content.role).collect();
     assert_eq!(roles, [role::TEXT]);
     assert_eq!(desk.json(role::TEXT)["pages"][0]["words"][2]["text"], "17");
-    let zoning = desk.run(Operation::Zoning { threshold: 1.0 }, role::TEXT, role::TEXT).await.unwrap();
+    let zoning = desk.run(Operation::Zoning { threshold: 1.0 }, &[role::TEXT]).await.unwrap();
     assert_eq!(zoning.outputs.len(), 2);
     assert_eq!(desk.json(role::PAGES_META), json!({"PDF_type": null, "total_pages": 1}));
     let zones = desk.json(role::ZONES)["zones"].as_array().unwrap().len();
@@ -149,15 +149,9 @@ async fn taxonomies_are_mapped_and_corrections_reach_the_output() {
         {"name": "number", "type": "code", "required": true, "labels": ["Invoice No"]},
         {"name": "date", "type": "date", "labels": ["Date"]},
         {"name": "total", "type": "amount", "required": true, "labels": ["Total"]}]});
-    fs::write(desk.path("taxonomy"), taxonomy.to_string()).unwrap();
-    let run = async |operation, made: &[&str]| {
-        let inputs = made.iter().map(|role| ((*role).to_owned(), desk.path(role)));
-        let inputs = inputs.chain([(role::MAPPING_TAXONOMY.to_owned(), desk.path("taxonomy"))]).collect();
-        let folder = desk.folder.path();
-        let (program, cancel) = (PROGRAM.as_ref(), CancellationToken::new());
-        child::run(program, operation, &inputs, folder, &desk.limits, |_, _| {}, cancel).await.unwrap()
-    };
-    let mapped = run(Operation::Mapping { threshold: 0.01 }, &[role::TEXT]).await;
+    fs::write(desk.path(role::MAPPING_TAXONOMY), taxonomy.to_string()).unwrap();
+    let made = [role::TEXT, role::MAPPING_TAXONOMY];
+    let mapped = desk.run(Operation::Mapping { threshold: 0.01 }, &made).await.unwrap();
     let review = mapped.review.unwrap();
     assert_eq!(
         (review.reason.as_str(), review.content_role.as_str()),
@@ -168,16 +162,34 @@ async fn taxonomies_are_mapped_and_corrections_reach_the_output() {
     assert_eq!(mapping["data_points"][1]["normalized"], "2025-12-24");
     mapping["data_points"][1]["value"] = "31.12.2025".into();
     fs::write(desk.path(role::MAPPING), mapping.to_string()).unwrap();
-    let output = docket_extract::operation::Output { name: "a.txt".to_owned() };
-    run(Operation::Output(output), &[role::MAPPING]).await;
+    let output = Operation::Output(Output { name: "a.txt".to_owned() });
+    desk.run(output, &[role::MAPPING, role::MAPPING_TAXONOMY]).await.unwrap();
     let xml = fs::read_to_string(desk.path(role::OUTPUT)).unwrap();
     assert!(xml.contains("2025-12-31") && xml.contains("taxonomyVersion=\"3\""), "{xml}");
 }
 
 #[tokio::test]
+async fn keywords_reach_the_output() {
+    let desk = Desk::new(sniff::PLAIN, b"The turbine needs oil. Oil keeps a turbine cool.\n");
+    desk.read().await.unwrap();
+    let taxonomy = json!({"name": "parts", "keywords": [{"term": "lubricant", "synonyms": ["oil"]}]});
+    fs::write(desk.path(role::INDEXING_TAXONOMY), taxonomy.to_string()).unwrap();
+    let made = [role::TEXT, role::INDEXING_TAXONOMY];
+    let indexed = desk.run(Operation::Indexing { threshold: 1.0 }, &made).await.unwrap();
+    let keywords = desk.json(role::INDEXING)["keywords"].as_array().unwrap().clone();
+    assert!(keywords.iter().any(|keyword| keyword["entry"] == "lubricant" && keyword["count"] == 2));
+    assert_eq!(indexed.review.unwrap().items.len(), keywords.len());
+    let output = Operation::Output(Output { name: "a.txt".to_owned() });
+    desk.run(output, &[role::INDEXING, role::INDEXING_TAXONOMY]).await.unwrap();
+    let xml = fs::read_to_string(desk.path(role::OUTPUT)).unwrap();
+    assert!(xml.contains("lubricant") && xml.contains("taxonomy=\"parts\""), "{xml}");
+}
+
+#[tokio::test]
 async fn contents_of_another_form_are_named() {
-    let desk = Desk::new(sniff::PLAIN, b"{\"pages\": 3}");
-    let failure = desk.run(Operation::Zoning { threshold: 0.0 }, role::TEXT, "in").await.unwrap_err();
+    let desk = Desk::new(sniff::PLAIN, b"");
+    fs::write(desk.path(role::TEXT), "{\"pages\": 3}").unwrap();
+    let failure = desk.run(Operation::Zoning { threshold: 0.0 }, &[role::TEXT]).await.unwrap_err();
     assert_eq!(failure.code, Code::DocumentDamaged);
     assert!(
         failure.message.contains("text-json") && failure.message.contains("a sequence"),
@@ -270,7 +282,7 @@ async fn a_killed_server_takes_even_a_stopped_child_along() {
     let operation = serde_json::to_string(&desk.operation()).unwrap();
     let mut server = tokio::process::Command::new(PROGRAM)
         .args(["drive", &operation])
-        .args([desk.path("in"), desk.folder.path().to_owned()])
+        .args([desk.path(role::INPUT), desk.folder.path().to_owned()])
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -295,7 +307,7 @@ async fn a_killed_server_takes_the_reader_of_pictures_along() {
     let operation = serde_json::to_string(&desk.operation()).unwrap();
     let mut server = tokio::process::Command::new(PROGRAM)
         .args(["drive", &operation])
-        .args([desk.path("in"), desk.folder.path().to_owned()])
+        .args([desk.path(role::INPUT), desk.folder.path().to_owned()])
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -327,7 +339,7 @@ async fn a_child_ends_when_nobody_listens() {
     let request = json!({
         "task": {"operation": desk.operation()},
         "limits": {},
-        "inputs": {"input": desk.path("in")},
+        "inputs": {"input": desk.path(role::INPUT)},
         "outputs": {"text-json": desk.path("out")},
     });
     let mut stdin = child.stdin.take().unwrap();
@@ -348,7 +360,7 @@ fn a_child_of_another_parent_refuses_to_work() {
 #[tokio::test]
 async fn a_missing_program_is_no_fault_of_the_document() {
     let desk = Desk::new(sniff::PLAIN, b"text");
-    let inputs = BTreeMap::from([(role::INPUT.to_owned(), desk.path("in"))]);
+    let inputs = BTreeMap::from([(role::INPUT.to_owned(), desk.path(role::INPUT))]);
     let folder = desk.folder.path();
     let (nothing, cancel) = (Path::new("/nonexistent"), CancellationToken::new());
     let ended = child::run(nothing, desk.operation(), &inputs, folder, &desk.limits, |_, _| {}, cancel).await;
@@ -417,7 +429,7 @@ fn a_missing_reader_of_pictures_is_named() {
     let operation = serde_json::to_string(&desk.operation()).unwrap();
     let output = Command::new(PROGRAM)
         .args(["drive", &operation])
-        .args([desk.path("in"), desk.folder.path().to_owned()])
+        .args([desk.path(role::INPUT), desk.folder.path().to_owned()])
         .env("PATH", desk.folder.path())
         .output()
         .unwrap();

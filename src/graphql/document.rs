@@ -1,5 +1,7 @@
 //! Documents.
 
+use std::sync::Arc;
+
 use async_graphql::connection::{Connection, EmptyFields};
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -149,7 +151,7 @@ impl DocumentMutation {
         #[graphql(desc = "Name to use instead of the file's own.")] name: Option<String>,
     ) -> Result<DocumentPayload> {
         let actor = ctx.actor()?;
-        let taken = ctx.data_opt::<Uploads>().and_then(|uploads| uploads.take(file.0));
+        let taken = ctx.data_opt::<Arc<Uploads>>().and_then(|uploads| uploads.take(file.0));
         let missing =
             || Error::invalid("/file", "NO_FILE", "The request has no such file; send it as multipart.");
         let mut staged = taken.ok_or_else(missing)?;

@@ -4,6 +4,7 @@ mod account;
 mod context;
 mod document;
 mod error;
+pub mod guard;
 mod history;
 mod job;
 mod job_input;

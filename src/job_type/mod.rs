@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::entity::job_type;
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::job::state::{Step, StepKind, StepStatus};
 
 pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
@@ -67,6 +67,43 @@ pub struct StepDefinition {
 }
 
 impl JobType {
+    /// What is wrong with a definition: every problem with its path.
+    pub fn check(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let slug = |text: &str| {
+            !text.is_empty()
+                && text.len() <= 100
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
+        let name = "Letters, digits, dots, hyphens and underscores, 1 to 100 of them.";
+        if !slug(&self.id) {
+            problems.push(Problem::new("/id", "INVALID", name));
+        }
+        if self.steps.is_empty() {
+            problems.push(Problem::new("/steps", "REQUIRED", "A type has one step or more."));
+        }
+        for (i, step) in self.steps.iter().enumerate() {
+            if !slug(&step.name) {
+                problems.push(Problem::new(format!("/steps/{i}/name"), "INVALID", name));
+            }
+            if self.steps[..i].iter().any(|earlier| earlier.name == step.name) {
+                problems.push(Problem::new(
+                    format!("/steps/{i}/name"),
+                    "DUPLICATE",
+                    "Another step has this name.",
+                ));
+            }
+            if step.max_attempts == 0 || step.timeout_seconds == 0 {
+                let message = "maxAttempts and timeoutSeconds are 1 or more.";
+                problems.push(Problem::new(format!("/steps/{i}"), "RANGE", message));
+            }
+        }
+        if let Err(error) = jsonschema::draft202012::new(&self.metadata_schema) {
+            problems.push(Problem::new("/metadataSchema", "SCHEMA", error.to_string()));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
     /// The step of this name.
     pub fn step(&self, name: &str) -> Option<&StepDefinition> {
         self.steps.iter().find(|step| step.name == name)

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const PART_BYTES: usize = 5 * 1024 * 1024;
 const PARTS_AT_ONCE: usize = 1;
 /// How much of the beginning is kept for telling the type.
-pub const HEAD_BYTES: usize = 8 * 1024;
+pub const HEAD_BYTES: usize = docket_extract::sniff::HEAD;
 
 /// Where the bytes of documents are kept; clones share it.
 #[derive(Debug, Clone)]

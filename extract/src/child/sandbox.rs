@@ -99,12 +99,14 @@ pub fn probe() -> Report {
 
 /// Locks up this process, which must have one thread only, before it reads a document of so many bytes.
 pub(super) fn enter(limits: &Limits, input_bytes: u64) -> Report {
+    // Asked for while files can still be opened.
+    let memory = memory(limits);
     let layers = vec![
         privileges(),
         files(None),
         resources(&[
             (Resource::Core, 0, 0),
-            (Resource::As, memory(limits), memory(limits)),
+            (Resource::As, memory, memory),
             (Resource::Fsize, limits.output_bytes, limits.output_bytes),
             cpu(limits, input_bytes, 0),
             (Resource::Nofile, 0, 0),

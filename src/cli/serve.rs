@@ -1,0 +1,158 @@
+//! `docket serve` and `docket worker`: start, and stop in bounded time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Common, say};
+use crate::app::{App, Migrations, lock_data_dir};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::{http, telemetry};
+
+/// What connections may take to end after the engine has stopped.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Options of `docket serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Address to listen on; port 0 picks a free one [env: DOCKET_LISTEN].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Serve only; other nodes do the steps.
+    #[arg(long)]
+    no_engine: bool,
+    /// Leave the schema as it is, and refuse to start where it is behind.
+    #[arg(long)]
+    no_migrate: bool,
+}
+
+/// A server that answers.
+pub(crate) struct Running {
+    /// The application.
+    pub app: App,
+    /// Where it listens.
+    pub address: SocketAddr,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    engine: Option<tokio::task::JoinHandle<()>>,
+    _lock: Option<std::fs::File>,
+}
+
+/// Which parts of a server run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// API and engine.
+    All,
+    /// The API alone.
+    Api,
+}
+
+/// Starts a server.
+pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) -> Result<Running, String> {
+    let metrics = telemetry::metrics()?;
+    let embedded = config.database().starts_with("sqlite:");
+    let lock = embedded.then(|| lock_data_dir(&config)).transpose()?;
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let url = config.public_url(address);
+    let app = App::open(config, &url, migrations).await?;
+    if embedded {
+        // The lock is ours, so whoever held these is dead.
+        let orphans = app.jobs.orphan_all().await.map_err(|error| error.to_string())?;
+        tracing::info!(orphans, "leases of an earlier process are freed");
+    }
+    let engine = match parts {
+        Parts::All => {
+            let engine =
+                Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+            let stop = app.stopping.clone();
+            Some(app.tasks.spawn(async move { engine.run(stop).await }))
+        }
+        Parts::Api => None,
+    };
+    let service = http::service(app.clone(), metrics);
+    let stop = app.stopping.clone();
+    let server = app.tasks.spawn(async move {
+        axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
+    });
+    Ok(Running { app, address, server, engine, _lock: lock })
+}
+
+impl Running {
+    /// Stops claiming, lets running steps end or gives them back, and closes connections; in bounded time.
+    pub(crate) async fn stop(self) -> Result<(), String> {
+        self.app.stopping.cancel();
+        if let Some(engine) = self.engine {
+            engine.await.map_err(|error| error.to_string())?;
+        }
+        let abort = self.server.abort_handle();
+        match tokio::time::timeout(GRACE, self.server).await {
+            Ok(Ok(served)) => served.map_err(|error| error.to_string())?,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => {
+                tracing::info!("connections that did not end are cut");
+                abort.abort();
+            }
+        }
+        tokio::time::timeout(GRACE, self.app.db.drain())
+            .await
+            .map_err(|_| "transactions did not end".to_owned())
+    }
+}
+
+/// `docket serve`.
+pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
+    let config = args.common.load(args.listen)?;
+    telemetry::logs(&config)?;
+    tracing::info!(?config, "configuration");
+    let parts = if args.no_engine { Parts::Api } else { Parts::All };
+    let migrations = if args.no_migrate { Migrations::Check } else { Migrations::Run };
+    let stop = asked_to_stop()?;
+    let running = start(config, parts, migrations).await?;
+    say(&format!("Docket listens on http://{}", running.address))?;
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    running.stop().await
+}
+
+/// `docket worker`.
+pub(super) async fn worker(common: &Common) -> Result<(), String> {
+    let config = common.load(None)?;
+    telemetry::logs(&config)?;
+    if config.database().starts_with("sqlite:") {
+        return Err("a worker shares a PostgreSQL database with its servers; set database_url".into());
+    }
+    let url = config.public_url(config.listen);
+    let app = App::open(config, &url, Migrations::Check).await?;
+    let engine =
+        Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+    let stop = asked_to_stop()?;
+    say("Docket works")?;
+    engine.run(stop).await;
+    app.drain().await;
+    Ok(())
+}
+
+/// Cancelled by SIGTERM and SIGINT.
+pub(crate) fn asked_to_stop() -> Result<CancellationToken, String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process and holds nothing")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(token)
+}

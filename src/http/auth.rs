@@ -1,0 +1,74 @@
+//! Who sent a request. A credential that is wrong refuses the request; none at all makes it anonymous.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::{Server, refuse};
+use crate::access::Actor;
+use crate::error::{Error, Result};
+use crate::graphql::Viewer;
+
+/// Puts a [`Viewer`] into the request's extensions.
+pub(super) async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    match viewer(&server, request.headers(), address).await {
+        Ok(viewer) => {
+            request.extensions_mut().insert(viewer);
+            next.run(request).await
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Viewer> {
+    let actor = match headers.get(header::AUTHORIZATION) {
+        Some(value) => {
+            let text = value.to_str().map_err(|_| malformed())?;
+            Some(actor(server, text).await?)
+        }
+        None => None,
+    };
+    Ok(Viewer { actor, address })
+}
+
+/// Whoever an `Authorization` header, or what stands for one, names.
+pub(super) async fn actor(server: &Server, authorization: &str) -> Result<Actor> {
+    let (scheme, rest) = authorization.trim().split_once(' ').ok_or_else(malformed)?;
+    let credential = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => rest.trim().to_owned(),
+        "basic" => basic_user(rest.trim()).ok_or_else(malformed)?,
+        _ => return Err(malformed()),
+    };
+    server.app.accounts.authenticate(&credential).await
+}
+
+/// The user name of Basic authentication (RFC 7617): an API key. The password does not matter.
+fn basic_user(encoded: &str) -> Option<String> {
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+    Some(decoded.split_once(':').map_or(decoded.as_str(), |(user, _)| user).to_owned())
+}
+
+fn malformed() -> Error {
+    Error::Unauthenticated(
+        "Authorization is Bearer with a token or API key, or Basic with an API key as user name.".into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_names_a_key_whatever_the_password() {
+        for text in ["user-live-x:", "user-live-x", "user-live-x:pa:ss"] {
+            assert_eq!(basic_user(&BASE64_STANDARD.encode(text)).as_deref(), Some("user-live-x"));
+        }
+        assert_eq!(basic_user("%%%"), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Upload and download of documents as plain bytes.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::TryStreamExt;
+use http_range_header::parse_range_header;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use sea_orm::EntityTrait;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Server, refuse, tracking};
+use crate::access::Actor;
+use crate::document::Described;
+use crate::entity::document;
+use crate::error::{Error, Result};
+use crate::graphql::Viewer;
+use crate::id::DocumentId;
+
+const X_NAME: HeaderName = HeaderName::from_static("x-name");
+const X_TYPE: HeaderName = HeaderName::from_static("x-type");
+/// What a parameter of a header may hold unescaped (RFC 8187 section 3.2.1).
+const ATTRIBUTE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
+/// `POST /documents`: the body is the document.
+pub(super) async fn upload(
+    State(server): State<Server>,
+    Extension(viewer): Extension<Viewer>,
+    request: Request,
+) -> Response {
+    let answer = async {
+        let actor = signed_in(viewer)?;
+        let described = described(request.headers())?;
+        let app = server.app.clone();
+        let bytes = request.into_body().into_data_stream();
+        // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
+        let stored = {
+            let (app, actor, tracking) = (app.clone(), actor.clone(), tracking::current());
+            let upload = async move { app.jobs.documents.upload(&actor, described, bytes).await };
+            server.app.tasks.spawn(tracking::within(tracking, upload))
+        };
+        let document = stored.await.map_err(Error::internal)??;
+        let uri = app.jobs.documents.links().contents(document.id);
+        let owner = json!({"id": actor.user.id, "email": actor.user.email, "name": actor.user.name});
+        let body = json!({
+            "id": document.id, "name": document.name, "type": document.media_type, "size": document.size,
+            "sha256": document.sha256, "contentsUri": uri, "owner": owner, "createdAt": document.created_at,
+        });
+        let location =
+            HeaderValue::from_str(&format!("/documents/{}", document.id)).map_err(Error::internal)?;
+        Ok::<_, Error>((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+    };
+    answer.await.unwrap_or_else(|error| refuse(&error))
+}
+
+fn described(headers: &HeaderMap) -> Result<Described> {
+    if let Some(given) = headers.get(header::CONTENT_TYPE) {
+        let parsed = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok());
+        if parsed.is_none_or(|mime| mime.essence_str() != mime::APPLICATION_OCTET_STREAM) {
+            let message = "Send the bytes as application/octet-stream, and their own type in X-Type.";
+            return Err(Error::UnsupportedMedia(message.into()));
+        }
+    }
+    let name = headers.get(X_NAME).map(|value| {
+        let text = String::from_utf8(value.as_bytes().to_vec());
+        let text = text.map_err(|_| Error::invalid("/name", "INVALID", "X-Name is not UTF-8."))?;
+        // As in an extended parameter (RFC 8187), for clients whose headers are ASCII only.
+        match text.strip_prefix("UTF-8''") {
+            Some(encoded) => percent_decode_str(encoded)
+                .decode_utf8()
+                .map(Into::into)
+                .map_err(|_| Error::invalid("/name", "INVALID", "X-Name is not percent-encoded UTF-8.")),
+            None => Ok(text),
+        }
+    });
+    let media_type = headers.get(X_TYPE).map(|value| {
+        value
+            .to_str()
+            .map(str::to_owned)
+            .map_err(|_| Error::invalid("/type", "INVALID", "X-Type is not a MIME type."))
+    });
+    Ok(Described { name: name.transpose()?, media_type: media_type.transpose()? })
+}
+
+/// What a signed link carries.
+#[derive(Debug, Deserialize)]
+pub(super) struct Signed {
+    expires: Option<i64>,
+    signature: Option<String>,
+}
+
+/// `GET` and `HEAD /documents/{id}/contents`.
+pub(super) async fn contents(
+    State(server): State<Server>,
+    Extension(viewer): Extension<Viewer>,
+    Path(id): Path<String>,
+    Query(signed): Query<Signed>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let document = find(&server, viewer, &id, signed).await?;
+        serve(&server, &document, &method, &headers).await
+    };
+    answer.await.unwrap_or_else(|error| refuse(&error))
+}
+
+async fn find(server: &Server, viewer: Viewer, id: &str, signed: Signed) -> Result<document::Model> {
+    let missing = || Error::not_found("document");
+    let app = &server.app;
+    if let Signed { expires: Some(expires), signature: Some(signature) } = signed {
+        let id = DocumentId::parse(id).ok_or_else(missing)?;
+        if !app.jobs.documents.links().verify(id, expires, &signature, app.clock.now()) {
+            return Err(Error::Forbidden("This link has expired, or is not one of this server's.".into()));
+        }
+        return document::Entity::find_by_id(id).one(app.db.read()).await?.ok_or_else(missing);
+    }
+    let actor = signed_in(viewer)?;
+    app.jobs.document(&actor, DocumentId::parse(id).ok_or_else(missing)?).await
+}
+
+async fn serve(
+    server: &Server,
+    document: &document::Model,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let size = u64::try_from(document.size).map_err(Error::internal)?;
+    let etag = format!("\"{}\"", document.sha256);
+    let matches = |name| {
+        headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).is_some_and(|list| {
+            list.split(',')
+                .map(|tag| tag.trim().trim_start_matches("W/"))
+                .any(|tag| tag == "*" || tag == etag)
+        })
+    };
+    let mut response = if matches(header::IF_NONE_MATCH) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        // A range of something that changed meanwhile is of no use (RFC 9110 section 13.1.5).
+        let fresh = !headers.contains_key(header::IF_RANGE) || matches(header::IF_RANGE);
+        let asked = headers.get(header::RANGE).filter(|_| fresh && method == Method::GET);
+        match asked.map(|range| single_range(range, size)) {
+            None | Some(Asked::Whole) => body(server, document, method, None, size).await?,
+            Some(Asked::Part(range)) => body(server, document, method, Some(range), size).await?,
+            Some(Asked::Unsatisfiable) => {
+                let whole = format!("bytes */{size}");
+                (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, whole)]).into_response()
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ETAG, etag),
+        (header::ACCEPT_RANGES, "bytes".into()),
+        (header::CACHE_CONTROL, "private".into()),
+        (header::CONTENT_SECURITY_POLICY, "sandbox".into()),
+        (header::CONTENT_DISPOSITION, disposition(&document.name)),
+    ] {
+        headers.insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
+    }
+    Ok(response)
+}
+
+enum Asked {
+    Whole,
+    Part(Range<u64>),
+    Unsatisfiable,
+}
+
+/// One range is served; several, and what cannot be read, get the whole (RFC 9110 section 14.2 allows both).
+fn single_range(header: &HeaderValue, size: u64) -> Asked {
+    let Some(parsed) = header.to_str().ok().and_then(|text| parse_range_header(text).ok()) else {
+        return Asked::Whole;
+    };
+    match parsed.validate(size) {
+        Ok(ranges) => match ranges.as_slice() {
+            [one] => Asked::Part(*one.start()..one.end() + 1),
+            _ => Asked::Whole,
+        },
+        Err(_) => Asked::Unsatisfiable,
+    }
+}
+
+async fn body(
+    server: &Server,
+    document: &document::Model,
+    method: &Method,
+    range: Option<Range<u64>>,
+    size: u64,
+) -> Result<Response> {
+    let length = range.as_ref().map_or(size, |range| range.end - range.start);
+    let mut response = if method == Method::HEAD || size == 0 {
+        Response::new(Body::empty())
+    } else {
+        let stream = server.app.storage.get(&document.storage_key, range.clone()).await?;
+        Response::new(Body::from_stream(stream.map_err(|error| {
+            tracing::error!(%error, "a download broke off");
+            std::io::Error::other("the download broke off")
+        })))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    let media_type = HeaderValue::from_str(&document.media_type).map_err(Error::internal)?;
+    headers.insert(header::CONTENT_TYPE, media_type);
+    if let Some(range) = range {
+        let part = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&part).map_err(Error::internal)?);
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// The name in ASCII for old clients, and whole (RFC 6266 section 5).
+fn disposition(name: &str) -> String {
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) || c == ' ' { c } else { '_' })
+        .collect();
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTRIBUTE))
+}
+
+fn signed_in(viewer: Viewer) -> Result<Actor> {
+    let none = "Sign in first: send Authorization: Bearer and a token or API key.";
+    viewer.actor.ok_or_else(|| Error::Unauthenticated(none.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::disposition;
+
+    #[test]
+    fn names_survive_headers() {
+        assert_eq!(disposition("a b.pdf"), "attachment; filename=\"a b.pdf\"; filename*=UTF-8''a%20b.pdf");
+        assert_eq!(
+            disposition("März\"; x=\".pdf"),
+            "attachment; filename=\"M_rz__ x=_.pdf\"; filename*=UTF-8''M%C3%A4rz%22%3B%20x%3D%22.pdf"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Every request has an ID: in its answer, in its errors, and in every log line that it causes.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+
+use crate::telemetry::HTTP_SECONDS;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of an ID that a client may choose.
+const LONGEST: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// The ID of the request that this code runs for; empty outside of one.
+pub(crate) fn current() -> String {
+    CURRENT.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Runs code of a task of its own for the request that is current here.
+pub(crate) fn within<F: Future>(tracking: String, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(tracking, work)
+}
+
+/// Takes a sane ID from the client, or makes one; logs and measures the request.
+pub(super) async fn track(request: Request, next: Next) -> Response {
+    let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok()).filter(|id| sane(id));
+    let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    let method = request.method().to_string();
+    let path = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", id, method, path);
+    let began = Instant::now();
+    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let (seconds, status) = (began.elapsed().as_secs_f64(), response.status().as_u16());
+    let labels = [("method", method), ("route", path), ("status", status.to_string())];
+    metrics::histogram!(HTTP_SECONDS, &labels).record(seconds);
+    span.in_scope(|| tracing::debug!(status, seconds, "request answered"));
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+fn sane(id: &str) -> bool {
+    (1..=LONGEST).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sane;
+
+    #[test]
+    fn only_plain_ids_are_taken() {
+        assert!(sane("a-1_b.c:d"));
+        for bad in ["", "a b", "a\nb", "é", &"x".repeat(129), "{}"] {
+            assert!(!sane(bad), "{bad:?}");
+        }
+    }
+}
