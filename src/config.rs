@@ -16,6 +16,9 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Variables with this prefix that are not keys of the configuration.
 const NOT_KEYS: [&str; 2] = ["CONFIG", "TEST_"];
 
+/// Sections whose keys the parts that own them document and check.
+const OPEN_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
+
 /// A switch, spelled as operators write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,6 +91,8 @@ pub struct Config {
     pub extract: docket_extract::child::Limits,
     #[serde(default)]
     pub graphql: crate::graphql::guard::Limits,
+    #[serde(default)]
+    pub websocket: crate::http::graphql_ws::Settings,
 }
 
 /// Section `[auth]`.
@@ -172,7 +177,7 @@ impl Config {
                 return Err(format!("{key} is 0; it needs 1 or more"));
             }
         }
-        Ok(())
+        self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
 
     /// How clients reach this server, which listens on `address`.
@@ -215,7 +220,7 @@ fn keys(figment: &Figment) -> Result<Vec<String>, String> {
     for (key, value) in all {
         match value.into_dict() {
             // These refuse unknown keys themselves, with the list of those that exist.
-            Some(_) if key == "extract" || key == "graphql" => {}
+            Some(_) if OPEN_SECTIONS.contains(&key.as_str()) => {}
             Some(section) => keys.extend(section.into_keys().map(|inner| format!("{key}.{inner}"))),
             None => keys.push(key),
         }

@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter}
 use crate::clock::Timestamp;
 use crate::entity::{access, account, job, team_member};
 use crate::error::{Error, Result};
-use crate::id::{ApiKeyId, JobId, TeamId};
+use crate::id::{ApiKeyId, JobId};
 use crate::job::state::Mode;
 use policy::{Action, Standing, Verdict};
 
@@ -125,12 +125,6 @@ pub async fn standing(
 /// The standing that an actor's own rows of one job add up to.
 pub fn standing_of<'a>(rows: impl Iterator<Item = &'a access::Model>) -> Option<Standing> {
     policy::standing(rows.map(|row| steps(&row.steps)))
-}
-
-/// The teams that an actor belongs to now.
-pub async fn teams_of(db: &impl ConnectionTrait, actor: &Actor) -> Result<Vec<TeamId>> {
-    let rows = team_member::Entity::find().filter(team_member::Column::AccountId.eq(actor.user.id));
-    Ok(rows.all(db).await?.into_iter().map(|row| row.team_id).collect())
 }
 
 /// The rows of `access` that are an actor's: their own and those of the teams that they belong to now.

@@ -124,6 +124,12 @@ pub(super) async fn find(db: &Db, secret: &str, now: Timestamp) -> Result<api_ke
     Ok(key)
 }
 
+/// Whether a key has been ended since it was used.
+pub(super) async fn revoked(db: &Db, id: ApiKeyId) -> Result<bool> {
+    let key = api_key::Entity::find_by_id(id).one(db.read()).await?;
+    Ok(key.is_none_or(|key| key.revoked_at.is_some()))
+}
+
 fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }

@@ -155,6 +155,21 @@ impl Accounts {
         Ok(Actor { user: Arc::new(account), mode, credential: proof })
     }
 
+    /// Whether what an actor proved themselves with still holds. A database that does not answer ends nobody's session.
+    pub async fn still_good(&self, actor: &Actor) -> bool {
+        if expired(actor.credential.expires_at, self.clock.now()) {
+            return false;
+        }
+        let Some(id) = actor.credential.api_key else { return true };
+        match key::revoked(&self.db, id).await {
+            Ok(revoked) => !revoked,
+            Err(error) => {
+                tracing::warn!(%error, "an API key could not be looked up");
+                true
+            }
+        }
+    }
+
     /// An account by its address, in any case.
     pub async fn by_email(&self, email: &str) -> Result<Option<account::Model>> {
         by_email(self.db.read(), email).await

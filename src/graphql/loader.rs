@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
-use tokio::sync::OnceCell;
 
 use crate::access::{self, Actor, policy::Standing};
 use crate::app::App;
@@ -19,8 +18,6 @@ use crate::id::{JobId, TeamId, UserId};
 /// The loaders of one request.
 pub struct Loaders {
     pub(super) rows: DataLoader<Rows>,
-    teams: OnceCell<Vec<TeamId>>,
-    db: Db,
 }
 
 impl std::fmt::Debug for Loaders {
@@ -34,11 +31,7 @@ impl Loaders {
     pub fn new(app: &App) -> Self {
         let tasks = app.tasks.clone();
         let spawn = move |task| tasks.spawn(task);
-        Self {
-            rows: DataLoader::new(Rows(app.db.clone()), spawn),
-            teams: OnceCell::new(),
-            db: app.db.clone(),
-        }
+        Self { rows: DataLoader::new(Rows(app.db.clone()), spawn) }
     }
 
     /// What the actor is to a job that is known to be visible to them.
@@ -50,10 +43,11 @@ impl Loaders {
         if actor.user.is_admin {
             return Ok(Standing::Admin);
         }
-        let teams = self.teams.get_or_try_init(|| access::teams_of(self.db.read(), actor)).await?;
+        // As of now: the loaders of a subscription live long, and whoever leaves a team loses its access at once.
+        let teams = self.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
         let rows = self.rows.load_one(AccessOf(job.id)).await?.unwrap_or_default();
         let mine = |row: &&access_rows::Model| {
-            row.principal_id == actor.user.id.0 || teams.iter().any(|team| team.0 == row.principal_id)
+            row.principal_id == actor.user.id.0 || teams.iter().any(|team| team.id.0 == row.principal_id)
         };
         access::standing_of(rows.iter().filter(mine)).ok_or_else(gone)
     }

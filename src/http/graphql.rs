@@ -7,6 +7,8 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer, ServerError, Value, Variables};
 use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest, Multipart, Query, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -120,13 +122,17 @@ pub(super) struct Params {
     extensions: Option<String>,
 }
 
-/// `GET /graphql`: queries only.
+/// `GET /graphql`: queries only; an upgrade gets the WebSocket.
 pub(super) async fn get(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
     Query(params): Query<Params>,
     headers: HeaderMap,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    if let Ok(socket) = socket {
+        return super::socket::upgrade(State(server), Extension(viewer), socket).await;
+    }
     let json = |name: &str, text: Option<String>| {
         let parsed = text.filter(|text| !text.is_empty()).map(|text| serde_json::from_str(&text)).transpose();
         parsed.map_err(|_| Error::invalid(format!("/{name}"), "JSON", "This parameter is not JSON."))
@@ -137,7 +143,7 @@ pub(super) async fn get(
         Body { query: params.query, operation_name: params.operation_name, variables, extensions }.request()
     };
     match read() {
-        Ok(request) => match prepare(&server, &request) {
+        Ok(request) => match prepare(&server, &request, &tracking::current()) {
             Ok(checked) if checked.operation.kind == OperationType::Query => {
                 run(&server, viewer, request, checked, &headers, None).await
             }
@@ -173,7 +179,7 @@ async fn answer(
     headers: &HeaderMap,
     uploads: Option<Uploads>,
 ) -> Response {
-    match prepare(server, &request) {
+    match prepare(server, &request, &tracking::current()) {
         Ok(checked) => run(server, viewer, request, checked, headers, uploads).await,
         Err(refusal) => {
             if let Some(uploads) = uploads {
@@ -185,12 +191,12 @@ async fn answer(
 }
 
 /// What every operation goes through before it is run, whatever it came by.
-pub(super) fn prepare(server: &Server, request: &Request) -> Result<Checked, Box<Answer>> {
+pub(super) fn prepare(server: &Server, request: &Request, tracking: &str) -> Result<Checked, Box<Answer>> {
     let limits = &server.app.config.graphql;
     guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits).map_err(
         |refusal| {
             count(request.operation_name.as_deref(), "none", refusal.code.as_str());
-            Box::new(finished(refusal.into()))
+            Box::new(finished(refusal.into(), tracking))
         },
     )
 }
@@ -213,7 +219,7 @@ async fn run(
     let request = with_context(server, viewer, request).data(std::sync::Arc::clone(&uploads));
     let response = server.schema.execute(request).await;
     discard(server, uploads.rest()).await;
-    let response = finished(response);
+    let response = finished(response, &tracking::current());
     count(name.as_deref(), &kind.to_string(), outcome(&response));
     send(&response, headers)
 }
@@ -224,8 +230,7 @@ pub(super) fn with_context(server: &Server, viewer: Viewer, request: Request) ->
 }
 
 /// Gives every error its code and the request's ID.
-pub(super) fn finished(mut response: Answer) -> Answer {
-    let tracking = tracking::current();
+pub(super) fn finished(mut response: Answer, tracking: &str) -> Answer {
     for error in &mut response.errors {
         let request_error = error.path.is_empty();
         let values = error.extensions.get_or_insert_default();
@@ -233,7 +238,7 @@ pub(super) fn finished(mut response: Answer) -> Answer {
             // Without a code of ours it is async-graphql's own: validation before the run, a scalar that did not parse in it.
             values.set("code", if request_error { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
         }
-        values.set("tracking", tracking.as_str());
+        values.set("tracking", tracking);
     }
     response
 }
@@ -270,7 +275,7 @@ fn send(response: &Answer, headers: &HeaderMap) -> Response {
     }
 }
 
-fn outcome(response: &Answer) -> &str {
+pub(super) fn outcome(response: &Answer) -> &str {
     let code = |error: &ServerError| match error.extensions.as_ref().and_then(|values| values.get("code")) {
         Some(Value::String(code)) => KNOWN.iter().find(|known| *known == code).copied(),
         _ => None,
@@ -297,7 +302,7 @@ const KNOWN: [&str; 15] = [
     "INTERNAL_SERVER_ERROR",
 ];
 
-fn count(name: Option<&str>, kind: &str, outcome: &str) {
+pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
     static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let name = name.unwrap_or("(none)");
     let counted = {

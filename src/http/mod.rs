@@ -5,7 +5,10 @@ mod documents;
 mod graphiql;
 mod graphql;
 mod health;
+mod socket;
 mod tracking;
+
+pub mod graphql_ws;
 
 use std::net::SocketAddr;
 
@@ -43,7 +46,8 @@ pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnec
         .route("/documents/{id}/contents", get(documents::contents));
     let graphql = Router::new()
         .route("/graphql", get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable()))
-        .layer(CompressionLayer::new().compress_when(texts.clone()));
+        .layer(CompressionLayer::new().compress_when(texts.clone()))
+        .route("/graphql/ws", get(socket::upgrade));
     let authenticated =
         documents.merge(graphql).layer(from_fn_with_state(server.clone(), auth::authenticate));
     let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts));
