@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use sea_orm::sqlx;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -33,8 +34,11 @@ impl Db {
             let write = Database::connect(sqlite(url, 1)).await?;
             (Database::connect(sqlite(url, connections)).await?, write)
         } else {
-            let pool = Database::connect(postgres(url, connections)).await?;
-            (pool.clone(), pool)
+            let mut writing = postgres(url, connections);
+            writing.map_sqlx_postgres_pool_opts(|pool| {
+                pool.after_release(|connection, _| Box::pin(reset(connection)))
+            });
+            (Database::connect(postgres(url, connections)).await?, Database::connect(writing).await?)
         };
         Ok(Self { read, write, transactions: TaskTracker::new() })
     }
@@ -114,6 +118,13 @@ impl Db {
         self.transactions.close();
         self.transactions.wait().await;
     }
+}
+
+/// Ends what a cancelled `begin` may have left open: a connection that went back to the pool in a transaction would
+/// swallow the next writes (transact-rs/sqlx#4385).
+async fn reset(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    use sqlx::Executor;
+    connection.execute("ROLLBACK").await.map(|_| true)
 }
 
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {

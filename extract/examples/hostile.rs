@@ -85,7 +85,7 @@ impl Work {
             contents.insert(role::MAPPING_TAXONOMY.to_owned(), taxonomy.clone());
             steps.push(Operation::Mapping { threshold: 0.8 });
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            steps.push(Operation::Output(Output { name }));
+            steps.push(Operation::Output(Output { name, ..Output::default() }));
         }
         let mut made = Vec::new();
         for (i, step) in steps.into_iter().enumerate() {

@@ -75,11 +75,17 @@ pub struct Text {
     pub image_height: u32,
 }
 
-/// What the XML says besides what was found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What the XML says besides what was found. What is not known stays out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// File name of the document.
     pub name: String,
+    /// Hash of the document, 64 hexadecimal digits in lower case.
+    pub sha256: Option<String>,
+    /// Identifier of the job.
+    pub job: Option<String>,
+    /// The time now, as RFC 3339.
+    pub created_at: Option<String>,
 }
 
 impl Operation {

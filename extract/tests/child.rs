@@ -162,7 +162,7 @@ async fn taxonomies_are_mapped_and_corrections_reach_the_output() {
     assert_eq!(mapping["data_points"][1]["normalized"], "2025-12-24");
     mapping["data_points"][1]["value"] = "31.12.2025".into();
     fs::write(desk.path(role::MAPPING), mapping.to_string()).unwrap();
-    let output = Operation::Output(Output { name: "a.txt".to_owned() });
+    let output = Operation::Output(Output { name: "a.txt".to_owned(), ..Output::default() });
     desk.run(output, &[role::MAPPING, role::MAPPING_TAXONOMY]).await.unwrap();
     let xml = fs::read_to_string(desk.path(role::OUTPUT)).unwrap();
     assert!(xml.contains("2025-12-31") && xml.contains("taxonomyVersion=\"3\""), "{xml}");
@@ -179,7 +179,7 @@ async fn keywords_reach_the_output() {
     let keywords = desk.json(role::INDEXING)["keywords"].as_array().unwrap().clone();
     assert!(keywords.iter().any(|keyword| keyword["entry"] == "lubricant" && keyword["count"] == 2));
     assert_eq!(indexed.review.unwrap().items.len(), keywords.len());
-    let output = Operation::Output(Output { name: "a.txt".to_owned() });
+    let output = Operation::Output(Output { name: "a.txt".to_owned(), ..Output::default() });
     desk.run(output, &[role::INDEXING, role::INDEXING_TAXONOMY]).await.unwrap();
     let xml = fs::read_to_string(desk.path(role::OUTPUT)).unwrap();
     assert!(xml.contains("lubricant") && xml.contains("taxonomy=\"parts\""), "{xml}");

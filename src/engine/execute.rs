@@ -43,7 +43,12 @@ pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Opera
                 .current(claim.job.id, INPUT)
                 .await?
                 .ok_or_else(|| Error::internal("a job without input"))?;
-            Operation::Output(Output { name: input.name })
+            Operation::Output(Output {
+                name: input.name,
+                sha256: Some(input.sha256),
+                job: Some(claim.job.id.to_string()),
+                created_at: Some(jobs.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            })
         }
         other => return Err(Error::Internal(format!("there is no executor for the step {other}"))),
     }))

@@ -265,8 +265,10 @@ pub(super) struct AccountQuery;
 #[Object]
 impl AccountQuery {
     /// Whoever sends the request; null where they have not signed in.
-    async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        Ok(ctx.viewer()?.actor.as_ref().map(|actor| User(Arc::clone(&actor.user))))
+    async fn viewer(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        let found: Result<Option<User>> =
+            async { Ok(ctx.viewer()?.actor.as_ref().map(|actor| User(Arc::clone(&actor.user)))) }.await;
+        found.transpose()
     }
 
     /// A team that the viewer belongs to, by ID or by name; null where there is none. Admins see every team.
@@ -275,17 +277,21 @@ impl AccountQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the team.")] id: Option<ID>,
         #[graphql(desc = "Name of the team.")] name: Option<String>,
-    ) -> Result<Option<Team>> {
-        let (db, actor) = (&ctx.app()?.db, ctx.actor()?);
-        let found = match (id, name) {
-            (Some(id), None) => match TeamId::parse(&id) {
-                Some(id) => teams::get(db.read(), actor, id).await?,
-                None => None,
-            },
-            (None, Some(name)) => teams::by_name(db, actor, &name).await?,
-            _ => return Err(Error::invalid("/id", "ONE_OF", "Give either id or name.")),
-        };
-        Ok(found.map(Team))
+    ) -> Option<Result<Team>> {
+        let found: Result<Option<Team>> = async {
+            let (db, actor) = (&ctx.app()?.db, ctx.actor()?);
+            let found = match (id, name) {
+                (Some(id), None) => match TeamId::parse(&id) {
+                    Some(id) => teams::get(db.read(), actor, id).await?,
+                    None => None,
+                },
+                (None, Some(name)) => teams::by_name(db, actor, &name).await?,
+                _ => return Err(Error::invalid("/id", "ONE_OF", "Give either id or name.")),
+            };
+            Ok(found.map(Team))
+        }
+        .await;
+        found.transpose()
     }
 
     /// Teams that the viewer belongs to, by name. Admins see every team.

@@ -111,14 +111,18 @@ impl DocumentQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the document.")] id: ID,
-    ) -> Result<Option<Document>> {
-        let actor = ctx.actor()?;
-        let Some(id) = DocumentId::parse(&id) else { return Ok(None) };
-        match ctx.app()?.jobs.document(actor, id).await {
-            Ok(document) => Ok(Some(Document(document))),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+    ) -> Option<Result<Document>> {
+        let found: Result<Option<Document>> = async {
+            let actor = ctx.actor()?;
+            let Some(id) = DocumentId::parse(&id) else { return Ok(None) };
+            match ctx.app()?.jobs.document(actor, id).await {
+                Ok(document) => Ok(Some(Document(document))),
+                Err(Error::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
         }
+        .await;
+        found.transpose()
     }
 
     /// Documents that the viewer uploaded, newest first. What steps make is found at their jobs.

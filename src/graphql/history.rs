@@ -63,11 +63,15 @@ impl JobEvent {
     }
 
     /// Who changed it; null where the server or a worker did.
-    async fn actor(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        match self.row.actor_id {
-            Some(id) => Ok(Some(user(ctx, id).await?)),
-            None => Ok(None),
+    async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        let found: Result<Option<User>> = async {
+            match self.row.actor_id {
+                Some(id) => Ok(Some(user(ctx, id).await?)),
+                None => Ok(None),
+            }
         }
+        .await;
+        found.transpose()
     }
 
     /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.

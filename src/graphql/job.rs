@@ -124,16 +124,20 @@ impl Job {
     }
 
     /// Null until the job has completed.
-    async fn output_content(&self, ctx: &Context<'_>) -> Result<Option<Content>> {
-        if self.status()? != Status::Completed {
-            return Ok(None);
+    async fn output_content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
+        let found: Result<Option<Content>> = async {
+            if self.status()? != Status::Completed {
+                return Ok(None);
+            }
+            let standing = self.standing(ctx).await?;
+            let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
+            if !contents::visible(&standing, &job_type, crate::job_type::OUTPUT) {
+                return Ok(None);
+            }
+            Ok(ctx.loaders()?.rows.load_one(OutputOf(self.row.id)).await?.map(Content::of))
         }
-        let standing = self.standing(ctx).await?;
-        let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
-        if !contents::visible(&standing, &job_type, crate::job_type::OUTPUT) {
-            return Ok(None);
-        }
-        Ok(ctx.loaders()?.rows.load_one(OutputOf(self.row.id)).await?.map(Content::of))
+        .await;
+        found.transpose()
     }
 
     /// Every content the viewer may see, optionally of one role, newest first; superseded versions too where asked for.
@@ -184,29 +188,41 @@ impl Job {
     }
 
     /// The step being run, waited for or blocked on; null after a final status.
-    async fn current_step(&self, ctx: &Context<'_>) -> Result<Option<JobStep>> {
-        if self.status()?.is_final() {
-            return Ok(None);
+    async fn current_step(&self, ctx: &Context<'_>) -> Option<Result<JobStep>> {
+        let found: Result<Option<JobStep>> = async {
+            if self.status()?.is_final() {
+                return Ok(None);
+            }
+            let task = self.task(ctx).await?;
+            let open =
+                |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
+            Ok(self.step_views(task.as_ref())?.into_iter().find(open))
         }
-        let task = self.task(ctx).await?;
-        let open =
-            |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
-        Ok(self.step_views(task.as_ref())?.into_iter().find(open))
+        .await;
+        found.transpose()
     }
 
     /// Open review that holds the job, if it is blocked and the viewer has access to the step.
-    async fn review(&self, ctx: &Context<'_>) -> Result<Option<Review>> {
-        if self.status()? != Status::Blocked {
-            return Ok(None);
+    async fn review(&self, ctx: &Context<'_>) -> Option<Result<Review>> {
+        let found: Result<Option<Review>> = async {
+            if self.status()? != Status::Blocked {
+                return Ok(None);
+            }
+            let standing = self.standing(ctx).await?;
+            let open = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
+            Ok(open.filter(|review| works_on(&standing, &review.step)).map(Review))
         }
-        let standing = self.standing(ctx).await?;
-        let open = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
-        Ok(open.filter(|review| works_on(&standing, &review.step)).map(Review))
+        .await;
+        found.transpose()
     }
 
     /// Why it failed; null where it has not.
-    async fn failure(&self) -> Result<Option<JobFailure>> {
-        Ok(failure(&self.row)?.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }))
+    async fn failure(&self) -> Option<Result<JobFailure>> {
+        let found: Result<Option<JobFailure>> = async {
+            Ok(failure(&self.row)?.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }))
+        }
+        .await;
+        found.transpose()
     }
 
     /// Whether it is for real, by the key that it was made with.
@@ -526,14 +542,18 @@ impl JobQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the job.")] id: ID,
-    ) -> Result<Option<Job>> {
-        let actor = ctx.actor()?;
-        let Some(id) = JobId::parse(&id) else { return Ok(None) };
-        match access::job::<View>(ctx.app()?.db.read(), actor, id).await {
-            Ok(grant) => Ok(Some(Job::new(grant.job().clone()))),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+    ) -> Option<Result<Job>> {
+        let found: Result<Option<Job>> = async {
+            let actor = ctx.actor()?;
+            let Some(id) = JobId::parse(&id) else { return Ok(None) };
+            match access::job::<View>(ctx.app()?.db.read(), actor, id).await {
+                Ok(grant) => Ok(Some(Job::new(grant.job().clone()))),
+                Err(Error::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
         }
+        .await;
+        found.transpose()
     }
 
     /// Jobs that the viewer may see. Pages stay stable while jobs come and go; page with `first` and `after`, or backwards

@@ -133,9 +133,13 @@ impl JobTypeQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Slug of the type, e.g. data-point-extraction.")] id: ID,
-    ) -> Result<Option<JobType>> {
-        ctx.actor()?;
-        Ok(ctx.app()?.jobs.types.newest(&id).await?.map(JobType))
+    ) -> Option<Result<JobType>> {
+        let found: Result<Option<JobType>> = async {
+            ctx.actor()?;
+            Ok(ctx.app()?.jobs.types.newest(&id).await?.map(JobType))
+        }
+        .await;
+        found.transpose()
     }
 
     /// The newest version of every job type, by ID.

@@ -45,9 +45,13 @@ pub(super) struct NodeQuery;
 #[Object]
 impl NodeQuery {
     /// Whatever has this ID and the viewer may see; null where there is nothing.
-    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A UUID.")] id: ID) -> Result<Option<Node>> {
-        ctx.actor()?;
-        find(ctx, &id).await
+    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A UUID.")] id: ID) -> Option<Result<Node>> {
+        let found: Result<Option<Node>> = async {
+            ctx.actor()?;
+            find(ctx, &id).await
+        }
+        .await;
+        found.transpose()
     }
 
     /// The same for several IDs, at most 100, in their order; null where there is nothing.

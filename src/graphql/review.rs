@@ -51,11 +51,15 @@ impl Review {
 
     /// The content under review (JSON): what was found, with confidences. Null where a MANUAL step waits for somebody to
     /// make it.
-    async fn content(&self, ctx: &Context<'_>) -> Result<Option<Content>> {
-        let Some(id) = self.0.content_id else { return Ok(None) };
-        let query = content::Entity::find_by_id(id).find_also_related(document::Entity);
-        let found = query.one(ctx.app()?.db.read()).await?;
-        Ok(found.and_then(|(content, document)| Some(Content { content, document: document? })))
+    async fn content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
+        let found: Result<Option<Content>> = async {
+            let Some(id) = self.0.content_id else { return Ok(None) };
+            let query = content::Entity::find_by_id(id).find_also_related(document::Entity);
+            let found = query.one(ctx.app()?.db.read()).await?;
+            Ok(found.and_then(|(content, document)| Some(Content { content, document: document? })))
+        }
+        .await;
+        found.transpose()
     }
 
     /// Parts of the content that need a decision.
@@ -69,11 +73,15 @@ impl Review {
     }
 
     /// Who is working on it; null while nobody is.
-    async fn claimed_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        match self.0.claimed_by {
-            Some(id) => Ok(Some(user(ctx, id).await?)),
-            None => Ok(None),
+    async fn claimed_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        let found: Result<Option<User>> = async {
+            match self.0.claimed_by {
+                Some(id) => Ok(Some(user(ctx, id).await?)),
+                None => Ok(None),
+            }
         }
+        .await;
+        found.transpose()
     }
 
     /// When the claim ends unless it is renewed.
@@ -82,11 +90,15 @@ impl Review {
     }
 
     /// Who decided it; null where nobody has, or test mode did.
-    async fn decided_by(&self, ctx: &Context<'_>) -> Result<Option<User>> {
-        match self.0.decided_by {
-            Some(id) => Ok(Some(user(ctx, id).await?)),
-            None => Ok(None),
+    async fn decided_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
+        let found: Result<Option<User>> = async {
+            match self.0.decided_by {
+                Some(id) => Ok(Some(user(ctx, id).await?)),
+                None => Ok(None),
+            }
         }
+        .await;
+        found.transpose()
     }
 
     /// When it was decided.
@@ -155,8 +167,9 @@ impl ReviewQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the review.")] id: ID,
-    ) -> Result<Option<Review>> {
-        find(ctx, &id).await
+    ) -> Option<Result<Review>> {
+        let found: Result<Option<Review>> = async { find(ctx, &id).await }.await;
+        found.transpose()
     }
 }
 

@@ -80,9 +80,13 @@ impl TaxonomyQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Name of the taxonomy.")] name: String,
-    ) -> Result<Option<Taxonomy>> {
-        ctx.actor()?;
-        Ok(taxonomies::by_name(ctx.app()?.db.read(), &name).await?.map(Taxonomy))
+    ) -> Option<Result<Taxonomy>> {
+        let found: Result<Option<Taxonomy>> = async {
+            ctx.actor()?;
+            Ok(taxonomies::by_name(ctx.app()?.db.read(), &name).await?.map(Taxonomy))
+        }
+        .await;
+        found.transpose()
     }
 
     /// Every taxonomy of this server, by name.

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use serde_json::Value as Json;
+use tracing::Instrument;
 
 use super::{Server, refuse, tracking};
 use crate::document::{Described, Staged};
@@ -29,6 +30,8 @@ const PREFLIGHT: [HeaderName; 2] = [
     HeaderName::from_static("graphql-require-preflight"),
     HeaderName::from_static("apollo-require-preflight"),
 ];
+/// Errors of one response: who has these to mend is not helped by more.
+const MOST_ERRORS: usize = 20;
 /// Names of operations that are counted apart; clients choose them, so there has to be an end.
 const COUNTED_NAMES: usize = 200;
 
@@ -217,11 +220,24 @@ async fn run(
     checked.put_into(&mut request);
     let uploads = std::sync::Arc::new(uploads.unwrap_or_default());
     let request = with_context(server, viewer, request).data(std::sync::Arc::clone(&uploads));
-    let response = server.schema.execute(request).await;
+    let response = match execute(server, kind, request).await {
+        Ok(response) => response,
+        Err(error) => return refuse(&error),
+    };
     discard(server, uploads.rest()).await;
     let response = finished(response, &tracking::current());
     count(name.as_deref(), &kind.to_string(), outcome(&response));
     send(&response, headers)
+}
+
+/// Runs a query or mutation. A mutation that began ends, whether or not its client still waits for it.
+async fn execute(server: &Server, kind: OperationType, request: Request) -> Result<Answer> {
+    let schema = server.schema.clone();
+    if kind != OperationType::Mutation {
+        return Ok(schema.execute(request).await);
+    }
+    let work = async move { schema.execute(request).await }.in_current_span();
+    server.app.tasks.spawn(tracking::within(tracking::current(), work)).await.map_err(Error::internal)
 }
 
 /// What resolvers find in their context.
@@ -231,6 +247,7 @@ pub(super) fn with_context(server: &Server, viewer: Viewer, request: Request) ->
 
 /// Gives every error its code and the request's ID.
 pub(super) fn finished(mut response: Answer, tracking: &str) -> Answer {
+    response.errors.truncate(MOST_ERRORS);
     for error in &mut response.errors {
         let request_error = error.path.is_empty();
         let values = error.extensions.get_or_insert_default();

@@ -97,7 +97,15 @@ impl Operations for Socket {
         let (schema, tracking) = (self.server.schema.clone(), self.tracking.clone());
         let open = (kind == OperationType::Subscription).then(Open::new);
         let mut counted = false;
-        let responses = schema.execute_stream(request).map(move |response| {
+        let run = match kind {
+            // A mutation that began ends, whether or not its client still waits for it.
+            OperationType::Mutation => {
+                let ran = self.server.app.tasks.spawn(async move { schema.execute(request).await });
+                stream::once(async { ran.await.unwrap_or_else(broken) }).boxed()
+            }
+            _ => schema.execute_stream(request).boxed(),
+        };
+        let responses = run.map(move |response| {
             let _open = &open;
             let response = finished(response, &tracking);
             if !std::mem::replace(&mut counted, true) {
@@ -109,9 +117,15 @@ impl Operations for Socket {
     }
 }
 
+fn broken(error: tokio::task::JoinError) -> async_graphql::Response {
+    let error = async_graphql::Error::from(Error::internal(error));
+    async_graphql::Response::from_errors(vec![error.into_server_error(async_graphql::Pos::default())])
+}
+
 fn left(clock: &crate::clock::Clock, actor: &Actor) -> Duration {
     let until = actor.credential.expires_at.map(|at| (at - clock.now()).to_std().unwrap_or_default());
-    until.map_or(CREDENTIAL_CHECK, |left| left.min(CREDENTIAL_CHECK))
+    let check = until.map_or(CREDENTIAL_CHECK, |left| left.min(CREDENTIAL_CHECK));
+    check.max(Duration::from_millis(10))
 }
 
 /// Counts a subscription for as long as it is open.

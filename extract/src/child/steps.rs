@@ -121,7 +121,8 @@ fn find_keywords(threshold: f64, files: &mut Files, limits: &Limits) -> Result<F
 }
 
 fn write_output(output: Output, files: &mut Files, limits: &Limits) -> Result<Findings, Failure> {
-    let mut source = xml::Source { document: Some(output.name), ..xml::Source::default() };
+    let Output { name, sha256, job, created_at } = output;
+    let mut source = xml::Source { document: Some(name), sha256, job, created_at, ..xml::Source::default() };
     let mut of = |taxonomy: &Taxonomy| {
         source.taxonomy = Some(taxonomy.name.clone());
         source.taxonomy_version.clone_from(&taxonomy.version);
