@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// Variables with this prefix that are not keys of the configuration.
-const NOT_KEYS: [&str; 2] = ["CONFIG", "TEST_"];
+const NOT_KEYS: [&str; 4] = ["CONFIG", "SERVER", "TOKEN", "TEST_"];
 
 /// Sections whose keys the parts that own them document and check.
 const OPEN_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
@@ -58,6 +58,12 @@ impl Secret {
     /// The value itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self(value)
     }
 }
 

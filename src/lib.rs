@@ -5,6 +5,7 @@
 //! | [`access`] | who may do what, as values |
 //! | [`account`] | people and their credentials |
 //! | [`app`] | the parts, wired |
+//! | [`client`] | the API from the outside: for `docket submit` and the demo |
 //! | [`cli`] | the command line |
 //! | [`http`] | routes, authentication, uploads, downloads, health |
 //! | [`telemetry`] | logs and metrics |
@@ -28,6 +29,7 @@ pub mod access;
 pub mod account;
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;

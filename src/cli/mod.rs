@@ -1,7 +1,9 @@
 //! The command line: what operators and scripts type.
 
 mod admin;
+pub mod demo;
 mod serve;
+pub mod submit;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,6 +26,10 @@ struct Cli {
 enum Command {
     /// Serve the API and do the steps of jobs.
     Serve(serve::ServeArgs),
+    /// Start a server of its own, give it a document, and show what comes of it.
+    Demo(demo::DemoArgs),
+    /// Give a document to a server, and wait for what comes of it.
+    Submit(Box<submit::Args>),
     /// Do the steps of jobs without serving the API (needs PostgreSQL).
     Worker(Common),
     /// Bring the database's schema up to date.
@@ -61,6 +67,9 @@ enum Command {
     },
 }
 
+/// Exit code of a command line that makes no sense (sysexits.h), apart from those that tell how a job ended.
+const WRONG_USAGE: u8 = 64;
+
 /// Where the server's things are; the same for every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
@@ -92,7 +101,14 @@ impl Common {
 /// Runs the command line.
 #[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What is not printed, because nobody reads, is nobody's loss.
+            drop(error.print());
+            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
     // Of all cryptography libraries that are linked, one has to be chosen; a second choice is refused and harmless.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -114,6 +130,8 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, String> {
     match command {
         Command::Serve(args) => serve::serve(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::demo(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Submit(args) => Ok(submit::run(*args).await.into()),
         Command::Worker(common) => serve::worker(&common).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(common) => {
             common.open().await?.drain().await;

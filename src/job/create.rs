@@ -85,7 +85,7 @@ impl Jobs {
 
     /// Makes a job and puts its first step into the queue.
     pub async fn create(&self, actor: &Actor, new: NewJob) -> Result<job::Model> {
-        let hash = input_hash(&new)?;
+        let hash = self.input_hash(actor, &new).await?;
         if let Some(there) = self.by_key(actor, &new, &hash).await? {
             return Ok(there);
         }
@@ -114,6 +114,31 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    /// What makes two requests the same: documents count by their bytes and names, since a client that tries again may
+    /// have uploaded them again.
+    async fn input_hash(&self, actor: &Actor, new: &NewJob) -> Result<String> {
+        if new.idempotency_key.is_none() {
+            return Ok(String::new());
+        }
+        let mut request = serde_json::to_value(new).map_err(Error::internal)?;
+        request["input"] = self.identity(actor, &new.input).await?;
+        let mut contents = Vec::new();
+        for (role, source) in &new.contents {
+            contents.push(json!([role, self.identity(actor, source).await?]));
+        }
+        request["contents"] = Value::Array(contents);
+        Ok(hex::encode(Sha256::digest(request.to_string())))
+    }
+
+    async fn identity(&self, actor: &Actor, source: &Source) -> Result<Value> {
+        // What is wrong with it is said when the request is checked.
+        let found = self.source(actor, source, "", &mut Vec::new()).await?;
+        Ok(found.map_or_else(
+            || json!(source),
+            |document| json!([document.sha256, document.name, document.media_type]),
+        ))
     }
 
     async fn by_key(&self, actor: &Actor, new: &NewJob, hash: &str) -> Result<Option<job::Model>> {
@@ -442,11 +467,6 @@ pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
         "TOO_LARGE",
         format!("Metadata has {largest} bytes of JSON at the most."),
     ))
-}
-
-fn input_hash(new: &NewJob) -> Result<String> {
-    let canonical = serde_json::to_vec(new).map_err(Error::internal)?;
-    Ok(hex::encode(Sha256::digest(canonical)))
 }
 
 /// What cannot be found is NOT_FOUND, where nothing else is wrong.

@@ -1,0 +1,235 @@
+//! Documents up and down, as streams.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::TryStreamExt;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{Body, Method};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
+
+use super::error::with_causes;
+use super::{Client, ClientError, Result};
+
+/// Bytes read from a file at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What the server says of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentInfo {
+    /// UUID.
+    pub id: String,
+    /// File name.
+    pub name: String,
+    /// MIME type.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// 64 hexadecimal digits in lower case.
+    pub sha256: String,
+}
+
+/// Bytes to be uploaded, and what they are.
+#[derive(Debug)]
+pub struct Upload<R> {
+    /// The bytes.
+    pub content: R,
+    /// How many, where it is known before they are read.
+    pub size: Option<u64>,
+    /// File name.
+    pub name: String,
+    /// MIME type; the server tells it by the bytes where it is missing.
+    pub media_type: Option<String>,
+}
+
+impl Upload<tokio::fs::File> {
+    /// A file of this machine, with its own name and the MIME type that its ending stands for.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let failed = |cause| ClientError::File { path: path.to_owned(), cause };
+        let file = tokio::fs::File::open(path).await.map_err(failed)?;
+        let metadata = file.metadata().await.map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self {
+            content: file,
+            // A pipe or device has no size of its own.
+            size: metadata.is_file().then_some(metadata.len()),
+            media_type: media_type(&name),
+            name,
+        })
+    }
+}
+
+/// The MIME type that the ending of a file name stands for.
+pub fn media_type(name: &str) -> Option<String> {
+    mime_guess::from_path(name).first().map(|guessed| guessed.essence_str().to_owned())
+}
+
+impl Client {
+    /// Uploads a document, streamed. `progress` is told how many bytes are on their way. The name goes into the header
+    /// `X-Name` as UTF-8, without control characters, which neither a header nor the server would keep.
+    pub async fn upload(
+        &self,
+        upload: Upload<impl AsyncRead + Send + 'static>,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<DocumentInfo> {
+        let sent = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&sent);
+        let bytes = ReaderStream::with_capacity(upload.content, CHUNK).inspect_ok(move |chunk| {
+            let before = counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            progress(before + chunk.len() as u64);
+        });
+        let name: String = upload.name.chars().filter(|c| !c.is_control()).collect();
+        let mut request = self
+            .request(Method::POST, "/documents")
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(
+                "X-Name",
+                HeaderValue::from_bytes(name.as_bytes()).map_err(|e| ClientError::Input(e.to_string()))?,
+            )
+            .body(Body::wrap_stream(bytes));
+        if let Some(media_type) = &upload.media_type {
+            request = request.header("X-Type", media_type);
+        }
+        if let Some(size) = upload.size {
+            // Lets the server refuse what is too large before it is sent.
+            request = request.header(CONTENT_LENGTH, size);
+        }
+        let mut sending = std::pin::pin!(request.send());
+        let response = loop {
+            let before = sent.load(Ordering::Relaxed);
+            match timeout(self.patience.stall, &mut sending).await {
+                Ok(response) => break response.map_err(|error| self.unreachable(error))?,
+                Err(_) if sent.load(Ordering::Relaxed) == before => {
+                    return Err(self.silent("it takes no more bytes of the document"));
+                }
+                Err(_) => {}
+            }
+        };
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let answer = timeout(self.patience.answer, response.bytes()).await;
+        let bytes = answer
+            .map_err(|_| self.silent("its answer stopped half-way"))?
+            .map_err(|error| self.unreachable(error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ClientError::Protocol(format!("POST /documents: {error}")))
+    }
+
+    /// Writes the bytes of a document, and checks that they are the ones that the server's description stands for.
+    /// What was written before an error is to be thrown away.
+    pub async fn download(&self, document: &DocumentInfo, mut writer: impl AsyncWrite + Unpin) -> Result<()> {
+        let request = self.request(Method::GET, &format!("/documents/{}/contents", document.id)).send();
+        let mut response = timeout(self.patience.answer, request)
+            .await
+            .map_err(|_| self.silent("it does not begin to send the document"))?
+            .map_err(|error| self.unreachable(error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let (mut hash, mut size) = (Sha256::new(), 0_u64);
+        loop {
+            let chunk = timeout(self.patience.stall, response.chunk())
+                .await
+                .map_err(|_| self.silent("it sends no more bytes of the document"))?
+                .map_err(|error| self.unreachable(error))?;
+            let Some(chunk) = chunk else { break };
+            size += chunk.len() as u64;
+            if size > document.size {
+                break;
+            }
+            hash.update(&chunk);
+            writer.write_all(&chunk).await?;
+        }
+        writer.flush().await?;
+        if size != document.size || hex::encode(hash.finalize()) != document.sha256 {
+            return Err(ClientError::Protocol(format!(
+                "the bytes of document {} are not those that its size of {} bytes and its hash stand for",
+                document.id, document.size
+            )));
+        }
+        Ok(())
+    }
+
+    /// Saves a document at a path: whole, or not at all.
+    pub async fn save(&self, document: &DocumentInfo, path: &Path) -> Result<()> {
+        let failed = |cause| ClientError::File { path: path.to_owned(), cause };
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As any other new file: the process's umask takes away from it.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let unfinished = builder.tempfile_in(folder_of(path)).map_err(failed)?;
+        let file = unfinished.reopen().map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(file);
+        self.download(document, &mut file).await.map_err(|error| match error {
+            ClientError::Write(cause) => failed(cause),
+            other => other,
+        })?;
+        file.sync_all().await.map_err(failed)?;
+        unfinished.persist(path).map_err(|error| ClientError::Input(with_causes(&error)))?;
+        Ok(())
+    }
+
+    /// Removes a document that no job uses.
+    pub async fn delete_document(&self, id: &str) -> Result<()> {
+        const DELETE: &str = "mutation ($id: ID!) { deleteDocument(id: $id) { deletedId } }";
+        self.graphql(DELETE, serde_json::json!({"id": id})).await.map(drop)
+    }
+}
+
+/// The folder that a file of this path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_told_by_endings() {
+        for (name, expected) in [
+            ("a.pdf", Some("application/pdf")),
+            ("a.EPUB", Some("application/epub+zip")),
+            ("b.html", Some("text/html")),
+            ("c.txt", Some("text/plain")),
+            ("none", None),
+        ] {
+            assert_eq!(media_type(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_said_by_name() {
+        let error = Upload::open(Path::new("/nowhere/a.pdf")).await.unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/a.pdf: "), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let error = Upload::open(folder.path()).await.unwrap_err().to_string();
+        assert!(error.ends_with("is a directory"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn files_bring_their_name_type_and_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Rechnung März.pdf");
+        std::fs::write(&path, "12345").unwrap();
+        let upload = Upload::open(&path).await.unwrap();
+        assert_eq!((upload.name.as_str(), upload.size), ("Rechnung März.pdf", Some(5)));
+        assert_eq!(upload.media_type.as_deref(), Some("application/pdf"));
+    }
+}
