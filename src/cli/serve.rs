@@ -66,7 +66,9 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
     if embedded {
         // The lock is ours, so whoever held these is dead.
         let orphans = app.jobs.orphan_all().await.map_err(|error| error.to_string())?;
-        tracing::info!(orphans, "leases of an earlier process are freed");
+        let unfinished =
+            app.storage.remove_unfinished().await.map_err(|error| format!("the store: {error}"))?;
+        tracing::info!(orphans, unfinished, "what an earlier process left behind is cleared");
     }
     let engine = match parts {
         Parts::All => {

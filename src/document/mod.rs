@@ -2,8 +2,10 @@
 //!
 //! Bytes go to the store first, under a key that nobody else knows; the row that names it is inserted when they are whole.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 use sha2::Sha256;
@@ -21,6 +23,8 @@ use crate::storage::{Storage, Stored};
 pub const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Characters of a name.
 const LONGEST_NAME: usize = 255;
+/// Keys looked up at once.
+const COLLECT_AT_ONCE: usize = 500;
 /// A signed link works for so long at the most.
 const LONGEST_LINK_SECONDS: i32 = 7 * 24 * 3600;
 
@@ -149,6 +153,24 @@ impl Documents {
         let key = key.await?;
         self.discard(&key).await;
         Ok(())
+    }
+
+    /// Removes bytes that were whole before a time and that no row names: what was stored for a change that did not
+    /// happen. Returns how many.
+    pub async fn collect(&self, before: Timestamp) -> Result<usize> {
+        let mut keys = self.storage.older_than(before).try_chunks(COLLECT_AT_ONCE);
+        let mut removed = 0;
+        while let Some(chunk) = keys.next().await {
+            let chunk = chunk.map_err(|error| error.1)?;
+            let named = document::Entity::find().filter(document::Column::StorageKey.is_in(chunk.iter()));
+            let named: HashSet<String> =
+                named.all(self.db.read()).await?.into_iter().map(|document| document.storage_key).collect();
+            for key in chunk.iter().filter(|key| !named.contains(*key)) {
+                self.storage.delete(key).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes bytes that no row names. A failure leaves garbage, not damage, so it is only logged.

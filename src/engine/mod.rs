@@ -17,8 +17,9 @@ mod run;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,10 @@ pub use report::Made;
 
 /// Steps looked at by one round of the sweeper.
 const SWEEP_PAGE: u64 = 100;
+/// Bytes that no row names are looked for so often.
+const COLLECT_EVERY: Duration = Duration::from_secs(3600);
+/// They may be named still when they are younger: bytes are stored before the change that names them is committed.
+const COLLECT_AGE: TimeDelta = TimeDelta::hours(1);
 
 /// Does the steps of the built-in job types, and frees what others let go of.
 #[derive(Debug, Clone)]
@@ -138,9 +143,20 @@ impl Engine {
     }
 
     async fn sweep_until(&self, stop: &CancellationToken) {
+        let mut collected: Option<Instant> = None;
         while !stop.is_cancelled() {
             if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
                 tracing::error!(%error, "expired leases could not be freed");
+            }
+            if collected.is_none_or(|at| at.elapsed() >= COLLECT_EVERY) {
+                collected = Some(Instant::now());
+                match self.jobs.documents.collect(self.jobs.clock.now() - COLLECT_AGE).await {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::info!(removed, "bytes that nothing refers to were removed"),
+                    Err(error) => {
+                        tracing::error!(%error, "bytes that nothing refers to could not be removed")
+                    }
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(self.settings.poll) => {}

@@ -1,7 +1,7 @@
 //! Bytes, behind put, get and delete. Whoever holds no row that names a key never sees its bytes.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMulti
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -26,6 +27,7 @@ pub const HEAD_BYTES: usize = docket_extract::sniff::HEAD;
 #[derive(Debug, Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
+    folder: PathBuf,
 }
 
 /// What was written.
@@ -55,7 +57,7 @@ impl Storage {
             .map_err(|e| e.to_string())
             .and_then(|()| LocalFileSystem::new_with_prefix(&folder).map_err(|e| e.to_string()));
         let store = opened.map_err(|error| format!("storage in {}: {error}", folder.display()))?;
-        Ok(Self { store: Arc::new(store.with_automatic_cleanup(true)) })
+        Ok(Self { store: Arc::new(store.with_automatic_cleanup(true)), folder })
     }
 
     /// Writes a stream under a key, hashing on the way and holding a few parts of it in memory. A stream that breaks off or
@@ -156,12 +158,44 @@ impl Storage {
         }
     }
 
+    /// Keys of bytes that were whole before a time.
+    pub fn older_than(&self, time: Timestamp) -> BoxStream<'static, Result<String>> {
+        let listed = self.store.list(None).map_err(failed);
+        listed
+            .try_filter_map(move |object| async move {
+                Ok((object.last_modified < time).then(|| object.location.to_string()))
+            })
+            .boxed()
+    }
+
+    /// Removes what uploads left that were under way when an earlier process was killed, and returns how many. Only for
+    /// a process that has the store for itself.
+    pub async fn remove_unfinished(&self) -> std::io::Result<usize> {
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || remove_unfinished(&folder)).await?
+    }
+
     /// Whether it can be written to and read from.
     pub async fn check(&self) -> Result<()> {
         let key = format!("health/{}", uuid::Uuid::now_v7());
         self.put_bytes(key.clone(), Bytes::from_static(b"ok")).await?;
         self.delete(&key).await
     }
+}
+
+/// The store writes to `KEY#NUMBER` and renames that when it is whole; keys of ours have no `#`.
+fn remove_unfinished(folder: &Path) -> std::io::Result<usize> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            removed += remove_unfinished(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().contains('#') {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn failed(error: impl Into<object_store::Error>) -> Error {
@@ -201,6 +235,19 @@ mod tests {
         storage.delete("a/b").await.unwrap();
         storage.delete("a/b").await.unwrap();
         assert!(storage.get("a/b", None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_is_removed_and_what_is_whole_stays() {
+        let (storage, dir) = open();
+        storage.put_bytes("a/whole".into(), Bytes::from_static(b"x")).await.unwrap();
+        let mut upload = storage.store.put_multipart(&Key::from("a/half")).await.unwrap();
+        upload.put_part(vec![7; 100].into()).await.unwrap();
+        std::mem::forget(upload);
+        assert_eq!(files(dir.path()), 2);
+        assert_eq!(storage.remove_unfinished().await.unwrap(), 1);
+        assert_eq!(files(dir.path()), 1);
+        assert_eq!(storage.read("a/whole", 9).await.unwrap(), b"x");
     }
 
     #[tokio::test]
