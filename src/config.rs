@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
 /// The defaults, with what each key means.
@@ -83,6 +84,7 @@ pub struct Config {
     pub database_url: Secret,
     pub database_connections: u32,
     pub storage_url: String,
+    pub bus_url: String,
     pub signup: Signup,
     pub rate_limits: Switch,
     pub log: String,
@@ -157,10 +159,10 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(path));
         }
-        let env = Env::prefixed("DOCKET_")
-            .ignore(&["CONFIG"])
-            .filter(|key| !NOT_KEYS.iter().any(|other| key.as_str().to_ascii_uppercase().starts_with(other)));
-        figment = figment.merge(env.split("__")).merge(Serialized::defaults(flags));
+        let variables = std::env::vars_os()
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        let env = environment(&defaults, variables);
+        figment = figment.merge(Serialized::defaults(env)).merge(Serialized::defaults(flags));
         refuse_unknown(&defaults, &figment)?;
         let config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
         config.check()?;
@@ -168,6 +170,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if !matches!(self.bus_url.as_str(), "" | "local") {
+            return Err(format!("bus_url is {}; this version takes local", self.bus_url));
+        }
         let secret = self.jwt_secret.expose();
         if !secret.is_empty() && secret.len() < 32 {
             return Err(format!("jwt_secret has {} bytes; it needs 32 or more", secret.len()));
@@ -203,6 +208,36 @@ impl Config {
     }
 }
 
+/// `DOCKET_KEY` and `DOCKET_SECTION__KEY`. What is text in the defaults is taken as text, so that a secret of digits only is
+/// no number.
+fn environment(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Dict {
+    let mut found = Dict::new();
+    for (name, text) in variables {
+        let Some(key) = name.strip_prefix("DOCKET_") else { continue };
+        if NOT_KEYS.iter().any(|other| key.starts_with(other)) {
+            continue;
+        }
+        let path = key.to_lowercase().replace("__", ".");
+        let is_text = matches!(defaults.find_value(&path), Ok(figment::value::Value::String(..)));
+        let value = match text.parse::<figment::value::Value>() {
+            Ok(parsed) if !is_text => parsed,
+            _ => text.into(),
+        };
+        match path.split_once('.') {
+            Some((section, key)) => {
+                let inner = found.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
+                if let figment::value::Value::Dict(_, inner) = inner {
+                    inner.insert(key.to_owned(), value);
+                }
+            }
+            None => {
+                found.insert(path, value);
+            }
+        }
+    }
+    found
+}
+
 fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), String> {
     let known = keys(defaults)?;
     for key in keys(given)? {
@@ -221,7 +256,7 @@ fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), String> {
 }
 
 fn keys(figment: &Figment) -> Result<Vec<String>, String> {
-    let all: figment::value::Dict = figment.extract().map_err(|error| format!("configuration: {error}"))?;
+    let all: Dict = figment.extract().map_err(|error| format!("configuration: {error}"))?;
     let mut keys = Vec::new();
     for (key, value) in all {
         match value.into_dict() {
@@ -276,6 +311,26 @@ mod tests {
         assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
         assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
         assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
+    }
+
+    #[test]
+    fn variables_are_taken_as_what_their_keys_are() {
+        let given = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        let variables = [
+            given("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
+            given("DOCKET_LIMITS__PAGE_SIZE", "7"),
+            given("DOCKET_ENGINE_CONCURRENCY", "3"),
+            given("DOCKET_TEST_POSTGRES_URL", "x"),
+            given("DOCKET_TOKEN", "x"),
+            given("HOME", "/"),
+        ];
+        let figment =
+            defaults.clone().merge(Serialized::defaults(environment(&defaults, variables.into_iter())));
+        refuse_unknown(&defaults, &figment).unwrap();
+        let config: Config = figment.extract().unwrap();
+        assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
+        assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Engine {
             async move { engine.sweep_until(&stop).await }
         });
         while !stop.is_cancelled() {
-            let claimed = match self.take(&give_back).await {
+            let claimed = match self.take(&stop, &give_back).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
                     tracing::error!(%error, "the queue could not be read");
@@ -119,10 +119,16 @@ impl Engine {
         }
     }
 
-    /// Claims as many steps as there are free places, and starts them.
-    async fn take(&self, give_back: &CancellationToken) -> Result<usize> {
+    /// Waits for a free place, claims as many steps as there are free places, and starts them.
+    async fn take(&self, stop: &CancellationToken, give_back: &CancellationToken) -> Result<usize> {
         let settings = &self.settings;
-        let Ok(first) = Arc::clone(&settings.places).acquire_owned().await else { return Ok(0) };
+        let first = tokio::select! {
+            // Nothing is claimed any more once the server was asked to stop, whatever place comes free.
+            biased;
+            () = stop.cancelled() => return Ok(0),
+            place = Arc::clone(&settings.places).acquire_owned() => place,
+        };
+        let Ok(first) = first else { return Ok(0) };
         let mut places = vec![first];
         while let Ok(place) = Arc::clone(&settings.places).try_acquire_owned() {
             places.push(place);
