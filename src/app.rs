@@ -13,8 +13,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Switch};
 use crate::db::Db;
 use crate::document::{Documents, Links};
-use crate::events::Hub;
+use crate::events::{Hub, feed};
 use crate::job::Jobs;
+use crate::job::estimate::Pasts;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 
@@ -57,6 +58,7 @@ impl App {
         let db = Db::connect(&config.database(), config.database_connections).await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
         migrate(&db, migrations).await?;
+        feed::align(&db).await.map_err(|error| format!("the feed: {error}"))?;
         let secret = secret(&config)?;
         let storage = Storage::open(&config)?;
         let accounts =
@@ -75,6 +77,8 @@ impl App {
             documents,
             hub: Hub::default(),
             limits: config.limits.clone(),
+            pasts: Pasts::default(),
+            review: config.review.clone(),
         };
         Ok(Self {
             config: Arc::new(config),

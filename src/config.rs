@@ -11,6 +11,8 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::Dict;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Problem;
+
 /// The defaults, with what each key means.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
@@ -94,6 +96,7 @@ pub struct Config {
     pub noop_type: Switch,
     pub auth: Auth,
     pub engine: Engine,
+    pub review: Review,
     pub limits: Limits,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
@@ -120,6 +123,14 @@ pub struct Engine {
     pub shutdown_seconds: u64,
 }
 
+/// Section `[review]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Review {
+    pub claim_seconds: u32,
+    pub content_bytes: usize,
+}
+
 /// Section `[limits]`.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
@@ -130,7 +141,17 @@ pub struct Limits {
     pub metadata_bytes: usize,
     pub taxonomy_bytes: usize,
     pub collaborators: usize,
+    pub comment_characters: usize,
     pub request_files: usize,
+}
+
+impl Limits {
+    /// What is wrong with a comment or reason that people give, at a place of the input.
+    pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
+        let most = self.comment_characters;
+        text.filter(|text| text.chars().count() > most)
+            .map(|_| Problem::new(path, "TOO_LARGE", format!("It has {most} characters at the most.")))
+    }
 }
 
 /// What the command line says; `None` where it says nothing.
@@ -182,6 +203,7 @@ impl Config {
             ("auth.hash_concurrency", self.auth.hash_concurrency),
             ("database_connections", self.database_connections as usize),
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
+            ("review.claim_seconds", self.review.claim_seconds as usize),
             ("limits.page_size", self.limits.page_size as usize),
         ] {
             if value == 0 {

@@ -75,6 +75,12 @@ impl Error {
         Self::Internal(cause.to_string())
     }
 
+    /// Whether it is sure that nothing was written. After a fault of the database or a lost connection it is not: the
+    /// commit may have gone through.
+    pub fn nothing_written(&self) -> bool {
+        !matches!(self, Self::Internal(_) | Self::Unavailable(_))
+    }
+
     /// For programs: the code of section 9 of the contract.
     pub fn code(&self) -> &'static str {
         match self {

@@ -23,6 +23,8 @@
 //! | [`team`] | teams and their members |
 //! | [`job_type`] | definitions of job types, and what metadata they need |
 //! | [`job`] | what a job may do, and does |
+//! | [`collaboration`] | letting others in to a job, and out |
+//! | [`review`] | a person's turn on a job |
 //! | [`entity`] | one row type per table |
 
 pub mod access;
@@ -31,6 +33,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod collaboration;
 pub mod config;
 pub mod db;
 pub mod document;
@@ -49,6 +52,7 @@ pub mod id;
 pub mod job;
 pub mod job_type;
 pub mod page;
+pub mod review;
 pub mod storage;
 pub mod taxonomy;
 pub mod team;

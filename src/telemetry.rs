@@ -19,6 +19,12 @@ pub const SUBSCRIPTIONS: &str = "docket_graphql_subscriptions";
 pub const JOBS: &str = "docket_jobs";
 /// Seconds that the longest waiting step has waited.
 pub const QUEUE_AGE: &str = "docket_queue_oldest_age_seconds";
+/// Reviews that wait for somebody or are claimed, by status.
+pub const REVIEWS: &str = "docket_reviews";
+/// Seconds that the review which has waited longest is open.
+pub const REVIEW_AGE: &str = "docket_review_oldest_age_seconds";
+/// Transactions that the feed over all jobs waits for, counted by their IDs; 0 on SQLite.
+pub const FEED_LAG: &str = "docket_feed_lag_positions";
 /// Connections of the database pool by state.
 pub const POOL: &str = "docket_database_connections";
 

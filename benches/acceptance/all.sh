@@ -35,6 +35,7 @@ for database in "$@"; do
     run kill9.py "$folder/invoices" "$folder/misc" --database "$database"
     run upload.py --database "$database"
     run paging.py --database "$database"
+    run people.py "$folder/invoices" --database "$database"
 done
 
 printf '\n'

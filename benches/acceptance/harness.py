@@ -84,13 +84,14 @@ class Verdicts:
 
 
 class ApiError(Exception):
-    """What the server said no with: `code`, `message`, `problems`."""
+    """What the server said no with: `code`, `message`, `problems`, and the first error's `extensions`."""
 
     def __init__(self, errors, status=None):
         first = errors[0]
         extensions = first.get("extensions") or {}
         self.status, self.message = status, first.get("message", "")
         self.code, self.problems = extensions.get("code"), extensions.get("problems") or []
+        self.extensions = extensions
         super().__init__(f"{status}: {self.code}: {self.message}")
 
     def sentence(self):

@@ -19,6 +19,7 @@ import http.client
 import json
 import pathlib
 import random
+import re
 import time
 
 import harness
@@ -96,9 +97,14 @@ def undisturbed(client, files):
 
 
 def outcome(client, job_id):
-    query = """query($id: ID!) { job(id: $id) { status failure { code } contents { role document { sha256 } } } }"""
+    query = """query($id: ID!) { job(id: $id) { status failure { code } contents { role uri document { sha256 } } } }"""
     job = client.graphql(query, id=job_id)["job"]
     hashes = {content["role"]: content["document"]["sha256"] for content in job["contents"]}
+    for content in job["contents"]:
+        if content["role"] == "output":
+            # The XML says whose it is and when it was written, which no two jobs share.
+            text = re.sub(rb' (job|createdAt)="[^"]*"', b"", client.download(content["uri"]))
+            hashes["output"] = hashlib.sha256(text).hexdigest()
     return job["status"], job["failure"] and job["failure"]["code"], hashes
 
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::review::ReviewItem;
+use crate::review::{ReviewItem, Score};
 
 /// Names of contents.
 pub mod role {
@@ -125,6 +125,17 @@ pub struct Outcome {
     pub outputs: Vec<Content>,
     /// Set where a person should look at one of them.
     pub review: Option<Review>,
+    /// How sure the step is of what it found; `None` where it finds nothing that people are asked about.
+    pub scored: Option<Scored>,
+}
+
+/// How sure a step is of everything that it found in a content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// Role of the content.
+    pub content_role: String,
+    /// Counts for each confidence.
+    pub scores: Vec<Score>,
 }
 
 /// A content that a step made.
@@ -153,6 +164,16 @@ impl Content {
             role::OUTPUT => ("application/xml", "output.xml"),
             _ => ("application/octet-stream", "content"),
         }
+    }
+}
+
+/// JSON Schema (2020-12) of a content of the built-in job types that people correct; `None` for other roles.
+pub fn schema(role: &str) -> Option<&'static str> {
+    match role {
+        role::ZONES => Some(include_str!("../schema/zoning-json.schema.json")),
+        role::MAPPING => Some(include_str!("../schema/mapping-json.schema.json")),
+        role::INDEXING => Some(include_str!("../schema/indexing-json.schema.json")),
+        _ => None,
     }
 }
 

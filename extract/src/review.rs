@@ -4,6 +4,8 @@
 //! - a threshold of 1 or more asks for everything,
 //! - in between, what has a confidence under the threshold, and what is required and missing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +33,42 @@ pub struct ReviewItem {
     /// Where, as fractions of the page.
     #[serde(rename = "box")]
     pub bbox: Option<BBox>,
+    /// It is required and was not found.
+    #[serde(skip)]
+    pub missing: bool,
+}
+
+/// How many things of one confidence a step has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Score {
+    /// Confidence in thousandths.
+    pub thousandths: u16,
+    /// They are required and were not found.
+    pub missing: bool,
+    /// So many.
+    pub items: u32,
+    /// Those that a person is asked to look at.
+    pub due: u32,
+}
+
+/// Counts everything that could be looked at (the items of a threshold of 1) by confidence, with what is due under a
+/// threshold.
+pub fn scores(everything: &[ReviewItem], threshold: f64) -> Vec<Score> {
+    let mut counts: BTreeMap<(u16, bool), (u32, u32)> = BTreeMap::new();
+    for item in everything {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+        let thousandths = (item.confidence.clamp(0.0, 1.0) * 1_000.0).round() as u16;
+        let (items, due) = counts.entry((thousandths, item.missing)).or_default();
+        *items += 1;
+        *due += u32::from(is_due(item.confidence, threshold, item.missing));
+    }
+    let score = |((thousandths, missing), (items, due))| Score { thousandths, missing, items, due };
+    counts.into_iter().map(score).collect()
+}
+
+/// The items of everything that are due under a threshold.
+pub fn due(everything: Vec<ReviewItem>, threshold: f64) -> Vec<ReviewItem> {
+    everything.into_iter().filter(|item| is_due(item.confidence, threshold, item.missing)).collect()
 }
 
 /// Whether something of this confidence is looked at.
@@ -54,6 +92,7 @@ pub fn of_mapping(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec
             confidence: finding.confidence,
             page: finding.page,
             bbox: finding.bbox,
+            missing: finding.value.is_none() && required(&finding.name),
         })
         .collect();
     let absent = taxonomy.data_points.iter().filter(|point| {
@@ -66,6 +105,7 @@ pub fn of_mapping(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec
         confidence: 0.0,
         page: None,
         bbox: None,
+        missing: true,
     }));
     items
 }
@@ -81,6 +121,7 @@ pub fn of_zones(zones: &Zones, threshold: f64) -> Vec<ReviewItem> {
             confidence,
             page: Some(zone.page),
             bbox: Some(zone.bbox),
+            missing: false,
         })
     };
     zones.zones.iter().enumerate().filter_map(item).collect()
@@ -100,6 +141,7 @@ pub fn of_keywords(keywords: &Keywords, threshold: f64) -> Vec<ReviewItem> {
         confidence: keyword.confidence,
         page: None,
         bbox: None,
+        missing: false,
     })
     .collect()
 }
@@ -156,6 +198,18 @@ mod tests {
         );
         assert_eq!(paths(1.0), ["/data_points/0", "/data_points/1", "/data_points/2", "/data_points"]);
         assert_eq!(paths(1.5).len(), 4);
+    }
+
+    #[test]
+    fn scores_count_everything_and_what_is_due() {
+        let everything = of_mapping(&mapping(), &taxonomy(), 1.0);
+        let score = |thousandths, missing, items, due| Score { thousandths, missing, items, due };
+        assert_eq!(
+            scores(&everything, 0.8),
+            [score(0, true, 2, 2), score(500, false, 1, 1), score(900, false, 1, 0)]
+        );
+        assert_eq!(due(everything.clone(), 0.8), of_mapping(&mapping(), &taxonomy(), 0.8));
+        assert_eq!(due(everything, 0.0), []);
     }
 
     #[test]

@@ -2,18 +2,20 @@
 
 pub mod policy;
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Query, SelectStatement};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::entity::{access, account, job, team_member};
+use crate::entity::{access, account, job, review, team_member};
 use crate::error::{Error, Result};
-use crate::id::{ApiKeyId, JobId};
+use crate::id::{ApiKeyId, JobId, ReviewId, UserId};
 use crate::job::state::Mode;
-use policy::{Action, Standing, Verdict};
+use policy::{ALL_STEPS, Action, Standing, Verdict};
 
 /// Somebody who has proved who they are.
 #[derive(Debug, Clone)]
@@ -111,15 +113,148 @@ pub async fn standing(
     actor: &Actor,
     job: &job::Model,
 ) -> Result<Option<Standing>> {
-    if job.owner_id == actor.user.id {
-        return Ok(Some(Standing::Owner));
+    standing_of_account(db, &actor.user, job).await
+}
+
+/// What the holder of an account is to a job; `None` where it does not exist for them.
+pub async fn standing_of_account(
+    db: &impl ConnectionTrait,
+    account: &account::Model,
+    job: &job::Model,
+) -> Result<Option<Standing>> {
+    if let Some(standing) = policy::by_itself(account.id == job.owner_id, account.is_admin) {
+        return Ok(Some(standing));
     }
-    if actor.user.is_admin {
-        return Ok(Some(Standing::Admin));
-    }
-    let mine = Condition::all().add(access::Column::JobId.eq(job.id)).add(principals(actor));
+    let mine = Condition::all().add(access::Column::JobId.eq(job.id)).add(principals(account.id));
     let rows = access::Entity::find().filter(mine).all(db).await?;
     Ok(standing_of(rows.iter()))
+}
+
+/// What an actor is to each of some jobs; those that do not exist for them are left out.
+pub async fn standings(
+    db: &impl ConnectionTrait,
+    actor: &Actor,
+    jobs: &[job::Model],
+) -> Result<HashMap<JobId, Standing>> {
+    let itself = |job: &job::Model| policy::by_itself(job.owner_id == actor.user.id, actor.user.is_admin);
+    let (own, shared): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| itself(job).is_some());
+    let mut all: HashMap<JobId, Standing> =
+        own.into_iter().filter_map(|job| Some((job.id, itself(job)?))).collect();
+    if shared.is_empty() {
+        return Ok(all);
+    }
+    let ids = shared.iter().map(|job| job.id);
+    let mine = Condition::all().add(access::Column::JobId.is_in(ids)).add(principals(actor.user.id));
+    let rows = access::Entity::find().filter(mine).all(db).await?;
+    for job in shared {
+        let standing = standing_of(rows.iter().filter(|row| row.job_id == job.id));
+        all.extend(standing.map(|standing| (job.id, standing)));
+    }
+    Ok(all)
+}
+
+/// Everybody who was let in to a job, as of one reading: so that many subscribers need but one.
+#[derive(Debug, Default)]
+pub struct Audience {
+    steps: HashMap<UserId, Vec<String>>,
+}
+
+impl Audience {
+    /// Reads who was let in to a job, teams resolved to their members.
+    pub async fn read(db: &impl ConnectionTrait, job: JobId) -> Result<Self> {
+        let rows = access::Entity::find().filter(access::Column::JobId.eq(job)).all(db).await?;
+        let teams: Vec<Uuid> =
+            rows.iter().filter(|row| row.kind == "TEAM").map(|row| row.principal_id).collect();
+        let members = match teams.is_empty() {
+            true => Vec::new(),
+            false => {
+                let of_teams = team_member::Entity::find().filter(team_member::Column::TeamId.is_in(teams));
+                of_teams.all(db).await?
+            }
+        };
+        let mut all: HashMap<UserId, Vec<String>> = HashMap::new();
+        for row in rows {
+            let steps = steps(&row.steps);
+            if row.kind == "TEAM" {
+                for member in members.iter().filter(|member| member.team_id.0 == row.principal_id) {
+                    all.entry(member.account_id).or_default().extend(steps.iter().cloned());
+                }
+            } else {
+                all.entry(UserId(row.principal_id)).or_default().extend(steps);
+            }
+        }
+        Ok(Self { steps: all })
+    }
+
+    /// What an actor is to the job; `None` where it does not exist for them.
+    pub fn standing(&self, actor: &Actor, owner: UserId) -> Option<Standing> {
+        policy::by_itself(actor.user.id == owner, actor.user.is_admin)
+            .or_else(|| policy::standing(self.steps.get(&actor.user.id).into_iter().cloned()))
+    }
+}
+
+/// Proof that an actor works on the step of a review.
+#[derive(Debug, Clone)]
+pub struct ReviewGrant {
+    review: review::Model,
+    job: job::Model,
+    actor: Actor,
+}
+
+impl ReviewGrant {
+    /// The review as it was when access was checked.
+    pub fn review(&self) -> &review::Model {
+        &self.review
+    }
+
+    /// Its job as it was then.
+    pub fn job(&self) -> &job::Model {
+        &self.job
+    }
+
+    /// Who asked.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+/// Checks that `actor` works on the step of a review. One of a step that is not theirs does not exist for them.
+pub async fn review(db: &impl ConnectionTrait, actor: &Actor, id: ReviewId) -> Result<ReviewGrant> {
+    let missing = || Error::not_found("review");
+    let found = review::Entity::find_by_id(id).find_also_related(job::Entity).one(db).await?;
+    let Some((review, Some(job))) = found else { return Err(missing()) };
+    let standing = standing(db, actor, &job).await?.ok_or_else(missing)?;
+    if policy::works_on(&standing, &review.step) {
+        Ok(ReviewGrant { review, job, actor: actor.clone() })
+    } else {
+        Err(missing())
+    }
+}
+
+/// The rows of a table with the columns `job_id` and `step` whose step an actor works on, as a condition.
+pub fn works_on_rows(actor: &Actor, backend: DbBackend, table: &'static str) -> Condition {
+    if actor.user.is_admin {
+        return Condition::all();
+    }
+    let step = match backend {
+        DbBackend::Postgres => {
+            format!("jsonb_exists_any(\"access\".\"steps\", ARRAY['{ALL_STEPS}', \"{table}\".\"step\"])")
+        }
+        _ => format!(
+            "EXISTS (SELECT 1 FROM json_each(\"access\".\"steps\") WHERE value IN ('{ALL_STEPS}', \"{table}\".\"step\"))"
+        ),
+    };
+    let shared = Query::select()
+        .expr(Expr::val(1))
+        .from(access::Entity)
+        .and_where(
+            Expr::col((access::Entity, access::Column::JobId))
+                .equals((Alias::new(table), Alias::new("job_id"))),
+        )
+        .cond_where(principals(actor.user.id))
+        .and_where(Expr::cust(step))
+        .to_owned();
+    Condition::all().add(Expr::exists(shared))
 }
 
 /// The standing that an actor's own rows of one job add up to.
@@ -127,15 +262,15 @@ pub fn standing_of<'a>(rows: impl Iterator<Item = &'a access::Model>) -> Option<
     policy::standing(rows.map(|row| steps(&row.steps)))
 }
 
-/// The rows of `access` that are an actor's: their own and those of the teams that they belong to now.
-fn principals(actor: &Actor) -> Condition {
+/// The rows of `access` that are somebody's: their own and those of the teams that they belong to now.
+fn principals(user: UserId) -> Condition {
     let teams = Query::select()
         .column(team_member::Column::TeamId)
         .from(team_member::Entity)
-        .and_where(team_member::Column::AccountId.eq(actor.user.id))
+        .and_where(team_member::Column::AccountId.eq(user))
         .to_owned();
     Condition::any()
-        .add(access::Column::PrincipalId.eq(actor.user.id.0))
+        .add(access::Column::PrincipalId.eq(user.0))
         .add(access::Column::PrincipalId.in_subquery(teams))
 }
 
@@ -145,7 +280,7 @@ pub fn visible_to(actor: &Actor) -> Option<SelectStatement> {
         Query::select()
             .column(access::Column::JobId)
             .from(access::Entity)
-            .cond_where(principals(actor))
+            .cond_where(principals(actor.user.id))
             .to_owned()
     })
 }
@@ -155,7 +290,7 @@ pub fn shared_jobs(actor: &Actor) -> Condition {
     let ids = Query::select()
         .column(access::Column::JobId)
         .from(access::Entity)
-        .cond_where(principals(actor))
+        .cond_where(principals(actor.user.id))
         .to_owned();
     Condition::all().add(job::Column::Id.in_subquery(ids))
 }

@@ -62,6 +62,15 @@ impl Action {
     }
 }
 
+/// The standing that somebody has without being let in.
+pub fn by_itself(is_owner: bool, is_admin: bool) -> Option<Standing> {
+    match (is_owner, is_admin) {
+        (true, _) => Some(Standing::Owner),
+        (false, true) => Some(Standing::Admin),
+        (false, false) => None,
+    }
+}
+
 /// The standing that an actor's collaborations, their own and their teams', add up to.
 pub fn standing(collaborations: impl Iterator<Item = Vec<String>>) -> Option<Standing> {
     let mut sum: Option<BTreeSet<String>> = None;

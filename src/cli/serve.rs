@@ -79,6 +79,10 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         }
         Parts::Api => None,
     };
+    if !embedded {
+        let (jobs, stop) = (app.jobs.clone(), app.stopping.clone());
+        app.spawn(async move { jobs.follow(&stop).await });
+    }
     let service = http::service(app.clone(), metrics);
     let stop = app.stopping.clone();
     let server = app.tasks.spawn(async move {

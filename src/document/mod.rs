@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, SqlErr};
 use sha2::Sha256;
 
 use crate::access::Actor;
@@ -140,13 +140,19 @@ impl Documents {
         let actor = actor.clone();
         let key = self.db.write(move |tx| {
             Box::pin(async move {
-                let found = own(tx, &actor, id).await?.filter(|document| document.job_id.is_none());
+                let found = document::Entity::find_by_id(id).one(tx).await?;
+                let found = found.filter(|document| is_own(&actor, document) && document.job_id.is_none());
                 let document = found.ok_or_else(|| Error::not_found("document"))?;
                 let used = content::Entity::find().filter(content::Column::DocumentId.eq(id)).one(tx).await?;
+                let in_use = || Error::conflict("A job uses this document; delete the job first.");
                 if used.is_some() {
-                    return Err(Error::conflict("A job uses this document; delete the job first."));
+                    return Err(in_use());
                 }
-                document::Entity::delete_by_id(id).exec(tx).await?;
+                document::Entity::delete_by_id(id).exec(tx).await.map_err(|error| match error.sql_err() {
+                    // A job was made of it meanwhile.
+                    Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use(),
+                    _ => error.into(),
+                })?;
                 Ok(document.storage_key)
             })
         });
@@ -181,14 +187,9 @@ impl Documents {
     }
 }
 
-/// A document that the actor owns, or any for an admin.
-pub async fn own(
-    db: &impl ConnectionTrait,
-    actor: &Actor,
-    id: DocumentId,
-) -> Result<Option<document::Model>> {
-    let found = document::Entity::find_by_id(id).one(db).await?;
-    Ok(found.filter(|document| document.owner_id == actor.user.id || actor.user.is_admin))
+/// Whether a document is the actor's own, which every one is for an admin.
+pub fn is_own(actor: &Actor, document: &document::Model) -> bool {
+    document.owner_id == actor.user.id || actor.user.is_admin
 }
 
 fn told(stored: &Stored) -> String {

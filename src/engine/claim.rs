@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::id::{JobId, LeaseToken};
 use crate::job::Jobs;
 use crate::job::decide::{Command, Rejection};
-use crate::job::record::Locked;
+use crate::job::record::{Locked, Saved};
 
 /// Somebody's hold on a step.
 #[derive(Debug, Clone)]
@@ -126,41 +126,60 @@ impl Jobs {
         });
         let until = until.await?;
         if until.is_some() {
-            self.hub.changed(id);
+            self.hub.progressed(id);
         }
         Ok(until)
     }
 
-    /// Frees steps whose lease ran out, up to `limit`; each is queued again or failed, under its job's lock.
+    /// Frees steps whose lease ran out, by pages of `limit`; each is queued again or failed, under its job's lock. One that
+    /// cannot be freed keeps no other from it.
     pub async fn expire(&self, limit: u64) -> Result<usize> {
         let now = self.db.now(self.db.read(), &self.clock).await?;
-        let late = task::Entity::find()
-            .filter(task::Column::LeaseToken.is_not_null())
-            .filter(task::Column::LeaseUntil.lte(now))
-            .order_by_asc(task::Column::LeaseUntil)
-            .limit(limit);
-        let mut freed = 0;
-        for task in late.all(self.db.read()).await? {
-            let (id, db, clock) = (task.job_id, self.db.clone(), self.clock.clone());
-            let saved = self.db.write(move |tx| -> Work<'_, Option<job::Model>> {
-                Box::pin(async move {
-                    let now = db.now(tx, &clock).await?;
-                    let Some(mut locked) = Locked::lock(tx, id, now).await? else { return Ok(None) };
-                    match locked.perform(Command::Expire { jitter: rand::random() }, None) {
-                        Ok(()) => locked.save(tx).await.map(Some),
-                        // Renewed, handed in or freed by another node since we looked.
-                        Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(None),
-                        Err(other) => Err(other.into()),
+        let (mut freed, mut done) = (0, Vec::new());
+        loop {
+            let late = task::Entity::find()
+                .filter(task::Column::LeaseToken.is_not_null())
+                .filter(task::Column::LeaseUntil.lte(now))
+                .filter(task::Column::JobId.is_not_in(done.iter().copied()))
+                .order_by_asc(task::Column::LeaseUntil)
+                .limit(limit);
+            let late = late.all(self.db.read()).await?;
+            let last_page = (late.len() as u64) < limit;
+            for task in late {
+                match self.expire_one(task.job_id).await {
+                    Ok(Some(job)) => {
+                        freed += 1;
+                        tracing::warn!(job.id = %job.id, job.status = job.status, step = task.step, "a lease ran out");
                     }
-                })
-            });
-            if let Some(job) = saved.await? {
-                freed += 1;
-                tracing::warn!(job.id = %job.id, job.status = job.status, step = task.step, "a lease ran out");
-                self.changed(&job);
+                    // Somebody was faster.
+                    Ok(None) => done.push(task.job_id),
+                    Err(error) => {
+                        done.push(task.job_id);
+                        tracing::error!(job.id = %task.job_id, %error, "an expired lease could not be freed");
+                    }
+                }
+            }
+            if last_page {
+                return Ok(freed);
             }
         }
-        Ok(freed)
+    }
+
+    async fn expire_one(&self, id: JobId) -> Result<Option<job::Model>> {
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let saved = self.db.write(move |tx| -> Work<'_, Option<Saved>> {
+            Box::pin(async move {
+                let now = db.now(tx, &clock).await?;
+                let Some(mut locked) = Locked::lock(tx, id, now).await? else { return Ok(None) };
+                match locked.perform(Command::Expire { jitter: rand::random() }, None) {
+                    Ok(()) => locked.save(tx).await.map(Some),
+                    // Renewed, handed in or freed by another node since we looked.
+                    Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(None),
+                    Err(other) => Err(other.into()),
+                }
+            })
+        });
+        Ok(saved.await?.map(|saved| self.announce(saved)))
     }
 
     /// Ends every lease now. Only for the start of a process that has the database for itself, where whoever held them
@@ -172,7 +191,10 @@ impl Jobs {
                 Box::pin(async move {
                     let update =
                         task::Entity::update_many().col_expr(task::Column::LeaseUntil, Expr::value(now));
-                    let held = update.filter(task::Column::LeaseToken.is_not_null());
+                    // One that ran out already ended then: what it was that ended it is judged by that time.
+                    let held = update
+                        .filter(task::Column::LeaseToken.is_not_null())
+                        .filter(task::Column::LeaseUntil.gt(now));
                     Ok(held.exec(tx).await?.rows_affected)
                 })
             })
@@ -185,6 +207,6 @@ async fn claimed(token: LeaseToken, locked: Locked, tx: &sea_orm::DatabaseTransa
     let task = state.task.as_ref().ok_or_else(|| Error::internal("a claim without a task"))?;
     let lease = task.lease.clone().ok_or_else(|| Error::internal("a claim without a lease"))?;
     let (step, attempt) = (state.steps[task.step].name.clone(), state.steps[task.step].attempt);
-    let job = locked.save(tx).await?;
+    let job = locked.save(tx).await?.job;
     Ok(Claim { token, until: lease.until, deadline: lease.deadline, fence: lease.fence, step, attempt, job })
 }

@@ -28,9 +28,10 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::job::Jobs;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
+use crate::review;
 
 pub use claim::Claim;
-pub use report::Made;
+pub use report::{Ask, Made, Results};
 
 /// Steps looked at by one round of the sweeper.
 const SWEEP_PAGE: u64 = 100;
@@ -153,6 +154,9 @@ impl Engine {
         while !stop.is_cancelled() {
             if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
                 tracing::error!(%error, "expired leases could not be freed");
+            }
+            if let Err(error) = review::claim::expire(&self.jobs, SWEEP_PAGE).await {
+                tracing::error!(%error, "claims of reviews that ran out could not be freed");
             }
             if collected.is_none_or(|at| at.elapsed() >= COLLECT_EVERY) {
                 collected = Some(Instant::now());

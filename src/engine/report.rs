@@ -1,14 +1,18 @@
 //! Handing in: what a step made, or why it did not. Taken once, and only under the lease that holds.
 
-use sea_orm::{ActiveModelTrait, IntoActiveModel};
+use docket_extract::operation::Scored;
+use docket_extract::review::Score;
+use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, Set};
 
 use super::claim::Claim;
 use crate::db::Work;
-use crate::entity::{document, job};
+use crate::entity::{confidence, document, job};
 use crate::error::{Error, Result};
-use crate::id::DocumentId;
+use crate::id::{ContentId, DocumentId};
+use crate::job::contents::Origin;
 use crate::job::decide::Command;
-use crate::job::record::{Locked, ReviewSubject};
+use crate::job::record::{Locked, ReviewSubject, Saved};
+use crate::job::state::Mode;
 use crate::job::{Jobs, contents, gone};
 use crate::storage::Stored;
 
@@ -36,6 +40,17 @@ pub struct Ask {
     pub items: Vec<serde_json::Value>,
 }
 
+/// What a step hands in.
+#[derive(Debug, Clone, Default)]
+pub struct Results {
+    /// Contents, whose bytes are in the store already.
+    pub made: Vec<Made>,
+    /// Set where a person should look at one of them.
+    pub ask: Option<Ask>,
+    /// How sure the step is of what one of them holds.
+    pub scored: Option<Scored>,
+}
+
 impl Jobs {
     /// Where the bytes of a step's content go: the fence keeps attempts apart, so that a late one overwrites nothing.
     pub fn content_key(claim: &Claim, role: &str) -> String {
@@ -43,10 +58,11 @@ impl Jobs {
     }
 
     /// Takes the result of a step. Where it is not taken, its bytes are removed.
-    pub async fn complete(&self, claim: &Claim, made: Vec<Made>, ask: Option<Ask>) -> Result<job::Model> {
+    pub async fn complete(&self, claim: &Claim, results: Results) -> Result<job::Model> {
+        let Results { made, ask, scored } = results;
         let keys: Vec<String> = made.iter().map(|made| made.stored.key.clone()).collect();
         let (db, clock, claim) = (self.db.clone(), self.clock.clone(), claim.clone());
-        let saved = self.db.write(move |tx| -> Work<'_, job::Model> {
+        let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let now = db.now(tx, &clock).await?;
                 let mut locked = Locked::lock(tx, claim.job.id, now).await?.ok_or_else(gone)?;
@@ -67,9 +83,13 @@ impl Jobs {
                     };
                     let row = row.into_active_model().reset_all().insert(tx).await?;
                     let content =
-                        contents::add(tx, &mut locked, &made.role, &row, Some(&claim.step), None).await?;
+                        contents::add(tx, &mut locked, &made.role, &row, Origin::Made(&claim.step), None)
+                            .await?;
                     if ask.as_ref().is_some_and(|ask| ask.role == made.role) {
                         subject.content = Some(content);
+                    }
+                    if let Some(scored) = scored.as_ref().filter(|scored| scored.content_role == made.role) {
+                        keep_scores(tx, &locked, content, &claim.step, &scored.scores).await?;
                     }
                 }
                 let reason = ask.map(|ask| {
@@ -82,13 +102,12 @@ impl Jobs {
             })
         });
         match saved.await {
-            Ok(job) => {
-                self.changed(&job);
-                Ok(job)
-            }
+            Ok(saved) => Ok(self.announce(saved)),
             Err(error) => {
-                for key in keys {
-                    self.documents.discard(&key).await;
+                if error.nothing_written() {
+                    for key in keys {
+                        self.documents.discard(&key).await;
+                    }
                 }
                 Err(error)
             }
@@ -115,7 +134,7 @@ impl Jobs {
 
     async fn hand_in(&self, claim: &Claim, command: Command) -> Result<job::Model> {
         let (db, clock, id) = (self.db.clone(), self.clock.clone(), claim.job.id);
-        let saved = self.db.write(move |tx| -> Work<'_, job::Model> {
+        let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let now = db.now(tx, &clock).await?;
                 let mut locked = Locked::lock(tx, id, now).await?.ok_or_else(gone)?;
@@ -123,8 +142,35 @@ impl Jobs {
                 locked.save(tx).await
             })
         });
-        let job = saved.await?;
-        self.changed(&job);
-        Ok(job)
+        Ok(self.announce(saved.await?))
     }
+}
+
+/// Keeps how sure a step was, for asking what another threshold would have done. Nobody looks at test jobs.
+async fn keep_scores(
+    tx: &impl ConnectionTrait,
+    locked: &Locked,
+    content: ContentId,
+    step: &str,
+    scores: &[Score],
+) -> Result<()> {
+    if locked.state().mode == Mode::Test || scores.is_empty() {
+        return Ok(());
+    }
+    let count = |n: u32| Set(i32::try_from(n).unwrap_or(i32::MAX));
+    let rows = scores.iter().map(|score| confidence::ActiveModel {
+        content_id: Set(content),
+        thousandths: Set(score.thousandths.into()),
+        missing: Set(score.missing),
+        job_id: Set(locked.row().id),
+        type_id: Set(locked.row().type_id.clone()),
+        step: Set(step.to_owned()),
+        at: Set(locked.now()),
+        items: count(score.items),
+        due: count(score.due),
+        reviewed: Set(0),
+        corrected: Set(0),
+    });
+    confidence::Entity::insert_many(rows).exec(tx).await?;
+    Ok(())
 }

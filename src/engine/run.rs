@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::claim::Claim;
-use super::report::{Ask, Made};
+use super::report::{Ask, Made, Results};
 use super::{Engine, execute};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
@@ -20,7 +20,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// How a step ended, as far as the executor can say.
 enum Ending {
-    Done(Vec<Made>, Option<Ask>),
+    Done(Results),
     Failed(Failure),
     /// Something of ours went wrong; worth another attempt.
     Broken(Error),
@@ -54,9 +54,9 @@ impl Engine {
 
     async fn hand_in(&self, claim: &Claim, ending: Ending, leaving: bool) -> (&'static str, Result<()>) {
         match ending {
-            Ending::Done(made, ask) => {
-                let outcome = if ask.is_some() { "review" } else { "completed" };
-                (outcome, self.jobs.complete(claim, made, ask).await.map(drop))
+            Ending::Done(results) => {
+                let outcome = if results.ask.is_some() { "review" } else { "completed" };
+                (outcome, self.jobs.complete(claim, results).await.map(drop))
             }
             Ending::Failed(failure) => {
                 let (code, retryable) = (crate::job::record::name(failure.code), failure.code.retryable());
@@ -85,7 +85,7 @@ impl Engine {
                 // Let the child be killed before anybody else may begin.
                 stop.cancel();
                 match work.await {
-                    Ok(Ending::Done(made, _)) => self.drop_made(made).await,
+                    Ok(Ending::Done(results)) => self.drop_made(results.made).await,
                     Ok(_) => {}
                     Err(error) => tracing::info!(%error, "after its lease was lost, the step broke"),
                 }
@@ -119,15 +119,18 @@ impl Engine {
             let (fraction, message) = progress.borrow_and_update().clone();
             let message = (!message.is_empty()).then_some(message.as_str());
             let asked = Instant::now();
-            match self.jobs.renew(claim, self.settings.lease_seconds, fraction, message).await {
-                Ok(Some(_)) => renewed = asked,
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "the lease could not be renewed");
-                    if renewed.elapsed() >= lease * 2 / 3 {
-                        return;
-                    }
+            let renewal = self.jobs.renew(claim, self.settings.lease_seconds, fraction, message);
+            match tokio::time::timeout_at(renewed + lease * 2 / 3, renewal).await {
+                Ok(Ok(Some(_))) => renewed = asked,
+                Ok(Ok(None)) => return,
+                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+                Err(_) => {
+                    tracing::warn!("the lease could not be renewed in time: the database does not answer");
+                    return;
                 }
+            }
+            if renewed.elapsed() >= lease * 2 / 3 {
+                return;
             }
             told = Instant::now();
         }
@@ -140,7 +143,7 @@ impl Engine {
         stop: &CancellationToken,
     ) -> Result<Ending> {
         let Some(operation) = execute::operation(&self.jobs, claim).await? else {
-            return Ok(Ending::Done(Vec::new(), None));
+            return Ok(Ending::Done(Results::default()));
         };
         let folder = tempfile::Builder::new()
             .prefix("step-")
@@ -218,6 +221,6 @@ impl Engine {
             }
             None => None,
         };
-        Ok(Ending::Done(made, ask))
+        Ok(Ending::Done(Results { made, ask, scored: outcome.scored }))
     }
 }

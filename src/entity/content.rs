@@ -17,6 +17,8 @@ pub struct Model {
     pub step: Option<String>,
     /// No later version of the role exists.
     pub current: bool,
+    /// A step made it, so that a rewind supersedes it; otherwise it was given to the job.
+    pub made: bool,
     pub created_at: DateTimeUtc,
     #[sea_orm(belongs_to, from = "document_id", to = "id")]
     pub document: BelongsTo<super::document::Entity>,

@@ -32,6 +32,8 @@ pub struct Model {
     pub updated_at: DateTimeUtc,
     pub started_at: Option<DateTimeUtc>,
     pub finished_at: Option<DateTimeUtc>,
+    /// What its time went into.
+    pub timing: Option<Json>,
     #[sea_orm(has_one)]
     pub task: HasOne<super::task::Entity>,
 }

@@ -18,6 +18,8 @@ pub struct Model {
     pub step: Option<String>,
     pub at: DateTimeUtc,
     pub data: Json,
+    /// Place of its transaction in the feed over all jobs.
+    pub position: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

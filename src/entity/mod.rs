@@ -3,6 +3,7 @@
 pub mod access;
 pub mod account;
 pub mod api_key;
+pub mod confidence;
 pub mod content;
 pub mod document;
 pub mod job;

@@ -24,8 +24,14 @@ pub struct Model {
     pub decided_by: Option<UserId>,
     pub decided_at: Option<DateTimeUtc>,
     pub comment: Option<String>,
+    /// SHA-256 of the content that the decision rests on.
     pub receipt: Option<String>,
+    /// Who may not decide it: the job's owner, where the step is decided by four eyes.
+    pub barred_id: Option<UserId>,
     pub created_at: DateTimeUtc,
+    pub updated_at: Option<DateTimeUtc>,
+    #[sea_orm(belongs_to, from = "job_id", to = "id")]
+    pub job: BelongsTo<super::job::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

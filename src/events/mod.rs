@@ -1,25 +1,33 @@
-//! Fan-out: who waits for a change of a job, and for work in the queue.
+//! Fan-out: who waits for a change of a job, of any job, and for work in the queue; and the [`feed`] over all jobs.
 //!
 //! A hint says only that something changed; it may come twice, late, or not at all. Whoever is woken reads the rows. For
-//! each job that somebody watches there is one channel, and one shared reading per change however many watch it.
+//! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Who
+//! follows many jobs gets what changed in [`Batch`]es.
 
-use std::collections::HashMap;
+pub mod feed;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, OnceCell, watch};
+use moka::sync::Cache;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{Notify, OnceCell, broadcast, watch};
 
 use crate::error::Result;
-use crate::id::JobId;
+use crate::id::{JobId, ReviewId};
 
 /// One state of a job between two hints: whoever needs it first reads it, the others share what was read.
 #[derive(Debug)]
 pub struct Generation<T> {
     reading: OnceCell<Arc<T>>,
+    began: Instant,
 }
 
 impl<T> Default for Generation<T> {
     fn default() -> Self {
-        Self { reading: OnceCell::new() }
+        Self { reading: OnceCell::new(), began: Instant::now() }
     }
 }
 
@@ -32,32 +40,178 @@ impl<T> Generation<T> {
 
 type Channels<T> = Mutex<HashMap<JobId, watch::Sender<Arc<Generation<T>>>>>;
 
+/// Changes that may wait for a slow follower; one that falls further behind is told so.
+const BACKLOG: usize = 4_096;
+
+/// Jobs of which it is known what this process has hinted at.
+const ANNOUNCED: u64 = 10_000;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Job(JobId),
+    Progress(JobId),
+    Review(ReviewId),
+}
+
+/// What has changed since a follower last asked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Jobs with something new in their history.
+    pub jobs: BTreeSet<JobId>,
+    /// Jobs whose running step has got further.
+    pub progress: BTreeSet<JobId>,
+    /// Reviews that opened or changed.
+    pub reviews: BTreeSet<ReviewId>,
+    /// There was more than could be kept: anything may have changed.
+    pub missed: bool,
+}
+
+impl Batch {
+    /// Whether nothing in it is in a history.
+    pub fn is_silent(&self) -> bool {
+        self.jobs.is_empty() && !self.missed
+    }
+
+    fn add(&mut self, change: Change) {
+        match change {
+            Change::Job(id) => self.jobs.insert(id),
+            Change::Progress(id) => self.progress.insert(id),
+            Change::Review(id) => self.reviews.insert(id),
+        };
+    }
+}
+
+/// A follower of all changes from some time on.
+#[derive(Debug)]
+pub struct Changes(broadcast::Receiver<Change>);
+
+impl Changes {
+    /// Waits for changes, and takes all that are there.
+    pub async fn next(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        match self.0.recv().await {
+            Ok(change) => batch.add(change),
+            Err(RecvError::Lagged(_)) => batch.missed = true,
+            // The sender lives in the hub that whoever holds this came from.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+        loop {
+            match self.0.try_recv() {
+                Ok(change) => batch.add(change),
+                Err(TryRecvError::Lagged(_)) => batch.missed = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return batch,
+            }
+        }
+    }
+}
+
 /// The hints of one process; clones share it. `T` is what watchers share a reading of.
 #[derive(Debug)]
 pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
+    changes: broadcast::Sender<Change>,
+    /// The last event of each job that this process has hinted at itself.
+    announced: Cache<JobId, i64>,
+    shares: Arc<AtomicU64>,
 }
 
 impl<T> Clone for Hub<T> {
     fn clone(&self) -> Self {
-        Self { jobs: Arc::clone(&self.jobs), queue: Arc::clone(&self.queue) }
+        Self {
+            jobs: Arc::clone(&self.jobs),
+            queue: Arc::clone(&self.queue),
+            changes: self.changes.clone(),
+            announced: self.announced.clone(),
+            shares: Arc::clone(&self.shares),
+        }
     }
 }
 
 impl<T> Default for Hub<T> {
     fn default() -> Self {
-        Self { jobs: Arc::default(), queue: Arc::default() }
+        Self {
+            jobs: Arc::default(),
+            queue: Arc::default(),
+            changes: broadcast::Sender::new(BACKLOG),
+            announced: Cache::new(ANNOUNCED),
+            shares: Arc::default(),
+        }
     }
 }
 
 impl<T> Hub<T> {
+    /// This process hints at everything up to an event itself, and need not hear of it by other ways.
+    pub fn announced(&self, id: JobId, sequence: i64) {
+        self.announced.insert(id, sequence);
+    }
+
+    /// Whether this process has hinted at an event itself.
+    pub fn has_announced(&self, id: JobId, sequence: i64) -> bool {
+        self.announced.get(&id).is_some_and(|known| known >= sequence)
+    }
+
     /// A job has changed. Called after the commit, never inside a transaction.
     pub fn changed(&self, id: JobId) {
+        self.wake(id);
+        self.tell(Change::Job(id));
+    }
+
+    /// The last state of a job, for whoever watches it: its rows are about to go.
+    pub fn publish(&self, id: JobId, end: T) {
+        let reading = OnceCell::from(Arc::new(end));
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = jobs.get(&id) {
+            channel.send_replace(Arc::new(Generation { reading, began: Instant::now() }));
+        }
+    }
+
+    /// The running step of a job has got further.
+    pub fn progressed(&self, id: JobId) {
+        self.wake(id);
+        self.tell(Change::Progress(id));
+    }
+
+    /// A review has opened or changed.
+    pub fn review_changed(&self, id: ReviewId) {
+        self.tell(Change::Review(id));
+    }
+
+    /// Somebody may have gained or lost access to a job: what was read for them before may be too much.
+    pub fn share_changed(&self) {
+        self.shares.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often [`Hub::share_changed`] was called.
+    pub fn shares(&self) -> u64 {
+        self.shares.load(Ordering::Acquire)
+    }
+
+    /// Somebody has joined or left a team, and with it any number of jobs: every watcher looks again.
+    pub fn membership_changed(&self) {
+        self.share_changed();
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        for channel in jobs.values() {
+            channel.send_replace(Arc::default());
+        }
+    }
+
+    fn wake(&self, id: JobId) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = jobs.get(&id) {
             channel.send_replace(Arc::default());
         }
+    }
+
+    fn tell(&self, change: Change) {
+        // An error says that nobody follows.
+        let _followers = self.changes.send(change);
+    }
+
+    /// Follows all changes from now on. Follow first, then read.
+    pub fn changes(&self) -> Changes {
+        Changes(self.changes.subscribe())
     }
 
     /// Something may be in the queue.
@@ -107,6 +261,16 @@ impl<T> Watch<T> {
         }
     }
 
+    /// Begins a new state where the one there is older than `floor`: for changes that nobody of this process hints at. Of
+    /// many watchers one does so for all.
+    pub fn refresh(&self, floor: Duration) {
+        if let Some(receiver) = &self.receiver
+            && receiver.borrow().began.elapsed() >= floor
+        {
+            self.hub.wake(self.id);
+        }
+    }
+
     /// Waits for a hint after the last [`Watch::now`].
     pub async fn changed(&mut self) {
         let alive = match &mut self.receiver {
@@ -129,7 +293,7 @@ impl<T> Drop for Watch<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -150,6 +314,23 @@ mod tests {
             }
         }
         assert_eq!(reads.into_inner(), 3);
+    }
+
+    #[tokio::test]
+    async fn followers_get_what_changed_at_once_and_are_told_when_they_missed_something() {
+        let hub = Hub::<()>::default();
+        let (job, review) = (JobId::new(), ReviewId::new());
+        let mut changes = hub.changes();
+        hub.changed(job);
+        hub.changed(job);
+        hub.review_changed(review);
+        let batch = changes.next().await;
+        assert_eq!((batch.jobs.len(), batch.reviews.len(), batch.missed), (1, 1, false));
+        for _ in 0..=BACKLOG {
+            hub.progressed(job);
+        }
+        let batch = changes.next().await;
+        assert!(batch.missed && batch.progress.contains(&job));
     }
 
     #[tokio::test]

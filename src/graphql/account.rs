@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, TeamId, UserId};
 use crate::job::state::Mode;
 use crate::team::PersonRef;
-use crate::{account as accounts, team as teams};
+use crate::{account as accounts, collaboration, team as teams};
 
 /// A person who can sign in.
 #[derive(Clone)]
@@ -359,13 +359,18 @@ impl AccountMutation {
     async fn add_team_member(&self, ctx: &Context<'_>, input: TeamMemberInput) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
-        Ok(TeamPayload { team: Team(teams::add_member(&app.db, &app.clock, actor, id, person).await?) })
+        let (team, member) = teams::add_member(&app.db, &app.clock, actor, id, person).await?;
+        collaboration::membership_changed(&app.jobs, member).await?;
+        Ok(TeamPayload { team: Team(team) })
     }
 
     /// Lets a person out of a team that the viewer belongs to. What was shared with the team is out of their sight at
     /// once.
     async fn remove_team_member(&self, ctx: &Context<'_>, input: TeamMemberInput) -> Result<TeamPayload> {
+        let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
-        Ok(TeamPayload { team: Team(teams::remove_member(&ctx.app()?.db, ctx.actor()?, id, person).await?) })
+        let (team, member) = teams::remove_member(&app.db, actor, id, person).await?;
+        collaboration::membership_changed(&app.jobs, member).await?;
+        Ok(TeamPayload { team: Team(team) })
     }
 }

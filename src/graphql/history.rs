@@ -5,39 +5,51 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::account::User;
-use super::context::RequestContext;
 use super::document::user;
 use super::job::Job;
 use super::scalar::JsonObject;
 use crate::access::policy::{Standing, works_on};
-use crate::access::{self, View};
-use crate::entity::job_event;
+use crate::entity::{job, job_event};
 use crate::error::Result;
-use crate::job::history::cursor;
+use crate::events::feed::Place;
+use crate::job::contents;
 use crate::job::record::{EventKind, unname};
+use crate::job_type::JobType;
 
 /// One change of a job. `sequence` starts at 1 for each job and has no gaps.
 pub(super) struct JobEvent {
     row: job_event::Model,
+    job: job::Model,
     withheld: bool,
 }
 
 impl JobEvent {
     /// As somebody of this standing sees it.
-    pub(super) fn seen_by(standing: &Standing, row: job_event::Model) -> Self {
-        let withheld = row.step.as_ref().is_some_and(|step| !works_on(standing, step));
-        Self { row, withheld }
+    pub(super) fn seen_by(
+        standing: &Standing,
+        job_type: &JobType,
+        row: job_event::Model,
+        job: job::Model,
+    ) -> Self {
+        let role = row.data.get("role").and_then(|role| role.as_str());
+        let shown = match (row.kind.as_str(), role, &row.step) {
+            // Who sees a content hears of it.
+            ("CONTENT_ADDED", Some(role), _) => contents::visible(standing, job_type, role),
+            (_, _, Some(step)) => works_on(standing, step),
+            (_, _, None) => true,
+        };
+        Self { row, job, withheld: !shown }
     }
 
     pub(super) fn cursor_text(&self) -> String {
-        cursor(self.row.job_id, self.row.sequence)
+        Place::of(&self.row).encode()
     }
 }
 
 /// One change of a job. `sequence` starts at 1 for each job and has no gaps.
 #[Object]
 impl JobEvent {
-    /// Place in the history, for `after`.
+    /// Place in the job's history and in the feed over all jobs, for `after`.
     async fn cursor(&self) -> String {
         self.cursor_text()
     }
@@ -85,10 +97,8 @@ impl JobEvent {
     }
 
     /// The job as it is when this is read.
-    async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
-        let app = ctx.app()?;
-        let grant = access::job::<View>(app.db.read(), ctx.actor()?, self.row.job_id).await?;
-        Ok(Job::new(grant.job().clone()))
+    async fn job(&self) -> Job {
+        Job::new(self.job.clone())
     }
 }
 
@@ -97,25 +107,28 @@ impl JobEvent {
 pub(super) enum JobEventKind {
     /// The job was made.
     Created,
-    /// The job was taken back to an earlier step.
+    /// The job was taken back to a step: `step`, and where it exists `reason`.
     Rewound,
     /// The job's status changed: `from`, `to`, and where they exist `reason` and `failure`.
     StatusChanged,
-    /// A step's status changed: `step`, `from`, `to`, `attempt`, and where they exist `error`, `runAt` and `worker`.
+    /// A step's status changed: `step`, `from`, `to`, `attempt`, and where they exist `error`, `runAt`, `worker`, and
+    /// `comment` of the reviewer who sent the job back to it.
     StepChanged,
     /// A content was added: `role`, `version`, `documentId`, `sha256`.
     ContentAdded,
-    /// Somebody was let in or out.
+    /// Somebody was let in or out: `change` (ADDED, CHANGED, REMOVED), `collaborator` (`kind`, `id`, `name`), `steps`.
     CollaborationChanged,
     /// Metadata or priority changed.
     MetadataChanged,
     /// A person is needed: `reviewId`, `step`, `reason`.
     ReviewOpened,
-    /// Somebody took a review.
+    /// Somebody took a review: `reviewId`, `step`, `expiresAt`.
     ReviewClaimed,
-    /// Somebody let go of a review.
+    /// A review is free again: `reviewId`, `step`, `claimedBy` (whose it was), `reason` (RELEASED, BY_ADMIN, EXPIRED,
+    /// ACCESS_LOST).
     ReviewReleased,
-    /// A review was decided: `reviewId`, `step`, `decision`.
+    /// A review was decided: `reviewId`, `step`, `decision` (APPROVED, REJECTED, SENT_BACK, CANCELLED), and where they
+    /// exist `contentSha256` (the decision's receipt), `patch`, `comment`, `toStep`; `automatic` where no person did.
     ReviewDecided,
     /// The job was run again after it had failed or been cancelled.
     Retried,

@@ -9,21 +9,26 @@ use super::account::{KeyMode, Team, User};
 use super::context::RequestContext;
 use super::document::{DeletePayload, Document, user};
 use super::history::JobEvent;
-use super::job_input::{CreateJobInput, JobFilter, JobOrder, JobStatus, UpdateJobInput};
+use super::job_input::{
+    AddCollaboratorInput, CreateJobInput, JobFilter, JobOrder, JobStatus, RemoveCollaboratorInput,
+    RewindJobInput, UpdateJobInput,
+};
 use super::job_type::{JobType, StepKind};
-use super::loader::{self, AccessOf, InputOf, OutputOf, ReviewOf, TaskOf};
+use super::loader::{self, AccessOf, ContentsOf, EventsOf, InputOf, OutputOf, ReviewOf, TaskOf};
 use super::paging::{USUAL, connection};
 use super::review::Review;
 use super::scalar::{JsonObject, Url};
 use crate::access::policy::{self, Action, Standing, Verdict, works_on};
-use crate::access::{self, Cancel, Delete, Edit, View};
+use crate::access::{self, Cancel, Delete, Edit, Share, View};
+use crate::collaboration;
 use crate::entity::{content, document, job, task};
 use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, TeamId, UserId};
 use crate::job::control::Changes;
 use crate::job::query::{Filter, OrderBy};
-use crate::job::record::{failure, unname};
+use crate::job::record::{failure, state, unname};
 use crate::job::state::{Mode, Status, Step, StepStatus as State};
+use crate::job::timing::Spent;
 use crate::job::{contents, history};
 use crate::page::{Cursor, Direction, Page, Paging};
 
@@ -68,7 +73,8 @@ impl Job {
             let mine = task.filter(|task| task.step == step.name);
             let fraction = match step.status {
                 State::Completed | State::Skipped => 1.0,
-                _ => mine.map_or(0.0, |task| task.fraction),
+                State::Running => mine.map_or(0.0, |task| task.fraction),
+                _ => step.fraction,
             };
             JobStep { fraction, message: mine.and_then(|task| task.message.clone()), step }
         };
@@ -149,10 +155,12 @@ impl Job {
         superseded: Option<bool>,
     ) -> Result<Vec<Content>> {
         let standing = self.standing(ctx).await?;
-        let jobs = &ctx.app()?.jobs;
-        let found =
-            jobs.contents(&self.row, &standing, role.as_deref(), superseded.unwrap_or_default()).await?;
-        Ok(found.into_iter().map(Content::of).collect())
+        let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
+        let key = ContentsOf { job: self.row.id, role, superseded: superseded.unwrap_or_default() };
+        let found = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
+        let seen =
+            |(content, _): &(content::Model, _)| contents::visible(&standing, &job_type, &content.role);
+        Ok(found.into_iter().filter(seen).map(Content::of).collect())
     }
 
     /// Who was let in besides the owner, and to which steps.
@@ -240,14 +248,18 @@ impl Job {
     ) -> Result<Connection<String, JobEvent, EmptyFields, EmptyFields>> {
         let app = ctx.app()?;
         let standing = self.standing(ctx).await?;
-        let from = after.as_deref().map(|cursor| history::parse_cursor(self.row.id, cursor)).transpose()?;
+        let from =
+            after.as_deref().map(|cursor| history::parse_cursor_of(self.row.id, cursor)).transpose()?;
         let size = Paging { first, ..Paging::default() }.window(USUAL, app.config.limits.page_size)?.limit();
-        let mut rows = app.jobs.history(self.row.id, from.unwrap_or(0), size + 1).await?;
+        let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
+        let key = EventsOf { job: self.row.id, after: from.unwrap_or(0), limit };
+        let mut rows = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
+        let job_type = app.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
         let has_next = rows.len() as u64 > size;
         rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
         let page = Page { rows, has_next, has_previous: from.is_some_and(|sequence| sequence > 0) };
         Ok(connection(page, EmptyFields, |row| {
-            let event = JobEvent::seen_by(&standing, row);
+            let event = JobEvent::seen_by(&standing, &job_type, row, self.row.clone());
             (event.cursor_text(), event)
         }))
     }
@@ -266,6 +278,11 @@ impl Job {
             (JobPermission::Delete, allowed(Action::Delete)),
         ];
         Ok(all.into_iter().filter_map(|(permission, yes)| yes.then_some(permission)).collect())
+    }
+
+    /// How long machines worked on it, people worked on it, and it waited for either.
+    async fn timing(&self) -> Result<JobTiming> {
+        Ok(JobTiming { row: self.row.clone() })
     }
 
     /// When it was made.
@@ -308,7 +325,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    fn of((content, document): (content::Model, document::Model)) -> Self {
+    pub(super) fn of((content, document): (content::Model, document::Model)) -> Self {
         Self { content, document }
     }
 }
@@ -350,6 +367,60 @@ impl Content {
     /// When it was added to the job.
     async fn created_at(&self) -> DateTime<Utc> {
         self.content.created_at
+    }
+}
+
+/// What a job's time went into.
+struct JobTiming {
+    row: job::Model,
+}
+
+impl JobTiming {
+    async fn spent(&self, ctx: &Context<'_>) -> Result<Spent> {
+        let review = match unname(&self.row.status)? {
+            Status::Blocked => ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?,
+            _ => None,
+        };
+        let state = state(&self.row, None, review.as_ref())?;
+        Ok(state.timing.spent(state.phase(), ctx.app()?.clock.now()))
+    }
+}
+
+/// What a job's time went into, up to now. What passes after a final status counts for nobody.
+#[Object]
+impl JobTiming {
+    /// Seconds that workers had it.
+    async fn machine_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
+        Ok(self.spent(ctx).await?.machine)
+    }
+
+    /// Seconds that people had claimed its reviews.
+    async fn review_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
+        Ok(self.spent(ctx).await?.person)
+    }
+
+    /// Seconds that it waited, for a worker or for a person.
+    async fn waiting_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
+        Ok(self.spent(ctx).await?.waiting)
+    }
+
+    /// Range (low, high) until it ends, from the history of its type; null while there is too little of it, and after the
+    /// end.
+    async fn remaining_seconds(&self, ctx: &Context<'_>) -> Option<Result<Vec<f64>>> {
+        let found: Result<Option<Vec<f64>>> = async {
+            if unname::<Status>(&self.row.status)?.is_final() {
+                return Ok(None);
+            }
+            let steps = Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)?;
+            let open = |step: &Step| matches!(step.status, State::Queued | State::Running | State::Blocked);
+            let Some(step) = steps.into_iter().find(open) else { return Ok(None) };
+            let (app, row) = (ctx.app()?, &self.row);
+            let since = step.started_at.unwrap_or_else(|| app.clock.now());
+            let range = app.jobs.remaining(&row.type_id, &step.name, since, app.clock.now()).await?;
+            Ok(range.map(|(low, high)| vec![low, high]))
+        }
+        .await;
+        found.transpose()
     }
 }
 
@@ -429,6 +500,11 @@ impl JobStep {
     /// What is being done right now, for people.
     async fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// What a reviewer said who sent the job back to it; null where nobody did, and once it is done again.
+    async fn comment(&self) -> Option<&str> {
+        self.step.comment.as_deref()
     }
 
     /// When its newest attempt began.
@@ -631,6 +707,35 @@ impl JobMutation {
         let app = ctx.app()?;
         let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.retry(&grant).await?) })
+    }
+
+    /// Takes a job back to a step that it has reached before, whatever its status: what that step and later ones made is
+    /// superseded, not lost.
+    async fn rewind_job(&self, ctx: &Context<'_>, input: RewindJobInput) -> Result<JobPayload> {
+        let app = ctx.app()?;
+        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
+        Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, &input.to_step, input.reason).await?) })
+    }
+
+    /// Adds a team or user, or changes the steps of one that is there.
+    async fn add_collaborator(&self, ctx: &Context<'_>, input: AddCollaboratorInput) -> Result<JobPayload> {
+        let app = ctx.app()?;
+        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
+        let shared =
+            collaboration::share(&app.jobs, &grant, &input.collaborator.into(), &input.steps).await?;
+        Ok(JobPayload { job: Job::new(shared) })
+    }
+
+    /// Lets a team or user out, at once: their subscriptions to the job end.
+    async fn remove_collaborator(
+        &self,
+        ctx: &Context<'_>,
+        input: RemoveCollaboratorInput,
+    ) -> Result<JobPayload> {
+        let app = ctx.app()?;
+        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
+        let revoked = collaboration::revoke(&app.jobs, &grant, &input.collaborator.into()).await?;
+        Ok(JobPayload { job: Job::new(revoked) })
     }
 
     /// Removes a job with its history and everything that its steps made. One that is not final is cancelled first.

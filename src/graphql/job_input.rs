@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use super::scalar::{JsonObject, Url};
 use crate::error::{Error, Result};
 use crate::id::TeamId;
-use crate::job::create::{NewJob, PrincipalRef, Source};
+use crate::job::collaborator::PrincipalRef;
+use crate::job::create::{NewJob, Source};
 use crate::job::query::{Filter, OrderBy, Ownership};
 use crate::job::state::Status;
 use crate::page::Direction;
@@ -54,6 +55,12 @@ pub(super) struct ContentInput {
     role: String,
     /// The document.
     source: ContentSource,
+}
+
+impl From<ContentInput> for (String, Source) {
+    fn from(content: ContentInput) -> Self {
+        (content.role, content.source.into())
+    }
 }
 
 /// A team or a user: by ID, or by name and by address.
@@ -118,7 +125,7 @@ impl From<CreateJobInput> for NewJob {
         Self {
             type_id: input.job_type.0,
             input: input.input.into(),
-            contents: contents.map(|content| (content.role, content.source.into())).collect(),
+            contents: contents.map(Into::into).collect(),
             metadata: input.metadata.map(|object| object.0).unwrap_or_default(),
             collaboration: collaboration.map(|one| (one.collaborator.into(), one.steps)).collect(),
             idempotency_key: input.idempotency_key,
@@ -231,4 +238,36 @@ pub(super) enum OrderDirection {
     /// The newest first.
     #[graphql(name = "DESC")]
     Descending,
+}
+
+/// Where a job is taken back to.
+#[derive(InputObject)]
+pub(super) struct RewindJobInput {
+    /// UUID of the job.
+    pub id: ID,
+    /// Name of a step that the job has reached before.
+    pub to_step: String,
+    /// Why, for the history.
+    pub reason: Option<String>,
+}
+
+/// Somebody who is let in to a job that exists, and to what.
+#[derive(InputObject)]
+pub(super) struct AddCollaboratorInput {
+    /// UUID of the job.
+    pub job_id: ID,
+    /// Who.
+    pub collaborator: CollaboratorRef,
+    /// Step names of the job's type; `"*"` stands for all. They replace those of somebody who is in already.
+    #[graphql(default_with = "vec![\"*\".to_owned()]")]
+    pub steps: Vec<String>,
+}
+
+/// Somebody who is let out of a job.
+#[derive(InputObject)]
+pub(super) struct RemoveCollaboratorInput {
+    /// UUID of the job.
+    pub job_id: ID,
+    /// Who.
+    pub collaborator: CollaboratorRef,
 }

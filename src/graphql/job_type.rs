@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 
 use super::context::RequestContext;
 use super::scalar::Json;
@@ -146,5 +146,108 @@ impl JobTypeQuery {
     async fn job_types(&self, ctx: &Context<'_>) -> Result<Vec<JobType>> {
         ctx.actor()?;
         Ok(ctx.app()?.jobs.types.list().await?.into_iter().map(JobType).collect())
+    }
+}
+
+/// A job type to be made, or the next version of one.
+#[derive(InputObject)]
+struct RegisterJobTypeInput {
+    /// Slug: letters, digits, dots, hyphens and underscores.
+    id: ID,
+    /// Name for people.
+    name: String,
+    /// What it does, for people.
+    description: String,
+    /// MIME types accepted as input; none means any.
+    accepts: Vec<String>,
+    /// Steps in the order in which they run.
+    steps: Vec<JobTypeStepInput>,
+    /// JSON Schema (2020-12) that a job's metadata must satisfy; without one anything does.
+    metadata_schema: Option<Json>,
+}
+
+/// One stage of a job type to be made.
+#[derive(InputObject)]
+struct JobTypeStepInput {
+    /// Also the role name used in collaborations; unique within the type.
+    name: String,
+    /// Name for people; the name where it is not given.
+    title: Option<String>,
+    /// Who does it.
+    #[graphql(default_with = "StepKind::Automatic")]
+    kind: StepKind,
+    /// Contents this step reads and writes.
+    #[graphql(default)]
+    content_roles: Vec<String>,
+    /// How often it may be tried before the job fails; 1 or more.
+    #[graphql(default = 3)]
+    max_attempts: i32,
+    /// Seconds that one attempt may take; 1 or more.
+    #[graphql(default = 300)]
+    timeout_seconds: i32,
+    /// Metadata field (a path such as mapping.high_confidence_threshold) that holds the step's review threshold.
+    threshold_field: Option<String>,
+    /// The job's owner may not decide its reviews.
+    #[graphql(default = false)]
+    four_eyes: bool,
+}
+
+impl From<RegisterJobTypeInput> for Definition {
+    fn from(input: RegisterJobTypeInput) -> Self {
+        Self {
+            id: input.id.0,
+            name: input.name,
+            description: input.description,
+            version: 0,
+            accepts: input.accepts,
+            steps: input.steps.into_iter().map(Into::into).collect(),
+            metadata_schema: input.metadata_schema.map_or_else(|| serde_json::json!({}), |schema| schema.0),
+        }
+    }
+}
+
+impl From<JobTypeStepInput> for StepDefinition {
+    fn from(input: JobTypeStepInput) -> Self {
+        // What is negative becomes 0, which is refused with the rest.
+        let count = |n: i32| u32::try_from(n).unwrap_or(0);
+        Self {
+            title: input.title.unwrap_or_else(|| input.name.clone()),
+            name: input.name,
+            kind: match input.kind {
+                StepKind::Automatic => Kind::Automatic,
+                StepKind::Manual => Kind::Manual,
+            },
+            content_roles: input.content_roles,
+            max_attempts: count(input.max_attempts),
+            timeout_seconds: count(input.timeout_seconds),
+            threshold_field: input.threshold_field,
+            four_eyes: input.four_eyes,
+        }
+    }
+}
+
+/// A job type as it is after a change.
+#[derive(SimpleObject)]
+struct JobTypePayload {
+    /// The job type.
+    job_type: JobType,
+}
+
+#[derive(Default)]
+pub(super) struct JobTypeMutation;
+
+#[Object]
+impl JobTypeMutation {
+    /// For admins: makes a job type, or a new version of one. Running jobs keep the version that they began with. Nothing
+    /// changes where the newest version says the same.
+    async fn register_job_type(
+        &self,
+        ctx: &Context<'_>,
+        input: RegisterJobTypeInput,
+    ) -> Result<JobTypePayload> {
+        let (app, actor) = (ctx.app()?, ctx.actor()?);
+        Ok(JobTypePayload {
+            job_type: JobType(app.jobs.types.register(&app.clock, actor, input.into()).await?),
+        })
     }
 }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use async_graphql::dataloader::{DataLoader, Loader};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use crate::access::{self, Actor, policy::Standing};
+use crate::access::policy::{self, Standing};
+use crate::access::{self, Actor};
 use crate::app::App;
 use crate::db::Db;
 use crate::entity::{
-    access as access_rows, account, content, document, job, review, task, team, team_member,
+    access as access_rows, account, content, document, job, job_event, review, task, team, team_member,
 };
 use crate::error::{Error, Result};
-use crate::id::{JobId, TeamId, UserId};
+use crate::id::{ContentId, JobId, TeamId, UserId};
+use crate::job::Jobs;
 
 /// The loaders of one request.
 pub struct Loaders {
@@ -31,17 +33,14 @@ impl Loaders {
     pub fn new(app: &App) -> Self {
         let tasks = app.tasks.clone();
         let spawn = move |task| tasks.spawn(task);
-        Self { rows: DataLoader::new(Rows(app.db.clone()), spawn) }
+        Self { rows: DataLoader::new(Rows(app.db.clone(), app.jobs.clone()), spawn) }
     }
 
     /// What the actor is to a job that is known to be visible to them.
     pub(super) async fn standing(&self, actor: &Actor, job: &job::Model) -> Result<Standing> {
         let gone = || Error::not_found("job");
-        if job.owner_id == actor.user.id {
-            return Ok(Standing::Owner);
-        }
-        if actor.user.is_admin {
-            return Ok(Standing::Admin);
+        if let Some(standing) = policy::by_itself(job.owner_id == actor.user.id, actor.user.is_admin) {
+            return Ok(standing);
         }
         // As of now: the loaders of a subscription live long, and whoever leaves a team loses its access at once.
         let teams = self.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
@@ -54,7 +53,23 @@ impl Loaders {
 }
 
 /// Reads rows of every kind in batches.
-pub(super) struct Rows(Db);
+pub(super) struct Rows(Db, Jobs);
+
+/// Contents of a job, of one role or of all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ContentsOf {
+    pub job: JobId,
+    pub role: Option<String>,
+    pub superseded: bool,
+}
+
+/// A stretch of a job's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EventsOf {
+    pub job: JobId,
+    pub after: i64,
+    pub limit: i64,
+}
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident($inner:ty)),* $(,)?) => {$(
@@ -83,6 +98,10 @@ keys! {
     InputOf(JobId),
     /// The current output of a job.
     OutputOf(JobId),
+    /// A job, whoever may see it.
+    JobOf(JobId),
+    /// A content with its document.
+    ContentOf(ContentId),
 }
 
 impl Loader<Account> for Rows {
@@ -210,5 +229,76 @@ impl Loader<OutputOf> for Rows {
     async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Self::Value>> {
         let rows = current(&self.0, crate::job_type::OUTPUT, keys.iter().map(|key| key.0)).await?;
         Ok(rows.into_iter().map(|held| (OutputOf(held.0.job_id), held)).collect())
+    }
+}
+
+impl Loader<JobOf> for Rows {
+    type Value = job::Model;
+    type Error = Error;
+
+    async fn load(&self, keys: &[JobOf]) -> Result<HashMap<JobOf, Self::Value>> {
+        let ids = keys.iter().map(|key| key.0);
+        let rows = job::Entity::find().filter(job::Column::Id.is_in(ids)).all(self.0.read()).await?;
+        Ok(rows.into_iter().map(|row| (JobOf(row.id), row)).collect())
+    }
+}
+
+impl Loader<ContentOf> for Rows {
+    type Value = Held;
+    type Error = Error;
+
+    async fn load(&self, keys: &[ContentOf]) -> Result<HashMap<ContentOf, Self::Value>> {
+        let rows = content::Entity::find()
+            .filter(content::Column::Id.is_in(keys.iter().map(|key| key.0)))
+            .find_also_related(document::Entity);
+        let pairs = rows.all(self.0.read()).await?.into_iter();
+        Ok(pairs
+            .filter_map(|(content, document)| Some((ContentOf(content.id), (content, document?))))
+            .collect())
+    }
+}
+
+impl Loader<ContentsOf> for Rows {
+    type Value = Vec<Held>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[ContentsOf]) -> Result<HashMap<ContentsOf, Self::Value>> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        // Jobs of one page are asked in the same way, so that this is one statement for each way of asking.
+        let mut ways: HashMap<(&Option<String>, bool), Vec<JobId>> = HashMap::new();
+        for key in keys {
+            ways.entry((&key.role, key.superseded)).or_default().push(key.job);
+        }
+        for ((role, superseded), jobs) in ways {
+            for held in self.1.contents(jobs, role.as_deref(), superseded).await? {
+                let key = ContentsOf { job: held.0.job_id, role: role.clone(), superseded };
+                found.entry(key).or_default().push(held);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<EventsOf> for Rows {
+    type Value = Vec<job_event::Model>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[EventsOf]) -> Result<HashMap<EventsOf, Self::Value>> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        let mut sizes: HashMap<i64, Vec<(JobId, i64)>> = HashMap::new();
+        for key in keys {
+            sizes.entry(key.limit).or_default().push((key.job, key.after));
+        }
+        for (limit, stretches) in sizes {
+            for row in self.1.histories(&stretches, limit).await? {
+                let within = |(job, after): &&(JobId, i64)| {
+                    *job == row.job_id && row.sequence > *after && row.sequence <= after.saturating_add(limit)
+                };
+                for (job, after) in stretches.iter().filter(within) {
+                    found.entry(EventsOf { job: *job, after: *after, limit }).or_default().push(row.clone());
+                }
+            }
+        }
+        Ok(found)
     }
 }

@@ -45,7 +45,9 @@ pub struct Mutation(
     account::AccountMutation,
     document::DocumentMutation,
     taxonomy::TaxonomyMutation,
+    job_type::JobTypeMutation,
     job::JobMutation,
+    review::ReviewMutation,
 );
 
 /// The schema of this server.
@@ -57,7 +59,7 @@ pub fn schema(app: App) -> Schema {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
-    Schema::build(Query::default(), Mutation::default(), subscription::Subscription)
+    Schema::build(Query::default(), Mutation::default(), subscription::Subscription::default())
         .register_output_type::<node::Node>()
 }
 

@@ -2,22 +2,26 @@
 
 use async_graphql::{Context, ID, Interface, Object};
 
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use uuid::Uuid;
+
 use super::account::{ApiKey, Team, User};
 use super::context::RequestContext;
 use super::document::Document;
 use super::job::Job;
 use super::loader::Account;
-use super::review::{self, Review};
+use super::review::Review;
 use super::taxonomy::Taxonomy;
-use crate::access::{self, View};
-use crate::entity::{api_key, taxonomy};
+use crate::access;
+use crate::entity::{api_key, job, review, taxonomy};
 use crate::error::{Error, Result};
-use crate::id::{ApiKeyId, DocumentId, JobId, TaxonomyId, TeamId, UserId};
+use crate::id::{DocumentId, TeamId, UserId};
 use crate::team;
-use sea_orm::EntityTrait;
 
 /// Anything with a globally unique ID (a UUID).
-#[derive(Interface)]
+#[derive(Clone, Interface)]
 #[graphql(field(name = "id", ty = "ID", desc = "UUID, unique among all things of this server."))]
 pub(super) enum Node {
     /// A job.
@@ -46,11 +50,7 @@ pub(super) struct NodeQuery;
 impl NodeQuery {
     /// Whatever has this ID and the viewer may see; null where there is nothing.
     async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A UUID.")] id: ID) -> Option<Result<Node>> {
-        let found: Result<Option<Node>> = async {
-            ctx.actor()?;
-            find(ctx, &id).await
-        }
-        .await;
+        let found: Result<Option<Node>> = async { Ok(find(ctx, &[id]).await?.pop().flatten()) }.await;
         found.transpose()
     }
 
@@ -60,47 +60,71 @@ impl NodeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "UUIDs.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>> {
-        ctx.actor()?;
         if ids.len() > MOST {
             return Err(Error::invalid("/ids", "TOO_MANY", format!("Ask for {MOST} IDs at the most.")));
         }
-        let mut found = Vec::with_capacity(ids.len());
-        for id in &ids {
-            found.push(find(ctx, id).await?);
-        }
-        Ok(found)
+        find(ctx, &ids).await
     }
 }
 
-async fn find(ctx: &Context<'_>, id: &str) -> Result<Option<Node>> {
+/// What each ID stands for. An ID does not tell of what kind it is, so that each kind is asked once for all that are not
+/// found yet.
+async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
     let db = app.db.read();
-    let Some(job) = JobId::parse(id) else { return Ok(None) };
-    match access::job::<View>(db, actor, job).await {
-        Ok(grant) => return Ok(Some(Node::Job(Box::new(Job::new(grant.job().clone()))))),
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
-    }
-    match app.jobs.document(actor, DocumentId(job.0)).await {
-        Ok(document) => return Ok(Some(Node::Document(Document(document)))),
-        Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
-    }
-    if let Some(review) = review::find(ctx, id).await? {
-        return Ok(Some(Node::Review(Box::new(review))));
-    }
-    if let Some(row) = taxonomy::Entity::find_by_id(TaxonomyId(job.0)).one(db).await? {
-        return Ok(Some(Node::Taxonomy(Taxonomy(row))));
-    }
-    if let Some(team) = team::get(db, actor, TeamId(job.0)).await? {
-        return Ok(Some(Node::Team(Team(team))));
-    }
-    let key = api_key::Entity::find_by_id(ApiKeyId(job.0)).one(db).await?;
-    if let Some(key) = key.filter(|key| key.account_id == actor.user.id) {
-        return Ok(Some(Node::ApiKey(ApiKey(key))));
-    }
-    // People see themselves; whom they work with they meet through jobs and teams.
-    let visible = UserId(job.0) == actor.user.id || actor.user.is_admin;
-    let person = if visible { ctx.loaders()?.rows.load_one(Account(UserId(job.0))).await? } else { None };
-    Ok(person.map(|account| Node::User(User(account))))
+    let ids: Vec<Option<Uuid>> = ids.iter().map(|id| Uuid::try_parse(id).ok()).collect();
+    let mut open: BTreeSet<Uuid> = ids.iter().flatten().copied().collect();
+    let mut found: HashMap<Uuid, Node> = HashMap::new();
+    let mut take = |open: &mut BTreeSet<Uuid>, nodes: Vec<(Uuid, Node)>| {
+        for (id, node) in nodes {
+            open.remove(&id);
+            found.insert(id, node);
+        }
+        open.is_empty()
+    };
+    let all = async {
+        let jobs = job::Entity::find()
+            .filter(job::Column::Id.is_in(open.clone()))
+            .filter(access::visible_jobs(actor));
+        let jobs = jobs.all(db).await?.into_iter();
+        if take(&mut open, jobs.map(|row| (row.id.0, Node::Job(Box::new(Job::new(row))))).collect()) {
+            return Ok(());
+        }
+        let documents =
+            app.jobs.documents_among(actor, open.iter().copied().map(DocumentId)).await?.into_iter();
+        if take(&mut open, documents.map(|row| (row.id.0, Node::Document(Document(row)))).collect()) {
+            return Ok(());
+        }
+        let reviews = review::Entity::find()
+            .filter(review::Column::Id.is_in(open.clone()))
+            .filter(access::works_on_rows(actor, app.db.backend(), "review"));
+        let reviews = reviews.all(db).await?.into_iter();
+        if take(&mut open, reviews.map(|row| (row.id.0, Node::Review(Box::new(Review(row))))).collect()) {
+            return Ok(());
+        }
+        let taxonomies =
+            taxonomy::Entity::find().filter(taxonomy::Column::Id.is_in(open.clone())).all(db).await?;
+        let taxonomies = taxonomies.into_iter().map(|row| (row.id.0, Node::Taxonomy(Taxonomy(row))));
+        if take(&mut open, taxonomies.collect()) {
+            return Ok(());
+        }
+        let teams = team::among(db, actor, open.iter().copied().map(TeamId)).await?.into_iter();
+        if take(&mut open, teams.map(|row| (row.id.0, Node::Team(Team(row)))).collect()) {
+            return Ok(());
+        }
+        let keys = api_key::Entity::find()
+            .filter(api_key::Column::Id.is_in(open.clone()))
+            .filter(api_key::Column::AccountId.eq(actor.user.id));
+        let keys = keys.all(db).await?.into_iter();
+        if take(&mut open, keys.map(|row| (row.id.0, Node::ApiKey(ApiKey(row)))).collect()) {
+            return Ok(());
+        }
+        // People see themselves; whom they work with they meet through jobs and teams.
+        let people = open.iter().filter(|id| actor.user.is_admin || **id == actor.user.id.0);
+        let people = ctx.loaders()?.rows.load_many(people.map(|id| Account(UserId(*id)))).await?.into_iter();
+        take(&mut open, people.map(|(Account(id), account)| (id.0, Node::User(User(account)))).collect());
+        Ok::<_, Error>(())
+    };
+    all.await?;
+    Ok(ids.iter().map(|id| found.get(id.as_ref()?).cloned()).collect())
 }

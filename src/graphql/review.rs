@@ -1,23 +1,30 @@
-//! Reviews, as far as a job shows them.
+//! Reviews: the queue, claiming and deciding.
 
-use async_graphql::{Context, Enum, ID, Object, SimpleObject};
+use async_graphql::connection::{Connection, EmptyFields};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
-use sea_orm::EntityTrait;
 use serde::Deserialize;
 
 use super::account::User;
 use super::context::RequestContext;
 use super::document::user;
 use super::job::{Content, Job};
+use super::job_input::ContentInput;
+use super::loader::{ContentOf, JobOf};
+use super::paging::{USUAL, connection};
 use super::scalar::Json;
-use crate::access::policy::works_on;
-use crate::access::{self, View};
-use crate::entity::{content, document, review};
+use crate::access::{self, ReviewGrant};
+use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
 use crate::job::record::unname;
+use crate::page::{Cursor, Paging};
+use crate::review::decide::{Choice, Decision};
+use crate::review::simulate::{Simulation, simulate};
+use crate::review::{self as reviews, claim, decide};
 
 /// A person's turn on a job: check, correct, decide.
+#[derive(Clone)]
 pub(super) struct Review(pub review::Model);
 
 /// A person's turn on a job: check, correct, decide.
@@ -30,8 +37,8 @@ impl Review {
 
     /// The job that waits for it.
     async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
-        let grant = access::job::<View>(ctx.app()?.db.read(), ctx.actor()?, self.0.job_id).await?;
-        Ok(Job::new(grant.job().clone()))
+        let job = ctx.loaders()?.rows.load_one(JobOf(self.0.job_id)).await?;
+        job.map(Job::new).ok_or_else(|| Error::not_found("job"))
     }
 
     /// The step whose result, or work, it is about.
@@ -54,9 +61,7 @@ impl Review {
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
         let found: Result<Option<Content>> = async {
             let Some(id) = self.0.content_id else { return Ok(None) };
-            let query = content::Entity::find_by_id(id).find_also_related(document::Entity);
-            let found = query.one(ctx.app()?.db.read()).await?;
-            Ok(found.and_then(|(content, document)| Some(Content { content, document: document? })))
+            Ok(ctx.loaders()?.rows.load_one(ContentOf(id)).await?.map(Content::of))
         }
         .await;
         found.transpose()
@@ -157,6 +162,145 @@ pub(super) enum ReviewStatus {
     Cancelled,
 }
 
+impl ReviewStatus {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Open => "OPEN",
+            Self::Claimed => "CLAIMED",
+            Self::Approved => "APPROVED",
+            Self::Rejected => "REJECTED",
+            Self::SentBack => "SENT_BACK",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+}
+
+/// Which reviews. What is not given does not matter.
+#[derive(InputObject)]
+pub(super) struct ReviewFilter {
+    /// In one of these statuses.
+    #[graphql(default_with = "Some(vec![ReviewStatus::Open, ReviewStatus::Claimed])")]
+    status: Option<Vec<ReviewStatus>>,
+    /// Of jobs of one of these types.
+    #[graphql(name = "type")]
+    types: Option<Vec<ID>>,
+    /// Of one of these steps.
+    step: Option<Vec<String>>,
+    /// Claimed by the viewer; or, where it is false, not.
+    claimed_by_me: Option<bool>,
+}
+
+impl From<ReviewFilter> for reviews::Filter {
+    fn from(filter: ReviewFilter) -> Self {
+        Self {
+            status: filter.status.map(|list| list.into_iter().map(ReviewStatus::column).collect()),
+            types: filter.types.map(|list| list.into_iter().map(|id| id.0).collect()),
+            steps: filter.step,
+            claimed_by_me: filter.claimed_by_me,
+        }
+    }
+}
+
+/// What a list of reviews knows besides its page.
+pub(super) struct ReviewList(reviews::Filter);
+
+/// What a list of reviews knows besides its page.
+#[Object]
+impl ReviewList {
+    /// Counted only when asked for.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
+        let count = reviews::count(&ctx.app()?.jobs, ctx.actor()?, &self.0).await?;
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+/// What another threshold would have done. Counts are of things in contents: values, zones, keywords.
+#[derive(SimpleObject)]
+struct ReviewSimulation {
+    /// Things that the step found, or missed.
+    items: i32,
+    /// Items a person looked at then.
+    reviewed: i32,
+    /// Items a person would look at.
+    would_review: i32,
+    /// Corrections made then that would not be made.
+    missed_corrections: i32,
+}
+
+impl From<Simulation> for ReviewSimulation {
+    fn from(counts: Simulation) -> Self {
+        let count = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+        Self {
+            items: count(counts.items),
+            reviewed: count(counts.reviewed),
+            would_review: count(counts.would_review),
+            missed_corrections: count(counts.missed_corrections),
+        }
+    }
+}
+
+/// What a reviewer decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "Choice")]
+enum ReviewDecision {
+    /// The job goes on, with the corrections.
+    Approve,
+    /// The job fails, with the comment as its message.
+    Reject,
+    /// An earlier step runs again, and gets the comment.
+    SendBack,
+}
+
+/// A decision on a review.
+#[derive(InputObject)]
+struct DecideReviewInput {
+    /// UUID of the review, which the viewer has claimed.
+    id: ID,
+    /// What is decided.
+    decision: ReviewDecision,
+    /// sha256 of the content that the reviewer saw: another one is CONFLICT. Kept in the history as the decision's receipt.
+    /// Required where there is content.
+    content_sha256: Option<String>,
+    /// For a MANUAL step: what was made.
+    contents: Option<Vec<ContentInput>>,
+    /// Corrections: JSON Patch (RFC 6902) on the content under review; what comes of it is the content's next version. A
+    /// saved draft is not applied by itself.
+    patch: Option<Json>,
+    /// What the reviewer has to say.
+    comment: Option<String>,
+    /// For SEND_BACK: an earlier step.
+    to_step: Option<String>,
+}
+
+impl From<DecideReviewInput> for Decision {
+    fn from(input: DecideReviewInput) -> Self {
+        Self {
+            choice: input.decision.into(),
+            content_sha256: input.content_sha256,
+            contents: input.contents.unwrap_or_default().into_iter().map(Into::into).collect(),
+            patch: input.patch.map(|patch| patch.0),
+            comment: input.comment,
+            to_step: input.to_step,
+        }
+    }
+}
+
+/// Corrections to keep until they are decided.
+#[derive(InputObject)]
+struct SaveReviewDraftInput {
+    /// UUID of the review, which the viewer has claimed.
+    id: ID,
+    /// JSON Patch (RFC 6902) on the content under review. It replaces what was saved before.
+    patch: Json,
+}
+
+/// A review as it is after a change.
+#[derive(SimpleObject)]
+struct ReviewPayload {
+    /// The review.
+    review: Review,
+}
+
 #[derive(Default)]
 pub(super) struct ReviewQuery;
 
@@ -168,19 +312,104 @@ impl ReviewQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the review.")] id: ID,
     ) -> Option<Result<Review>> {
-        let found: Result<Option<Review>> = async { find(ctx, &id).await }.await;
+        let found: Result<Option<Review>> = async {
+            match granted(ctx, &id).await {
+                Ok(grant) => Ok(Some(Review(grant.review().clone()))),
+                Err(Error::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .await;
         found.transpose()
+    }
+
+    /// Reviews that the viewer may work on, the oldest first: the queue. Those that wait or are claimed, where the filter
+    /// says nothing else.
+    async fn reviews(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
+        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
+        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+    ) -> Result<Connection<String, Review, ReviewList, EmptyFields>> {
+        let (app, actor) = (ctx.app()?, ctx.actor()?);
+        let filter = filter.map_or_else(
+            || reviews::Filter { status: Some(vec!["OPEN", "CLAIMED"]), ..reviews::Filter::default() },
+            Into::into,
+        );
+        let window =
+            Paging { first, after, ..Paging::default() }.window(USUAL, app.config.limits.page_size)?;
+        let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
+        Ok(connection(page, ReviewList(filter), |row| {
+            (Cursor { at: row.created_at, id: row.id.0 }.encode(), Review(row))
+        }))
+    }
+
+    /// What another review threshold would have done to past jobs of the type, of those whose step the viewer works on.
+    /// Jobs in TEST mode do not count.
+    async fn simulate_review_threshold(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(name = "type", desc = "Slug of the type.")] type_id: ID,
+        #[graphql(desc = "Name of a step that has a threshold.")] step: String,
+        #[graphql(desc = "0 to 1.")] threshold: f64,
+        #[graphql(desc = "Only what steps have made since then.")] since: Option<DateTime<Utc>>,
+    ) -> Result<ReviewSimulation> {
+        let (jobs, actor) = (&ctx.app()?.jobs, ctx.actor()?);
+        Ok(simulate(jobs, actor, (&type_id, &step), threshold, since).await?.into())
     }
 }
 
-/// A review that the viewer may see.
-pub(super) async fn find(ctx: &Context<'_>, id: &str) -> Result<Option<Review>> {
+/// A review whose step the viewer works on.
+async fn granted(ctx: &Context<'_>, id: &str) -> Result<ReviewGrant> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
-    let Some(id) = ReviewId::parse(id) else { return Ok(None) };
-    let Some(row) = review::Entity::find_by_id(id).one(app.db.read()).await? else { return Ok(None) };
-    match access::job::<View>(app.db.read(), actor, row.job_id).await {
-        Ok(grant) => Ok(works_on(grant.standing(), &row.step).then_some(Review(row))),
-        Err(Error::NotFound(_)) => Ok(None),
-        Err(error) => Err(error),
+    let id = ReviewId::parse(id).ok_or_else(|| Error::not_found("review"))?;
+    access::review(app.db.read(), actor, id).await
+}
+
+#[derive(Default)]
+pub(super) struct ReviewMutation;
+
+#[Object]
+impl ReviewMutation {
+    /// Takes a review: one wins, the others get CONFLICT with `extensions.claimedBy`. A claim lasts 15 minutes, where the
+    /// server is not configured otherwise; claiming again renews it. FORBIDDEN for the job's owner where the step is decided by
+    /// four eyes.
+    async fn claim_review(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "UUID of the review.")] id: ID,
+    ) -> Result<ReviewPayload> {
+        let grant = granted(ctx, &id).await?;
+        Ok(ReviewPayload { review: Review(claim::claim(&ctx.app()?.jobs, &grant).await?) })
+    }
+
+    /// Lets go of a review that the viewer has claimed. Admins may take any from whoever has it; the history says so.
+    async fn release_review(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "UUID of the review.")] id: ID,
+    ) -> Result<ReviewPayload> {
+        let grant = granted(ctx, &id).await?;
+        Ok(ReviewPayload { review: Review(claim::release(&ctx.app()?.jobs, &grant).await?) })
+    }
+
+    /// Keeps corrections until they are decided, and renews the claim.
+    async fn save_review_draft(
+        &self,
+        ctx: &Context<'_>,
+        input: SaveReviewDraftInput,
+    ) -> Result<ReviewPayload> {
+        let grant = granted(ctx, &input.id).await?;
+        let saved = claim::save_draft(&ctx.app()?.jobs, &grant, input.patch.0).await?;
+        Ok(ReviewPayload { review: Review(saved) })
+    }
+
+    /// Decides a review that the viewer has claimed. A MANUAL step is done this way too: APPROVE with the contents that
+    /// were made.
+    async fn decide_review(&self, ctx: &Context<'_>, input: DecideReviewInput) -> Result<ReviewPayload> {
+        let grant = granted(ctx, &input.id).await?;
+        let decided = decide::decide(&ctx.app()?.jobs, &grant, input.into()).await?;
+        Ok(ReviewPayload { review: Review(decided) })
     }
 }

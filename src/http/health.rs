@@ -6,15 +6,17 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use migration::Migrator;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use sea_orm_migration::MigratorTrait;
 use serde_json::json;
 
 use super::Server;
-use crate::entity::{job, task};
+use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
-use crate::telemetry::{JOBS, POOL, QUEUE_AGE};
+use crate::events::feed;
+use crate::telemetry::{FEED_LAG, JOBS, POOL, QUEUE_AGE, REVIEW_AGE, REVIEWS};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn live() -> &'static str {
@@ -86,6 +88,18 @@ async fn gauges(server: &Server) -> Result<()> {
     let oldest = waiting.order_by_asc(task::Column::RunAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |task| (app.clock.now() - task.run_at).as_seconds_f64().max(0.0));
     metrics::gauge!(QUEUE_AGE).set(age);
+    for status in ["OPEN", "CLAIMED"] {
+        let count =
+            review::Entity::find().filter(review::Column::Status.eq(status)).count(app.db.read()).await?;
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!(REVIEWS, "status" => status).set(count as f64);
+    }
+    let open = review::Entity::find().filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+    let oldest = open.order_by_asc(review::Column::CreatedAt).one(app.db.read()).await?;
+    let age = oldest.map_or(0.0, |review| (app.clock.now() - review.created_at).as_seconds_f64().max(0.0));
+    metrics::gauge!(REVIEW_AGE).set(age);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(FEED_LAG).set(feed::lag(&app.db).await? as f64);
     let (open, idle) = app.db.pool();
     metrics::gauge!(POOL, "state" => "open").set(f64::from(open));
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

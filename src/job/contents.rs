@@ -1,5 +1,7 @@
 //! Contents: documents in roles of a job, and who sees which.
 
+use std::collections::{HashMap, HashSet};
+
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 use serde_json::json;
@@ -20,15 +22,28 @@ pub fn visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
     everything || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
 }
 
+/// Where a content comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// It came with the job; the step is the one that reads it.
+    Given(Option<&'a str>),
+    /// A step, or the person who did or corrected it, made it: going back behind that step supersedes it.
+    Made(&'a str),
+}
+
 /// Adds the next version of a role; the one before is superseded, not lost.
 pub async fn add(
     tx: &impl ConnectionTrait,
     locked: &mut Locked,
     role: &str,
     document: &documents::Model,
-    step: Option<&str>,
+    origin: Origin<'_>,
     actor: Option<UserId>,
 ) -> Result<ContentId> {
+    let (step, made) = match origin {
+        Origin::Given(step) => (step, false),
+        Origin::Made(step) => (Some(step), true),
+    };
     let (job, id, now) = (locked.row().id, ContentId::new(), locked.now());
     let of_role =
         content::Entity::find().filter(content::Column::JobId.eq(job)).filter(content::Column::Role.eq(role));
@@ -46,6 +61,7 @@ pub async fn add(
         document_id: Set(document.id),
         step: Set(step.map(str::to_owned)),
         current: Set(true),
+        made: Set(made),
         created_at: Set(now),
     };
     row.insert(tx).await?;
@@ -59,17 +75,41 @@ pub async fn add(
     Ok(id)
 }
 
+/// Supersedes what some steps have made; where something had been given in the same role, that counts again.
+pub async fn supersede(tx: &impl ConnectionTrait, job: JobId, steps: &[&str]) -> Result<()> {
+    let current = || {
+        let of_job = content::Entity::find().filter(content::Column::JobId.eq(job));
+        of_job.filter(content::Column::Current.eq(true))
+    };
+    let made = current()
+        .filter(content::Column::Made.eq(true))
+        .filter(content::Column::Step.is_in(steps.iter().copied()));
+    let made = made.all(tx).await?;
+    let (ids, roles): (Vec<_>, Vec<_>) = made.into_iter().map(|content| (content.id, content.role)).unzip();
+    let set =
+        |value: bool| content::Entity::update_many().col_expr(content::Column::Current, Expr::value(value));
+    set(false).filter(content::Column::Id.is_in(ids)).exec(tx).await?;
+    let given = content::Entity::find()
+        .filter(content::Column::JobId.eq(job))
+        .filter(content::Column::Made.eq(false))
+        .filter(content::Column::Role.is_in(roles))
+        .order_by_asc(content::Column::Version);
+    // The newest of each role, since later ones replace earlier ones.
+    let newest: HashMap<_, _> =
+        given.all(tx).await?.into_iter().map(|content| (content.role, content.id)).collect();
+    set(true).filter(content::Column::Id.is_in(newest.into_values())).exec(tx).await?;
+    Ok(())
+}
+
 impl Jobs {
-    /// The contents that somebody of this standing sees, newest first.
+    /// The contents of some jobs, whoever sees them, newest first.
     pub async fn contents(
         &self,
-        job: &job::Model,
-        standing: &Standing,
+        jobs: impl IntoIterator<Item = JobId>,
         role: Option<&str>,
         superseded: bool,
     ) -> Result<Vec<(content::Model, documents::Model)>> {
-        let job_type = self.types.version(&job.type_id, job.type_version).await?;
-        let mut query = content::Entity::find().filter(content::Column::JobId.eq(job.id));
+        let mut query = content::Entity::find().filter(content::Column::JobId.is_in(jobs));
         if let Some(role) = role {
             query = query.filter(content::Column::Role.eq(role));
         }
@@ -78,26 +118,45 @@ impl Jobs {
         }
         let found = query.order_by_desc(content::Column::Id).find_also_related(documents::Entity);
         let rows = found.all(self.db.read()).await?;
-        let pairs = rows.into_iter().filter_map(|(content, document)| Some((content, document?)));
-        Ok(pairs.filter(|(content, _)| visible(standing, &job_type, &content.role)).collect())
+        Ok(rows.into_iter().filter_map(|(content, document)| Some((content, document?))).collect())
     }
 
     /// A document that an actor may read: one of theirs, or a content that they see of a job.
     pub async fn document(&self, actor: &Actor, id: DocumentId) -> Result<documents::Model> {
-        let missing = || Error::not_found("document");
-        if let Some(own) = document::own(self.db.read(), actor, id).await? {
-            return Ok(own);
+        let found = self.documents_among(actor, [id]).await?.pop();
+        found.ok_or_else(|| Error::not_found("document"))
+    }
+
+    /// Those of some documents that an actor may read, in a fixed number of statements.
+    pub async fn documents_among(
+        &self,
+        actor: &Actor,
+        ids: impl IntoIterator<Item = DocumentId>,
+    ) -> Result<Vec<documents::Model>> {
+        let db = self.db.read();
+        let rows = documents::Entity::find().filter(documents::Column::Id.is_in(ids)).all(db).await?;
+        let (mut mine, others): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|document| document::is_own(actor, document));
+        if others.is_empty() {
+            return Ok(mine);
         }
-        let uses = content::Entity::find().filter(content::Column::DocumentId.eq(id));
-        for (content, job) in uses.find_also_related(job::Entity).all(self.db.read()).await? {
-            let Some(job) = job else { continue };
-            let Some(standing) = access::standing(self.db.read(), actor, &job).await? else { continue };
+        let uses = content::Entity::find()
+            .filter(content::Column::DocumentId.is_in(others.iter().map(|document| document.id)))
+            .find_also_related(job::Entity);
+        let uses: Vec<_> =
+            uses.all(db).await?.into_iter().filter_map(|(content, job)| Some((content, job?))).collect();
+        let jobs: Vec<_> = uses.iter().map(|(_, job)| job.clone()).collect();
+        let standings = access::standings(db, actor, &jobs).await?;
+        let mut seen = HashSet::new();
+        for (content, job) in &uses {
+            let Some(standing) = standings.get(&job.id) else { continue };
             let job_type = self.types.version(&job.type_id, job.type_version).await?;
-            if visible(&standing, &job_type, &content.role) {
-                return documents::Entity::find_by_id(id).one(self.db.read()).await?.ok_or_else(missing);
+            if visible(standing, &job_type, &content.role) {
+                seen.insert(content.document_id);
             }
         }
-        Err(missing())
+        mine.extend(others.into_iter().filter(|document| seen.contains(&document.id)));
+        Ok(mine)
     }
 
     /// The current content of a role, whoever asks: for the engine.

@@ -1,15 +1,17 @@
 //! Steering a job: its metadata and priority, cancelling, running again, removing.
 
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::sea_query::Query;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
 use serde_json::{Map, Value, json};
 
 use super::decide::Command;
-use super::record::{EventKind, Locked};
+use super::record::{EventKind, Locked, Saved};
 use super::{Jobs, gone};
 use crate::access::{Cancel, Delete, Edit, Grant};
 use crate::db::Work;
-use crate::entity::{content, document, job, task};
+use crate::entity::{content, document, job};
 use crate::error::{Error, Result};
+use crate::id::JobId;
 use crate::job_type::metadata;
 
 /// What an owner may change of a job.
@@ -60,6 +62,7 @@ impl Jobs {
 
     /// Ends a job that is not final. A running worker learns of it at its next report.
     pub async fn cancel(&self, grant: &Grant<Cancel>, reason: Option<String>) -> Result<job::Model> {
+        self.check_reason(reason.as_deref())?;
         let actor = grant.actor().user.id;
         self.change(grant, move |locked| Ok(locked.perform(Command::Cancel { reason }, Some(actor))?)).await
     }
@@ -70,39 +73,82 @@ impl Jobs {
         self.change(grant, move |locked| Ok(locked.perform(Command::Retry, Some(actor))?)).await
     }
 
-    /// Removes a job with everything that its steps made; one that is not final is cancelled first, so that whoever
-    /// watches it sees its end.
+    /// Takes a job back to a step that it has reached before, whatever its status; what that step and later ones made is
+    /// superseded, not lost.
+    pub async fn rewind(
+        &self,
+        grant: &Grant<Cancel>,
+        to_step: &str,
+        reason: Option<String>,
+    ) -> Result<job::Model> {
+        self.check_reason(reason.as_deref())?;
+        let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
+        let to_step = to_step.to_owned();
+        let saved = self.db.write(move |tx| -> Work<'_, Saved> {
+            Box::pin(async move {
+                let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                let to = locked.step_index(&to_step)?;
+                locked.perform(Command::Rewind { to, reason }, Some(actor))?;
+                locked.supersede_from(tx, to).await?;
+                locked.save(tx).await
+            })
+        });
+        Ok(self.announce(saved.await?))
+    }
+
+    /// Removes a job with everything that its steps made; one that is not final is cancelled first, and whoever watches it
+    /// sees its end. CONFLICT where another job uses something that this one made.
     pub async fn delete(&self, grant: &Grant<Delete>) -> Result<()> {
         let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
         let cancelled = self.db.write(move |tx| {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                used_elsewhere(tx, id).await?;
                 if locked.state().status.is_final() {
-                    return Ok(());
+                    return Ok(None);
                 }
                 locked
                     .perform(Command::Cancel { reason: Some("The job was deleted.".into()) }, Some(actor))?;
-                locked.save(tx).await?;
-                Ok(())
+                locked.save(tx).await.map(Some)
             })
         });
-        cancelled.await?;
-        self.hub.changed(id);
+        if let Some(saved) = cancelled.await? {
+            self.announce(saved);
+            // Whoever watches gets this reading, since the next one would find nothing.
+            if let Some(end) = self.snapshot(id).await? {
+                self.hub.publish(id, end);
+            }
+        }
+        let clock = self.clock.clone();
         let removed = self.db.write(move |tx| {
             Box::pin(async move {
+                let locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                if !locked.state().status.is_final() {
+                    return Err(Error::conflict("The job was opened again meanwhile."));
+                }
+                used_elsewhere(tx, id).await?;
                 let made = document::Entity::find().filter(document::Column::JobId.eq(id)).all(tx).await?;
                 let keys: Vec<String> = made.into_iter().map(|document| document.storage_key).collect();
                 // Contents hold on to their documents, so they go first; the rest goes with the job's row.
                 content::Entity::delete_many().filter(content::Column::JobId.eq(id)).exec(tx).await?;
-                job::Entity::delete_by_id(id).exec(tx).await?;
+                job::Entity::delete_by_id(id).exec(tx).await.map_err(|error| match error.sql_err() {
+                    Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use(),
+                    _ => error.into(),
+                })?;
                 Ok(keys)
             })
         });
         for key in removed.await? {
             self.documents.discard(&key).await;
         }
-        self.hub.changed(id);
         Ok(())
+    }
+
+    fn check_reason(&self, reason: Option<&str>) -> Result<()> {
+        match self.limits.comment_problem(reason, "/reason") {
+            Some(problem) => Err(Error::Invalid(vec![problem])),
+            None => Ok(()),
+        }
     }
 
     /// Locks a granted job, changes it, saves it, and hints at the change.
@@ -112,24 +158,30 @@ impl Jobs {
         change: impl FnOnce(&mut Locked) -> Result<()> + Send + 'static,
     ) -> Result<job::Model> {
         let (id, clock) = (grant.job().id, self.clock.clone());
-        let saved = self.db.write(move |tx| -> Work<'_, job::Model> {
+        let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
                 change(&mut locked)?;
-                let job = locked.save(tx).await?;
-                // What is queued keeps its place in the queue by the job's priority.
-                if let Some(task) =
-                    task::Entity::find_by_id(id).one(tx).await?.filter(|task| task.priority != job.priority)
-                {
-                    let mut task = task.into_active_model();
-                    task.priority = sea_orm::Set(job.priority);
-                    sea_orm::ActiveModelTrait::update(task, tx).await?;
-                }
-                Ok(job)
+                locked.save(tx).await
             })
         });
-        let job = saved.await?;
-        self.changed(&job);
-        Ok(job)
+        Ok(self.announce(saved.await?))
     }
+}
+
+fn in_use() -> Error {
+    Error::conflict("Another job uses a document that this one made. Delete that job first.")
+}
+
+/// Refuses to go on where a document that a job's steps made is a content of another job.
+async fn used_elsewhere(tx: &impl ConnectionTrait, id: JobId) -> Result<()> {
+    let made = Query::select()
+        .column(document::Column::Id)
+        .from(document::Entity)
+        .and_where(document::Column::JobId.eq(id))
+        .to_owned();
+    let uses = content::Entity::find()
+        .filter(content::Column::DocumentId.in_subquery(made))
+        .filter(content::Column::JobId.ne(id));
+    if uses.one(tx).await?.is_some() { Err(in_use()) } else { Ok(()) }
 }

@@ -4,26 +4,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use docket_extract::sniff;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, SqlErr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, SqlErr};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use super::contents::Origin;
 use super::decide::Command;
-use super::record::{EventKind, Locked, name};
+use super::record::{EventKind, Locked, Saved, name};
 use super::state::State;
 use super::{Jobs, contents};
 use crate::access::Actor;
 use crate::access::policy::ALL_STEPS;
 use crate::db::Work;
-use crate::entity::{access, document, job, taxonomy as taxonomies, team};
+use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
-use crate::id::{DocumentId, JobId, TeamId, UserId};
+use crate::id::{DocumentId, JobId};
 use crate::job_type::{INPUT, JobType, metadata};
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
-use crate::team::{PersonRef, person};
 
 /// A document of this server, as clients name it.
 #[derive(Debug, Clone, Serialize)]
@@ -32,16 +33,6 @@ pub enum Source {
     Document(String),
     /// By its link.
     Uri(String),
-}
-
-/// A team or user, as clients name it.
-#[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum PrincipalRef {
-    TeamId(String),
-    TeamName(String),
-    UserId(String),
-    UserEmail(String),
 }
 
 /// What a client asks for.
@@ -99,12 +90,9 @@ impl Jobs {
         };
         let key = taxonomy.as_ref().map(|(_, document)| document.storage_key.clone());
         match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
-            Ok(job) => {
-                self.changed(&job);
-                Ok(job)
-            }
+            Ok(saved) => Ok(self.announce(saved)),
             Err(error) => {
-                if let Some(key) = key {
+                if let Some(key) = key.filter(|_| error.nothing_written()) {
                     self.documents.discard(&key).await;
                 }
                 // Somebody was faster with the same key: theirs is the job.
@@ -184,7 +172,7 @@ impl Jobs {
         prepared: Prepared,
         taxonomy: Option<(String, document::Model)>,
         hash: String,
-    ) -> Result<job::Model> {
+    ) -> Result<Saved> {
         let (owner, mode, now) = (actor.user.id, actor.mode, self.clock.now());
         let steps = prepared.job_type.fresh_steps();
         let row = job::Model {
@@ -207,9 +195,10 @@ impl Jobs {
             updated_at: now,
             started_at: None,
             finished_at: None,
+            timing: None,
         };
         self.db
-            .write(move |tx| -> Work<'_, job::Model> {
+            .write(move |tx| -> Work<'_, Saved> {
                 Box::pin(async move {
                     use sea_orm::IntoActiveModel;
                     let row = row.into_active_model().reset_all().insert(tx).await.map_err(taken)?;
@@ -222,23 +211,25 @@ impl Jobs {
                         updated_at: Set(now),
                     };
                     access::Entity::insert_many(prepared.access.into_iter().map(grant)).exec(tx).await?;
-                    let mut locked = Locked::fresh(row, State::new(mode, steps), now);
+                    let mut locked = Locked::fresh(row, State::new(owner, mode, steps, now), now);
                     let created = json!({
                         "type": prepared.job_type.id, "version": prepared.job_type.version, "mode": mode,
                         "metadata": prepared.metadata,
                     });
                     locked.record(EventKind::Created, None, Some(owner), created);
-                    contents::add(tx, &mut locked, INPUT, &prepared.input, None, Some(owner)).await?;
+                    contents::add(tx, &mut locked, INPUT, &prepared.input, Origin::Given(None), Some(owner))
+                        .await?;
                     if let Some((role, document)) = taxonomy {
                         let document = document.into_active_model().reset_all().insert(tx).await?;
                         let step =
                             prepared.job_type.steps_of_role(&role).next().map(|step| step.name.clone());
-                        contents::add(tx, &mut locked, &role, &document, step.as_deref(), Some(owner))
-                            .await?;
+                        let origin = Origin::Given(step.as_deref());
+                        contents::add(tx, &mut locked, &role, &document, origin, Some(owner)).await?;
                     }
                     for (role, document) in &prepared.contents {
                         let step = prepared.job_type.steps_of_role(role).next().map(|step| step.name.clone());
-                        contents::add(tx, &mut locked, role, document, step.as_deref(), Some(owner)).await?;
+                        let origin = Origin::Given(step.as_deref());
+                        contents::add(tx, &mut locked, role, document, origin, Some(owner)).await?;
                     }
                     locked.perform(Command::Start, None)?;
                     locked.save(tx).await
@@ -299,7 +290,8 @@ impl Jobs {
         })
     }
 
-    async fn source(
+    /// A document that somebody may read; what is wrong with it goes to the problems.
+    pub async fn source(
         &self,
         actor: &Actor,
         source: &Source,
@@ -394,10 +386,10 @@ impl Jobs {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
             match principal_of(self.db.read(), principal).await {
                 // The owner has everything already; one row per collaborator, the last one said counts.
-                Ok((id, _)) if id == actor.user.id.0 => {}
-                Ok((id, kind)) => {
+                Ok(Principal { id, .. }) if id == actor.user.id.0 => {}
+                Ok(Principal { id, kind, .. }) => {
                     access.retain(|(there, ..)| *there != id);
-                    access.push((id, kind, steps.clone()));
+                    access.push((id, kind, normal_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
                     problems.push(Problem::new(
@@ -410,45 +402,6 @@ impl Jobs {
             }
         }
         Ok(access)
-    }
-}
-
-/// Steps that a type does not have.
-pub fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Problem> {
-    let unknown = |(_, step): &(usize, &String)| *step != ALL_STEPS && job_type.step(step).is_none();
-    let names: Vec<_> = job_type.steps.iter().map(|step| step.name.as_str()).collect();
-    let problem = |(i, step): (usize, &String)| {
-        let message =
-            format!("The type has no step {step:?}; it has: {}, and \"*\" for all.", names.join(", "));
-        Problem::new(format!("{path}/{i}"), "UNKNOWN_STEP", message)
-    };
-    steps.iter().enumerate().filter(unknown).map(problem).collect()
-}
-
-/// The team or user that is meant, with the kind of its row in `access`.
-pub async fn principal_of(
-    db: &impl ConnectionTrait,
-    principal: &PrincipalRef,
-) -> Result<(Uuid, &'static str)> {
-    let no_team = || Error::not_found("team");
-    let no_user = || Error::not_found("user");
-    match principal {
-        PrincipalRef::TeamId(id) => {
-            let id = TeamId::parse(id).ok_or_else(no_team)?;
-            let found = team::Entity::find_by_id(id).one(db).await?.ok_or_else(no_team)?;
-            Ok((found.id.0, "TEAM"))
-        }
-        PrincipalRef::TeamName(name) => {
-            let named = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
-            Ok((named.one(db).await?.ok_or_else(no_team)?.id.0, "TEAM"))
-        }
-        PrincipalRef::UserId(id) => {
-            let id = UserId::parse(id).ok_or_else(no_user)?;
-            Ok((person(db, &PersonRef::Id(id)).await?.id.0, "USER"))
-        }
-        PrincipalRef::UserEmail(email) => {
-            Ok((person(db, &PersonRef::Email(email.clone())).await?.id.0, "USER"))
-        }
     }
 }
 

@@ -4,10 +4,11 @@ use chrono::TimeDelta;
 
 use super::retry;
 use super::state::{
-    Event, Failure, Lease, Mode, State, Status, Step, StepChange, StepKind, StepStatus, Task,
+    Event, Failure, Lease, Mode, OpenReview, Receipt, Release, ReviewClaim, ReviewOutcome, State, Status,
+    Step, StepChange, StepKind, StepStatus, Task,
 };
 use crate::clock::Timestamp;
-use crate::id::LeaseToken;
+use crate::id::{LeaseToken, UserId};
 
 /// What somebody wants to happen.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,67 @@ pub enum Command {
     },
     /// Somebody opens an ended job again, at the step that stopped it.
     Retry,
+    /// Somebody takes the job back to a step that has been reached before, whatever its status.
+    Rewind {
+        /// Index of the step.
+        to: usize,
+        /// Why, for the history.
+        reason: Option<String>,
+    },
+    /// Somebody takes the open review, or keeps it longer.
+    ClaimReview {
+        /// Who.
+        by: UserId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Whoever has the open review is still at it.
+    RenewReview {
+        /// Who.
+        by: UserId,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The open review is free again; nothing happens where nobody has it.
+    ReleaseReview {
+        /// On whose word.
+        word: ReleaseWord,
+    },
+    /// Whoever has the open review decides it.
+    DecideReview {
+        /// Who.
+        by: UserId,
+        /// What.
+        verdict: Verdict,
+        /// What they have to say.
+        comment: Option<String>,
+        /// What they had seen.
+        receipt: Receipt,
+    },
+}
+
+/// On whose word a review is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseWord {
+    /// Somebody who wants to let go of what is theirs.
+    Claimant(UserId),
+    /// An admin.
+    Admin,
+    /// The time of the claim is over.
+    Clock,
+    /// This person has lost access to the step.
+    AccessLost(UserId),
+}
+
+/// What a reviewer decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The job goes on.
+    Approve,
+    /// The job fails.
+    Reject,
+    /// The step of this index, an earlier one, runs again.
+    SendBack(usize),
 }
 
 /// Why a command changes nothing.
@@ -77,6 +139,18 @@ pub enum Rejection {
     LeaseHolds,
     /// It was started before.
     Started,
+    /// No review is open.
+    NoReview,
+    /// Somebody else has the review.
+    ClaimedBy(UserId),
+    /// Whoever decides a review has claimed it, and still holds the claim.
+    NotClaimed,
+    /// The job's owner may not decide this step's reviews.
+    FourEyes,
+    /// A review sends back to an earlier step only.
+    NotEarlier,
+    /// The job has not been there yet.
+    NotReached,
 }
 
 /// What `command` does to a job in this state: the events in order, or why it does nothing.
@@ -97,12 +171,22 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
         }
         Command::GiveBack { token } => {
             let step = next.leased(token)?;
-            next.step(step, StepChange::Queued { run_at: now, error: None });
+            next.step(step, StepChange::GivenBack);
             next.status(Status::Queued, None, None);
         }
         Command::Expire { jitter } => next.expire(jitter)?,
         Command::Cancel { reason } => next.cancel(reason)?,
         Command::Retry => next.retry()?,
+        Command::Rewind { to, reason } => next.rewind(to, reason)?,
+        Command::ClaimReview { by, until } => next.claim_review(by, until)?,
+        Command::RenewReview { by, until } => {
+            next.claimed(by)?;
+            next.push(Event::ReviewRenewed { until });
+        }
+        Command::ReleaseReview { word } => next.release_review(word)?,
+        Command::DecideReview { by, verdict, comment, receipt } => {
+            next.decide_review(by, verdict, comment, receipt)?;
+        }
     }
     Ok(next.events)
 }
@@ -112,6 +196,16 @@ pub fn leased(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize,
     match &state.task {
         Some(Task { step, lease: Some(lease), .. }) if lease.token == token && now < lease.until => Ok(*step),
         _ => Err(Rejection::StaleLease),
+    }
+}
+
+/// The step whose review somebody has at `now`.
+pub fn claimed(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
+    let OpenReview { step, claim } = state.review.ok_or(Rejection::NoReview)?;
+    match claim {
+        Some(claim) if now < claim.until && claim.by == by => Ok(step),
+        Some(claim) if now < claim.until => Err(Rejection::ClaimedBy(claim.by)),
+        _ => Err(Rejection::NotClaimed),
     }
 }
 
@@ -147,7 +241,13 @@ impl Decision {
                 self.step(step, StepChange::Queued { run_at: self.now, error: None });
                 self.status(Status::Queued, None, None);
             }
-            StepKind::Manual => self.ask(step, "This step is done by a person.".into()),
+            StepKind::Manual => {
+                let reason = match &self.state.steps[step].comment {
+                    Some(comment) => format!("Sent back: {comment}"),
+                    None => "This step is done by a person.".into(),
+                };
+                self.ask(step, reason);
+            }
         }
     }
 
@@ -156,7 +256,7 @@ impl Decision {
         self.step(step, StepChange::Blocked);
         self.push(Event::ReviewOpened { step, reason });
         if self.state.mode == Mode::Test {
-            self.push(Event::ReviewClosed { step, approved: true });
+            self.close_review(step, ReviewOutcome::Approved);
             self.finish_step(step);
         } else {
             self.status(Status::Blocked, None, None);
@@ -174,7 +274,7 @@ impl Decision {
 
     fn claim(&mut self, owner: String, token: LeaseToken, lease_seconds: u32) -> Result<(), Rejection> {
         let step = match &self.state.task {
-            Some(Task { step, run_at, lease: None }) if *run_at <= self.now => *step,
+            Some(Task { step, run_at, lease: None, .. }) if *run_at <= self.now => *step,
             _ => return Err(Rejection::NothingQueued),
         };
         let deadline = self.now + TimeDelta::seconds(self.state.steps[step].timeout_seconds.into());
@@ -186,12 +286,7 @@ impl Decision {
     }
 
     fn leased(&self, token: LeaseToken) -> Result<usize, Rejection> {
-        match &self.state.task {
-            Some(Task { step, lease: Some(lease), .. }) if lease.token == token && self.now < lease.until => {
-                Ok(*step)
-            }
-            _ => Err(Rejection::StaleLease),
-        }
+        leased(&self.state, token, self.now)
     }
 
     fn complete(&mut self, token: LeaseToken, review: Option<String>) -> Result<(), Rejection> {
@@ -241,8 +336,8 @@ impl Decision {
             return Err(Rejection::Final(self.state.status));
         }
         let current = self.state.current_step();
-        if let Some(step) = self.state.review {
-            self.push(Event::ReviewClosed { step, approved: false });
+        if let Some(OpenReview { step, .. }) = self.state.review {
+            self.close_review(step, ReviewOutcome::Cancelled);
         }
         if let Some(step) = current {
             self.step(step, StepChange::Cancelled);
@@ -259,8 +354,111 @@ impl Decision {
             return Err(Rejection::NotStopped(self.state.status));
         };
         self.push(Event::Retried { step });
-        self.step(step, StepChange::Reset);
+        self.step(step, StepChange::Reset { comment: None });
         self.give_turn(step);
+        Ok(())
+    }
+
+    fn rewind(&mut self, to: usize, reason: Option<String>) -> Result<(), Rejection> {
+        if self.state.steps[to].status == StepStatus::Pending {
+            return Err(Rejection::NotReached);
+        }
+        self.push(Event::Rewound { step: to, reason });
+        if let Some(OpenReview { step, .. }) = self.state.review {
+            self.close_review(step, ReviewOutcome::Cancelled);
+        }
+        self.go_back(to, None);
+        Ok(())
+    }
+
+    /// Everything from a step on is undone, and it has its turn again.
+    fn go_back(&mut self, to: usize, comment: Option<String>) {
+        for step in (to..self.state.steps.len()).rev() {
+            let for_it = comment.clone().filter(|_| step == to);
+            if self.state.steps[step].status != StepStatus::Pending {
+                self.step(step, StepChange::Reset { comment: for_it });
+            }
+        }
+        self.give_turn(to);
+    }
+
+    /// A review that ends without a person's decision.
+    fn close_review(&mut self, step: usize, outcome: ReviewOutcome) {
+        let receipt = Receipt::default();
+        self.push(Event::ReviewClosed { step, outcome, by: None, comment: None, receipt, to_step: None });
+    }
+
+    fn claim_review(&mut self, by: UserId, until: Timestamp) -> Result<(), Rejection> {
+        let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
+        if self.state.steps[step].four_eyes && by == self.state.owner {
+            return Err(Rejection::FourEyes);
+        }
+        match claim {
+            Some(held) if self.now < held.until && held.by == by => {
+                self.push(Event::ReviewRenewed { until });
+                return Ok(());
+            }
+            Some(held) if self.now < held.until => return Err(Rejection::ClaimedBy(held.by)),
+            Some(late) => self.release(step, late, Release::Expired),
+            None => {}
+        }
+        self.push(Event::ReviewClaimed { step, claim: ReviewClaim { by, until } });
+        Ok(())
+    }
+
+    fn release(&mut self, step: usize, claim: ReviewClaim, why: Release) {
+        self.push(Event::ReviewReleased { step, claimed_by: claim.by, why });
+    }
+
+    fn release_review(&mut self, word: ReleaseWord) -> Result<(), Rejection> {
+        let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
+        let Some(claim) = claim else { return Ok(()) };
+        let why = match word {
+            ReleaseWord::Claimant(by) if by == claim.by => Release::Released,
+            ReleaseWord::Claimant(_) => return Err(Rejection::ClaimedBy(claim.by)),
+            ReleaseWord::Admin => Release::ByAdmin,
+            ReleaseWord::Clock if claim.until <= self.now => Release::Expired,
+            ReleaseWord::AccessLost(who) if who == claim.by => Release::AccessLost,
+            ReleaseWord::Clock | ReleaseWord::AccessLost(_) => return Ok(()),
+        };
+        self.release(step, claim, why);
+        Ok(())
+    }
+
+    fn claimed(&self, by: UserId) -> Result<usize, Rejection> {
+        claimed(&self.state, by, self.now)
+    }
+
+    fn decide_review(
+        &mut self,
+        by: UserId,
+        verdict: Verdict,
+        comment: Option<String>,
+        receipt: Receipt,
+    ) -> Result<(), Rejection> {
+        let step = self.claimed(by)?;
+        if self.state.steps[step].four_eyes && by == self.state.owner {
+            return Err(Rejection::FourEyes);
+        }
+        let (outcome, to_step) = match verdict {
+            Verdict::Approve => (ReviewOutcome::Approved, None),
+            Verdict::Reject => (ReviewOutcome::Rejected, None),
+            Verdict::SendBack(to) if to < step => (ReviewOutcome::SentBack, Some(to)),
+            Verdict::SendBack(_) => return Err(Rejection::NotEarlier),
+        };
+        let said = comment.clone();
+        self.push(Event::ReviewClosed { step, outcome, by: Some(by), comment: said, receipt, to_step });
+        match to_step {
+            Some(to) => self.go_back(to, comment),
+            None if outcome == ReviewOutcome::Approved => self.finish_step(step),
+            None => {
+                let message = comment.unwrap_or_else(|| "A reviewer rejected it.".into());
+                let name = Some(self.state.steps[step].name.clone());
+                let error = Failure { code: "REVIEW_REJECTED".into(), message, step: name };
+                self.step(step, StepChange::Failed { error: error.clone() });
+                self.status(Status::Failed, None, Some(error));
+            }
+        }
         Ok(())
     }
 }

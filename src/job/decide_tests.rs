@@ -3,7 +3,11 @@ use chrono::{DateTime, TimeDelta};
 use super::decide::*;
 use super::state::*;
 use crate::clock::Timestamp;
-use crate::id::LeaseToken;
+use crate::id::{LeaseToken, UserId};
+
+const OWNER: UserId = UserId(uuid::Uuid::from_u128(1));
+const ADA: UserId = UserId(uuid::Uuid::from_u128(2));
+const BOB: UserId = UserId(uuid::Uuid::from_u128(3));
 
 fn at(seconds: i64) -> Timestamp {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
@@ -18,6 +22,9 @@ fn steps(kinds: &[StepKind]) -> Vec<Step> {
         attempt: 0,
         max_attempts: 2,
         timeout_seconds: 100,
+        fraction: 0.0,
+        four_eyes: false,
+        comment: None,
         started_at: None,
         finished_at: None,
     };
@@ -33,8 +40,11 @@ struct Story {
 
 impl Story {
     fn begin(mode: Mode, kinds: &[StepKind]) -> Self {
-        let mut story =
-            Self { state: State::new(mode, steps(kinds)), now: 0, statuses: vec![Status::Queued] };
+        let mut story = Self {
+            state: State::new(OWNER, mode, steps(kinds), at(0)),
+            now: 0,
+            statuses: vec![Status::Queued],
+        };
         story.does(Command::Start).unwrap();
         story
     }
@@ -157,7 +167,7 @@ fn a_review_blocks_a_live_job_and_passes_in_test_mode() {
     let token = live.claims();
     live.asks(token);
     assert_eq!(live.state.status, Status::Blocked);
-    assert_eq!(live.state.review, Some(0));
+    assert_eq!(live.state.review, Some(OpenReview { step: 0, claim: None }));
     assert_eq!(live.state.current_step(), Some(0));
 
     let mut test = Story::begin(Mode::Test, &[AUTO, MANUAL, MANUAL]);
@@ -217,4 +227,158 @@ fn what_is_given_back_is_queued_at_once() {
     assert_eq!((job.state.status, job.state.failure.clone()), (Status::Queued, None));
     assert_eq!(job.does(Command::GiveBack { token }), Err(Rejection::StaleLease));
     job.claims();
+}
+
+impl Story {
+    /// A live job of three steps that is blocked at the second.
+    fn blocked() -> Self {
+        let mut job = Self::begin(Mode::Live, &[AUTO, AUTO, AUTO]);
+        let token = job.claims();
+        job.completes(token).unwrap();
+        let token = job.claims();
+        job.asks(token);
+        job
+    }
+
+    fn claims_review(&mut self, by: UserId) -> Result<(), Rejection> {
+        self.does(Command::ClaimReview { by, until: at(self.now + 900) })
+    }
+
+    fn decides(&mut self, by: UserId, verdict: Verdict) -> Result<(), Rejection> {
+        let (comment, receipt) = (Some("because".into()), Receipt::default());
+        self.does(Command::DecideReview { by, verdict, comment, receipt })
+    }
+
+    fn step_statuses(&self) -> Vec<StepStatus> {
+        self.state.steps.iter().map(|step| step.status).collect()
+    }
+}
+
+#[test]
+fn a_review_has_one_claimant_until_the_claim_ends() {
+    let mut job = Story::blocked();
+    assert_eq!(job.decides(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
+    job.claims_review(ADA).unwrap();
+    assert_eq!(job.claims_review(BOB), Err(Rejection::ClaimedBy(ADA)));
+    assert_eq!(job.decides(BOB, Verdict::Approve), Err(Rejection::ClaimedBy(ADA)));
+    job.now = 800;
+    job.claims_review(ADA).unwrap();
+    job.now = 1_699;
+    assert_eq!(job.claims_review(BOB), Err(Rejection::ClaimedBy(ADA)), "it was renewed until 1700");
+    job.does(Command::ReleaseReview { word: ReleaseWord::Clock }).unwrap();
+    assert!(job.state.review.unwrap().claim.is_some(), "its time is not over yet");
+    job.now = 1_700;
+    assert_eq!(job.decides(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
+    job.claims_review(BOB).unwrap();
+    assert_eq!(
+        job.does(Command::ReleaseReview { word: ReleaseWord::Claimant(ADA) }),
+        Err(Rejection::ClaimedBy(BOB))
+    );
+    job.does(Command::ReleaseReview { word: ReleaseWord::AccessLost(ADA) }).unwrap();
+    assert!(job.state.review.unwrap().claim.is_some(), "it is not hers any more");
+    job.does(Command::ReleaseReview { word: ReleaseWord::Admin }).unwrap();
+    assert_eq!(job.state.review.unwrap().claim, None);
+}
+
+#[test]
+fn an_approval_goes_on_and_a_rejection_fails() {
+    let mut approved = Story::blocked();
+    approved.claims_review(ADA).unwrap();
+    approved.decides(ADA, Verdict::Approve).unwrap();
+    assert_eq!((approved.state.status, approved.state.current_step()), (Status::Queued, Some(2)));
+    assert_eq!(approved.decides(ADA, Verdict::Approve), Err(Rejection::NoReview), "twice");
+
+    let mut rejected = Story::blocked();
+    rejected.claims_review(ADA).unwrap();
+    rejected.decides(ADA, Verdict::Reject).unwrap();
+    let failure = rejected.state.failure.clone().unwrap();
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("REVIEW_REJECTED", "because"));
+    rejected.does(Command::Retry).unwrap();
+    assert_eq!(rejected.state.current_step(), Some(1), "the step that was rejected runs again");
+}
+
+#[test]
+fn what_is_sent_back_runs_again_with_the_comment() {
+    let mut job = Story::blocked();
+    job.claims_review(ADA).unwrap();
+    for not_earlier in [1, 2] {
+        assert_eq!(job.decides(ADA, Verdict::SendBack(not_earlier)), Err(Rejection::NotEarlier));
+    }
+    job.decides(ADA, Verdict::SendBack(0)).unwrap();
+    assert_eq!(job.step_statuses(), [StepStatus::Queued, StepStatus::Pending, StepStatus::Pending]);
+    let first = &job.state.steps[0];
+    assert_eq!((first.attempt, first.comment.as_deref()), (0, Some("because")));
+    let token = job.claims();
+    job.fails(token, true).unwrap();
+    assert_eq!(job.state.steps[0].comment.as_deref(), Some("because"), "the next attempt needs it too");
+    job.now = 10;
+    let token = job.claims();
+    job.completes(token).unwrap();
+    assert_eq!(job.state.steps[0].comment, None);
+}
+
+#[test]
+fn a_manual_step_that_is_sent_back_to_says_why() {
+    let mut job = Story::begin(Mode::Live, &[MANUAL, MANUAL]);
+    for verdict in [Verdict::Approve, Verdict::SendBack(0)] {
+        job.claims_review(ADA).unwrap();
+        job.decides(ADA, verdict).unwrap();
+    }
+    let events = decide(&job.state, Command::Rewind { to: 0, reason: None }, at(0)).unwrap();
+    assert!(
+        matches!(&events[1], Event::ReviewClosed { outcome: ReviewOutcome::Cancelled, by: None, .. }),
+        "{events:?}"
+    );
+    assert_eq!(job.state.status, Status::Blocked);
+    assert_eq!(job.state.review.map(|review| review.step), Some(0));
+}
+
+#[test]
+fn four_eyes_bar_the_owner_and_nobody_else() {
+    let mut job = Story::begin(Mode::Live, &[MANUAL]);
+    job.state.steps[0].four_eyes = true;
+    assert_eq!(job.claims_review(OWNER), Err(Rejection::FourEyes));
+    job.claims_review(ADA).unwrap();
+    job.decides(ADA, Verdict::Approve).unwrap();
+    assert_eq!(job.state.status, Status::Completed);
+}
+
+#[test]
+fn a_rewind_goes_back_from_any_status_and_never_forward() {
+    let mut done = Story::begin(Mode::Live, &[AUTO, AUTO]);
+    assert_eq!(done.does(Command::Rewind { to: 1, reason: None }), Err(Rejection::NotReached));
+    for _ in 0..2 {
+        let token = done.claims();
+        done.completes(token).unwrap();
+    }
+    done.does(Command::Rewind { to: 1, reason: Some("again".into()) }).unwrap();
+    assert_eq!((done.state.status, done.state.finished_at), (Status::Queued, None));
+    assert_eq!(done.step_statuses(), [StepStatus::Completed, StepStatus::Queued]);
+
+    let running = done.claims();
+    done.does(Command::Rewind { to: 0, reason: None }).unwrap();
+    assert_eq!(done.completes(running), Err(Rejection::StaleLease), "a late result changes nothing");
+    assert_eq!(done.step_statuses(), [StepStatus::Queued, StepStatus::Pending]);
+
+    let mut blocked = Story::blocked();
+    blocked.claims_review(ADA).unwrap();
+    blocked.does(Command::Rewind { to: 0, reason: None }).unwrap();
+    assert_eq!((blocked.state.review, blocked.state.status), (None, Status::Queued));
+    assert_eq!(blocked.decides(ADA, Verdict::Approve), Err(Rejection::NoReview));
+}
+
+#[test]
+fn time_is_counted_for_whoever_has_the_job() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    job.now = 2;
+    let token = job.claims();
+    job.now = 5;
+    job.asks(token);
+    job.now = 9;
+    job.claims_review(ADA).unwrap();
+    job.now = 16;
+    job.decides(ADA, Verdict::Approve).unwrap();
+    job.now = 100;
+    let spent = job.state.timing.spent(job.state.phase(), at(job.now));
+    assert_eq!((spent.machine, spent.person, spent.waiting), (3.0, 7.0, 6.0));
 }

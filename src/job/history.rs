@@ -1,27 +1,71 @@
-//! The history of a job: every change once, in order, without gaps.
+//! The history of a job, and the feed over all jobs: every change once, in order, without gaps.
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::Jobs;
-use crate::entity::job_event;
+use super::query::Filter;
+use crate::access::policy::Standing;
+use crate::access::{self, Actor};
+use crate::entity::{job, job_event};
 use crate::error::{Error, Result};
+use crate::events::feed::{self, Place};
 use crate::id::JobId;
 
-/// A place in the history of one job, as clients carry it.
-pub fn cursor(job: JobId, sequence: i64) -> String {
-    format!("{job}.{sequence}")
+/// The place that a cursor names; an error where it is none.
+pub fn parse_cursor(text: &str) -> Result<Place> {
+    Place::decode(text)
+        .ok_or_else(|| Error::invalid("/after", "CURSOR", "This is not the cursor of an event."))
 }
 
-/// The sequence that a cursor names; an error where it is not one of this job's.
-pub fn parse_cursor(job: JobId, text: &str) -> Result<i64> {
-    let foreign = || Error::invalid("/after", "CURSOR", "This is not a cursor of this job's history.");
-    let (of, sequence) = text.split_once('.').ok_or_else(foreign)?;
-    let sequence: i64 = sequence.parse().map_err(|_| foreign())?;
-    if JobId::parse(of) == Some(job) && sequence >= 0 { Ok(sequence) } else { Err(foreign()) }
+/// The sequence that a cursor of this job's history names; an error where it is none.
+pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
+    let place = parse_cursor(text)?;
+    if place.job == job {
+        return Ok(place.sequence);
+    }
+    Err(Error::invalid("/after", "CURSOR", "This is the cursor of another job's event."))
+}
+
+/// An event of the feed, with what decides who sees what of it.
+#[derive(Debug)]
+pub struct FeedEvent {
+    /// The event.
+    pub event: job_event::Model,
+    /// Its job as it is now.
+    pub job: job::Model,
+    /// What the viewer is to the job.
+    pub standing: Standing,
+}
+
+/// A part of the feed.
+#[derive(Debug)]
+pub struct Stretch {
+    /// What the viewer may see of it.
+    pub events: Vec<FeedEvent>,
+    /// Where the next part begins.
+    pub next: Place,
+    /// Whether that part is there already.
+    pub more: bool,
 }
 
 impl Jobs {
-    /// Up to `limit` events just after a sequence.
+    /// For each job and sequence, up to `limit` events just after it, in one statement: sequences have no gaps, so that they
+    /// can be named.
+    pub async fn histories(&self, after: &[(JobId, i64)], limit: i64) -> Result<Vec<job_event::Model>> {
+        let stretch = |(job, after): &(JobId, i64)| {
+            Condition::all()
+                .add(job_event::Column::JobId.eq(*job))
+                .add(job_event::Column::Sequence.gt(*after))
+                .add(job_event::Column::Sequence.lte(after.saturating_add(limit)))
+        };
+        let any = after.iter().map(stretch).fold(Condition::any(), Condition::add);
+        let events = job_event::Entity::find().filter(any).order_by_asc(job_event::Column::Sequence);
+        Ok(events.all(self.db.read()).await?)
+    }
+
+    /// Up to `limit` events of a job just after a sequence.
     pub async fn history(&self, job: JobId, after: i64, limit: u64) -> Result<Vec<job_event::Model>> {
         let events = job_event::Entity::find()
             .filter(job_event::Column::JobId.eq(job))
@@ -29,6 +73,48 @@ impl Jobs {
             .order_by_asc(job_event::Column::Sequence)
             .limit(limit);
         Ok(events.all(self.db.read()).await?)
+    }
+
+    /// Up to `limit` events just after a place of the feed, of jobs that an actor may see and that match now.
+    pub async fn feed(&self, actor: &Actor, filter: &Filter, from: Place, limit: u64) -> Result<Stretch> {
+        let horizon = feed::horizon(&self.db).await?;
+        let mut events = job_event::Entity::find()
+            .filter(feed::after(from))
+            .filter(job_event::Column::Position.lt(horizon));
+        if *filter != Filter::default() {
+            let jobs = self.matching(actor, filter)?.select_only().column(job::Column::Id).into_query();
+            events = events.filter(job_event::Column::JobId.in_subquery(jobs));
+        } else if let Some(jobs) = access::visible_to(actor) {
+            events = events.filter(job_event::Column::JobId.in_subquery(jobs));
+        }
+        let events = events
+            .order_by_asc(job_event::Column::Position)
+            .order_by_asc(job_event::Column::JobId)
+            .order_by_asc(job_event::Column::Sequence)
+            .limit(limit);
+        let rows = events.all(self.db.read()).await?;
+        let (next, more) = match rows.last() {
+            Some(last) if rows.len() as u64 == limit => (Place::of(last), true),
+            // All below the horizon was looked at, whoever's it is.
+            _ => (Place::before(horizon).max(from), false),
+        };
+        Ok(Stretch { events: self.judged(actor, rows).await?, next, more })
+    }
+
+    /// Puts each event beside its job. What the viewer may not see any more, or is gone, is left out.
+    async fn judged(&self, actor: &Actor, rows: Vec<job_event::Model>) -> Result<Vec<FeedEvent>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: BTreeSet<JobId> = rows.iter().map(|row| row.job_id).collect();
+        let jobs = job::Entity::find().filter(job::Column::Id.is_in(ids)).all(self.db.read()).await?;
+        let standings = access::standings(self.db.read(), actor, &jobs).await?;
+        let jobs: HashMap<JobId, job::Model> = jobs.into_iter().map(|job| (job.id, job)).collect();
+        let judge = |event: job_event::Model| {
+            let (job, standing) = (jobs.get(&event.job_id)?, standings.get(&event.job_id)?);
+            Some(FeedEvent { job: job.clone(), standing: standing.clone(), event })
+        };
+        Ok(rows.into_iter().filter_map(judge).collect())
     }
 }
 
@@ -38,12 +124,10 @@ mod tests {
 
     #[test]
     fn cursors_belong_to_their_job() {
-        let job = JobId::new();
-        assert_eq!(parse_cursor(job, &cursor(job, 7)), Ok(7));
-        for foreign in
-            [cursor(JobId::new(), 7), cursor(job, -1), "7".into(), format!("{job}.x"), String::new()]
-        {
-            assert!(parse_cursor(job, &foreign).is_err(), "{foreign}");
-        }
+        let place = Place { position: 5, job: JobId::new(), sequence: 7 };
+        assert_eq!(parse_cursor_of(place.job, &place.encode()), Ok(7));
+        assert_eq!(parse_cursor(&place.encode()), Ok(place));
+        assert!(parse_cursor_of(JobId::new(), &place.encode()).is_err());
+        assert!(parse_cursor("7").is_err());
     }
 }

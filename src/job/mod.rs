@@ -1,20 +1,29 @@
 //! Jobs: how one changes ([`state`], [`decide`], [`record`]), is made ([`create`]), steered ([`control`]) and read.
 
+pub mod collaborator;
 pub mod contents;
 pub mod control;
 pub mod create;
 pub mod decide;
+pub mod estimate;
+mod follow;
 pub mod history;
 pub mod query;
 pub mod record;
 pub mod retry;
 pub mod state;
+pub mod timing;
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod properties;
+
+use std::sync::Arc;
 
 use sea_orm::EntityTrait;
 
+use crate::access::Audience;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::db::Db;
@@ -25,6 +34,8 @@ use crate::events::Hub;
 use crate::id::JobId;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
+use estimate::Pasts;
+use record::Saved;
 
 /// A job with what is happening to it, as read at one time.
 #[derive(Debug, Clone)]
@@ -33,6 +44,8 @@ pub struct Snapshot {
     pub job: job::Model,
     /// What waits for, or is with, a worker.
     pub task: Option<task::Model>,
+    /// Who was let in.
+    pub audience: Arc<Audience>,
 }
 
 /// The jobs of this server; clones share them.
@@ -52,21 +65,33 @@ pub struct Jobs {
     pub hub: Hub<Snapshot>,
     /// How much of everything.
     pub limits: Limits,
+    /// What those that are over took.
+    pub pasts: Pasts,
+    /// How people work on them.
+    pub review: crate::config::Review,
 }
 
 impl Jobs {
     /// A job as it is now; `None` where it does not exist.
     pub async fn snapshot(&self, id: JobId) -> Result<Option<Snapshot>> {
         let found = job::Entity::find_by_id(id).find_also_related(task::Entity).one(self.db.read()).await?;
-        Ok(found.map(|(job, task)| Snapshot { job, task }))
+        let Some((job, task)) = found else { return Ok(None) };
+        let audience = Arc::new(Audience::read(self.db.read(), id).await?);
+        Ok(Some(Snapshot { job, task, audience }))
     }
 
     /// Hints at a change that was committed.
-    pub fn changed(&self, job: &job::Model) {
+    pub fn announce(&self, saved: Saved) -> job::Model {
+        let Saved { job, reviews } = saved;
+        self.hub.announced(job.id, job.seq);
         self.hub.changed(job.id);
+        for review in reviews {
+            self.hub.review_changed(review);
+        }
         if job.status == "QUEUED" {
             self.hub.queued();
         }
+        job
     }
 }
 

@@ -1,7 +1,9 @@
 //! Lists of jobs: what an actor may see, filtered, ordered and paged.
 
 use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, SimpleExpr};
-use sea_orm::{ColumnTrait, Condition, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, Select};
+use sea_orm::{
+    ColumnTrait, Condition, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+};
 use serde_json::{Map, Value};
 
 use super::Jobs;
@@ -10,7 +12,7 @@ use crate::access::{self, Actor};
 use crate::clock::Timestamp;
 use crate::entity::{access as access_rows, job};
 use crate::error::{Error, Result};
-use crate::id::TeamId;
+use crate::id::{JobId, TeamId};
 use crate::job_type::metadata::escape;
 use crate::page::{Direction, Page, Window};
 
@@ -26,7 +28,7 @@ pub enum Ownership {
 }
 
 /// Which jobs. What is `None` does not matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "documented where clients read them, in the GraphQL schema")]
 pub struct Filter {
     pub status: Option<Vec<Status>>,
@@ -79,12 +81,34 @@ impl Jobs {
         Ok(window.page(query.all(self.db.read()).await?))
     }
 
+    /// Those of some jobs that an actor may see and that match.
+    pub async fn among(
+        &self,
+        actor: &Actor,
+        filter: &Filter,
+        ids: impl IntoIterator<Item = JobId>,
+    ) -> Result<Vec<job::Model>> {
+        let some = self.matching(actor, filter)?.filter(job::Column::Id.is_in(ids));
+        Ok(some.all(self.db.read()).await?)
+    }
+
+    /// The jobs that an actor may see, that match and that have changed since, the newest change last.
+    pub async fn changed_since(
+        &self,
+        actor: &Actor,
+        filter: &Filter,
+        since: Timestamp,
+    ) -> Result<Vec<job::Model>> {
+        let changed = self.matching(actor, filter)?.filter(job::Column::UpdatedAt.gte(since));
+        Ok(changed.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
+    }
+
     /// How many jobs that an actor may see match.
     pub async fn count(&self, actor: &Actor, filter: &Filter) -> Result<u64> {
         Ok(self.matching(actor, filter)?.count(self.db.read()).await?)
     }
 
-    fn matching(&self, actor: &Actor, filter: &Filter) -> Result<Select<job::Entity>> {
+    pub(super) fn matching(&self, actor: &Actor, filter: &Filter) -> Result<Select<job::Entity>> {
         let me = actor.user.id;
         let mut all = match filter.ownership {
             Some(Ownership::Mine) => Condition::all().add(job::Column::OwnerId.eq(me)),

@@ -9,11 +9,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::decide::{Command, Rejection, decide, leased};
-use super::state::{Event, Failure, Lease, State, StepChange, Task};
+use super::contents;
+use super::decide::{Command, Rejection, claimed, decide, leased};
+use super::state::{Event, Failure, Lease, OpenReview, ReviewClaim, ReviewOutcome, State, StepChange, Task};
+use super::timing::Timing;
 use crate::clock::Timestamp;
-use crate::entity::{access, job, job_event, review, task};
+use crate::entity::{access, job, review, task};
 use crate::error::{Error, Result};
+use crate::events::feed::{self, NewEvent};
 use crate::id::{ContentId, JobId, LeaseToken, ReviewId, UserId};
 
 /// What a change in the history is.
@@ -44,17 +47,36 @@ pub struct ReviewSubject {
     pub items: Vec<Value>,
 }
 
+/// A review as it stands in this transaction.
+#[derive(Debug)]
+struct Tracked {
+    row: review::Model,
+    /// Whether its row was there before.
+    stored: bool,
+    /// Whether it has to be written.
+    touched: bool,
+}
+
+/// What a transaction has made of a job, for those who wait for it.
+#[derive(Debug)]
+pub struct Saved {
+    /// The job.
+    pub job: job::Model,
+    /// Reviews that were opened or changed.
+    pub reviews: Vec<ReviewId>,
+}
+
 /// A job whose row is locked by this transaction, with everything that decides what may happen to it.
 #[derive(Debug)]
 pub struct Locked {
     row: job::Model,
     state: State,
-    had_task: bool,
-    review: Option<ReviewId>,
+    /// As it was stored.
+    task: Option<Task>,
+    /// The open review last, where there is one; before it those that this transaction closed.
+    reviews: Vec<Tracked>,
     subject: ReviewSubject,
-    new_reviews: Vec<review::ActiveModel>,
-    closed_reviews: Vec<(ReviewId, &'static str)>,
-    events: Vec<job_event::ActiveModel>,
+    events: Vec<NewEvent>,
     now: Timestamp,
 }
 
@@ -66,19 +88,16 @@ impl Locked {
         let open = review::Entity::find().filter(review::Column::JobId.eq(id));
         let open = open.filter(review::Column::Status.is_in(["OPEN", "CLAIMED"])).one(tx).await?;
         let state = state(&row, task.as_ref(), open.as_ref())?;
-        let (had_task, review) = (task.is_some(), open.map(|open| open.id));
-        Ok(Some(Self::with(row, state, had_task, review, now)))
+        let mut locked = Self::fresh(row, state, now);
+        locked.task.clone_from(&locked.state.task);
+        locked.reviews.extend(open.map(|row| Tracked { row, stored: true, touched: false }));
+        Ok(Some(locked))
     }
 
     /// A job that this transaction has just inserted.
     pub(super) fn fresh(row: job::Model, state: State, now: Timestamp) -> Self {
-        Self::with(row, state, false, None, now)
-    }
-
-    fn with(row: job::Model, state: State, had_task: bool, review: Option<ReviewId>, now: Timestamp) -> Self {
-        let (new_reviews, closed_reviews, events) = (Vec::new(), Vec::new(), Vec::new());
-        let subject = ReviewSubject::default();
-        Self { row, state, had_task, review, subject, new_reviews, closed_reviews, events, now }
+        let (reviews, events, subject) = (Vec::new(), Vec::new(), ReviewSubject::default());
+        Self { row, state, task: None, reviews, subject, events, now }
     }
 
     /// The job's row.
@@ -96,6 +115,16 @@ impl Locked {
         &self.state
     }
 
+    /// The open review.
+    pub fn open_review(&self) -> Option<&review::Model> {
+        self.state.review.and(self.reviews.last()).map(|tracked| &tracked.row)
+    }
+
+    /// Keeps what a reviewer has corrected so far; part of no decision.
+    pub fn set_draft(&mut self, draft: Value) {
+        self.on_review(|review| review.draft = Some(draft));
+    }
+
     /// The time of this transaction.
     pub fn now(&self) -> Timestamp {
         self.now
@@ -104,6 +133,22 @@ impl Locked {
     /// What a review opened by the next command is about.
     pub fn set_review_subject(&mut self, subject: ReviewSubject) {
         self.subject = subject;
+    }
+
+    /// The index of the step that a client calls `toStep`.
+    pub fn step_index(&self, name: &str) -> Result<usize> {
+        let steps = &self.state.steps;
+        steps.iter().position(|step| step.name == name).ok_or_else(|| {
+            let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
+            let message = format!("The job has no step {name:?}; it has: {}.", names.join(", "));
+            Error::invalid("/toStep", "UNKNOWN_STEP", message)
+        })
+    }
+
+    /// Supersedes the contents that a step and all after it have made.
+    pub async fn supersede_from(&self, tx: &DatabaseTransaction, step: usize) -> Result<()> {
+        let steps: Vec<_> = self.state.steps[step..].iter().map(|step| step.name.as_str()).collect();
+        contents::supersede(tx, self.row.id, &steps).await
     }
 
     /// Decides a command and makes its events true and part of the history.
@@ -120,17 +165,22 @@ impl Locked {
         leased(&self.state, token, self.now).map(drop)
     }
 
+    /// Whether somebody has the open review now.
+    pub fn check_claim(&self, by: UserId) -> Result<(), Rejection> {
+        claimed(&self.state, by, self.now).map(drop)
+    }
+
     /// Adds to the history what the state machine does not decide. `step` says whose people may read `data`.
     pub fn record(&mut self, kind: EventKind, step: Option<&str>, actor: Option<UserId>, data: Value) {
         self.row.seq += 1;
-        self.events.push(job_event::ActiveModel {
-            job_id: Set(self.row.id),
-            sequence: Set(self.row.seq),
-            kind: Set(name(kind)),
-            actor_id: Set(actor),
-            step: Set(step.map(str::to_owned)),
-            at: Set(self.now),
-            data: Set(data),
+        self.events.push(NewEvent {
+            job: self.row.id,
+            sequence: self.row.seq,
+            kind: name(kind),
+            actor,
+            step: step.map(str::to_owned),
+            at: self.now,
+            data,
         });
     }
 
@@ -145,7 +195,8 @@ impl Locked {
             }
             Event::Step { step, from, change } => {
                 let (name, attempt) = (step_name(step), self.state.steps[*step].attempt);
-                let mut data = json!({"step": name, "from": from, "to": change.status(), "attempt": attempt});
+                let mut data =
+                    json!({"step": &name, "from": from, "to": change.status(), "attempt": attempt});
                 match change {
                     StepChange::Queued { run_at, error } => {
                         insert_some(&mut data, "error", error.as_ref());
@@ -153,60 +204,114 @@ impl Locked {
                     }
                     StepChange::Running { lease } => insert_some(&mut data, "worker", Some(&lease.owner)),
                     StepChange::Failed { error } => insert_some(&mut data, "error", Some(error)),
-                    StepChange::Blocked
+                    StepChange::Reset { comment } => insert_some(&mut data, "comment", comment.as_ref()),
+                    StepChange::GivenBack
+                    | StepChange::Blocked
                     | StepChange::Completed
-                    | StepChange::Cancelled
-                    | StepChange::Reset => {}
+                    | StepChange::Cancelled => {}
                 }
-                self.record(EventKind::StepChanged, None, actor, data);
+                self.record(EventKind::StepChanged, Some(&name), actor, data);
             }
             Event::ReviewOpened { step, reason } => {
                 let name = step_name(step);
-                let id = self.open_review(&name, reason);
+                let id = self.add_review(*step, reason);
                 let data = json!({"reviewId": id, "step": name, "reason": reason});
                 self.record(EventKind::ReviewOpened, Some(&name), None, data);
             }
-            Event::ReviewClosed { step, approved } => {
+            Event::ReviewClaimed { step, claim } => {
+                let (name, ReviewClaim { by, until }) = (step_name(step), *claim);
+                let id = self.on_review(|review| {
+                    "CLAIMED".clone_into(&mut review.status);
+                    (review.claimed_by, review.claim_expires_at) = (Some(by), Some(until));
+                });
+                let data = json!({"reviewId": id, "step": name, "expiresAt": until});
+                self.record(EventKind::ReviewClaimed, Some(&name), actor, data);
+            }
+            Event::ReviewRenewed { until } => {
+                self.on_review(|review| review.claim_expires_at = Some(*until));
+            }
+            Event::ReviewReleased { step, claimed_by, why } => {
                 let name = step_name(step);
-                let decision = if *approved { "APPROVED" } else { "CANCELLED" };
-                let id = self.review.take();
-                self.closed_reviews.extend(id.map(|id| (id, decision)));
-                let data = json!({"reviewId": id, "step": name, "decision": decision, "automatic": true});
-                self.record(EventKind::ReviewDecided, Some(&name), actor, data);
+                let id = self.on_review(|review| {
+                    "OPEN".clone_into(&mut review.status);
+                    (review.claimed_by, review.claim_expires_at) = (None, None);
+                });
+                let data = json!({"reviewId": id, "step": name, "claimedBy": claimed_by, "reason": why});
+                self.record(EventKind::ReviewReleased, Some(&name), actor, data);
+            }
+            Event::ReviewClosed { step, outcome, by, comment, receipt, to_step } => {
+                let (step, to_step, now) = (step_name(step), to_step.as_ref().map(step_name), self.now);
+                let id = self.on_review(|review| {
+                    review.status = name(outcome);
+                    (review.claimed_by, review.claim_expires_at) = (None, None);
+                    (review.decided_by, review.decided_at) = (*by, Some(now));
+                    review.comment.clone_from(comment);
+                    review.receipt.clone_from(&receipt.content_sha256);
+                });
+                let mut data = json!({"reviewId": id, "step": step, "decision": outcome});
+                insert_some(&mut data, "automatic", by.is_none().then_some(true));
+                insert_some(&mut data, "comment", comment.as_ref());
+                insert_some(&mut data, "contentSha256", receipt.content_sha256.as_ref());
+                insert_some(&mut data, "patch", receipt.patch.as_ref());
+                insert_some(&mut data, "toStep", to_step);
+                // Nobody but a reviewer decides, whoever cancelled the job.
+                let decider = if *outcome == ReviewOutcome::Cancelled { actor } else { *by };
+                self.record(EventKind::ReviewDecided, Some(&step), decider, data);
             }
             Event::Retried { step } => {
                 let data = json!({"step": step_name(step)});
                 self.record(EventKind::Retried, None, actor, data);
             }
+            Event::Rewound { step, reason } => {
+                let mut data = json!({"step": step_name(step)});
+                insert_some(&mut data, "reason", reason.as_ref());
+                self.record(EventKind::Rewound, None, actor, data);
+            }
         }
     }
 
-    fn open_review(&mut self, step: &str, reason: &str) -> ReviewId {
+    fn add_review(&mut self, step: usize, reason: &str) -> ReviewId {
         let (id, subject) = (ReviewId::new(), std::mem::take(&mut self.subject));
-        self.review = Some(id);
-        self.new_reviews.push(review::ActiveModel {
-            id: Set(id),
-            job_id: Set(self.row.id),
-            type_id: Set(self.row.type_id.clone()),
-            step: Set(step.to_owned()),
-            status: Set("OPEN".to_owned()),
-            reason: Set(reason.to_owned()),
-            content_id: Set(subject.content),
-            items: Set(Value::Array(subject.items)),
-            draft: Set(None),
-            claimed_by: Set(None),
-            claim_expires_at: Set(None),
-            decided_by: Set(None),
-            decided_at: Set(None),
-            comment: Set(None),
-            receipt: Set(None),
-            created_at: Set(self.now),
-        });
+        let step = &self.state.steps[step];
+        let row = review::Model {
+            id,
+            job_id: self.row.id,
+            type_id: self.row.type_id.clone(),
+            step: step.name.clone(),
+            status: "OPEN".to_owned(),
+            reason: reason.to_owned(),
+            content_id: subject.content,
+            items: Value::Array(subject.items),
+            draft: None,
+            claimed_by: None,
+            claim_expires_at: None,
+            decided_by: None,
+            decided_at: None,
+            comment: None,
+            receipt: None,
+            barred_id: step.four_eyes.then_some(self.row.owner_id),
+            created_at: self.now,
+            updated_at: Some(self.now),
+        };
+        self.reviews.push(Tracked { row, stored: false, touched: true });
         id
     }
 
+    /// Changes the row of the review that is, or was until just now, open.
+    fn on_review(&mut self, change: impl FnOnce(&mut review::Model)) -> Option<ReviewId> {
+        let tracked = self.reviews.last_mut()?;
+        change(&mut tracked.row);
+        tracked.touched = true;
+        tracked.row.updated_at = Some(self.now);
+        Some(tracked.row.id)
+    }
+
     /// Writes the rows and the history that follow from what was performed and recorded.
-    pub async fn save(mut self, tx: &DatabaseTransaction) -> Result<job::Model> {
+    pub async fn save(mut self, tx: &DatabaseTransaction) -> Result<Saved> {
+        let reviews = self.save_reviews(tx).await?;
+        if self.events.is_empty() {
+            return Ok(Saved { job: self.row, reviews });
+        }
         self.row.status = name(self.state.status);
         self.row.fence = self.state.fence;
         self.row.steps = serde_json::to_value(&self.state.steps).map_err(Error::internal)?;
@@ -214,31 +319,49 @@ impl Locked {
             self.state.failure.as_ref().map(serde_json::to_value).transpose().map_err(Error::internal)?;
         self.row.started_at = self.state.started_at;
         self.row.finished_at = self.state.finished_at;
+        self.row.timing = Some(serde_json::to_value(self.state.timing).map_err(Error::internal)?);
         self.row.updated_at = self.now;
         let row = self.row.clone().into_active_model().reset_all().update(tx).await?;
 
-        match &self.state.task {
-            Some(task) => upsert_task(tx, &row, &self.state, task, self.had_task).await?,
-            None if self.had_task => {
-                task::Entity::delete_by_id(row.id).exec(tx).await?;
-            }
-            None => {}
-        }
-        if !self.new_reviews.is_empty() {
-            review::Entity::insert_many(self.new_reviews).exec(tx).await?;
-        }
-        for (id, decision) in self.closed_reviews {
-            let update = review::Entity::update_many()
-                .col_expr(review::Column::Status, Expr::value(decision))
-                .col_expr(review::Column::DecidedAt, Expr::value(self.now));
-            update.filter(review::Column::Id.eq(id)).exec(tx).await?;
-        }
-        if !self.events.is_empty() {
-            job_event::Entity::insert_many(self.events).exec(tx).await?;
-        }
+        self.save_task(tx, &row).await?;
+        feed::append(tx, self.events).await?;
         let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(self.now));
         touch.filter(access::Column::JobId.eq(row.id)).exec(tx).await?;
-        Ok(row)
+        Ok(Saved { job: row, reviews })
+    }
+
+    async fn save_task(&self, tx: &DatabaseTransaction, job: &job::Model) -> Result<()> {
+        match (&self.task, &self.state.task) {
+            // A worker may be renewing its lease and saying how far it is, without this lock: only what is ours is written.
+            (Some(before), Some(task)) if before == task => {
+                let place =
+                    task::Entity::update_many().col_expr(task::Column::Priority, Expr::value(job.priority));
+                let moved = place
+                    .filter(task::Column::JobId.eq(job.id))
+                    .filter(task::Column::Priority.ne(job.priority));
+                moved.exec(tx).await?;
+            }
+            (before, Some(task)) => upsert_task(tx, job, &self.state, task, before.is_some()).await?,
+            (Some(_), None) => {
+                task::Entity::delete_by_id(job.id).exec(tx).await?;
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    async fn save_reviews(&mut self, tx: &DatabaseTransaction) -> Result<Vec<ReviewId>> {
+        let mut saved = Vec::new();
+        for Tracked { row, stored, .. } in self.reviews.drain(..).filter(|tracked| tracked.touched) {
+            saved.push(row.id);
+            let row = row.into_active_model().reset_all();
+            if stored {
+                row.update(tx).await?;
+            } else {
+                row.insert(tx).await?;
+            }
+        }
+        Ok(saved)
     }
 }
 
@@ -279,18 +402,28 @@ pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&revie
         let found = steps.iter().position(|step| step.name == name);
         found.ok_or_else(|| Error::Internal(format!("job {} has no step {name}", job.id)))
     };
-    let task = task
-        .map(|row| Ok::<_, Error>(Task { step: index(&row.step)?, run_at: row.run_at, lease: lease(row) }));
-    let review = review.map(|row| index(&row.step)).transpose()?;
+    let task = task.map(|row| {
+        let (step, lease) = (index(&row.step)?, lease(row));
+        Ok::<_, Error>(Task { step, run_at: row.run_at, fraction: row.fraction, lease })
+    });
+    let review = review.map(|row| {
+        let claim = row.claimed_by.zip(row.claim_expires_at);
+        Ok::<_, Error>(OpenReview {
+            step: index(&row.step)?,
+            claim: claim.map(|(by, until)| ReviewClaim { by, until }),
+        })
+    });
     Ok(State {
+        owner: job.owner_id,
         status: unname(&job.status)?,
         mode: unname(&job.mode)?,
         task: task.transpose()?,
-        review,
+        review: review.transpose()?,
         fence: job.fence,
         failure: failure(job)?,
         started_at: job.started_at,
         finished_at: job.finished_at,
+        timing: job.timing.as_ref().map_or_else(|| Ok(Timing::since(job.updated_at)), parse)?,
         steps,
     })
 }
@@ -352,6 +485,26 @@ impl From<Rejection> for Error {
             }
             Rejection::NothingQueued | Rejection::LeaseHolds | Rejection::Started => {
                 "Somebody else was faster.".into()
+            }
+            Rejection::NoReview => "This review has ended already.".into(),
+            Rejection::ClaimedBy(who) => {
+                let message = "Somebody else has claimed this review.".into();
+                let details = [("claimedBy".to_owned(), json!(who))].into_iter().collect();
+                return Self::Conflict { message, details };
+            }
+            Rejection::NotClaimed => "Claim this review first, or again where its time ran out.".into(),
+            Rejection::FourEyes => {
+                let message =
+                    "This step is decided by four eyes: the owner of a job may not decide its reviews.";
+                return Self::Forbidden(message.into());
+            }
+            Rejection::NotEarlier => {
+                let message = "A review sends a job back to a step before its own.";
+                return Self::invalid("/toStep", "NOT_EARLIER", message);
+            }
+            Rejection::NotReached => {
+                let message = "The job has not come to this step yet; it can be taken back only.";
+                return Self::invalid("/toStep", "NOT_REACHED", message);
             }
         })
     }

@@ -10,6 +10,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, QueryOrde
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::access::Actor;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::entity::job_type;
@@ -22,6 +23,11 @@ pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 pub const INPUT: &str = "input";
 /// The role of the result.
 pub const OUTPUT: &str = "output";
+
+/// Steps of one type.
+const MOST_STEPS: usize = 100;
+/// Of attempts, and of the seconds of one: a month.
+const LARGEST: u32 = 31 * 24 * 3600;
 
 /// One version of a job type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,8 +85,14 @@ impl JobType {
         if !slug(&self.id) {
             problems.push(Problem::new("/id", "INVALID", name));
         }
-        if self.steps.is_empty() {
-            problems.push(Problem::new("/steps", "REQUIRED", "A type has one step or more."));
+        if !(1..=MOST_STEPS).contains(&self.steps.len()) {
+            problems.push(Problem::new("/steps", "RANGE", format!("A type has 1 to {MOST_STEPS} steps.")));
+        }
+        for (i, accepted) in self.accepts.iter().enumerate() {
+            if accepted.parse::<mime::Mime>().is_err() {
+                let message = format!("{accepted:?} is not a MIME type such as application/pdf.");
+                problems.push(Problem::new(format!("/accepts/{i}"), "INVALID", message));
+            }
         }
         for (i, step) in self.steps.iter().enumerate() {
             if !slug(&step.name) {
@@ -93,9 +105,25 @@ impl JobType {
                     "Another step has this name.",
                 ));
             }
-            if step.max_attempts == 0 || step.timeout_seconds == 0 {
-                let message = "maxAttempts and timeoutSeconds are 1 or more.";
-                problems.push(Problem::new(format!("/steps/{i}"), "RANGE", message));
+            for (field, value) in
+                [("maxAttempts", step.max_attempts), ("timeoutSeconds", step.timeout_seconds)]
+            {
+                if !(1..=LARGEST).contains(&value) {
+                    let message = format!("A whole number from 1 to {LARGEST} is wanted.");
+                    problems.push(Problem::new(format!("/steps/{i}/{field}"), "RANGE", message));
+                }
+            }
+            for (j, role) in step.content_roles.iter().enumerate().filter(|(_, role)| !slug(role)) {
+                problems.push(Problem::new(
+                    format!("/steps/{i}/contentRoles/{j}"),
+                    "INVALID",
+                    format!("{role:?}: {name}"),
+                ));
+            }
+            let path_ok = |path: &String| path.split('.').all(|part| !part.is_empty()) && path.len() <= 200;
+            if step.threshold_field.as_ref().is_some_and(|path| !path_ok(path)) {
+                let message = "A path in the metadata is wanted, such as mapping.high_confidence_threshold.";
+                problems.push(Problem::new(format!("/steps/{i}/thresholdField"), "INVALID", message));
             }
         }
         if let Err(error) = jsonschema::draft202012::new(&self.metadata_schema) {
@@ -135,6 +163,9 @@ impl JobType {
             attempt: 0,
             max_attempts: step.max_attempts,
             timeout_seconds: step.timeout_seconds,
+            fraction: 0.0,
+            four_eyes: step.four_eyes,
+            comment: None,
             started_at: None,
             finished_at: None,
         };
@@ -189,6 +220,19 @@ impl JobTypes {
             })
         });
         Ok(Arc::new(stored.await?))
+    }
+
+    /// Takes a definition from a client: admins only, not under the name of a built-in type, and with nothing wrong in it.
+    pub async fn register(&self, clock: &Clock, actor: &Actor, new: JobType) -> Result<Arc<JobType>> {
+        if !actor.user.is_admin {
+            return Err(Error::Forbidden("Only admins register job types.".into()));
+        }
+        if [DATA_POINT_EXTRACTION, INDEXING, NOOP].contains(&new.id.as_str()) {
+            let message = "This type is built in. Choose another ID.";
+            return Err(Error::invalid("/id", "BUILT_IN", message));
+        }
+        new.check().map_err(Error::Invalid)?;
+        self.put(clock, new).await
     }
 
     /// The newest version of a type.

@@ -54,6 +54,15 @@ pub async fn get(db: &impl ConnectionTrait, actor: &Actor, id: TeamId) -> Result
     Ok(visible(actor).filter(team::Column::Id.eq(id)).one(db).await?)
 }
 
+/// Those of some teams that an actor sees.
+pub async fn among(
+    db: &impl ConnectionTrait,
+    actor: &Actor,
+    ids: impl IntoIterator<Item = TeamId>,
+) -> Result<Vec<team::Model>> {
+    Ok(visible(actor).filter(team::Column::Id.is_in(ids)).all(db).await?)
+}
+
 /// One of them by name.
 pub async fn by_name(db: &Db, actor: &Actor, name: &str) -> Result<Option<team::Model>> {
     Ok(visible(actor).filter(team::Column::Name.eq(name.trim())).one(db.read()).await?)
@@ -86,14 +95,14 @@ pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result
     .await
 }
 
-/// Lets somebody in; who is in already stays.
+/// Lets somebody in, and says whom; who is in already stays.
 pub async fn add_member(
     db: &Db,
     clock: &Clock,
     actor: &Actor,
     id: TeamId,
     who: PersonRef,
-) -> Result<team::Model> {
+) -> Result<(team::Model, UserId)> {
     let (actor, now) = (actor.clone(), clock.now());
     db.write(move |tx| {
         Box::pin(async move {
@@ -108,14 +117,19 @@ pub async fn add_member(
                 let meanwhile = "Somebody else added this person at the same time.";
                 row.insert(tx).await.map_err(|e| unique_or(e, meanwhile))?;
             }
-            Ok(team)
+            Ok((team, person.id))
         })
     })
     .await
 }
 
-/// Lets somebody out, at once. Who is not in it is NOT_FOUND.
-pub async fn remove_member(db: &Db, actor: &Actor, id: TeamId, who: PersonRef) -> Result<team::Model> {
+/// Lets somebody out, and says whom, at once. Who is not in it is NOT_FOUND.
+pub async fn remove_member(
+    db: &Db,
+    actor: &Actor,
+    id: TeamId,
+    who: PersonRef,
+) -> Result<(team::Model, UserId)> {
     let actor = actor.clone();
     db.write(move |tx| {
         Box::pin(async move {
@@ -125,7 +139,7 @@ pub async fn remove_member(db: &Db, actor: &Actor, id: TeamId, who: PersonRef) -
             if gone.rows_affected == 0 {
                 return Err(Error::not_found("member of this team"));
             }
-            Ok(team)
+            Ok((team, person.id))
         })
     })
     .await

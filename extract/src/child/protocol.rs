@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::Limits;
 use super::sandbox::Report;
 use crate::failure::Failure;
-use crate::operation::{Operation, Review};
+use crate::operation::{Operation, Review, Scored};
 
 /// Bytes of the longest line: a review of many items fits.
 pub(super) const MAX_LINE: u64 = 16 << 20;
@@ -58,6 +58,9 @@ pub(super) enum Message {
 pub(crate) struct Findings {
     /// Whether a person should look at them.
     pub(super) review: Option<Review>,
+    /// How sure the step is of what they hold.
+    #[serde(default)]
+    pub(super) scored: Option<Scored>,
     /// Pages without text that may have some in their pictures.
     pub(crate) unread: Vec<Unread>,
 }

@@ -61,6 +61,7 @@ mod tests {
             confidence: 0.5,
             page: None,
             bbox: None,
+            missing: false,
         }
     }
 

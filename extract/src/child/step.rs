@@ -64,7 +64,7 @@ pub async fn run(
             Content { role, path: workdir.join(role), mime, name }
         })
         .collect();
-    Ok(Outcome { outputs, review: findings.review })
+    Ok(Outcome { outputs, review: findings.review, scored: findings.scored })
 }
 
 /// What an operation does, for people who watch.

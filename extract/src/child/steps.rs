@@ -13,7 +13,8 @@ use crate::failure::{Code, Failure};
 use crate::keywords::{self, Keywords};
 use crate::layout::Laid;
 use crate::mapping;
-use crate::operation::{Operation, Output, Text, role};
+use crate::operation::{Operation, Output, Scored, Text, role};
+use crate::review::ReviewItem;
 use crate::taxonomy::Taxonomy;
 use crate::{epub, html, ocr, pdf, plain, review as items, sniff, xml, zoning};
 
@@ -73,7 +74,7 @@ fn read_text(
     let meta = meta.unwrap_or(PagesMeta { pdf_type: None, total_pages });
     let content = TextContent { pages: document.pages, hints, meta: Some(meta) };
     contents::write_json(files, role::TEXT, &content)?;
-    Ok(Findings { review: None, unread })
+    Ok(Findings { unread, ..Findings::default() })
 }
 
 fn no_text(is_pdf: bool) -> Failure {
@@ -94,9 +95,10 @@ fn find_zones(threshold: f64, files: &mut Files) -> Result<Findings, Failure> {
     let meta = meta.unwrap_or(PagesMeta { pdf_type: None, total_pages });
     contents::write_json(files, role::PAGES_META, &meta)?;
     contents::write_json(files, role::ZONES, &zones)?;
-    let items = items::of_zones(&zones, threshold);
-    let reason = review::less_certain(items.len(), "zone", threshold);
-    Ok(Findings { review: review::ask(items, threshold, role::ZONES, reason), unread: Vec::new() })
+    let everything = items::of_zones(&zones, 1.0);
+    Ok(judge(everything, threshold, role::ZONES, |items| {
+        review::less_certain(items.len(), "zone", threshold)
+    }))
 }
 
 fn find_values(threshold: f64, files: &mut Files, limits: &Limits) -> Result<Findings, Failure> {
@@ -104,10 +106,9 @@ fn find_values(threshold: f64, files: &mut Files, limits: &Limits) -> Result<Fin
     let document: TextDocument = contents::read_json(files, role::TEXT)?;
     let zones: Option<Zones> = contents::read_json_if_any(files, role::ZONES)?;
     let mapping = mapping::map(&document, zones.as_ref(), &taxonomy);
-    let items = items::of_mapping(&mapping, &taxonomy, threshold);
-    let reason = review::reason_for_values(&items, threshold);
+    let everything = items::of_mapping(&mapping, &taxonomy, 1.0);
     contents::write_json(files, role::MAPPING, &MappingContent::found(mapping))?;
-    Ok(Findings { review: review::ask(items, threshold, role::MAPPING, reason), unread: Vec::new() })
+    Ok(judge(everything, threshold, role::MAPPING, |items| review::reason_for_values(items, threshold)))
 }
 
 fn find_keywords(threshold: f64, files: &mut Files, limits: &Limits) -> Result<Findings, Failure> {
@@ -115,9 +116,26 @@ fn find_keywords(threshold: f64, files: &mut Files, limits: &Limits) -> Result<F
     let document: TextDocument = contents::read_json(files, role::TEXT)?;
     let keywords = keywords::index_within(&document, &taxonomy, &limits.keywords);
     contents::write_json(files, role::INDEXING, &keywords)?;
-    let items = items::of_keywords(&keywords, threshold);
-    let reason = review::less_certain(items.len(), "keyword", threshold);
-    Ok(Findings { review: review::ask(items, threshold, role::INDEXING, reason), unread: Vec::new() })
+    let everything = items::of_keywords(&keywords, 1.0);
+    let reason = |items: &[ReviewItem]| review::less_certain(items.len(), "keyword", threshold);
+    Ok(judge(everything, threshold, role::INDEXING, reason))
+}
+
+/// What of everything that was found a person is asked about, and how sure the step is of all of it.
+fn judge(
+    everything: Vec<ReviewItem>,
+    threshold: f64,
+    role: &str,
+    reason: impl FnOnce(&[ReviewItem]) -> String,
+) -> Findings {
+    let scores = items::scores(&everything, threshold);
+    let due = items::due(everything, threshold);
+    let reason = reason(&due);
+    Findings {
+        review: review::ask(due, threshold, role, reason),
+        scored: Some(Scored { content_role: role.to_owned(), scores }),
+        unread: Vec::new(),
+    }
 }
 
 fn write_output(output: Output, files: &mut Files, limits: &Limits) -> Result<Findings, Failure> {

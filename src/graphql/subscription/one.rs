@@ -1,20 +1,20 @@
-//! Subscriptions. Each registers for hints first, then reads rows: what a hint says is never trusted, and one that is
-//! lost costs nothing but the next reading.
+//! Following one job.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use async_graphql::{Context, ID};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use sea_orm::DbBackend;
 
-use super::context::RequestContext;
-use super::history::JobEvent;
-use super::job::Job;
+use super::super::context::RequestContext;
+use super::super::history::JobEvent;
+use super::super::job::Job;
+use super::{PAGE, while_good};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, View};
-use crate::account::expired;
 use crate::app::App;
-use crate::entity::job_event;
 use crate::error::{Error, Result};
 use crate::events::Watch;
 use crate::id::JobId;
@@ -22,16 +22,14 @@ use crate::job::record::unname;
 use crate::job::state::Status;
 use crate::job::{Snapshot, history};
 
-/// Events read at once.
-const PAGE: u64 = 200;
+/// A job is read so often where nothing hints at a change and other nodes may have made one.
+const FLOOR: Duration = Duration::from_secs(1);
 
-/// What can be followed.
-pub struct Subscription;
+#[derive(Default)]
+pub(in crate::graphql) struct JobSubscription;
 
-/// Streams that follow jobs. Access is checked again at every change: a job that the viewer may no longer see is not
-/// sent, and a subscription to it alone ends with the error FORBIDDEN.
 #[async_graphql::Subscription]
-impl Subscription {
+impl JobSubscription {
     /// The job now, then again at every change of status, step or progress; ends after a final status.
     async fn job_updated(
         &self,
@@ -68,21 +66,25 @@ impl Subscription {
         let watcher = Watcher::start(ctx, &job_id).await?;
         let from = after
             .as_deref()
-            .map(|cursor| history::parse_cursor(watcher.id, cursor))
+            .map(|cursor| history::parse_cursor_of(watcher.id, cursor))
             .transpose()?
             .unwrap_or(0);
-        let pending: VecDeque<job_event::Model> = VecDeque::new();
+        let pending: VecDeque<JobEvent> = VecDeque::new();
         Ok(try_unfold((watcher, from, pending), |(mut watcher, mut last, mut pending)| async move {
             loop {
-                if let Some(row) = pending.pop_front() {
-                    last = row.sequence;
-                    let event = JobEvent::seen_by(&watcher.standing, row);
+                // Also while many wait to be sent: whoever loses access gets none of those.
+                let Some(snapshot) = watcher.look().await? else { return Ok(None) };
+                if let Some(event) = pending.pop_front() {
                     return Ok(Some((event, (watcher, last, pending))));
                 }
-                let Some(snapshot) = watcher.look().await? else { return Ok(None) };
                 if snapshot.job.seq > last {
-                    pending = watcher.app.jobs.history(watcher.id, last, PAGE).await?.into();
-                    if !pending.is_empty() {
+                    let rows = watcher.app.jobs.history(watcher.id, last, PAGE).await?;
+                    if let Some(newest) = rows.last() {
+                        last = newest.sequence;
+                        let (types, job) = (&watcher.app.jobs.types, &snapshot.job);
+                        let job_type = types.version(&job.type_id, job.type_version).await?;
+                        let seen = |row| JobEvent::seen_by(&watcher.standing, &job_type, row, job.clone());
+                        pending = rows.into_iter().map(seen).collect();
                         continue;
                     }
                 }
@@ -145,7 +147,7 @@ impl Watcher {
             Err(Error::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let standing = access::standing(self.app.db.read(), &self.actor, &snapshot.job).await?;
+        let standing = snapshot.audience.standing(&self.actor, snapshot.job.owner_id);
         self.standing =
             standing.ok_or_else(|| Error::Forbidden("This job is not shared with you any more.".into()))?;
         Ok(Some(snapshot))
@@ -153,19 +155,14 @@ impl Watcher {
 
     /// Waits for the next hint; an error when the viewer's credential runs out before it.
     async fn wait(&mut self) -> Result<()> {
-        let expires_at = self.actor.credential.expires_at;
-        let left = expires_at.map(|at| (at - self.app.clock.now()).to_std().unwrap_or_default());
-        match left {
-            Some(left) => {
-                if tokio::time::timeout(left, self.watch.changed()).await.is_err()
-                    && expired(expires_at, self.app.clock.now())
-                {
-                    return Err(Error::Unauthenticated(
-                        "The credential of this subscription has expired.".into(),
-                    ));
-                }
-            }
-            None => self.watch.changed().await,
+        let Self { app, actor, watch, .. } = self;
+        if app.db.backend() != DbBackend::Postgres {
+            return while_good(app, actor, watch.changed()).await;
+        }
+        // Other nodes change rows too, and do not hint at progress and memberships.
+        let hinted = tokio::time::timeout(FLOOR, watch.changed());
+        if while_good(app, actor, hinted).await?.is_err() {
+            watch.refresh(FLOOR);
         }
         Ok(())
     }

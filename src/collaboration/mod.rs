@@ -1,0 +1,160 @@
+//! Collaboration: letting teams and users in to a job that exists, step by step, and out again, at once.
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, Set,
+};
+use serde_json::json;
+
+use crate::access::policy::works_on;
+use crate::access::{self, Grant, Share};
+use crate::db::Work;
+use crate::entity::{access as rows, account, job, review};
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::job::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use crate::job::decide::{Command, ReleaseWord};
+use crate::job::record::{EventKind, Locked, Saved};
+use crate::job::{Jobs, gone};
+
+/// Lets somebody in, or changes the steps of somebody who is in. The owner has everything already, so that nothing
+/// changes for them.
+pub async fn share(
+    jobs: &Jobs,
+    grant: &Grant<Share>,
+    who: &PrincipalRef,
+    steps: &[String],
+) -> Result<job::Model> {
+    let job = grant.job();
+    let job_type = jobs.types.version(&job.type_id, job.type_version).await?;
+    let problems = step_problems(&job_type, steps, "/steps");
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    let principal = principal_of(jobs.db.read(), who).await?;
+    let (steps, most) = (normal_steps(steps), jobs.limits.collaborators as u64);
+    change(jobs, grant, move |tx, locked, actor| {
+        Box::pin(async move {
+            let (id, now) = (locked.row().id, locked.now());
+            let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
+            let what = match there {
+                Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(()),
+                Some(row) => {
+                    let mut row = row.into_active_model();
+                    row.steps = Set(json!(steps));
+                    row.update(tx).await?;
+                    "CHANGED"
+                }
+                None => {
+                    let count = rows::Entity::find().filter(rows::Column::JobId.eq(id)).count(tx).await?;
+                    // The owner's row is one of them.
+                    if count > most {
+                        let message = format!("A job has {most} collaborators at the most.");
+                        return Err(Error::invalid("/collaborator", "TOO_MANY", message));
+                    }
+                    let row = rows::ActiveModel {
+                        job_id: Set(id),
+                        principal_id: Set(principal.id),
+                        kind: Set(principal.kind.to_owned()),
+                        steps: Set(json!(steps)),
+                        created_at: Set(locked.row().created_at),
+                        updated_at: Set(now),
+                    };
+                    row.insert(tx).await?;
+                    "ADDED"
+                }
+            };
+            let mut data = described(&principal, what);
+            data["steps"] = json!(steps);
+            locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// Lets somebody out. Their subscriptions to the job end, and a review that they had claimed is free again.
+pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Result<job::Model> {
+    let principal = principal_of(jobs.db.read(), who).await?;
+    change(jobs, grant, move |tx, locked, actor| {
+        Box::pin(async move {
+            let found = rows::Entity::find_by_id((locked.row().id, principal.id)).one(tx).await?;
+            let Some(row) = found.filter(|row| row.kind != "OWNER") else {
+                return Err(Error::not_found("collaborator of this job"));
+            };
+            row.into_active_model().delete(tx).await?;
+            let data = described(&principal, "REMOVED");
+            locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// Somebody has joined or left a team: whoever watches jobs looks again, and what they had claimed and may not work on
+/// any more is free.
+pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
+    jobs.hub.membership_changed();
+    let claimed = review::Entity::find()
+        .filter(review::Column::ClaimedBy.eq(user))
+        .filter(review::Column::Status.eq("CLAIMED"));
+    for review in claimed.all(jobs.db.read()).await? {
+        let clock = jobs.clock.clone();
+        let released = jobs.db.write(move |tx| -> Work<'_, Option<Saved>> {
+            Box::pin(async move {
+                let Some(mut locked) = Locked::lock(tx, review.job_id, clock.now()).await? else {
+                    return Ok(None);
+                };
+                free_lost_claim(tx, &mut locked, None).await?;
+                locked.save(tx).await.map(Some)
+            })
+        });
+        if let Some(saved) = released.await? {
+            jobs.announce(saved);
+        }
+    }
+    Ok(())
+}
+
+type Change<'c> = Work<'c, ()>;
+
+async fn change<F>(jobs: &Jobs, grant: &Grant<Share>, change: F) -> Result<job::Model>
+where
+    F: for<'c> FnOnce(&'c sea_orm::DatabaseTransaction, &'c mut Locked, UserId) -> Change<'c>
+        + Send
+        + 'static,
+{
+    let (id, clock, actor) = (grant.job().id, jobs.clock.clone(), grant.actor().user.id);
+    let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
+        Box::pin(async move {
+            let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+            change(tx, &mut locked, actor).await?;
+            free_lost_claim(tx, &mut locked, Some(actor)).await?;
+            locked.save(tx).await
+        })
+    });
+    let saved = saved.await?;
+    jobs.hub.share_changed();
+    Ok(jobs.announce(saved))
+}
+
+/// Frees the open review where whoever has claimed it does not work on its step any more.
+async fn free_lost_claim(tx: &impl ConnectionTrait, locked: &mut Locked, by: Option<UserId>) -> Result<()> {
+    let Some(review) = locked.open_review() else { return Ok(()) };
+    let Some(claimant) = review.claimed_by else { return Ok(()) };
+    let account = account::Entity::find_by_id(claimant).one(tx).await?;
+    let standing = match &account {
+        Some(account) => access::standing_of_account(tx, account, locked.row()).await?,
+        None => None,
+    };
+    if standing.is_some_and(|standing| works_on(&standing, &review.step)) {
+        return Ok(());
+    }
+    let word = ReleaseWord::AccessLost(claimant);
+    Ok(locked.perform(Command::ReleaseReview { word }, by)?)
+}
+
+fn described(principal: &Principal, what: &str) -> serde_json::Value {
+    let Principal { id, kind, name } = principal;
+    json!({"change": what, "collaborator": {"kind": kind, "id": id, "name": name}})
+}

@@ -1,0 +1,214 @@
+//! Following many jobs at once: what changes, as it changes, and the feed of all events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_graphql::Context;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use sea_orm::DbBackend;
+use tokio::time::Instant;
+
+use super::super::context::RequestContext;
+use super::super::history::JobEvent;
+use super::super::job::Job;
+use super::super::job_input::JobFilter;
+use super::super::review::{Review, ReviewFilter};
+use super::{PAGE, while_good};
+use crate::access::Actor;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::entity::{self, job};
+use crate::error::Result;
+use crate::events::feed::Place;
+use crate::events::{Batch, Changes};
+use crate::job::{Jobs, history, query};
+use crate::review;
+
+/// Changes that come within this time are looked up together.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// How often the feed is read where nothing hints at news. On PostgreSQL an event appears when every older transaction
+/// has ended, and nobody hints at that.
+const POLL_SHARED: Duration = Duration::from_millis(400);
+const POLL_OWN: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub(in crate::graphql) struct ListSubscription;
+
+#[async_graphql::Subscription]
+impl ListSubscription {
+    /// Every visible job that matches, whenever it changes, as it is then. Several changes that come at once, or faster
+    /// than they are read, are one.
+    async fn jobs_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which jobs.")] filter: Option<JobFilter>,
+    ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
+        let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
+        let follower = Follower::start(ctx)?;
+        // A filter that cannot be used is an error now, not at the first change.
+        follower.app.jobs.among(&follower.actor, &filter, []).await?;
+        let pending: VecDeque<job::Model> = VecDeque::new();
+        Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
+            loop {
+                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
+                if follower.shares.changed(jobs) && !pending.is_empty() {
+                    pending = jobs.among(actor, &filter, pending.iter().map(|row| row.id)).await?.into();
+                }
+                if let Some(row) = pending.pop_front() {
+                    return Ok(Some((Job::new(row), (follower, filter, pending))));
+                }
+                let (batch, since) = follower.next().await?;
+                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
+                let ids = batch.jobs.union(&batch.progress).copied();
+                pending = jobs.among(actor, &filter, ids).await?.into();
+                if batch.missed {
+                    pending.extend(jobs.changed_since(actor, &filter, since).await?);
+                }
+            }
+        }))
+    }
+
+    /// Reviews that the viewer may work on, whenever one opens or changes, as it is then. Without a filter those that were
+    /// decided too, so that a list can drop them.
+    async fn reviews_updated(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
+    ) -> Result<impl Stream<Item = Result<Review>> + use<>> {
+        let filter = filter.map(review::Filter::from).unwrap_or_default();
+        let follower = Follower::start(ctx)?;
+        let pending: VecDeque<entity::review::Model> = VecDeque::new();
+        Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
+            loop {
+                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
+                if follower.shares.changed(jobs) && !pending.is_empty() {
+                    pending =
+                        review::among(jobs, actor, &filter, pending.iter().map(|row| row.id)).await?.into();
+                }
+                if let Some(row) = pending.pop_front() {
+                    return Ok(Some((Review(row), (follower, filter, pending))));
+                }
+                let (batch, since) = follower.next().await?;
+                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
+                pending = review::among(jobs, actor, &filter, batch.reviews).await?.into();
+                if batch.missed {
+                    pending.extend(review::changed_since(jobs, actor, &filter, since).await?);
+                }
+            }
+        }))
+    }
+
+    /// Events of every visible job that matches, in one durable order: what `after` has not seen, then live. Ends when the
+    /// viewer's credentials do.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which jobs, as they are when the event is read.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Cursor of the last event that was seen; from the start where it is null.")]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<JobEvent>> + use<>> {
+        let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
+        let from = after.as_deref().map(history::parse_cursor).transpose()?.unwrap_or(Place::START);
+        let feed = Feed {
+            follower: Follower::start(ctx)?,
+            filter,
+            sent: from,
+            read: from,
+            pending: VecDeque::new(),
+        };
+        Ok(try_unfold(feed, |mut feed| async move {
+            loop {
+                if feed.follower.shares.changed(&feed.follower.app.jobs) {
+                    // What waits may be too much by now: it is read again.
+                    (feed.read, feed.pending) = (feed.sent, VecDeque::new());
+                }
+                if let Some(history::FeedEvent { event, job, standing }) = feed.pending.pop_front() {
+                    feed.sent = Place::of(&event);
+                    let types = &feed.follower.app.jobs.types;
+                    let job_type = types.version(&job.type_id, job.type_version).await?;
+                    return Ok(Some((JobEvent::seen_by(&standing, &job_type, event, job), feed)));
+                }
+                feed.sent = feed.read;
+                let (jobs, actor) = (&feed.follower.app.jobs, &feed.follower.actor);
+                let stretch = jobs.feed(actor, &feed.filter, feed.read, PAGE).await?;
+                let more = stretch.more;
+                (feed.read, feed.pending) = (stretch.next, stretch.events.into());
+                if feed.pending.is_empty() && !more {
+                    feed.follower.news().await?;
+                }
+            }
+        }))
+    }
+}
+
+/// A reader of the feed.
+struct Feed {
+    follower: Follower,
+    filter: query::Filter,
+    /// Everything up to there was sent, or is not for this viewer.
+    sent: Place,
+    /// What was read up to there and not sent waits.
+    read: Place,
+    pending: VecDeque<history::FeedEvent>,
+}
+
+/// Whether access has changed since it was last asked.
+struct Shares(u64);
+
+impl Shares {
+    fn changed(&mut self, jobs: &Jobs) -> bool {
+        let now = jobs.hub.shares();
+        std::mem::replace(&mut self.0, now) != now
+    }
+}
+
+/// One viewer's eye on everything.
+struct Follower {
+    app: App,
+    actor: Actor,
+    changes: Changes,
+    /// Whatever changed before was looked up.
+    since: Timestamp,
+    looked: Instant,
+    shares: Shares,
+}
+
+impl Follower {
+    fn start(ctx: &Context<'_>) -> Result<Self> {
+        let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
+        let (changes, since) = (app.jobs.hub.changes(), app.clock.now());
+        let shares = Shares(app.jobs.hub.shares());
+        Ok(Self { app, actor, changes, since, looked: Instant::now(), shares })
+    }
+
+    /// Waits for changes, and says since when some may have been missed.
+    async fn next(&mut self) -> Result<(Batch, Timestamp)> {
+        let Self { app, actor, changes, looked, .. } = self;
+        let next = async {
+            tokio::time::sleep_until(*looked + TOGETHER).await;
+            changes.next().await
+        };
+        let batch = while_good(app, actor, next).await?;
+        self.looked = Instant::now();
+        let since = std::mem::replace(&mut self.since, self.app.clock.now());
+        Ok((batch, since))
+    }
+
+    /// Waits until there may be something new in the feed.
+    async fn news(&mut self) -> Result<()> {
+        let poll = match self.app.db.backend() {
+            DbBackend::Postgres => POLL_SHARED,
+            _ => POLL_OWN,
+        };
+        let Self { app, actor, changes, looked, .. } = self;
+        let news = async {
+            tokio::time::sleep_until(*looked + TOGETHER).await;
+            let changed = async { while changes.next().await.is_silent() {} };
+            tokio::time::timeout(poll, changed).await.is_ok()
+        };
+        while_good(app, actor, news).await?;
+        self.looked = Instant::now();
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! Corrections: a JSON Patch (RFC 6902) on the content under review. Pure; what cannot be applied is refused as a whole,
+//! with the operation that is at fault.
+
+use json_patch::PatchOperation;
+use serde_json::Value;
+
+use crate::error::Problem;
+
+/// Levels of nesting that a patch may lead to; the contents of the built-in types have four.
+const DEEPEST: usize = 100;
+
+/// A confidence as it is counted: in thousandths, and whether something required had not been found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grade {
+    /// 0 to 1000.
+    pub thousandths: i32,
+    /// It is required and was not found.
+    pub missing: bool,
+}
+
+/// What came of a patch.
+#[derive(Debug, PartialEq)]
+pub struct Corrected {
+    /// The content as it is now; `None` where the patch changed nothing.
+    pub content: Option<Value>,
+    /// How sure the machine had been of each thing that was changed.
+    pub grades: Vec<Grade>,
+}
+
+/// Reads a patch; every operation that is none with its place.
+pub fn parse(patch: &Value) -> Result<Vec<PatchOperation>, Vec<Problem>> {
+    let Some(list) = patch.as_array() else {
+        let message = "A JSON Patch (RFC 6902) is a list of operations.";
+        return Err(vec![Problem::new("/patch", "PATCH", message)]);
+    };
+    let (mut operations, mut problems) = (Vec::with_capacity(list.len()), Vec::new());
+    for (i, operation) in list.iter().enumerate() {
+        match serde_json::from_value(operation.clone()) {
+            Ok(operation) => operations.push(operation),
+            Err(error) => problems.push(Problem::new(format!("/patch/{i}"), "PATCH", format!("{error}."))),
+        }
+    }
+    if problems.is_empty() { Ok(operations) } else { Err(problems) }
+}
+
+/// Applies a patch to a content, which may grow to `largest` bytes and has to keep to `schema`.
+pub fn apply(
+    before: &Value,
+    operations: &[PatchOperation],
+    schema: Option<&Value>,
+    largest: usize,
+) -> Result<Corrected, Vec<Problem>> {
+    let mut content = before.clone();
+    let mut copied = 0;
+    for (i, operation) in operations.iter().enumerate() {
+        let refuse = |message: String| vec![Problem::new(format!("/patch/{i}"), "PATCH", message)];
+        copied += grows_by(&content, operation).map_err(refuse)?;
+        if copied > largest {
+            return Err(refuse(format!("The content would have more than {largest} bytes.")));
+        }
+        // One after another, so that what a copy brings is known before it is made.
+        json_patch::patch_unsafe(&mut content, std::slice::from_ref(operation)).map_err(|error| {
+            refuse(format!("It cannot be applied at {:?}: {}.", error.path.as_str(), error.kind))
+        })?;
+    }
+    if content == *before {
+        return Ok(Corrected { content: None, grades: Vec::new() });
+    }
+    if let Some(schema) = schema {
+        let problems = broken(&content, operations, schema);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
+    Ok(Corrected { content: Some(content), grades: grades(before, operations) })
+}
+
+/// Bytes that an operation copies, about; refuses what would nest too deeply to be written again.
+fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String> {
+    let (value, path) = match operation {
+        PatchOperation::Add(add) => (Some(&add.value), &add.path),
+        PatchOperation::Replace(replace) => (Some(&replace.value), &replace.path),
+        PatchOperation::Copy(copy) => (content.pointer(copy.from.as_str()), &copy.path),
+        PatchOperation::Move(moved) => (content.pointer(moved.from.as_str()), &moved.path),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => (None, operation_path(operation)),
+    };
+    let Some(value) = value else { return Ok(0) };
+    if path.as_str().matches('/').count() + depth(value) > DEEPEST {
+        return Err(format!("The content would have more than {DEEPEST} levels."));
+    }
+    match operation {
+        PatchOperation::Copy(_) => Ok(value.to_string().len()),
+        _ => Ok(0),
+    }
+}
+
+fn operation_path(operation: &PatchOperation) -> &json_patch::jsonptr::PointerBuf {
+    match operation {
+        PatchOperation::Add(of) => &of.path,
+        PatchOperation::Remove(of) => &of.path,
+        PatchOperation::Replace(of) => &of.path,
+        PatchOperation::Move(of) => &of.path,
+        PatchOperation::Copy(of) => &of.path,
+        PatchOperation::Test(of) => &of.path,
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Where a content breaks its schema, each with the last operation that touched the place.
+fn broken(content: &Value, operations: &[PatchOperation], schema: &Value) -> Vec<Problem> {
+    let validator = match jsonschema::draft202012::new(schema) {
+        Ok(validator) => validator,
+        Err(error) => {
+            return vec![Problem::new("/patch", "SCHEMA", format!("The content's schema is wrong: {error}"))];
+        }
+    };
+    let problem = |error: jsonschema::ValidationError<'_>| {
+        let at = error.instance_path().to_string();
+        let touches = |operation: &PatchOperation| related(operation.path().as_str(), &at);
+        let path = match operations.iter().rposition(touches) {
+            Some(i) => format!("/patch/{i}"),
+            None => "/patch".to_owned(),
+        };
+        Problem::new(path, "SCHEMA", format!("The content would be wrong at {at:?}: {error}"))
+    };
+    validator.iter_errors(content).take(20).map(problem).collect()
+}
+
+/// Whether one pointer leads to the other, or they are the same.
+fn related(a: &str, b: &str) -> bool {
+    let leads =
+        |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    // "-" stands for the entry behind the last, which has a number by now.
+    let (a, b) = (a.trim_end_matches("/-"), b.trim_end_matches("/-"));
+    leads(a, b) || leads(b, a)
+}
+
+/// How sure the machine had been of what the operations change: the confidence of the nearest thing around each. What is
+/// added where nothing was had been missed.
+fn grades(before: &Value, operations: &[PatchOperation]) -> Vec<Grade> {
+    let mut seen: Vec<(String, Grade)> = Vec::new();
+    for operation in operations {
+        if matches!(operation, PatchOperation::Test(_)) {
+            continue;
+        }
+        let path = operation.path().as_str();
+        let (place, grade) = graded(before, path)
+            .unwrap_or_else(|| (path.to_owned(), Grade { thousandths: 0, missing: true }));
+        if path.ends_with("/-") || !seen.iter().any(|(known, _)| *known == place) {
+            seen.push((place, grade));
+        }
+    }
+    seen.into_iter().map(|(_, grade)| grade).collect()
+}
+
+fn graded(before: &Value, path: &str) -> Option<(String, Grade)> {
+    let mut place = path;
+    loop {
+        if let Some(thing) = before.pointer(place)
+            && let Some(confidence) = thing.get("confidence").and_then(Value::as_f64)
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
+            let thousandths = (confidence.clamp(0.0, 1.0) * 1_000.0).round() as i32;
+            // What is required and missing stands with a value of null.
+            let missing = thing.get("value") == Some(&Value::Null);
+            return Some((place.to_owned(), Grade { thousandths, missing }));
+        }
+        place = &place[..place.rfind('/')?];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use docket_extract::operation::{role, schema};
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping() -> Value {
+        json!({"data_points": [
+            {"name": "total", "value": "10", "normalized": "10", "confidence": 0.81},
+            {"name": "date", "value": null, "confidence": 0.0},
+        ], "found": []})
+    }
+
+    fn correct(patch: Value) -> Result<Corrected, Vec<Problem>> {
+        let schema: Value = serde_json::from_str(schema(role::MAPPING).unwrap()).unwrap();
+        apply(&mapping(), &parse(&patch)?, Some(&schema), 10_000)
+    }
+
+    fn path_of_problem(patch: Value) -> String {
+        let problems = correct(patch).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].path.clone()
+    }
+
+    #[test]
+    fn a_value_is_corrected_and_its_confidence_known() {
+        let corrected = correct(json!([
+            {"op": "test", "path": "/data_points/0/value", "value": "10"},
+            {"op": "replace", "path": "/data_points/0/value", "value": "12"},
+            {"op": "replace", "path": "/data_points/0/normalized", "value": "12"},
+            {"op": "replace", "path": "/data_points/1/value", "value": "2025-01-01"},
+            {"op": "add", "path": "/data_points/-", "value": {"name": "x", "value": "y"}},
+        ]))
+        .unwrap();
+        let content = corrected.content.unwrap();
+        assert_eq!(content["data_points"][0]["value"], "12");
+        assert_eq!(content["data_points"][2]["name"], "x");
+        let grade = |thousandths, missing| Grade { thousandths, missing };
+        assert_eq!(corrected.grades, [grade(810, false), grade(0, true), grade(0, true)]);
+    }
+
+    #[test]
+    fn what_changes_nothing_makes_no_version() {
+        let nothing = Corrected { content: None, grades: vec![] };
+        assert_eq!(correct(json!([])), Ok(nothing));
+        let same = correct(json!([{"op": "replace", "path": "/data_points/0/value", "value": "10"}]));
+        assert_eq!(same.unwrap().content, None);
+    }
+
+    #[test]
+    fn the_operation_at_fault_is_named() {
+        let good = json!({"op": "replace", "path": "/data_points/0/value", "value": "12"});
+        for bad in [
+            json!({"op": "test", "path": "/data_points/0/name", "value": "date"}),
+            json!({"op": "replace", "path": "/data_points/7/value", "value": "1"}),
+            json!({"op": "sing", "path": "/data_points"}),
+            json!({"op": "replace", "path": "data_points", "value": 1}),
+            json!({"op": "remove", "path": "/data_points/0/name"}),
+            json!({"op": "add", "path": "/data_points/-", "value": {"value": "nameless"}}),
+            json!({"op": "replace", "path": "/data_points/1/confidence", "value": 2}),
+            json!({"op": "remove", "path": "/data_points"}),
+        ] {
+            assert_eq!(path_of_problem(json!([good, bad])), "/patch/1", "{bad}");
+        }
+        assert_eq!(path_of_problem(json!({"op": "test"})), "/patch");
+    }
+
+    #[test]
+    fn copies_that_multiply_and_nest_are_refused() {
+        let widen = json!({"op": "copy", "from": "/data_points", "path": "/x"});
+        let deepen = json!({"op": "copy", "from": "", "path": "/data_points/0/x"});
+        for (repeated, times) in [(widen, 500), (deepen, 12)] {
+            let patch = Value::Array(vec![repeated.clone(); times]);
+            let problems = apply(&mapping(), &parse(&patch).unwrap(), None, 10_000).unwrap_err();
+            assert!(problems[0].path.starts_with("/patch/"), "{repeated}");
+        }
+    }
+}
