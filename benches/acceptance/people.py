@@ -162,7 +162,7 @@ class Person(harness.Client):
         super().__init__(server.client.address, key)
         self.id = self.graphql("{ viewer { id } }")["viewer"]["id"]
 
-    def mutate(self, name, kind, fields, **given):
+    def mutate(self, name, kind, fields, /, **given):
         """A mutation with one argument `input`; returns its payload."""
         return self.graphql(f"mutation($input: {kind}!) {{ {name}(input: $input) {{ {fields} }} }}", input=given)[name]
 
