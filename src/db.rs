@@ -4,6 +4,8 @@
 //! begins IMMEDIATE on the one writing connection, because a deferred one that turns from reading to writing fails.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx;
@@ -25,12 +27,13 @@ pub struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
     transactions: TaskTracker,
+    statements: Arc<AtomicU64>,
 }
 
 impl Db {
     /// Connects to `sqlite://PATH` (made where it is missing) or `postgres://…`, with up to `connections` of them.
     pub async fn connect(url: &str, connections: u32) -> Result<Self> {
-        let (read, write) = if url.starts_with("sqlite:") {
+        let (mut read, mut write) = if url.starts_with("sqlite:") {
             let write = Database::connect(sqlite(url, 1)).await?;
             (Database::connect(sqlite(url, connections)).await?, write)
         } else {
@@ -40,7 +43,14 @@ impl Db {
             });
             (Database::connect(postgres(url, connections)).await?, Database::connect(writing).await?)
         };
-        Ok(Self { read, write, transactions: TaskTracker::new() })
+        let statements = Arc::<AtomicU64>::default();
+        for connection in [&mut read, &mut write] {
+            let statements = Arc::clone(&statements);
+            connection.set_metric_callback(move |_| {
+                statements.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        Ok(Self { read, write, transactions: TaskTracker::new(), statements })
     }
 
     /// For queries outside of transactions.
@@ -77,6 +87,11 @@ impl Db {
                 (pool.size(), pool.num_idle())
             }
         }
+    }
+
+    /// How many statements were sent, those that begin and end transactions apart.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     /// Which database it is.

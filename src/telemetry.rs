@@ -27,6 +27,8 @@ pub const REVIEW_AGE: &str = "docket_review_oldest_age_seconds";
 pub const FEED_LAG: &str = "docket_feed_lag_positions";
 /// Connections of the database pool by state.
 pub const POOL: &str = "docket_database_connections";
+/// Statements sent to the database.
+pub const STATEMENTS: &str = "docket_database_statements_total";
 
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 

@@ -63,8 +63,13 @@ struct Settings {
 }
 
 impl Engine {
-    /// An engine for this process; nothing runs yet.
+    /// An engine for this process, whose children run this process's own program; nothing runs yet.
     pub fn new(jobs: Jobs, config: &Config) -> std::io::Result<Self> {
+        Self::with_program(jobs, config, std::env::current_exe()?)
+    }
+
+    /// The same with a program of its own for the children, which has to answer to `extract-child`.
+    pub fn with_program(jobs: Jobs, config: &Config, program: PathBuf) -> std::io::Result<Self> {
         let workdir = config.data_dir.join("work");
         // What a killed process was working on is of no use to anybody.
         match std::fs::remove_dir_all(&workdir) {
@@ -79,7 +84,7 @@ impl Engine {
             places: Arc::new(Semaphore::new(config.engine_concurrency)),
             types: [DATA_POINT_EXTRACTION, INDEXING, NOOP].map(str::to_owned).to_vec(),
             workdir,
-            program: std::env::current_exe()?,
+            program,
             limits: config.extract.clone(),
         };
         Ok(Self { jobs, settings: Arc::new(settings), running: TaskTracker::new() })

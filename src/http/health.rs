@@ -16,7 +16,7 @@ use super::Server;
 use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
 use crate::events::feed;
-use crate::telemetry::{FEED_LAG, JOBS, POOL, QUEUE_AGE, REVIEW_AGE, REVIEWS};
+use crate::telemetry::{FEED_LAG, JOBS, POOL, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS};
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn live() -> &'static str {
@@ -104,5 +104,6 @@ async fn gauges(server: &Server) -> Result<()> {
     metrics::gauge!(POOL, "state" => "open").set(f64::from(open));
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(POOL, "state" => "idle").set(idle as f64);
+    metrics::counter!(STATEMENTS).absolute(app.db.statements());
     Ok(())
 }
