@@ -1,6 +1,12 @@
 //! The integration tests: one binary, the same suite on SQLite and on PostgreSQL.
-#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 mod harness;
 mod schema;
+mod story;
 mod transactions;

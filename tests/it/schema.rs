@@ -10,18 +10,23 @@ use migration::Migrator;
 use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait, Set};
 use sea_orm_migration::MigratorTrait;
 
-use crate::harness;
+use crate::harness::{Backend, connect};
 
 #[tokio::test]
 async fn migrations_and_entities_agree_on_sqlite() {
-    let (db, _dir) = harness::sqlite().await;
-    agree(&db).await;
+    agree_on(Backend::Sqlite).await;
 }
 
 #[tokio::test]
 async fn migrations_and_entities_agree_on_postgres() {
-    let db = harness::postgres().await;
-    agree(&db).await;
+    agree_on(Backend::Postgres).await;
+}
+
+async fn agree_on(backend: Backend) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = backend.create(dir.path()).await;
+    agree(&connect(&url).await).await;
+    backend.drop(&url).await;
 }
 
 async fn agree(db: &DatabaseConnection) {
