@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::DateTime;
+use sea_orm::sea_query::{ExprTrait, SelectStatement, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value};
 use uuid::Uuid;
 
@@ -105,7 +106,7 @@ impl Paging {
         }
         let (size, name) = if backwards { (self.last, "/last") } else { (self.first, "/first") };
         let limit = match size {
-            None => u64::from(usual.min(largest)),
+            None => u64::from(Ord::min(usual, largest)),
             Some(n) => {
                 u64::try_from(n).ok().filter(|n| (1..=u64::from(largest)).contains(n)).unwrap_or_else(|| {
                     problems.push(Problem::new(name, "RANGE", format!("A page has 1 to {largest} entries.")));
@@ -153,6 +154,33 @@ impl Window {
             Direction::Descending => sea_orm::Order::Desc,
         };
         query.order_by(time, order.clone()).order_by(id, order).limit(self.limit + 1)
+    }
+
+    /// The same for a statement over other tables, by the expressions that its order goes by.
+    pub fn narrow(
+        &self,
+        query: &mut SelectStatement,
+        direction: Direction,
+        time: &SimpleExpr,
+        id: &SimpleExpr,
+    ) {
+        let direction = if self.backwards { direction.reversed() } else { direction };
+        if let Some(from) = self.from {
+            let (further, tie) = match direction {
+                Direction::Ascending => (time.clone().gt(from.at), id.clone().gt(from.id)),
+                Direction::Descending => (time.clone().lt(from.at), id.clone().lt(from.id)),
+            };
+            let same = Condition::all().add(time.clone().eq(from.at)).add(tie);
+            query.cond_where(Condition::any().add(further).add(same));
+        }
+        let order = match direction {
+            Direction::Ascending => sea_orm::Order::Asc,
+            Direction::Descending => sea_orm::Order::Desc,
+        };
+        query
+            .order_by_expr(time.clone(), order.clone())
+            .order_by_expr(id.clone(), order)
+            .limit(self.limit + 1);
     }
 
     /// What [`Window::select`] found, as a page.

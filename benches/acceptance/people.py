@@ -671,7 +671,8 @@ def claimant(error):
 
 def rivals(verdicts, world, server):
     with line(verdicts, f"{RIVALS} claim one review at once: one wins") as check:
-        people = [Person(server, f"rival{number}") for number in range(RIVALS)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            people = list(pool.map(lambda number: Person(server, f"rival{number}"), range(RIVALS)))
         people[0].make_team("rivals", *people[1:])
         job_id = create(world.ada, world, collaboration=[team("rivals", "mapping")])
         review = blocked(world.ada, job_id, "mapping")
@@ -858,53 +859,117 @@ def there_and_back(verdicts, world, server):
 
 
 def loss_of_access(verdicts, world, server):
-    ada, bob, dora = world.ada, world.bob, world.dora
+    ada, dora = world.ada, world.dora
     job_id = create(ada, world)
     blocked(ada, job_id, "mapping")
-    member = {"teamId": world.team, "userEmail": bob.email}
-    ways = [("removeCollaborator", lambda: ada.unshare(job_id, {"teamName": "reviewers"})),
-            ("removeTeamMember", lambda: dora.mutate("removeTeamMember", "TeamMemberInput", "team { id }", **member))]
-    for name, remove in ways:
-        ada.share(job_id, {"teamName": "reviewers"}, ["mapping"])
-        with line(verdicts, f"{name}: {FOLLOWERS} subscriptions end, FORBIDDEN, in 1 s") as check, contextlib.ExitStack() as stack:
-            known = history(ada, job_id, check, first=100)
-            owners = follow(stack, ada, JOB_EVENTS, id=job_id, after=known[-1]["cursor"])
-            updates, feed = follow(stack, bob, JOBS_UPDATED), follow(stack, bob, FEED)
-            beacon(bob, updates, feed)
-            feed.wait(lambda it: len(of_job(it, job_id)) == len(known), WAIT, "bob's feed")
-            connections = [stack.enter_context(sockets.Connection(bob.address, bob.key)) for _ in range(SOCKETS)]
-            followers = [connections[i // 2 % SOCKETS].subscribe(JOB_EVENTS if i % 2 else JOB_UPDATED, id=job_id) for i in range(FOLLOWERS)]
-            for i, follower in enumerate(followers):
-                follower.wait(lambda it: len(it.items) >= (len(known) if i % 2 else 1), WAIT, f"subscription {i + 1}")
-            counts = [len(follower.items) for follower in followers]
-            mark = uuid.uuid4().hex
-            began = time.monotonic()
-            remove()
-            answered = time.monotonic() - began
-            check.that(bob.look(job_id) is None, "bob still sees the job")
-            for i, follower in enumerate(followers):
-                follower.until_end(10, f"the end of subscription {i + 1}")
-            ada.update(job_id, mark=mark)
-            owners.until(lambda event: event["kind"] == "METADATA_CHANGED" and mark in json.dumps(event["data"]), WAIT, "the change")
-            # Twice, since what changes at once may come in any order: the second is made when the first has come.
-            for _ in range(2):
-                beacon(bob, updates, feed)
-            for connection in connections:
-                connection.ping()
-            codes = collections.Counter((f.end.kind, f.end.errors and (f.end.errors[0].get("extensions") or {}).get("code")) for f in followers)
-            check.that(codes == {("error", "FORBIDDEN"): FOLLOWERS}, f"they ended with {dict(codes)}")
-            slowest = max(follower.end.at for follower in followers) - began
-            check.that(slowest < SECOND, f"the last ended after {slowest:.3f} s")
-            more = [len(follower.items) - count for follower, count in zip(followers, counts)]
-            stray = sum(len(connection.stray) for connection in connections)
-            check.that(not any(more) and not stray, f"{sum(more)} items came after the removal, {stray} after the end")
-            late = of_job(feed, job_id)[len(known):]
-            check.that(not late, f"bob's feed had {len(late)} events of the job after the removal: {late[:1]}")
-            late = [item for item in updates.items if item.at > began and item.data["jobsUpdated"]["id"] == job_id]
-            check.that(not late, f"bob's jobsUpdated had the job {len(late)} times after the removal: {late[:1]}")
-            check.that(not updates.end and not feed.end and not feed.errors() and not updates.errors(), f"they ended: {updates.end}, {feed.end}")
-            check.figure(f"{FOLLOWERS} ended by {slowest:.3f} s, the removal was answered by {answered:.3f} s; nothing came after it")
-    dora.mutate("addTeamMember", "TeamMemberInput", "team { id }", **member)
+    member = {"teamId": world.team, "userEmail": world.bob.email}
+
+    def of_the_team(mutation):
+        return lambda: dora.mutate(mutation, "TeamMemberInput", "team { id }", **member)
+
+    out, back = lambda: ada.unshare(job_id, {"teamName": "reviewers"}), lambda: ada.share(job_id, {"teamName": "reviewers"}, ["mapping"])
+    back()
+    for name, out, back in (("removeCollaborator", out, back),
+                            ("removeTeamMember", of_the_team("removeTeamMember"), of_the_team("addTeamMember"))):
+        for amid in ("", ", amid changes"):
+            text = f"{name}{amid}: {FOLLOWERS} get FORBIDDEN in 1 s"
+            with line(verdicts, text) as check, contextlib.ExitStack() as stack, Changes(ada, job_id) as changes:
+                lose_access(check, stack, world, job_id, out, changes if amid else None)
+            back()
+
+
+class Changes:
+    """Changes a job's metadata again and again, in a thread of its own, once it is told to."""
+
+    def __init__(self, client, job_id):
+        self.client, self.job_id, self.count, self.error = client, job_id, 0, None
+        self.changed, self.ended = threading.Condition(), threading.Event()
+        self.thread = threading.Thread(target=self.change, daemon=True)
+
+    def change(self):
+        while not self.ended.is_set() and not self.error:
+            try:
+                self.client.update(self.job_id, change=uuid.uuid4().hex)
+            except Exception as error:
+                self.error = error
+            with self.changed:
+                self.count += 1
+                self.changed.notify_all()
+
+    def more(self, number):
+        """Waits for some more."""
+        with self.changed:
+            wanted = self.count + number
+            if not self.changed.wait_for(lambda: self.count >= wanted or self.error, WAIT) or self.error:
+                raise TimeoutError(f"the job did not change {number} times more: {self.error}")
+
+    def start(self):
+        self.thread.start()
+
+    def stop(self):
+        self.ended.set()
+        if self.thread.is_alive():
+            self.thread.join(WAIT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def lose_access(check, stack, world, job_id, remove, changes):
+    """Bob follows a job in every way and loses access; nothing that happens from then on may come to him."""
+    ada, bob = world.ada, world.bob
+    before = history(ada, job_id, check, first=100)
+    updates, feed = follow(stack, bob, JOBS_UPDATED), follow(stack, bob, FEED)
+    beacon(bob, updates, feed)
+    feed.wait(lambda it: len(of_job(it, job_id)) == len(before), WAIT, "bob's feed")
+    connections = [stack.enter_context(sockets.Connection(bob.address, bob.key)) for _ in range(SOCKETS)]
+    followers = [connections[i // 2 % SOCKETS].subscribe(JOB_EVENTS if i % 2 else JOB_UPDATED, id=job_id) for i in range(FOLLOWERS)]
+    for i, follower in enumerate(followers):
+        follower.wait(lambda it: len(it.items) >= (len(before) if i % 2 else 1), WAIT, f"subscription {i + 1}")
+    if changes:
+        changes.start()
+        followers[-1].wait(lambda it: len(it.items) > len(before) + 5, WAIT, "some changes")
+    began = time.monotonic()
+    remove()
+    answered = time.monotonic() - began
+    # What has happened by now may have been on its way to him; not so the removal itself, where it is an event.
+    events = history(ada, job_id, check, first=100)
+    removals = find(events[len(before):], "COLLABORATION_CHANGED")
+    last = removals[0]["sequence"] - 1 if removals else events[-1]["sequence"]
+    known = json.dumps([event["data"] for event in events])
+    check.that(bob.look(job_id) is None, "bob still sees the job")
+    for i, follower in enumerate(followers):
+        follower.until_end(10, f"the end of subscription {i + 1}")
+    if changes:
+        changes.more(5)
+        changes.stop()
+    mark = ada.update(job_id, change=uuid.uuid4().hex)["metadata"]["change"]
+    # Twice, since what changes at once may come in any order: the second is made when the first has come.
+    for _ in range(2):
+        beacon(bob, updates, feed)
+    for connection in connections:
+        connection.ping()
+    codes = collections.Counter((it.end.kind, it.end.errors and (it.end.errors[0].get("extensions") or {}).get("code")) for it in followers)
+    check.that(codes == {("error", "FORBIDDEN"): FOLLOWERS}, f"they ended with {dict(codes)}")
+    slowest = max(follower.end.at for follower in followers) - began
+    check.that(slowest < SECOND, f"the last ended after {slowest:.3f} s")
+    stray = sum(len(connection.stray) for connection in connections)
+    check.that(not stray, f"{stray} messages came after the end of their subscription")
+    sequences = [event["sequence"] for it in [*followers[1::2], feed] for event in of_job(it, job_id)]
+    check.that(max(sequences) <= last, f"bob was sent {sum(n > last for n in sequences)} events after {last}, up to {max(sequences)}")
+    states = [job["metadata"].get("change") for it in [*followers[::2], updates] for job in it.data() if job["id"] == job_id]
+    late = [state for state in states if state and state not in known]
+    check.that(not late and mark not in states, f"bob was sent {len(late)} states of the job after the removal")
+    if not changes:
+        more = sum(len(follower.items) - (len(before) if i % 2 else 1) for i, follower in enumerate(followers))
+        check.that(not more and job_id not in [job["id"] for job in updates.data()], f"bob was sent {more} items though nothing had changed")
+    silent = not any(it.end or it.errors() for it in (updates, feed))
+    check.that(silent, f"jobsUpdated and events: {updates.end}, {feed.end}, {updates.errors() + feed.errors()}")
+    happened = history(ada, job_id, check, first=100)[-1]["sequence"] - last
+    check.figure(f"the last after {slowest:.3f} s, the answer after {answered:.3f} s; of {happened} events from then on bob got none")
 
 
 def beacon(client, updates, feed):

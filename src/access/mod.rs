@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
@@ -274,33 +274,39 @@ fn principals(user: UserId) -> Condition {
         .add(access::Column::PrincipalId.in_subquery(teams))
 }
 
-/// The IDs of the jobs that an actor may see; `None` stands for all.
-pub fn visible_to(actor: &Actor) -> Option<SelectStatement> {
-    (!actor.user.is_admin).then(|| {
-        Query::select()
-            .column(access::Column::JobId)
-            .from(access::Entity)
-            .cond_where(principals(actor.user.id))
-            .to_owned()
-    })
+/// The rows of a table whose job an actor may see, as a condition; `column` holds the job's ID.
+pub fn sees_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
+    if actor.user.is_admin {
+        return Condition::all();
+    }
+    shared_rows(actor, table, column)
 }
 
-/// The jobs that an actor was let in to, as a condition on the job table; an admin's standing does not count.
-pub fn shared_jobs(actor: &Actor) -> Condition {
-    let ids = Query::select()
-        .column(access::Column::JobId)
+/// Those whose job an actor made or was let in to; an admin's standing does not count.
+pub fn shared_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
+    let shared = Query::select()
+        .expr(Expr::val(1))
         .from(access::Entity)
+        .and_where(
+            Expr::col((access::Entity, access::Column::JobId))
+                .equals((Alias::new(table), Alias::new(column))),
+        )
         .cond_where(principals(actor.user.id))
         .to_owned();
-    Condition::all().add(job::Column::Id.in_subquery(ids))
+    Condition::all().add(Expr::exists(shared))
 }
 
-/// [`visible_to`] as a condition on the job table.
+/// Under whose names an actor was let in to jobs: their own, and the teams that they belong to now.
+pub async fn names(db: &impl ConnectionTrait, actor: &Actor) -> Result<Vec<Uuid>> {
+    let teams = team_member::Entity::find().filter(team_member::Column::AccountId.eq(actor.user.id));
+    let mut names = vec![actor.user.id.0];
+    names.extend(teams.all(db).await?.into_iter().map(|member| member.team_id.0));
+    Ok(names)
+}
+
+/// [`sees_rows`] of the job table.
 pub fn visible_jobs(actor: &Actor) -> Condition {
-    match visible_to(actor) {
-        Some(ids) => Condition::all().add(job::Column::Id.in_subquery(ids)),
-        None => Condition::all(),
-    }
+    sees_rows(actor, "job", "id")
 }
 
 /// The step names of a row.

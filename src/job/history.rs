@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::Jobs;
 use super::query::Filter;
@@ -81,11 +82,18 @@ impl Jobs {
         let mut events = job_event::Entity::find()
             .filter(feed::after(from))
             .filter(job_event::Column::Position.lt(horizon));
+        events = events.filter(access::sees_rows(actor, "job_event", "job_id"));
         if *filter != Filter::default() {
-            let jobs = self.matching(actor, filter)?.select_only().column(job::Column::Id).into_query();
-            events = events.filter(job_event::Column::JobId.in_subquery(jobs));
-        } else if let Some(jobs) = access::visible_to(actor) {
-            events = events.filter(job_event::Column::JobId.in_subquery(jobs));
+            let matching = Query::select()
+                .expr(Expr::val(1))
+                .from(job::Entity)
+                .and_where(
+                    Expr::col((job::Entity, job::Column::Id))
+                        .equals((job_event::Entity, job_event::Column::JobId)),
+                )
+                .cond_where(self.condition(actor, filter)?)
+                .to_owned();
+            events = events.filter(Expr::exists(matching));
         }
         let events = events
             .order_by_asc(job_event::Column::Position)

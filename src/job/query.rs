@@ -1,10 +1,14 @@
 //! Lists of jobs: what an actor may see, filtered, ordered and paged.
 
-use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, SimpleExpr};
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, LikeExpr, Query, SimpleExpr, UnionType};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    Select,
 };
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::Jobs;
 use super::state::Status;
@@ -15,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
 use crate::job_type::metadata::escape;
 use crate::page::{Direction, Page, Window};
+
+/// Teams and oneself, up to which a list is merged from a page of each.
+const MOST_NAMES: usize = 50;
 
 /// Whose jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +84,70 @@ impl Jobs {
         order: (OrderBy, Direction),
         window: Window,
     ) -> Result<Page<job::Model>> {
-        let query = window.select(self.matching(actor, filter)?, order.1, order.0.column(), job::Column::Id);
-        Ok(window.page(query.all(self.db.read()).await?))
+        let (by, direction) = order;
+        let sees_all = actor.user.is_admin && filter.ownership != Some(Ownership::Shared);
+        let names = match filter.ownership {
+            Some(Ownership::Mine) => Vec::new(),
+            _ if sees_all => Vec::new(),
+            _ => access::names(self.db.read(), actor).await?,
+        };
+        if names.is_empty() || names.len() > MOST_NAMES {
+            // An index of the job table has this very order.
+            let query = window.select(self.matching(actor, filter)?, direction, by.column(), job::Column::Id);
+            return Ok(window.page(query.all(self.db.read()).await?));
+        }
+        let ids = self.listed(names, self.condition(actor, filter)?, (by, direction), window).await?;
+        let jobs = job::Entity::find().filter(job::Column::Id.is_in(ids.iter().copied()));
+        let mut jobs: HashMap<JobId, job::Model> =
+            jobs.all(self.db.read()).await?.into_iter().map(|job| (job.id, job)).collect();
+        Ok(window.page(ids.into_iter().filter_map(|id| jobs.remove(&id)).collect()))
+    }
+
+    /// The IDs of a page. Each name's rows of `access` stand in the order of the list, so that of each only a page is read
+    /// however many jobs it was let in to; then they are merged.
+    async fn listed(
+        &self,
+        names: Vec<Uuid>,
+        condition: Condition,
+        (by, direction): (OrderBy, Direction),
+        window: Window,
+    ) -> Result<Vec<JobId>> {
+        let time = match by {
+            OrderBy::Created => access_rows::Column::CreatedAt,
+            OrderBy::Updated => access_rows::Column::UpdatedAt,
+        };
+        let row = |column| Expr::col((access_rows::Entity, column));
+        let (at, id) = (Alias::new("at"), Alias::new("job_id"));
+        let of_name = |name: Uuid| {
+            let mut page = Query::select()
+                .expr_as(row(time), at.clone())
+                .expr_as(row(access_rows::Column::JobId), id.clone())
+                .from(access_rows::Entity)
+                .inner_join(
+                    job::Entity,
+                    Expr::col((job::Entity, job::Column::Id))
+                        .equals((access_rows::Entity, access_rows::Column::JobId)),
+                )
+                .and_where(row(access_rows::Column::PrincipalId).eq(name))
+                .cond_where(condition.clone())
+                .to_owned();
+            window.narrow(&mut page, direction, &row(time), &row(access_rows::Column::JobId));
+            Query::select()
+                .column(at.clone())
+                .column(id.clone())
+                .from_subquery(page, Alias::new("of_name"))
+                .to_owned()
+        };
+        let mut pages = names.into_iter().map(of_name);
+        let Some(mut all) = pages.next() else { return Ok(Vec::new()) };
+        for page in pages {
+            // A job that somebody was let in to twice stands in it once.
+            all.union(UnionType::Distinct, page);
+        }
+        let mut merged = Query::select().column(id.clone()).from_subquery(all, Alias::new("seen")).to_owned();
+        window.narrow(&mut merged, direction, &Expr::col(at), &Expr::col(id));
+        let rows = self.db.read().query_all(&merged).await?;
+        rows.iter().map(|row| Ok(row.try_get("", "job_id")?)).collect()
     }
 
     /// Those of some jobs that an actor may see and that match.
@@ -108,12 +177,21 @@ impl Jobs {
         Ok(self.matching(actor, filter)?.count(self.db.read()).await?)
     }
 
-    pub(super) fn matching(&self, actor: &Actor, filter: &Filter) -> Result<Select<job::Entity>> {
+    fn matching(&self, actor: &Actor, filter: &Filter) -> Result<Select<job::Entity>> {
+        let visible = match filter.ownership {
+            Some(Ownership::Shared) => access::shared_rows(actor, "job", "id"),
+            _ => access::visible_jobs(actor),
+        };
+        Ok(job::Entity::find().filter(visible).filter(self.condition(actor, filter)?))
+    }
+
+    /// What a filter says of the job table. Who may see what is another matter.
+    pub(super) fn condition(&self, actor: &Actor, filter: &Filter) -> Result<Condition> {
         let me = actor.user.id;
         let mut all = match filter.ownership {
             Some(Ownership::Mine) => Condition::all().add(job::Column::OwnerId.eq(me)),
-            Some(Ownership::Shared) => access::shared_jobs(actor).add(job::Column::OwnerId.ne(me)),
-            Some(Ownership::Any) | None => access::visible_jobs(actor),
+            Some(Ownership::Shared) => Condition::all().add(job::Column::OwnerId.ne(me)),
+            Some(Ownership::Any) | None => Condition::all(),
         };
         if let Some(statuses) = &filter.status {
             all = all.add(job::Column::Status.is_in(statuses.iter().map(super::record::name)));
@@ -122,7 +200,7 @@ impl Jobs {
             all = all.add(job::Column::TypeId.is_in(types));
         }
         if let Some(team) = filter.team {
-            let shared = sea_orm::sea_query::Query::select()
+            let shared = Query::select()
                 .column(access_rows::Column::JobId)
                 .from(access_rows::Entity)
                 .and_where(access_rows::Column::PrincipalId.eq(team.0))
@@ -149,7 +227,7 @@ impl Jobs {
                 all = all.add(metadata_equals(backend, &path, &value));
             }
         }
-        Ok(job::Entity::find().filter(all))
+        Ok(all)
     }
 }
 

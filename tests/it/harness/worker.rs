@@ -1,7 +1,7 @@
 //! A worker that tests move by hand: it claims steps and says what came of them, without doing anything.
 
 use bytes::Bytes;
-use docket::engine::{Ask, Claim, Made};
+use docket::engine::{Ask, Claim, Made, Results};
 use docket::entity::job;
 use docket::error::{Error, Result};
 use docket::id::JobId;
@@ -61,7 +61,7 @@ impl Worker {
 
     /// Hands in a step that made nothing; whether it was taken.
     pub(crate) async fn complete(&self, claim: &Claim) -> Result<job::Model> {
-        self.jobs.complete(claim, Vec::new(), None).await
+        self.jobs.complete(claim, Results::default()).await
     }
 
     /// Hands in a step that made contents.
@@ -74,7 +74,7 @@ impl Worker {
         for (role, content) in contents {
             made.push(self.make(claim, role, &content.to_string()).await);
         }
-        self.jobs.complete(claim, made, None).await
+        self.jobs.complete(claim, Results { made, ..Results::default() }).await
     }
 
     /// Hands in a step that made a content that a person should look at.
@@ -83,7 +83,7 @@ impl Worker {
         let item =
             json!({"path": "/data_points/0", "label": "invoice.number", "value": "7", "confidence": 0.5});
         let ask = Ask { reason: "Somebody has to look.".into(), role: role.into(), items: vec![item] };
-        self.jobs.complete(claim, vec![made], Some(ask)).await
+        self.jobs.complete(claim, Results { made: vec![made], ask: Some(ask), scored: None }).await
     }
 
     /// Says that a step did not work.
