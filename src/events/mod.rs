@@ -214,6 +214,11 @@ impl<T> Hub<T> {
         Changes(self.changes.subscribe())
     }
 
+    /// How many follow all changes.
+    pub fn followers(&self) -> usize {
+        self.changes.receiver_count()
+    }
+
     /// Something may be in the queue.
     pub fn queued(&self) {
         self.queue.notify_one();

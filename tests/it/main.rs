@@ -6,7 +6,10 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod collaboration;
+mod feed;
 mod harness;
+mod review;
 mod schema;
 mod story;
 mod transactions;
