@@ -11,5 +11,6 @@ mod feed;
 mod harness;
 mod review;
 mod schema;
+mod sequences;
 mod story;
 mod transactions;

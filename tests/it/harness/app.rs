@@ -70,6 +70,16 @@ impl TestApp {
         story: impl FnOnce(Self) -> F,
         configure: impl FnOnce(&mut Config),
     ) {
+        Self::tell_long(backend, LONGEST_TEST, story, configure).await;
+    }
+
+    /// The same for a story that takes its time.
+    pub(crate) async fn tell_long<F: Future<Output = ()>>(
+        backend: Backend,
+        longest: Duration,
+        story: impl FnOnce(Self) -> F,
+        configure: impl FnOnce(&mut Config),
+    ) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let database = backend.create(dir.path()).await;
         let started = Box::pin(Self::start(backend, database.clone(), dir, configure));
@@ -77,8 +87,8 @@ impl TestApp {
         let told = match AssertUnwindSafe(started).catch_unwind().await {
             Ok((app, server)) => {
                 let story = AssertUnwindSafe(Box::pin(story(app.clone()))).catch_unwind();
-                let told = tokio::time::timeout(LONGEST_TEST, story).await.unwrap_or_else(|_| {
-                    failures.push(format!("the test was not done within {LONGEST_TEST:?}"));
+                let told = tokio::time::timeout(longest, story).await.unwrap_or_else(|_| {
+                    failures.push(format!("the test was not done within {longest:?}"));
                     Ok(())
                 });
                 failures.extend(app.finish(server).await);
