@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sea_orm::sqlx;
@@ -13,10 +13,15 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
+
+/// A transaction waits so long for its turn.
+const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 
 /// What a transaction does: borrows it and answers later.
 pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
@@ -28,13 +33,51 @@ pub struct Db {
     write: DatabaseConnection,
     transactions: TaskTracker,
     statements: Arc<AtomicU64>,
+    /// On SQLite: whose turn it is to write.
+    turn: Option<Arc<Turn>>,
+}
+
+/// SQLite's one writing connection, one transaction at a time.
+#[derive(Debug, Default)]
+struct Turn {
+    queue: Mutex<()>,
+    /// The last transaction did not end as it should. When a disk is full, SQLite rolls back by itself, and the driver goes
+    /// on counting a transaction that is not there: what came after it would be acknowledged and never committed.
+    doubtful: Arc<AtomicBool>,
+}
+
+/// Says that the connection is doubtful unless its transaction is seen to end.
+struct Doubt<'t>(Option<&'t Turn>);
+
+impl Doubt<'_> {
+    fn settle(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.0 {
+            turn.doubtful.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Db {
     /// Connects to `sqlite://PATH` (made where it is missing) or `postgres://…`, with up to `connections` of them.
     pub async fn connect(url: &str, connections: u32) -> Result<Self> {
-        let (mut read, mut write) = if url.starts_with("sqlite:") {
-            let write = Database::connect(sqlite(url, 1)).await?;
+        let turn = url.starts_with("sqlite:").then(Arc::<Turn>::default);
+        let (mut read, mut write) = if let Some(turn) = &turn {
+            let (mut writing, doubtful) = (sqlite(url, 1), Arc::clone(&turn.doubtful));
+            writing.map_sqlx_sqlite_pool_opts(move |pool| {
+                let doubtful = Arc::clone(&doubtful);
+                pool.before_acquire(move |_, _| {
+                    let good = !doubtful.swap(false, Ordering::AcqRel);
+                    // One that is not good is closed, and another opened.
+                    Box::pin(async move { Ok(good) })
+                })
+            });
+            let write = Database::connect(writing).await?;
             (Database::connect(sqlite(url, connections)).await?, write)
         } else {
             let mut writing = postgres(url, connections);
@@ -50,7 +93,7 @@ impl Db {
                 statements.fetch_add(1, Ordering::Relaxed);
             });
         }
-        Ok(Self { read, write, transactions: TaskTracker::new(), statements })
+        Ok(Self { read, write, transactions: TaskTracker::new(), statements, turn })
     }
 
     /// For queries outside of transactions.
@@ -106,8 +149,14 @@ impl Db {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c DatabaseTransaction) -> Work<'c, T> + Send + 'static,
     {
-        let write = self.write.clone();
+        let (write, turn) = (self.write.clone(), self.turn.clone());
         let run = async move {
+            let turn = turn.as_deref();
+            let _mine = match turn {
+                Some(turn) => Some(timeout(LONGEST_QUEUE, turn.queue.lock()).await.map_err(|_| busy())?),
+                None => None,
+            };
+            let doubt = Doubt(turn);
             let mode = match write.get_database_backend() {
                 DbBackend::Sqlite => Some(SqliteTransactionMode::Immediate),
                 _ => None,
@@ -116,10 +165,17 @@ impl Db {
                 TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
             let tx = write.begin_with_options(options).await?;
             match work(&tx).await {
-                Ok(value) => tx.commit().await.map(|()| value).map_err(Error::from),
+                Ok(value) => {
+                    tx.commit().await?;
+                    doubt.settle();
+                    Ok(value)
+                }
                 Err(error) => {
-                    if let Err(rollback) = tx.rollback().await {
-                        tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is dropped");
+                    match tx.rollback().await {
+                        Ok(()) => doubt.settle(),
+                        Err(rollback) => {
+                            tracing::warn!(%rollback, "a transaction could not be rolled back; its connection is dropped");
+                        }
                     }
                     Err(error)
                 }
@@ -133,6 +189,10 @@ impl Db {
         self.transactions.close();
         self.transactions.wait().await;
     }
+}
+
+fn busy() -> Error {
+    Error::Unavailable("The database is busy. Try again shortly.".into())
 }
 
 /// Ends what a cancelled `begin` may have left open: a connection that went back to the pool in a transaction would
