@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::dataloader::{DataLoader, Loader};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
+use super::batch::Batches;
 use crate::access::policy::{self, Standing};
 use crate::access::{self, Actor};
 use crate::app::App;
@@ -17,23 +19,18 @@ use crate::error::{Error, Result};
 use crate::id::{ContentId, JobId, TeamId, UserId};
 use crate::job::Jobs;
 
-/// The loaders of one request.
-pub struct Loaders {
+/// The loaders of one operation, which has to be run by its [`Batches`].
+pub(super) struct Loaders {
     pub(super) rows: DataLoader<Rows>,
-}
-
-impl std::fmt::Debug for Loaders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaders").finish_non_exhaustive()
-    }
 }
 
 impl Loaders {
     /// Fresh ones.
-    pub fn new(app: &App) -> Self {
-        let tasks = app.tasks.clone();
-        let spawn = move |task| tasks.spawn(task);
-        Self { rows: DataLoader::new(Rows(app.db.clone(), app.jobs.clone()), spawn) }
+    pub(super) fn new(app: &App, batches: &Batches) -> Self {
+        let batches = batches.clone();
+        let rows = Rows(app.db.clone(), app.jobs.clone());
+        let rows = DataLoader::new(rows, move |lookup| batches.add(lookup));
+        Self { rows: rows.delay(Duration::ZERO) }
     }
 
     /// What the actor is to a job that is known to be visible to them.

@@ -1,6 +1,7 @@
 //! The GraphQL API: thin. Types and resolvers translate between clients and the nouns; what may happen is decided there.
 
 mod account;
+mod batch;
 mod context;
 mod document;
 mod error;
@@ -18,13 +19,15 @@ mod subscription;
 mod taxonomy;
 mod upload;
 
-use async_graphql::{MergedObject, SDLExportOptions};
+use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
+use futures_util::Stream;
 
 use crate::app::App;
+use batch::Batches;
+use loader::Loaders;
 
 pub use context::Viewer;
 pub use error::{extensions, log_internal};
-pub use loader::Loaders;
 pub use upload::Uploads;
 
 /// What can be asked.
@@ -56,6 +59,20 @@ pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscript
 /// The schema over an application. Limits on requests are the guard's, in front of this.
 pub fn schema(app: App) -> Schema {
     builder().data(app).finish()
+}
+
+/// Runs a query or mutation; its request carries a [`Viewer`].
+pub async fn execute(schema: &Schema, app: &App, request: Request) -> Response {
+    let batches = Batches::default();
+    let request = request.data(Loaders::new(app, &batches));
+    batches.run(schema.execute(request)).await
+}
+
+/// Runs any operation; a query or mutation has one response.
+pub fn execute_stream(schema: &Schema, app: &App, request: Request) -> impl Stream<Item = Response> + use<> {
+    let batches = Batches::default();
+    let request = request.data(Loaders::new(app, &batches));
+    batches.run_stream(schema.execute_stream(request))
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {

@@ -173,8 +173,12 @@ enum Asked {
     Unsatisfiable,
 }
 
-/// One range is served; several, and what cannot be read, get the whole (RFC 9110 section 14.2 allows both).
+/// One range is served; several, and what cannot be read, get the whole (RFC 9110 section 14.2 allows both). So does every
+/// range of an empty document, which has no byte to name.
 fn single_range(header: &HeaderValue, size: u64) -> Asked {
+    if size == 0 {
+        return Asked::Whole;
+    }
     let Some(parsed) = header.to_str().ok().and_then(|text| parse_range_header(text).ok()) else {
         return Asked::Whole;
     };

@@ -21,7 +21,7 @@ use super::{Server, refuse, tracking};
 use crate::document::{Described, Staged};
 use crate::error::{Error, Result};
 use crate::graphql::guard::{self, Checked};
-use crate::graphql::{Loaders, Uploads, Viewer};
+use crate::graphql::{Uploads, Viewer};
 use crate::telemetry::OPERATIONS;
 
 const RESPONSE_JSON: &str = "application/graphql-response+json";
@@ -219,7 +219,7 @@ async fn run(
     let (kind, name) = (checked.operation.kind, request.operation_name.clone());
     checked.put_into(&mut request);
     let uploads = std::sync::Arc::new(uploads.unwrap_or_default());
-    let request = with_context(server, viewer, request).data(std::sync::Arc::clone(&uploads));
+    let request = request.data(viewer).data(std::sync::Arc::clone(&uploads));
     let response = match execute(server, kind, request).await {
         Ok(response) => response,
         Err(error) => return refuse(&error),
@@ -232,17 +232,12 @@ async fn run(
 
 /// Runs a query or mutation. A mutation that began ends, whether or not its client still waits for it.
 async fn execute(server: &Server, kind: OperationType, request: Request) -> Result<Answer> {
-    let schema = server.schema.clone();
     if kind != OperationType::Mutation {
-        return Ok(schema.execute(request).await);
+        return Ok(crate::graphql::execute(&server.schema, &server.app, request).await);
     }
-    let work = async move { schema.execute(request).await }.in_current_span();
+    let Server { schema, app, .. } = server.clone();
+    let work = async move { crate::graphql::execute(&schema, &app, request).await }.in_current_span();
     server.app.tasks.spawn(tracking::within(tracking::current(), work)).await.map_err(Error::internal)
-}
-
-/// What resolvers find in their context.
-pub(super) fn with_context(server: &Server, viewer: Viewer, request: Request) -> Request {
-    request.data(viewer).data(Loaders::new(&server.app))
 }
 
 /// Gives every error its code and the request's ID.

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
 
-use super::graphql::{count, finished, outcome, prepare, with_context};
+use super::graphql::{count, finished, outcome, prepare};
 use super::graphql_ws::{self, Execution, Operations, Refused};
 use super::{Server, auth, tracking};
 use crate::access::Actor;
@@ -93,17 +93,18 @@ impl Operations for Socket {
         };
         let (kind, name) = (checked.operation.kind, request.operation_name.clone());
         checked.put_into(&mut request);
-        let request = with_context(&self.server, session.clone(), request);
-        let (schema, tracking) = (self.server.schema.clone(), self.tracking.clone());
+        let request = request.data(session.clone());
+        let (Server { schema, app, .. }, tracking) = (self.server.clone(), self.tracking.clone());
         let open = (kind == OperationType::Subscription).then(Open::new);
         let mut counted = false;
         let run = match kind {
             // A mutation that began ends, whether or not its client still waits for it.
             OperationType::Mutation => {
-                let ran = self.server.app.tasks.spawn(async move { schema.execute(request).await });
+                let ran = async move { crate::graphql::execute(&schema, &app, request).await };
+                let ran = self.server.app.tasks.spawn(ran);
                 stream::once(async { ran.await.unwrap_or_else(broken) }).boxed()
             }
-            _ => schema.execute_stream(request).boxed(),
+            _ => crate::graphql::execute_stream(&schema, &app, request).boxed(),
         };
         let responses = run.map(move |response| {
             let _open = &open;

@@ -150,7 +150,7 @@ impl Jobs {
         rows.iter().map(|row| Ok(row.try_get("", "job_id")?)).collect()
     }
 
-    /// Those of some jobs that an actor may see and that match.
+    /// Those of some jobs that an actor may see and that match, the newest change last.
     pub async fn among(
         &self,
         actor: &Actor,
@@ -158,7 +158,7 @@ impl Jobs {
         ids: impl IntoIterator<Item = JobId>,
     ) -> Result<Vec<job::Model>> {
         let some = self.matching(actor, filter)?.filter(job::Column::Id.is_in(ids));
-        Ok(some.all(self.db.read()).await?)
+        Ok(some.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
     }
 
     /// The jobs that an actor may see, that match and that have changed since, the newest change last.

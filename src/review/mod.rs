@@ -84,7 +84,7 @@ pub async fn count(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Result<u64> {
     Ok(workable(jobs, actor, filter).count(jobs.db.read()).await?)
 }
 
-/// Those of some reviews that an actor may work on and that match.
+/// Those of some reviews that an actor may work on and that match, the newest change last.
 pub async fn among(
     jobs: &Jobs,
     actor: &Actor,
@@ -92,7 +92,7 @@ pub async fn among(
     ids: impl IntoIterator<Item = ReviewId>,
 ) -> Result<Vec<review::Model>> {
     let some = workable(jobs, actor, filter).filter(review::Column::Id.is_in(ids));
-    Ok(some.all(jobs.db.read()).await?)
+    Ok(some.order_by_asc(review::Column::UpdatedAt).all(jobs.db.read()).await?)
 }
 
 /// Those that an actor may work on, that match and that have changed since, the newest change last.

@@ -214,7 +214,9 @@ async fn after_a_restore_new_events_come_after_the_old_ones() {
             let future = "UPDATE job_event SET position = position + 1000000000000";
             app.db.writer().execute_unprepared(future).await.expect("as after a restore");
             feed::align(&app.db).await.expect("it is seen and mended");
-            let (before, place) = whole(&app, &ada, Place::START).await;
+            let read = async || whole(&app, &ada, Place::START).await;
+            app.wait_until("the old ones are read", async || read().await.0.len() == 3).await;
+            let (before, place) = read().await;
             assert!(before.iter().all(|(job, _)| job.to_string() == old));
             let new = ada.noop_job().await;
             app.wait_until("it is read", async || {

@@ -6,11 +6,21 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod access;
+mod accounts;
 mod collaboration;
+mod contract;
+mod documents;
 mod feed;
+mod guard;
 mod harness;
+mod jobs;
+mod leases;
 mod review;
 mod schema;
+mod sdl;
 mod sequences;
+mod statements;
 mod story;
+mod subscriptions;
 mod transactions;

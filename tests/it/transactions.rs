@@ -1,12 +1,20 @@
 //! The write path: what commits, what rolls back, and that nobody's going away cancels it.
 
+use std::time::{Duration, Instant};
+
 use docket::db::Db;
-use docket::entity::account;
+use docket::entity::{account, team};
 use docket::error::Error;
 use docket::{clock::Clock, id::UserId};
 use migration::Migrator;
-use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, PaginatorTrait, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, Set,
+};
 use sea_orm_migration::MigratorTrait;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Backend, TestApp, both, connect};
 
 fn person(name: &str) -> account::ActiveModel {
     account::ActiveModel {
@@ -69,4 +77,70 @@ async fn after_a_transaction_that_ended_by_itself_writes_are_kept() {
         let seen = account::Entity::find().count(db.read()).await;
         assert_eq!(seen, Ok(i as u64 + 1), "others see what was acknowledged");
     }
+}
+
+const CREATE: &str = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
+
+both!(writes_that_clients_give_up_poison_no_connection);
+async fn writes_that_clients_give_up_poison_no_connection(app: TestApp) {
+    let ada = app.user("ada").await;
+    let began = Instant::now();
+    ada.gql(CREATE, json!({"in": {"name": "given time"}})).await;
+    let whole = began.elapsed().max(Duration::from_millis(5));
+    for i in 0..400_u32 {
+        // At all points of a request's way: before it is read, in the transaction, after the commit.
+        let given_up = ada.ask(CREATE, json!({"in": {"name": format!("given up {i}")}}));
+        drop(tokio::time::timeout(whole * i / 200, given_up).await);
+    }
+    for i in 0..200_u64 {
+        let given_up = app.db.write(move |tx| {
+            Box::pin(async move {
+                person(&format!("given-up-{i}")).insert(tx).await?;
+                Ok(())
+            })
+        });
+        drop(tokio::time::timeout(Duration::from_micros(i * 10), given_up).await);
+    }
+    // Every pooled connection gets its turn; what it answers with success, others see.
+    let beside = connect(app.database_url()).await;
+    for round in 0..10 {
+        let names: Vec<_> = (0..8).map(|i| format!("kept {round} {i}")).collect();
+        let writes = names.iter().map(|name| ada.gql(CREATE, json!({"in": {"name": name}})));
+        futures_util::future::join_all(writes).await;
+        for name in names {
+            let found = team::Entity::find().filter(team::Column::Name.eq(&name)).one(&beside).await;
+            assert!(found.expect("a reading").is_some(), "{name} was acknowledged, and nobody else sees it");
+        }
+    }
+    let begun = team::Entity::find().filter(team::Column::Name.starts_with("given up")).count(&beside).await;
+    assert!(begun.expect("a count") > 0, "some were on their way when they were given up");
+    beside.close().await.expect("the connection can be closed");
+}
+
+both!(a_mutation_that_began_ends_though_its_client_has_gone);
+async fn a_mutation_that_began_ends_though_its_client_has_gone(app: TestApp) {
+    let ada = app.user("ada").await;
+    let body = json!({"query": CREATE, "variables": {"in": {"name": "left alone"}}}).to_string();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        ada.secret(),
+        body.len()
+    );
+    // Somebody else writes, so that the mutation has begun and cannot end.
+    let beside = connect(app.database_url()).await;
+    let lock = match app.backend() {
+        Backend::Sqlite => "BEGIN IMMEDIATE",
+        Backend::Postgres => "BEGIN; LOCK TABLE team IN EXCLUSIVE MODE",
+    };
+    beside.execute_unprepared(lock).await.expect("a lock");
+    let tasks = app.tasks.len();
+    let mut connection = tokio::net::TcpStream::connect(app.address()).await.expect("a connection");
+    connection.write_all(format!("{head}{body}").as_bytes()).await.expect("the server reads");
+    app.wait_until("the mutation has begun", async || app.tasks.len() > tasks).await;
+    drop(connection);
+    beside.execute_unprepared("COMMIT").await.expect("the lock goes");
+    let there = team::Entity::find().filter(team::Column::Name.eq("left alone"));
+    let is_there = async || there.clone().one(&beside).await.is_ok_and(|team| team.is_some());
+    app.wait_until("the team is there", is_there).await;
+    beside.close().await.expect("the connection can be closed");
 }

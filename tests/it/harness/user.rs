@@ -35,6 +35,11 @@ impl User {
         self.id.expect("a person with an account").to_string()
     }
 
+    /// The name, where there is an account.
+    pub(crate) fn has_account(&self) -> Option<&str> {
+        self.id.map(|_| self.name.as_str())
+    }
+
     /// Address of the account.
     pub(crate) fn email(&self) -> String {
         format!("{}@example.com", self.name)

@@ -1,0 +1,127 @@
+//! A schema definition, taken apart: what it says of each name, and where an operation takes identifiers.
+
+use std::collections::BTreeMap;
+
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::{
+    BaseType, FieldDefinition, InputValueDefinition, Type, TypeDefinition, TypeKind, TypeSystemDefinition,
+};
+use async_graphql::{Name, Positioned};
+
+/// The types of a schema by name.
+#[derive(Debug)]
+pub(crate) struct Sdl(BTreeMap<String, TypeDefinition>);
+
+impl Sdl {
+    pub(crate) fn parse(text: &str) -> Self {
+        let document = parse_schema(text).expect("a schema definition");
+        let types = document.definitions.into_iter().filter_map(|definition| match definition {
+            TypeSystemDefinition::Type(found) => Some((found.node.name.node.to_string(), found.node)),
+            _ => None,
+        });
+        Self(types.collect())
+    }
+
+    /// Everything that the schema says, by name: `Job.contents(role)` is a `String`.
+    pub(crate) fn said(&self) -> BTreeMap<String, String> {
+        let mut said = BTreeMap::new();
+        for (name, definition) in &self.0 {
+            let kind = match &definition.kind {
+                TypeKind::Scalar => "scalar",
+                TypeKind::Object(object) => {
+                    implements(&mut said, name, &object.implements);
+                    fields(&mut said, name, &object.fields);
+                    "type"
+                }
+                TypeKind::Interface(interface) => {
+                    implements(&mut said, name, &interface.implements);
+                    fields(&mut said, name, &interface.fields);
+                    "interface"
+                }
+                TypeKind::Union(union) => {
+                    said.extend(
+                        union.members.iter().map(|m| (format!("{name}.{}", m.node), "member".into())),
+                    );
+                    "union"
+                }
+                TypeKind::Enum(values) => {
+                    let value = |v: &Name| (format!("{name}.{v}"), "value".to_owned());
+                    said.extend(values.values.iter().map(|v| value(&v.node.value.node)));
+                    "enum"
+                }
+                TypeKind::InputObject(input) => {
+                    let field = |f: &InputValueDefinition| (format!("{name}.{}", f.name.node), value(f));
+                    said.extend(input.fields.iter().map(|f| field(&f.node)));
+                    let one_of = definition.directives.iter().any(|d| d.node.name.node == "oneOf");
+                    if one_of { "input @oneOf" } else { "input" }
+                }
+            };
+            said.insert(name.clone(), kind.to_owned());
+        }
+        said
+    }
+
+    /// The fields of `Query`, `Mutation` and `Subscription`, with the name of their root.
+    pub(crate) fn root_fields(&self) -> Vec<(&'static str, &FieldDefinition)> {
+        let mut found = Vec::new();
+        for root in ["Query", "Mutation", "Subscription"] {
+            if let Some(TypeKind::Object(object)) = self.0.get(root).map(|definition| &definition.kind) {
+                found.extend(object.fields.iter().map(|field| (root, &field.node)));
+            }
+        }
+        found
+    }
+
+    /// Where a field takes identifiers or addresses, as paths through its arguments: `input.source.documentId`.
+    pub(crate) fn identifiers(&self, field: &FieldDefinition) -> Vec<String> {
+        let mut found = Vec::new();
+        self.walk(&field.arguments, "", &mut found);
+        found
+    }
+
+    fn walk(&self, values: &[Positioned<InputValueDefinition>], under: &str, found: &mut Vec<String>) {
+        for value in values {
+            let name = value.node.name.node.as_str();
+            let path = if under.is_empty() { name.to_owned() } else { format!("{under}.{name}") };
+            match self.0.get(base(&value.node.ty.node)).map(|definition| &definition.kind) {
+                Some(TypeKind::InputObject(input)) => self.walk(&input.fields, &path, found),
+                _ if is_identifier(name) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a name says that its value is an identifier of something, or an address.
+fn is_identifier(name: &str) -> bool {
+    let endings = ["Id", "Ids", "Uri", "Uris"];
+    ["id", "ids", "uri", "uris"].contains(&name) || endings.iter().any(|ending| name.ends_with(ending))
+}
+
+fn base(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name,
+        BaseType::List(inner) => base(inner),
+    }
+}
+
+fn value(value: &InputValueDefinition) -> String {
+    match &value.default_value {
+        Some(default) => format!("{} = {}", value.ty.node, default.node),
+        None => value.ty.node.to_string(),
+    }
+}
+
+fn implements(said: &mut BTreeMap<String, String>, name: &str, interfaces: &[Positioned<Name>]) {
+    said.extend(interfaces.iter().map(|i| (format!("{name} implements {}", i.node), String::new())));
+}
+
+fn fields(said: &mut BTreeMap<String, String>, name: &str, fields: &[Positioned<FieldDefinition>]) {
+    for field in fields.iter().map(|field| &field.node) {
+        let path = format!("{name}.{}", field.name.node);
+        for argument in field.arguments.iter().map(|argument| &argument.node) {
+            said.insert(format!("{path}({})", argument.name.node), value(argument));
+        }
+        said.insert(path, field.ty.node.to_string());
+    }
+}

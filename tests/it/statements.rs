@@ -1,0 +1,156 @@
+//! How many statements an answer costs: as many for thirty entries as for three.
+
+use serde_json::{Value, json};
+
+use crate::harness::{TestApp, User, both, job_id};
+
+/// Everything that a job says of itself.
+const JOB: &str = "
+    id type { id steps { name } } status progress { current total fraction } owner { id email teams { id } }
+    inputContent { role uri document { id owner { email } signedContentsUri } }
+    outputContent { role uri document { id owner { email } } }
+    contents { role version step document { id owner { email } } }
+    collaboration { teams { steps team { name members { email } } } users { steps user { email } } }
+    metadata steps { name status message } currentStep { name message }
+    review { id reason items { path } content { role document { id } } claimedBy { id } job { id } }
+    failure { code } mode permissions events(first: 5) { nodes { sequence kind data actor { email } job { id } } }
+    timing { machineSeconds reviewSeconds waitingSeconds remainingSeconds }
+    createdAt updatedAt startedAt finishedAt";
+
+/// Jobs, each shared with a team and a person; of every three in a row one is queued, one blocked and one completed.
+async fn jobs(app: &TestApp, owner: &User, friend: &User, team: &str, count: usize) -> Vec<String> {
+    let worker = app.worker();
+    let mut made = Vec::new();
+    for i in 0..count {
+        let (job_type, step) =
+            if i % 3 == 2 { ("noop", "third") } else { ("data-point-extraction", "output") };
+        let share = json!([
+            {"collaborator": {"teamId": team}},
+            {"collaborator": {"userId": friend.id()}, "steps": [step]}
+        ]);
+        let metadata = json!({"mapping.taxonomy": "invoices"});
+        let job =
+            owner.create_job(json!({"type": job_type, "metadata": metadata, "collaboration": share})).await;
+        for _ in 0..[0, 1, 3][i % 3] {
+            let claim = worker.claim_of(job_id(&job)).await;
+            let taken = match claim.step.as_str() {
+                "text-extraction" => worker.ask(&claim, "text-json", &json!({})).await,
+                "third" => worker.complete_with(&claim, &[("output", json!({}))]).await,
+                _ => worker.complete(&claim).await,
+            };
+            taken.expect("a result is taken");
+        }
+        made.push(job);
+    }
+    made
+}
+
+/// Asks the same of three and of thirty. Says what it costs where that is not the same, `chance` statements apart: which
+/// look-ups meet in a batch depends on which of others was answered first, so it is asked again before it is blamed.
+async fn dear(app: &TestApp, person: &User, query: &str, asks: [Value; 2], chance: u64) -> Option<String> {
+    let mut costs = [0, 0];
+    for _ in 0..4 {
+        for (variables, cost) in asks.iter().zip(&mut costs) {
+            // What is read once and kept (the definitions of job types) is read here.
+            person.gql(query, variables.clone()).await;
+            *cost = app.count_statements(person.gql(query, variables.clone())).await.1;
+        }
+        if costs[1] <= costs[0] + chance {
+            return None;
+        }
+    }
+    Some(format!("{}: {} for 3, {} for 30: {query}", person.name, costs[0], costs[1]))
+}
+
+both!(a_page_of_jobs_costs_the_same_whatever_its_length, |config| config.graphql.cost = 1_000_000);
+async fn a_page_of_jobs_costs_the_same_whatever_its_length(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let team = ada.team("reviewers", &[&bob]).await;
+    ada.put_taxonomy("invoices").await;
+    jobs(&app, &ada, &bob, &team, 30).await;
+    let asks = || [json!({"n": 3}), json!({"n": 30})];
+    let mut found = Vec::new();
+    for field in fields() {
+        let query = format!("query($n: Int!) {{ jobs(first: $n) {{ nodes {{ id {field} }} }} }}");
+        found.extend(dear(&app, &bob, &query, asks(), 0).await);
+    }
+    // Nine of every 27 jobs are alike, so that what any kind of job costs by itself is more than chance.
+    let query = format!("query($n: Int!) {{ jobs(first: $n) {{ nodes {{ {JOB} }} }} }}");
+    for person in [&ada, &bob] {
+        found.extend(dear(&app, person, &query, asks(), 8).await);
+    }
+    assert!(found.is_empty(), "these cost statements for each job:\n{}", found.join("\n"));
+    let page = ada.gql(&query, json!({"n": 30})).await;
+    assert_eq!(page["jobs"]["nodes"].as_array().map(Vec::len), Some(30));
+}
+
+/// The fields of [`JOB`], one by one.
+fn fields() -> Vec<String> {
+    let mut fields = Vec::new();
+    let (mut depth, mut field) = (0, String::new());
+    for token in JOB.replace('{', " { ").replace('}', " } ").split_whitespace() {
+        let opens = token == "{";
+        if depth == 0 && !opens && !field.is_empty() && !field.ends_with("(first:") {
+            fields.push(std::mem::take(&mut field));
+        }
+        depth += i32::from(opens) - i32::from(token == "}");
+        field = format!("{field} {token}").trim().to_owned();
+    }
+    fields.push(field);
+    fields
+}
+
+#[test]
+fn every_field_of_a_job_is_counted() {
+    let schema = crate::sdl::Sdl::parse(&docket::graphql::sdl()).said();
+    let has = schema.keys().filter_map(|name| name.strip_prefix("Job.")).filter(|name| !name.contains('('));
+    let fields = fields();
+    let counted = |name: &&str| {
+        fields.iter().any(|field| field.split([' ', '(']).next().is_some_and(|first| first == *name))
+    };
+    let missing: Vec<_> = has.filter(|name| !counted(name)).collect();
+    assert!(missing.is_empty(), "not in JOB: {missing:?}");
+}
+
+both!(nodes_cost_the_same_however_many);
+async fn nodes_cost_the_same_however_many(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let team = ada.team("reviewers", &[&bob]).await;
+    ada.put_taxonomy("invoices").await;
+    let ids = jobs(&app, &ada, &bob, &team, 30).await;
+    let mut documents = Vec::new();
+    for i in 0..30 {
+        documents.push(ada.upload(format!("{i}"), "a.txt", "text/plain").await);
+    }
+    let query = "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on Job { status } ... on Document { name owner { email } } } }";
+    let mut found = Vec::new();
+    for (person, ids) in [(&ada, &ids), (&bob, &ids), (&ada, &documents)] {
+        let asks = [json!({"ids": ids[..3]}), json!({"ids": ids[..30]})];
+        let all = person.gql(query, asks[1].clone()).await;
+        assert!(!all["nodes"].to_string().contains("null"), "{} sees them all", person.name);
+        found.extend(dear(&app, person, query, asks, 0).await);
+    }
+    assert!(found.is_empty(), "nodes costs statements for each ID:\n{}", found.join("\n"));
+}
+
+both!(other_lists_cost_the_same_whatever_their_length);
+async fn other_lists_cost_the_same_whatever_their_length(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let documents = "query($n: Int!) { documents(first: $n) { nodes { id name owner { email teams { id } } contentsUri } } }";
+    let lists = "{ teams { id members { email } } taxonomies { name owner { email } } apiKeys { id } jobTypes { id } }";
+    let mut costs = Vec::new();
+    for (round, more) in [3, 27].into_iter().enumerate() {
+        for i in 0..more {
+            ada.upload(format!("{i}"), "a.txt", "text/plain").await;
+            ada.team(&format!("team {round} {i}"), &[&bob]).await;
+            ada.put_taxonomy(&format!("taxonomy {round} {i}")).await;
+        }
+        let count = if round == 0 { 3 } else { 30 };
+        let (page, of_documents) = app.count_statements(ada.gql(documents, json!({"n": count}))).await;
+        assert_eq!(page["documents"]["nodes"].as_array().map(Vec::len), Some(count));
+        let (page, of_lists) = app.count_statements(ada.gql(lists, json!({}))).await;
+        assert_eq!(page["teams"].as_array().map(Vec::len), Some(count));
+        costs.push((of_documents, of_lists));
+    }
+    assert_eq!(costs[0], costs[1], "documents and other lists, with 3 and with 30 entries");
+}

@@ -1,0 +1,253 @@
+//! Following jobs over WebSocket: what comes first, what comes last, and that nothing is left out in between.
+
+use chrono::TimeDelta;
+use docket::account::{NewKey, create_key, revoke_key};
+use docket::job::state::Mode;
+use serde_json::{Value, json};
+
+use crate::harness::{Received, Socket, TestApp, User, both, job_id};
+
+const UPDATED: &str = "subscription($id: ID!) { jobUpdated(id: $id) { status progress { fraction } currentStep { name message } } }";
+const EVENTS: &str = "subscription($id: ID!, $after: String) { jobEvents(jobId: $id, after: $after) { sequence cursor kind } }";
+
+fn status(event: &Value) -> &str {
+    event["jobUpdated"]["status"].as_str().unwrap_or_default()
+}
+
+both!(the_first_message_is_the_state_now_and_the_last_the_final_one);
+async fn the_first_message_is_the_state_now_and_the_last_the_final_one(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let worker = app.worker();
+    let claim = worker.claim().await;
+    worker.renew(&claim, 0.5).await;
+    let mut updates = ada.subscribe(UPDATED, json!({"id": job})).await;
+    let first = updates.next().await;
+    assert_eq!(first["jobUpdated"]["currentStep"], json!({"name": "first", "message": "working"}));
+    let mut fraction = first["jobUpdated"]["progress"]["fraction"].as_f64().expect("a number");
+    assert!((fraction - 0.5 / 3.0).abs() < 1e-9, "{first}");
+
+    worker.renew(&claim, 0.9).await;
+    let second = updates.next().await;
+    assert_eq!(status(&second), "RUNNING", "progress alone is news too");
+    worker.complete(&claim).await.expect("a result is taken");
+    worker.finish(job_id(&job)).await;
+    let mut event = second;
+    loop {
+        let now = event["jobUpdated"]["progress"]["fraction"].as_f64().expect("a number");
+        assert!(now >= fraction, "progress never runs backwards: {now} after {fraction}");
+        fraction = now;
+        if status(&event) == "COMPLETED" {
+            break;
+        }
+        event = updates.next().await;
+    }
+    assert!((fraction - 1.0).abs() < 1e-9);
+    updates.ended().await;
+    app.wait_until("nobody watches any more", async || app.jobs.hub.watched() == 0).await;
+}
+
+both!(every_final_status_ends_a_subscription);
+async fn every_final_status_ends_a_subscription(app: TestApp) {
+    let ada = app.user("ada").await;
+    let worker = app.worker();
+    for end in ["FAILED", "CANCELLED"] {
+        let job = ada.noop_job().await;
+        let mut updates = ada.subscribe(UPDATED, json!({"id": job})).await;
+        let mut events = ada.subscribe(EVENTS, json!({"id": job})).await;
+        assert_eq!(status(&updates.next().await), "QUEUED");
+        if end == "FAILED" {
+            worker.fail(&worker.claim().await, "BROKEN", false).await.expect("news are taken");
+        } else {
+            ada.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": job})).await;
+        }
+        updates.until("it has ended", |event| status(event) == end).await;
+        updates.ended().await;
+        let last = ada.job(&job, "events(first: 100) { nodes { sequence } }").await;
+        let last = last["events"]["nodes"].as_array().map(Vec::len).expect("events");
+        events.until("it is the last one", |event| event["jobEvents"]["sequence"] == last).await;
+        events.ended().await;
+
+        // Of what has ended already there is one state, and the whole history.
+        let mut late = ada.subscribe(UPDATED, json!({"id": job})).await;
+        assert_eq!(status(&late.next().await), end);
+        late.ended().await;
+        let mut history = ada.subscribe(EVENTS, json!({"id": job})).await;
+        for sequence in 1..=last {
+            assert_eq!(history.next().await["jobEvents"]["sequence"], sequence);
+        }
+        history.ended().await;
+    }
+}
+
+both!(a_history_that_is_cut_off_five_times_skips_nothing_and_repeats_nothing);
+async fn a_history_that_is_cut_off_five_times_skips_nothing_and_repeats_nothing(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let writer = {
+        let (ada, app, job) = (ada.clone(), app.clone(), job.clone());
+        async move {
+            let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+            for i in 0..40 {
+                ada.gql(update, json!({"in": {"id": job, "metadata": {"i": i}}})).await;
+            }
+            app.worker().finish(job_id(&job)).await;
+        }
+    };
+    let reader = {
+        let (ada, job) = (ada.clone(), job.clone());
+        async move {
+            let (mut seen, mut after) = (Vec::new(), Value::Null);
+            for cut in [3, 1, 7, 2, 11] {
+                let mut part = ada.subscribe(EVENTS, json!({"id": job, "after": after})).await;
+                for _ in 0..cut {
+                    let mut event = part.next().await["jobEvents"].take();
+                    after = event["cursor"].take();
+                    seen.push(event["sequence"].as_u64().expect("a number"));
+                }
+                drop(part);
+            }
+            let mut rest = ada.subscribe(EVENTS, json!({"id": job, "after": after})).await;
+            let last = |event: &Value| event["jobEvents"]["kind"] == "STATUS_CHANGED";
+            loop {
+                let event = rest.next().await;
+                let sequence = event["jobEvents"]["sequence"].as_u64().expect("a number");
+                seen.push(sequence);
+                if last(&event)
+                    && ada.status(&job).await == "COMPLETED"
+                    && sequence == last_sequence(&ada, &job).await
+                {
+                    break;
+                }
+            }
+            rest.ended().await;
+            seen
+        }
+    };
+    let ((), seen) = tokio::join!(writer, reader);
+    let expected: Vec<u64> = (1..=last_sequence(&ada, &job).await).collect();
+    assert_eq!(seen, expected);
+}
+
+async fn last_sequence(person: &User, job: &str) -> u64 {
+    let history = person.job(job, "events(first: 100) { nodes { sequence } }").await;
+    history["events"]["nodes"]
+        .as_array()
+        .and_then(|events| events.last()?["sequence"].as_u64())
+        .expect("events")
+}
+
+both!(what_is_foreign_or_not_there_is_not_found);
+async fn what_is_foreign_or_not_there_is_not_found(app: TestApp) {
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let job = ada.noop_job().await;
+    for id in [job.as_str(), "0198c0de-0000-7000-8000-000000000000", "nonsense", ""] {
+        for query in [UPDATED, EVENTS] {
+            let error = eve.subscribe(query, json!({"id": id})).await.error().await;
+            assert_eq!(error.code(), "NOT_FOUND", "{id}");
+        }
+    }
+    let error = app.anonymous().subscribe(UPDATED, json!({"id": job})).await.error().await;
+    assert_eq!(error.code(), "UNAUTHENTICATED");
+    let other = ada.noop_job().await;
+    let cursor =
+        ada.job(&other, "events(first: 1) { nodes { cursor } }").await["events"]["nodes"][0]["cursor"].take();
+    let error = ada.subscribe(EVENTS, json!({"id": job, "after": cursor})).await.error().await;
+    assert_eq!(error.code(), "BAD_USER_INPUT", "a cursor of another job");
+    app.wait_until("nobody watches any more", async || app.jobs.hub.watched() == 0).await;
+}
+
+both!(whoever_leaves_the_team_is_told_at_once);
+async fn whoever_leaves_the_team_is_told_at_once(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let team = ada.team("readers", &[&bob]).await;
+    let job = ada.create_job(json!({"collaboration": [{"collaborator": {"teamId": team}}]})).await;
+    let mut updates = bob.subscribe(UPDATED, json!({"id": job})).await;
+    let mut events = bob.subscribe(EVENTS, json!({"id": job})).await;
+    updates.next().await;
+    events.until("all is read that is there", |event| event["jobEvents"]["sequence"] == 3).await;
+    let remove = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
+    ada.gql(remove, json!({"in": {"teamId": team, "userId": bob.id()}})).await;
+    // Nothing happens to the job itself.
+    assert_eq!(updates.error().await.code(), "FORBIDDEN");
+    assert_eq!(events.error().await.code(), "FORBIDDEN");
+}
+
+both!(a_credential_that_runs_out_ends_what_it_opened);
+async fn a_credential_that_runs_out_ends_what_it_opened(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
+    let soon = Some(app.clock.now() + TimeDelta::milliseconds(1500));
+    let new = NewKey { name: "short".into(), mode: Mode::Live, expires_at: soon };
+    let (secret, _) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+    let short = app.bearer_of(&format!("Bearer {secret}"));
+    let mut updates = short.subscribe(UPDATED, json!({"id": job})).await;
+    updates.next().await;
+    assert_eq!(updates.closed().await, 4401);
+    let refused = short.ask("{ viewer { id } }", json!({})).await;
+    assert_eq!(refused.code(), "UNAUTHENTICATED");
+}
+
+both!(a_wrong_credential_is_refused_with_the_protocols_code);
+async fn a_wrong_credential_is_refused_with_the_protocols_code(app: TestApp) {
+    let ada = app.user("ada").await;
+    let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
+    let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
+    let (revoked, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+    revoke_key(&app.db, &app.clock, &ada.actor().await, key.id).await.expect("it is ended");
+    for wrong in [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()] {
+        let mut socket = Socket::open(&app).await;
+        socket.send(&json!({"type": "connection_init", "payload": {"Authorization": wrong}})).await;
+        assert_eq!(socket.received().await, Received::Closed(4403), "{wrong}");
+    }
+}
+
+both!(queries_and_mutations_run_over_the_same_connection);
+async fn queries_and_mutations_run_over_the_same_connection(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let mut socket = ada.socket().await;
+    socket.run("watch", UPDATED, &json!({"id": job})).await;
+    assert_eq!(socket.receive().await["payload"]["data"]["jobUpdated"]["status"], "QUEUED");
+    socket
+        .run("cancel", "mutation($id: ID!) { cancelJob(id: $id) { job { status } } }", &json!({"id": job}))
+        .await;
+    let mut received = Vec::new();
+    for _ in 0..4 {
+        let message = socket.receive().await;
+        received.push(format!(
+            "{} {}",
+            message["id"].as_str().unwrap_or_default(),
+            message["type"].as_str().unwrap_or_default()
+        ));
+    }
+    received.sort();
+    assert_eq!(received, ["cancel complete", "cancel next", "watch complete", "watch next"]);
+}
+
+both!(a_slow_reader_gets_the_newest_state_and_not_a_backlog, |config| config.websocket.write_milliseconds =
+    100_000);
+async fn a_slow_reader_gets_the_newest_state_and_not_a_backlog(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let mut updates = ada
+        .subscribe("subscription($id: ID!) { jobUpdated(id: $id) { metadata } }", json!({"id": job}))
+        .await;
+    updates.next().await;
+    let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+    // More than the connection's buffers take while nobody reads.
+    let filler = "x".repeat(60_000);
+    for i in 0..200 {
+        ada.gql(update, json!({"in": {"id": job, "metadata": {"i": i, "filler": filler}}})).await;
+    }
+    let mut count = 0;
+    loop {
+        let event = updates.next().await;
+        count += 1;
+        if event["jobUpdated"]["metadata"]["i"] == 199 {
+            break;
+        }
+    }
+    assert!(count < 200, "states that are no longer true are passed over: {count} came");
+}
