@@ -20,6 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 
+/// The target under which statements are logged, at the level `trace`.
+pub const SQL: &str = "docket::sql";
+
 /// A transaction waits so long for its turn.
 const LONGEST_QUEUE: Duration = Duration::from_secs(30);
 
@@ -89,8 +92,10 @@ impl Db {
         let statements = Arc::<AtomicU64>::default();
         for connection in [&mut read, &mut write] {
             let statements = Arc::clone(&statements);
-            connection.set_metric_callback(move |_| {
+            connection.set_metric_callback(move |sent| {
                 statements.fetch_add(1, Ordering::Relaxed);
+                // With its values, so it is for those who look for a slow one, and off unless they ask for it.
+                tracing::trace!(target: SQL, statement = %sent.statement, elapsed = ?sent.elapsed, "statement");
             });
         }
         Ok(Self { read, write, transactions: TaskTracker::new(), statements, turn })

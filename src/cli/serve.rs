@@ -80,8 +80,9 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         Parts::Api => None,
     };
     if !embedded {
-        let (jobs, stop) = (app.jobs.clone(), app.stopping.clone());
-        app.spawn(async move { jobs.follow(&stop).await });
+        let follower = app.jobs.follower().await.map_err(|error| format!("the feed: {error}"))?;
+        let stop = app.stopping.clone();
+        app.spawn(async move { follower.run(&stop).await });
     }
     let service = http::service(app.clone(), metrics);
     let stop = app.stopping.clone();

@@ -16,26 +16,41 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Events read at once.
 const PAGE: u64 = 1_000;
 
+/// Hears of what other nodes change from some time on.
+#[derive(Debug)]
+pub struct Follower {
+    jobs: Jobs,
+    from: Place,
+}
+
 impl Jobs {
-    /// Hints at changes that were made elsewhere, until `stop`. For a node that shares its database.
-    pub async fn follow(&self, stop: &CancellationToken) {
-        let mut from: Option<Place> = None;
+    /// Begins to hear: what changes from now on will be hinted at by [`Follower::run`]. For a node that shares its
+    /// database, before it takes subscriptions.
+    pub async fn follower(&self) -> Result<Follower> {
+        let from = Place::before(feed::horizon(&self.db).await?);
+        Ok(Follower { jobs: self.clone(), from })
+    }
+}
+
+impl Follower {
+    /// Hints at changes that were made elsewhere, until `stop`.
+    pub async fn run(mut self, stop: &CancellationToken) {
         loop {
+            match self.hear().await {
+                Ok(next) => self.from = next,
+                Err(error) => tracing::warn!(%error, "changes of other nodes could not be read"),
+            }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            match self.hear(from).await {
-                Ok(next) => from = Some(next),
-                Err(error) => tracing::warn!(%error, "changes of other nodes could not be read"),
-            }
         }
     }
 
-    /// Hints at what came after a place; without one nothing is old.
-    async fn hear(&self, from: Option<Place>) -> Result<Place> {
-        let horizon = feed::horizon(&self.db).await?;
-        let Some(mut from) = from else { return Ok(Place::before(horizon)) };
+    /// Hints at what came since; where the next part begins.
+    async fn hear(&self) -> Result<Place> {
+        let Jobs { db, hub, .. } = &self.jobs;
+        let (horizon, mut from) = (feed::horizon(db).await?, self.from);
         loop {
             let rows = job_event::Entity::find()
                 .filter(feed::after(from))
@@ -44,15 +59,15 @@ impl Jobs {
                 .order_by_asc(job_event::Column::JobId)
                 .order_by_asc(job_event::Column::Sequence)
                 .limit(PAGE);
-            let rows = rows.all(self.db.read()).await?;
-            for row in rows.iter().filter(|row| !self.hub.has_announced(row.job_id, row.sequence)) {
+            let rows = rows.all(db.read()).await?;
+            for row in rows.iter().filter(|row| !hub.has_announced(row.job_id, row.sequence)) {
                 if row.kind == "COLLABORATION_CHANGED" {
-                    self.hub.share_changed();
+                    hub.share_changed();
                 }
-                self.hub.changed(row.job_id);
+                hub.changed(row.job_id);
                 let review = row.data.get("reviewId").and_then(|id| ReviewId::parse(id.as_str()?));
                 if let Some(review) = review {
-                    self.hub.review_changed(review);
+                    hub.review_changed(review);
                 }
             }
             match rows.last() {

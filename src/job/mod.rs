@@ -6,7 +6,7 @@ pub mod control;
 pub mod create;
 pub mod decide;
 pub mod estimate;
-mod follow;
+pub mod follow;
 pub mod history;
 pub mod query;
 pub mod record;

@@ -240,8 +240,9 @@ async fn changes_of_other_nodes_are_heard_of() {
         async |app| {
             let ada = app.user("ada").await;
             let job = ada.noop_job().await;
-            let (jobs, stop) = (app.jobs.clone(), app.stopping.clone());
-            app.spawn(async move { jobs.follow(&stop).await });
+            let follower = app.jobs.follower().await.expect("the feed can be read");
+            let stop = app.stopping.clone();
+            app.spawn(async move { follower.run(&stop).await });
             let query = "subscription($id: ID!) { jobEvents(jobId: $id) { sequence } }";
             let mut events = ada.subscribe(query, json!({"id": job})).await;
             for sequence in 1..=3 {

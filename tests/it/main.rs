@@ -16,6 +16,7 @@ mod guard;
 mod harness;
 mod jobs;
 mod leases;
+mod plans;
 mod review;
 mod schema;
 mod sdl;

@@ -1,0 +1,228 @@
+//! By which indexes the lists are found at 100,000 jobs. What is expected stands with each question; where a plan changes,
+//! look at it before the new one is written down.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use docket::access::Actor;
+use docket::db::SQL;
+use docket::events::feed::{self, Place};
+use docket::id::UserId;
+use docket::job::query::{Filter, OrderBy, Ownership};
+use docket::page::{Direction, Paging};
+use docket::review;
+use docket::team;
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::harness::{Backend, TestApp};
+
+/// Hears of every statement.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Ear {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == SQL {
+            event.record(&mut Statements(&self.0));
+        }
+    }
+}
+
+struct Statements<'e>(&'e Mutex<Vec<String>>);
+
+impl Visit for Statements<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "statement" {
+            self.0.lock().expect("nobody panics here").push(format!("{value:?}"));
+        }
+    }
+}
+
+/// A question, and the indexes that it is answered by: on SQLite, on PostgreSQL.
+struct Plan {
+    what: &'static str,
+    found: BTreeSet<String>,
+    scans: Vec<String>,
+}
+
+struct Planner<'a> {
+    app: &'a TestApp,
+    ear: Ear,
+    plans: Vec<Plan>,
+}
+
+impl Planner<'_> {
+    async fn ask<T>(&mut self, what: &'static str, work: impl Future<Output = T>) -> T {
+        self.ear.0.lock().expect("nobody panics here").clear();
+        let answer = work.await;
+        let statements = std::mem::take(&mut *self.ear.0.lock().expect("nobody panics here"));
+        assert!(!statements.is_empty(), "{what}: nothing was asked of the database");
+        let (mut found, mut scans) = (BTreeSet::new(), Vec::new());
+        for statement in statements.iter().filter(|statement| statement.trim_start().starts_with("SELECT")) {
+            for line in self.explain(statement).await {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let after = |word: &str| words.iter().position(|w| *w == word).and_then(|i| words.get(i + 1));
+                // "SEARCH job USING INDEX name (…)", "Index Scan using name on job", "Bitmap Index Scan on name".
+                let index = after("INDEX").or_else(|| after("using"));
+                found.extend(index.map(ToString::to_string));
+                if line.contains("Bitmap Index Scan on") {
+                    found.extend(after("on").map(ToString::to_string));
+                }
+                let whole = |table: &&&str| {
+                    line == format!("SCAN {table}")
+                        || line.contains(&format!("Seq Scan on {table} "))
+                        || line.ends_with(&format!("Seq Scan on {table}"))
+                };
+                let large = ["job", "access", "job_event", "content", "document", "confidence", "task"];
+                scans.extend(large.iter().find(whole).map(|_| format!("{line}\n    of {statement}")));
+            }
+        }
+        self.plans.push(Plan { what, found, scans });
+        answer
+    }
+
+    async fn explain(&self, statement: &str) -> Vec<String> {
+        let (backend, sql) = match self.app.backend() {
+            Backend::Sqlite => (DbBackend::Sqlite, format!("EXPLAIN QUERY PLAN {statement}")),
+            Backend::Postgres => (DbBackend::Postgres, format!("EXPLAIN (COSTS OFF) {statement}")),
+        };
+        let rows =
+            self.app.db.read().query_all_raw(Statement::from_string(backend, sql)).await.expect("a plan");
+        let column = if backend == DbBackend::Sqlite { "detail" } else { "QUERY PLAN" };
+        rows.iter().map(|row| row.try_get::<String>("", column).expect("a line").trim().to_owned()).collect()
+    }
+}
+
+const JOBS: u32 = 100_000;
+
+/// 100,000 jobs of one owner: all shared with a team, every hundredth blocked with an open review.
+async fn fill(app: &TestApp, owner: UserId, team: uuid::Uuid) {
+    let sqlite = app.backend() == Backend::Sqlite;
+    let numbers = if sqlite {
+        format!(
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {JOBS}) SELECT i FROM n)"
+        )
+    } else {
+        format!("(SELECT generate_series(1, {JOBS}) AS i)")
+    };
+    let id = |kind: u8| {
+        if sqlite {
+            format!("unhex('0198c0de{kind:02x}0070008000' || printf('%012x', i))")
+        } else {
+            format!("('0198c0de-{kind:02x}00-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid")
+        }
+    };
+    let uuid = |id: uuid::Uuid| if sqlite { format!("x'{}'", id.simple()) } else { format!("'{id}'::uuid") };
+    let at = if sqlite {
+        "strftime('%Y-%m-%dT%H:%M:%f+00:00', 1700000000 + i, 'unixepoch')"
+    } else {
+        "to_timestamp(1700000000 + i)"
+    };
+    let json = |text: &str| if sqlite { format!("'{text}'") } else { format!("'{text}'::jsonb") };
+    let steps = json(
+        r#"[{"name":"mapping","title":"m","kind":"AUTOMATIC","status":"BLOCKED","attempt":1,"max_attempts":3,"timeout_seconds":9,"started_at":null,"finished_at":null}]"#,
+    );
+    let (owner, team) = (uuid(owner.0), uuid(team));
+    let (job, review, empty, all) = (id(1), id(2), json("{}"), json(r#"["*"]"#));
+    let (some, none) = (json(r#"["mapping"]"#), json("[]"));
+    let statements = [
+        format!(
+            "INSERT INTO job (id, type_id, type_version, owner_id, status, mode, metadata, priority, seq, fence, steps, input_name, created_at, updated_at) \
+             SELECT {job}, 'noop', 1, {owner}, CASE WHEN i % 100 = 0 THEN 'BLOCKED' ELSE 'COMPLETED' END, 'LIVE', {empty}, 0, 3, 0, {steps}, 'x', {at}, {at} FROM {numbers} AS n"
+        ),
+        format!(
+            "INSERT INTO access (job_id, principal_id, kind, steps, created_at, updated_at) SELECT {job}, {owner}, 'OWNER', {all}, {at}, {at} FROM {numbers} AS n"
+        ),
+        format!(
+            "INSERT INTO access (job_id, principal_id, kind, steps, created_at, updated_at) SELECT {job}, {team}, 'TEAM', {some}, {at}, {at} FROM {numbers} AS n"
+        ),
+        format!(
+            "INSERT INTO job_event (job_id, sequence, kind, at, data, position) \
+             SELECT {job}, s.n, 'STATUS_CHANGED', {at}, {empty}, i FROM {numbers} AS n CROSS JOIN (SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3) AS s"
+        ),
+        format!(
+            "INSERT INTO review (id, job_id, type_id, step, status, reason, items, created_at, updated_at) \
+             SELECT {review}, {job}, 'noop', 'mapping', 'OPEN', 'r', {none}, {at}, {at} FROM {numbers} AS n WHERE i % 100 = 0"
+        ),
+        format!(
+            "INSERT INTO confidence (content_id, thousandths, missing, job_id, type_id, step, at, items, due, reviewed, corrected) \
+             SELECT {review}, 500, {no}, {job}, 'data-point-extraction', 'mapping', {at}, 1, 1, 0, 0 FROM {numbers} AS n",
+            no = if sqlite { "0" } else { "false" }
+        ),
+    ];
+    for statement in statements {
+        app.db
+            .writer()
+            .execute_unprepared(&statement)
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {statement}"));
+    }
+    // The feed has come further than these.
+    let further = format!("UPDATE feed SET base = base + {}", JOBS + 1);
+    app.db.writer().execute_unprepared(&further).await.expect("the feed goes on");
+    if !sqlite {
+        app.db.writer().execute_unprepared("ANALYZE").await.expect("statistics");
+    }
+}
+
+async fn plans(app: TestApp, expected: &[(&str, &[&str])]) {
+    let (ada, bob, root) = (app.user("ada").await, app.user("bob").await, app.admin("root").await);
+    let (ada, bob, root): (Actor, Actor, Actor) = (ada.actor().await, bob.actor().await, root.actor().await);
+    let team = team::create(&app.db, &app.clock, &bob, "reviewers").await.expect("a team");
+    fill(&app, ada.user.id, team.id.0).await;
+
+    let ear = Ear::default();
+    let subscriber = tracing_subscriber::registry().with(ear.clone());
+    let _heard = tracing::subscriber::set_default(subscriber);
+    let mut planner = Planner { app: &app, ear, plans: Vec::new() };
+    let page = Paging { first: Some(20), ..Paging::default() }.window(20, 100).expect("a page");
+    let (all, newest) = (Filter::default(), Direction::Descending);
+    let mine = Filter { ownership: Some(Ownership::Mine), ..Filter::default() };
+    let jobs = &app.jobs;
+    let length = |page: docket::error::Result<docket::page::Page<_>>| page.expect("a page").rows.len();
+    for (what, actor, filter, by) in [
+        ("jobs of their owner", &ada, &all, OrderBy::Created),
+        ("jobs of their owner, by change", &ada, &all, OrderBy::Updated),
+        ("jobs of a team", &bob, &all, OrderBy::Created),
+        ("jobs, for an admin", &root, &all, OrderBy::Created),
+        ("only one's own", &ada, &mine, OrderBy::Created),
+    ] {
+        let found = planner.ask(what, jobs.list(actor, filter, (by, newest), page)).await;
+        assert_eq!(length(found), 20, "{what}");
+    }
+    let open = review::Filter { status: Some(vec!["OPEN", "CLAIMED"]), ..review::Filter::default() };
+    let queue = planner.ask("the queue of reviews", review::queue(jobs, &bob, &open, page)).await;
+    assert_eq!(queue.expect("a page").rows.len(), 20);
+    let tail = Place::before(i64::from(JOBS) - 10);
+    let stretch = planner.ask("the end of the feed", jobs.feed(&bob, &all, tail, 20)).await;
+    assert_eq!(stretch.expect("events").events.len(), 20);
+    let stretch = planner.ask("the start of the feed", jobs.feed(&ada, &all, Place::START, 20)).await;
+    assert_eq!(stretch.expect("events").events.len(), 20);
+    planner.ask("leases that ran out", jobs.expire(100)).await.expect("nothing ran out");
+    planner.ask("claims that ran out", review::claim::expire(jobs, 100)).await.expect("nothing ran out");
+    drop(feed::horizon(&app.db).await.expect("a horizon"));
+
+    let mut wrong = Vec::new();
+    for Plan { what, found, scans } in &planner.plans {
+        wrong.extend(scans.iter().map(|scan| format!("{what}: {scan}")));
+        let wanted = expected.iter().find(|(name, _)| name == what).map(|(_, indexes)| *indexes);
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        if wanted != Some(found.as_slice()) {
+            wrong.push(format!("{what}: {found:?} instead of {wanted:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn sqlite() {
+    TestApp::tell(Backend::Sqlite, |app| plans(app, &[]), |_| {}).await;
+}
+
+#[tokio::test]
+async fn postgres() {
+    TestApp::tell(Backend::Postgres, |app| plans(app, &[]), |_| {}).await;
+}
