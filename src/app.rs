@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::{Accounts, load_or_make_secret};
 use crate::clock::Clock;
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::db::Db;
 use crate::document::{Documents, Links};
 use crate::events::{Hub, feed};
@@ -66,9 +66,8 @@ impl App {
         let links = Links::new(public_url, &secret);
         let upload = config.limits.upload_bytes;
         let documents = Documents::new(db.clone(), clock.clone(), storage.clone(), links, upload);
-        let types = JobTypes::new(db.clone());
-        let with_noop = config.noop_type == Switch::On;
-        types.install(&clock, with_noop).await.map_err(|error| format!("the built-in job types: {error}"))?;
+        let types = JobTypes::new(db.clone(), config.noop_type);
+        types.install(&clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
         let jobs = Jobs {
             db: db.clone(),
             clock: clock.clone(),
@@ -145,5 +144,39 @@ pub fn lock_data_dir(config: &Config) -> Result<File, String> {
             Err(format!("another server uses the data directory {}", config.data_dir.display()))
         }
         Err(std::fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::access::{Actor, Credential};
+    use crate::account::NewAccount;
+    use crate::config::Flags;
+    use crate::job::state::Mode;
+
+    /// An application on a SQLite database and a store of its own, which go with the folder.
+    pub(crate) async fn open(configure: impl FnOnce(&mut Config)) -> (App, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (open_in(dir.path(), configure).await.unwrap(), dir)
+    }
+
+    pub(crate) async fn open_in(
+        dir: &std::path::Path,
+        configure: impl FnOnce(&mut Config),
+    ) -> Result<App, String> {
+        let flags = Flags { data_dir: Some(dir.into()), ..Flags::default() };
+        let mut config = Config::load(None, &flags)?;
+        configure(&mut config);
+        App::open(config, "http://localhost:1", Migrations::Run).await
+    }
+
+    /// Somebody with an account, who acts in a mode.
+    pub(crate) async fn actor(app: &App, name: &str, mode: Mode) -> Actor {
+        let email = format!("{name}@example.com");
+        let new = NewAccount { email, name: name.into(), password: None, is_admin: false };
+        let account = app.accounts.create(new).await.unwrap();
+        let credential = Credential { api_key: None, expires_at: None };
+        Actor { user: Arc::new(account), mode, credential }
     }
 }
