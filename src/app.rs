@@ -149,10 +149,14 @@ pub fn lock_data_dir(config: &Config) -> Result<File, String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::access::{Actor, Credential};
     use crate::account::NewAccount;
     use crate::config::Flags;
+    use crate::document::Described;
+    use crate::entity::document;
     use crate::job::state::Mode;
 
     /// An application on a SQLite database and a store of its own, which go with the folder.
@@ -178,5 +182,13 @@ pub(crate) mod tests {
         let account = app.accounts.create(new).await.unwrap();
         let credential = Credential { api_key: None, expires_at: None };
         Actor { user: Arc::new(account), mode, credential }
+    }
+
+    /// A plain text document of theirs.
+    pub(crate) async fn upload(app: &App, actor: &Actor, text: &str) -> document::Model {
+        let described = Described { name: Some("a.txt".into()), media_type: Some("text/plain".into()) };
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        app.jobs.documents.upload(actor, described, stream).await.unwrap()
     }
 }

@@ -104,7 +104,8 @@ impl Jobs {
         }
     }
 
-    /// What makes two requests the same: documents count by their bytes and names, since a client that tries again may
+    /// What makes two requests the same: the mode, since a job that is for real is no other's answer, and everything that
+    /// was asked for. Documents count by their bytes and names, since a client that tries again may
     /// have uploaded them again.
     async fn input_hash(&self, actor: &Actor, new: &NewJob) -> Result<String> {
         if new.idempotency_key.is_none() {
@@ -117,6 +118,7 @@ impl Jobs {
             contents.push(json!([role, self.identity(actor, source).await?]));
         }
         request["contents"] = Value::Array(contents);
+        request["mode"] = json!(actor.mode);
         Ok(hex::encode(Sha256::digest(request.to_string())))
     }
 
@@ -438,5 +440,38 @@ fn taken(error: sea_orm::DbErr) -> Error {
             Error::conflict("This idempotency key was used at the same time.")
         }
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::{actor, open, upload};
+    use crate::config::Switch;
+    use crate::job::state::Mode;
+    use crate::job_type::{DATA_POINT_EXTRACTION, NOOP};
+
+    fn of(type_id: &str, input: &document::Model) -> NewJob {
+        NewJob {
+            type_id: type_id.into(),
+            input: Source::Document(input.id.to_string()),
+            contents: Vec::new(),
+            metadata: Map::new(),
+            collaboration: Vec::new(),
+            idempotency_key: None,
+            priority: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_for_trying_out_is_no_answer_to_one_that_is_for_real() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let test = actor(&app, "ada", Mode::Test).await;
+        let live = Actor { mode: Mode::Live, ..test.clone() };
+        let input = upload(&app, &test, "a").await;
+        let new = NewJob { idempotency_key: Some("k".into()), ..of(NOOP, &input) };
+        let made = app.jobs.create(&test, new.clone()).await.unwrap();
+        assert_eq!(app.jobs.create(&test, new.clone()).await.unwrap().id, made.id);
+        assert!(matches!(app.jobs.create(&live, new).await, Err(Error::Conflict { .. })));
     }
 }
