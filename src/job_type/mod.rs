@@ -149,6 +149,14 @@ impl JobType {
         roles
     }
 
+    /// The steps that work with a taxonomy, each with the role that it is kept in.
+    pub fn taxonomies(&self) -> impl Iterator<Item = (&StepDefinition, String)> {
+        self.steps.iter().filter_map(|step| {
+            let role = format!("{}-taxonomy-json", step.name);
+            step.content_roles.contains(&role).then_some((step, role))
+        })
+    }
+
     /// The steps that list a role.
     pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
         self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
