@@ -57,7 +57,9 @@ impl Storage {
             .map_err(|e| e.to_string())
             .and_then(|()| LocalFileSystem::new_with_prefix(&folder).map_err(|e| e.to_string()));
         let store = opened.map_err(|error| format!("storage in {}: {error}", folder.display()))?;
-        Ok(Self { store: Arc::new(store.with_automatic_cleanup(true)), folder })
+        // A row says that bytes are there for good, so they have to be before it is committed.
+        let store = store.with_automatic_cleanup(true).with_fsync(true);
+        Ok(Self { store: Arc::new(store), folder })
     }
 
     /// Writes a stream under a key, hashing on the way and holding a few parts of it in memory. A stream that breaks off or
@@ -175,11 +177,18 @@ impl Storage {
         tokio::task::spawn_blocking(move || remove_unfinished(&folder)).await?
     }
 
-    /// Whether it can be written to and read from.
+    /// Whether it can be written to and read from: writes a small object, reads it and removes it.
     pub async fn check(&self) -> Result<()> {
+        const SENT: &[u8] = b"ok";
         let key = format!("health/{}", uuid::Uuid::now_v7());
-        self.put_bytes(key.clone(), Bytes::from_static(b"ok")).await?;
-        self.delete(&key).await
+        self.put_bytes(key.clone(), Bytes::from_static(SENT)).await?;
+        let read = self.read(&key, SENT.len() as u64).await;
+        self.delete(&key).await?;
+        if read? == SENT {
+            Ok(())
+        } else {
+            Err(Error::internal("storage: something else was read than written"))
+        }
     }
 }
 
@@ -235,6 +244,15 @@ mod tests {
         storage.delete("a/b").await.unwrap();
         storage.delete("a/b").await.unwrap();
         assert!(storage.get("a/b", None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_survives_the_machine() {
+        let (storage, dir) = open();
+        // Nothing short of pulling the plug shows it, so that the store is asked for its own settings.
+        assert!(format!("{:?}", storage.store).contains("fsync: true"), "{:?}", storage.store);
+        storage.check().await.unwrap();
+        assert_eq!(files(dir.path()), 0);
     }
 
     #[tokio::test]
