@@ -18,7 +18,7 @@ use crate::entity::{access as access_rows, job};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
 use crate::job_type::metadata::{MOST_LEVELS, escape, levels};
-use crate::page::{Direction, Page, Window};
+use crate::page::{Direction, List, Page, Window};
 
 /// Teams and oneself, up to which a list is merged from a page of each.
 const MOST_NAMES: usize = 50;
@@ -66,6 +66,14 @@ impl OrderBy {
         match self {
             Self::Created => job::Column::CreatedAt,
             Self::Updated => job::Column::UpdatedAt,
+        }
+    }
+
+    /// The list of jobs in this order, for cursors.
+    pub fn list(self) -> List {
+        match self {
+            Self::Created => List::JobsByCreation,
+            Self::Updated => List::JobsByChange,
         }
     }
 
