@@ -112,6 +112,7 @@ pub struct Config {
 pub struct Auth {
     pub token_seconds: u32,
     pub hash_concurrency: usize,
+    pub hash_queue: usize,
 }
 
 /// Section `[engine]`.
