@@ -65,7 +65,12 @@ impl App {
             Accounts::new(db.clone(), clock.clone(), &config, &secret).map_err(|error| error.to_string())?;
         let links = Links::new(public_url, &secret);
         let upload = config.limits.upload_bytes;
-        let documents = Documents::new(db.clone(), clock.clone(), storage.clone(), links, upload);
+        let documents = Documents::open(db.clone(), clock.clone(), storage.clone(), links, upload).await;
+        let documents = documents.map_err(|error| format!("the database: {error}"))?;
+        // A store that cannot be written to is said to be unready later; it keeps nobody from reading.
+        if let Err(error) = documents.mark_store().await {
+            tracing::warn!(%error, "the store could not be looked at");
+        }
         let types = JobTypes::new(db.clone(), config.noop_type);
         types.install(&clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
         let jobs = Jobs {

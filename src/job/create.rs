@@ -167,6 +167,7 @@ impl Jobs {
             storage_key: stored.key,
             owner_id: actor.user.id,
             job_id: Some(job),
+            mode: name(actor.mode),
             created_at: self.clock.now(),
         })
     }
