@@ -210,7 +210,8 @@ impl Window {
     }
 }
 
-fn beyond(direction: Direction, from: Cursor, time: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
+/// What lies further on in a list than a place in it.
+pub fn beyond(direction: Direction, from: Cursor, time: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
     let (at, key): (Value, Value) = (from.at.into(), from.id.into());
     let (further, tie) = match direction {
         Direction::Ascending => (time.gt(at.clone()), id.gt(key)),

@@ -2,6 +2,8 @@
 //!
 //! Bytes go to the store first, under a key that nobody else knows; the row that names it is inserted when they are whole.
 
+pub(crate) mod retention;
+
 use std::collections::HashSet;
 
 use bytes::Bytes;
@@ -166,10 +168,19 @@ impl Documents {
     /// Removes a document of the actor's that no job uses.
     pub async fn delete(&self, actor: &Actor, id: DocumentId) -> Result<()> {
         let actor = actor.clone();
+        self.remove(id, move |document| is_own(&actor, document)).await
+    }
+
+    /// Removes an uploaded document that no job uses and that somebody may remove.
+    async fn remove(
+        &self,
+        id: DocumentId,
+        may: impl FnOnce(&document::Model) -> bool + Send + 'static,
+    ) -> Result<()> {
         let key = self.db.write(move |tx| {
             Box::pin(async move {
                 let found = document::Entity::find_by_id(id).one(tx).await?;
-                let found = found.filter(|document| is_own(&actor, document) && document.job_id.is_none());
+                let found = found.filter(|document| document.job_id.is_none() && may(document));
                 let document = found.ok_or_else(|| Error::not_found("document"))?;
                 let used = content::Entity::find().filter(content::Column::DocumentId.eq(id)).one(tx).await?;
                 let in_use = || Error::conflict("A job uses this document; delete the job first.");

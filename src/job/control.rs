@@ -11,7 +11,7 @@ use crate::access::{Cancel, Delete, Edit, Grant};
 use crate::db::Work;
 use crate::entity::{content, document, job};
 use crate::error::{Error, Problem, Result};
-use crate::id::JobId;
+use crate::id::{JobId, UserId};
 use crate::job_type::{JobType, metadata};
 
 /// What an owner may change of a job.
@@ -100,7 +100,13 @@ impl Jobs {
     /// Removes a job with everything that its steps made; one that is not final is cancelled first, and whoever watches it
     /// sees its end. CONFLICT where another job uses something that this one made.
     pub async fn delete(&self, grant: &Grant<Delete>) -> Result<()> {
-        let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
+        let reason = "The job was deleted.";
+        self.remove(grant.job().id, Some(grant.actor().user.id), reason).await
+    }
+
+    /// [`Jobs::delete`] for whoever needs no grant; `reason` is what those who watch a job see it cancelled for.
+    pub(super) async fn remove(&self, id: JobId, actor: Option<UserId>, reason: &'static str) -> Result<()> {
+        let clock = self.clock.clone();
         let cancelled = self.db.write(move |tx| {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
@@ -108,8 +114,7 @@ impl Jobs {
                 if locked.state().status.is_final() {
                     return Ok(None);
                 }
-                locked
-                    .perform(Command::Cancel { reason: Some("The job was deleted.".into()) }, Some(actor))?;
+                locked.perform(Command::Cancel { reason: Some(reason.into()) }, actor)?;
                 locked.save(tx).await.map(Some)
             })
         });
