@@ -1,8 +1,10 @@
 //! The application: its parts, wired once.
 
-use std::fs::File;
+pub mod lock;
+
 use std::sync::Arc;
 
+use lock::SettingUp;
 use migration::Migrator;
 use sea_orm_migration::MigratorTrait;
 use tokio_util::sync::CancellationToken;
@@ -57,8 +59,8 @@ impl App {
         let clock = Clock::default();
         let db = Db::connect(&config.database(), config.database_connections).await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
-        migrate(&db, migrations).await?;
-        feed::align(&db).await.map_err(|error| format!("the feed: {error}"))?;
+        let types = JobTypes::new(db.clone(), config.noop_type);
+        set_up(&db, &clock, &types, migrations).await?;
         let secret = secret(&config)?;
         let storage = Storage::open(&config)?;
         let accounts =
@@ -71,8 +73,6 @@ impl App {
         if let Err(error) = documents.mark_store().await {
             tracing::warn!(%error, "the store could not be looked at");
         }
-        let types = JobTypes::new(db.clone(), config.noop_type);
-        types.install(&clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
         let jobs = Jobs {
             db: db.clone(),
             clock: clock.clone(),
@@ -110,12 +110,22 @@ impl App {
     }
 }
 
+/// Brings a database to where this program can work on it, one node at a time.
+async fn set_up(db: &Db, clock: &Clock, types: &JobTypes, migrations: Migrations) -> Result<(), String> {
+    let alone = SettingUp::begin(db).await.map_err(|error| format!("the lock for setting up: {error}"))?;
+    migrate(db, migrations).await?;
+    feed::align(db).await.map_err(|error| format!("the feed: {error}"))?;
+    types.install(clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
+    alone.end().await;
+    Ok(())
+}
+
 async fn migrate(db: &Db, migrations: Migrations) -> Result<(), String> {
     match migrations {
         Migrations::Run => {
             Migrator::up(db.writer(), None).await.map_err(|error| format!("a migration failed: {error}"))
         }
-        Migrations::Check => match Migrator::get_pending_migrations(db.writer()).await {
+        Migrations::Check => match Migrator::get_pending_migrations_read_only(db.read()).await {
             Ok(pending) if pending.is_empty() => Ok(()),
             Ok(pending) => Err(format!("{} migrations are pending; run docket migrate", pending.len())),
             Err(error) => Err(format!("the migrations could not be looked up: {error}")),
@@ -131,24 +141,6 @@ fn secret(config: &Config) -> Result<Vec<u8>, String> {
                 .map_err(|error| format!("the signing key in {}: {error}", path.display()))
         }
         secret => Ok(secret.as_bytes().to_vec()),
-    }
-}
-
-/// Takes the data directory for this process alone, for as long as the file is held: the embedded database has one
-/// server, which may then take every lease that it finds for orphaned.
-pub fn lock_data_dir(config: &Config) -> Result<File, String> {
-    let path = config.data_dir.join("lock");
-    let open = || {
-        std::fs::create_dir_all(&config.data_dir)?;
-        File::options().create(true).truncate(false).write(true).open(&path)
-    };
-    let file = open().map_err(|error| format!("{}: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(format!("another server uses the data directory {}", config.data_dir.display()))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
     }
 }
 
