@@ -35,11 +35,17 @@ pub(crate) struct Server {
     app: App,
     schema: Schema,
     metrics: PrometheusHandle,
+    readiness: health::Readiness,
 }
 
 /// The whole HTTP service of an application.
 pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    let server = Server { schema: crate::graphql::schema(app.clone()), app, metrics };
+    let server = Server {
+        schema: crate::graphql::schema(app.clone()),
+        app,
+        metrics,
+        readiness: health::Readiness::default(),
+    };
     let texts = SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"));
     let documents = Router::new()
         .route("/documents", post(documents::upload).layer(DefaultBodyLimit::disable()))
