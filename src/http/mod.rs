@@ -5,6 +5,8 @@ mod documents;
 mod graphiql;
 mod graphql;
 mod health;
+mod multipart;
+mod operation;
 mod socket;
 mod tracking;
 
