@@ -1,8 +1,10 @@
 //! The application: its parts, wired once.
 
-use std::fs::File;
+pub mod lock;
+
 use std::sync::Arc;
 
+use lock::SettingUp;
 use migration::Migrator;
 use sea_orm_migration::MigratorTrait;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::account::{Accounts, load_or_make_secret};
 use crate::clock::Clock;
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::db::Db;
 use crate::document::{Documents, Links};
 use crate::events::{Hub, feed};
@@ -57,18 +59,20 @@ impl App {
         let clock = Clock::default();
         let db = Db::connect(&config.database(), config.database_connections).await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
-        migrate(&db, migrations).await?;
-        feed::align(&db).await.map_err(|error| format!("the feed: {error}"))?;
+        let types = JobTypes::new(db.clone(), config.noop_type);
+        set_up(&db, &clock, &types, migrations).await?;
         let secret = secret(&config)?;
         let storage = Storage::open(&config)?;
         let accounts =
             Accounts::new(db.clone(), clock.clone(), &config, &secret).map_err(|error| error.to_string())?;
         let links = Links::new(public_url, &secret);
         let upload = config.limits.upload_bytes;
-        let documents = Documents::new(db.clone(), clock.clone(), storage.clone(), links, upload);
-        let types = JobTypes::new(db.clone());
-        let with_noop = config.noop_type == Switch::On;
-        types.install(&clock, with_noop).await.map_err(|error| format!("the built-in job types: {error}"))?;
+        let documents = Documents::open(db.clone(), clock.clone(), storage.clone(), links, upload).await;
+        let documents = documents.map_err(|error| format!("the database: {error}"))?;
+        // A store that cannot be written to is said to be unready later; it keeps nobody from reading.
+        if let Err(error) = documents.mark_store().await {
+            tracing::warn!(%error, "the store could not be looked at");
+        }
         let jobs = Jobs {
             db: db.clone(),
             clock: clock.clone(),
@@ -106,12 +110,22 @@ impl App {
     }
 }
 
+/// Brings a database to where this program can work on it, one node at a time.
+async fn set_up(db: &Db, clock: &Clock, types: &JobTypes, migrations: Migrations) -> Result<(), String> {
+    let alone = SettingUp::begin(db).await.map_err(|error| format!("the lock for setting up: {error}"))?;
+    migrate(db, migrations).await?;
+    feed::align(db).await.map_err(|error| format!("the feed: {error}"))?;
+    types.install(clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
+    alone.end().await;
+    Ok(())
+}
+
 async fn migrate(db: &Db, migrations: Migrations) -> Result<(), String> {
     match migrations {
         Migrations::Run => {
             Migrator::up(db.writer(), None).await.map_err(|error| format!("a migration failed: {error}"))
         }
-        Migrations::Check => match Migrator::get_pending_migrations(db.writer()).await {
+        Migrations::Check => match Migrator::get_pending_migrations_read_only(db.read()).await {
             Ok(pending) if pending.is_empty() => Ok(()),
             Ok(pending) => Err(format!("{} migrations are pending; run docket migrate", pending.len())),
             Err(error) => Err(format!("the migrations could not be looked up: {error}")),
@@ -130,20 +144,48 @@ fn secret(config: &Config) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Takes the data directory for this process alone, for as long as the file is held: the embedded database has one
-/// server, which may then take every lease that it finds for orphaned.
-pub fn lock_data_dir(config: &Config) -> Result<File, String> {
-    let path = config.data_dir.join("lock");
-    let open = || {
-        std::fs::create_dir_all(&config.data_dir)?;
-        File::options().create(true).truncate(false).write(true).open(&path)
-    };
-    let file = open().map_err(|error| format!("{}: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(format!("another server uses the data directory {}", config.data_dir.display()))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::access::{Actor, Credential};
+    use crate::account::NewAccount;
+    use crate::config::Flags;
+    use crate::document::Described;
+    use crate::entity::document;
+    use crate::job::state::Mode;
+
+    /// An application on a SQLite database and a store of its own, which go with the folder.
+    pub(crate) async fn open(configure: impl FnOnce(&mut Config)) -> (App, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        (open_in(dir.path(), configure).await.unwrap(), dir)
+    }
+
+    pub(crate) async fn open_in(
+        dir: &std::path::Path,
+        configure: impl FnOnce(&mut Config),
+    ) -> Result<App, String> {
+        let flags = Flags { data_dir: Some(dir.into()), ..Flags::default() };
+        let mut config = Config::load(None, &flags)?;
+        configure(&mut config);
+        App::open(config, "http://localhost:1", Migrations::Run).await
+    }
+
+    /// Somebody with an account, who acts in a mode.
+    pub(crate) async fn actor(app: &App, name: &str, mode: Mode) -> Actor {
+        let email = format!("{name}@example.com");
+        let new = NewAccount { email, name: name.into(), password: None, is_admin: false };
+        let account = app.accounts.create(new).await.unwrap();
+        let credential = Credential { api_key: None, expires_at: None };
+        Actor { user: Arc::new(account), mode, credential }
+    }
+
+    /// A plain text document of theirs.
+    pub(crate) async fn upload(app: &App, actor: &Actor, text: &str) -> document::Model {
+        let described = Described { name: Some("a.txt".into()), media_type: Some("text/plain".into()) };
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        app.jobs.documents.upload(actor, described, stream).await.unwrap()
     }
 }

@@ -97,6 +97,7 @@ pub struct Config {
     pub auth: Auth,
     pub engine: Engine,
     pub review: Review,
+    pub retention: Retention,
     pub limits: Limits,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
@@ -112,6 +113,7 @@ pub struct Config {
 pub struct Auth {
     pub token_seconds: u32,
     pub hash_concurrency: usize,
+    pub hash_queue: usize,
 }
 
 /// Section `[engine]`.
@@ -129,6 +131,13 @@ pub struct Engine {
 pub struct Review {
     pub claim_seconds: u32,
     pub content_bytes: usize,
+}
+
+/// Section `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Retention {
+    pub test_days: u32,
 }
 
 /// Section `[limits]`.

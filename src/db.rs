@@ -83,11 +83,13 @@ impl Db {
             let write = Database::connect(writing).await?;
             (Database::connect(sqlite(url, connections)).await?, write)
         } else {
-            let mut writing = postgres(url, connections);
+            // Of a ROLLBACK without a transaction, which is what nearly all of them are, the server would warn each time.
+            let mut writing = postgres(url, connections, &[("client_min_messages", "error")]);
             writing.map_sqlx_postgres_pool_opts(|pool| {
                 pool.after_release(|connection, _| Box::pin(reset(connection)))
             });
-            (Database::connect(postgres(url, connections)).await?, Database::connect(writing).await?)
+            let reading = postgres(url, connections, &[]);
+            (Database::connect(reading).await?, Database::connect(writing).await?)
         };
         let statements = Arc::<AtomicU64>::default();
         for connection in [&mut read, &mut write] {
@@ -220,10 +222,12 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres(url: &str, connections: u32) -> ConnectOptions {
+fn postgres(url: &str, connections: u32, further: &'static [(&str, &str)]) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     options.max_connections(connections).sqlx_logging(false).map_sqlx_postgres_opts(|postgres| {
-        postgres.options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
+        postgres
+            .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
+            .options(further.iter().copied())
     });
     options
 }

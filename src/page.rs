@@ -51,25 +51,37 @@ pub struct Cursor {
     pub id: Uuid,
 }
 
-/// The version of what is inside a cursor.
-const FORMAT: u8 = 1;
+/// The list and order that a cursor belongs to: its place means nothing in another. The numbers are in cursors that clients
+/// hold; 1 was that of an earlier format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum List {
+    /// Jobs by when they were made.
+    JobsByCreation = 2,
+    /// Jobs by when they last changed.
+    JobsByChange = 3,
+    /// Documents by when they were made.
+    Documents = 4,
+    /// Reviews by when they were opened.
+    Reviews = 5,
+}
 
 impl Cursor {
     /// As clients carry it.
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, list: List) -> String {
         let mut bytes = [0_u8; 25];
-        bytes[0] = FORMAT;
+        bytes[0] = list as u8;
         bytes[1..9].copy_from_slice(&self.at.timestamp_micros().to_be_bytes());
         bytes[9..].copy_from_slice(self.id.as_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` where it is not one of ours.
-    pub fn decode(text: &str) -> Option<Self> {
+    /// `None` where it is not one of this list.
+    pub fn decode(list: List, text: &str) -> Option<Self> {
         let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let (at, id) = (bytes[1..9].try_into().ok()?, bytes[9..].try_into().ok()?);
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(at))?;
-        (bytes[0] == FORMAT).then_some(Self { at, id: Uuid::from_bytes(id) })
+        (bytes[0] == list as u8).then_some(Self { at, id: Uuid::from_bytes(id) })
     }
 }
 
@@ -93,10 +105,10 @@ pub struct Page<T> {
 }
 
 impl Paging {
-    /// Checks it: one direction, a size from 1 to `largest` (`usual` where none is given), cursors of ours.
-    pub fn window(&self, usual: u32, largest: u32) -> Result<Window> {
+    /// Checks it: one direction, a size from 1 to `largest` (`usual` where none is given), cursors of this list.
+    pub fn window(&self, list: List, usual: u32, largest: u32) -> Result<Window> {
         let mut problems = Vec::new();
-        let backwards = self.last.is_some() || (self.before.is_some() && self.first.is_none());
+        let backwards = self.last.is_some() || self.before.is_some();
         if backwards && (self.first.is_some() || self.after.is_some()) {
             problems.push(Problem::new(
                 "/last",
@@ -105,18 +117,13 @@ impl Paging {
             ));
         }
         let (size, name) = if backwards { (self.last, "/last") } else { (self.first, "/first") };
-        let limit = match size {
-            None => u64::from(Ord::min(usual, largest)),
-            Some(n) => {
-                u64::try_from(n).ok().filter(|n| (1..=u64::from(largest)).contains(n)).unwrap_or_else(|| {
-                    problems.push(Problem::new(name, "RANGE", format!("A page has 1 to {largest} entries.")));
-                    1
-                })
-            }
-        };
+        let limit = page_size(size, name, usual, largest).unwrap_or_else(|problem| {
+            problems.push(problem);
+            1
+        });
         let (text, name) = if backwards { (&self.before, "/before") } else { (&self.after, "/after") };
         let from = text.as_ref().and_then(|text| {
-            let cursor = Cursor::decode(text);
+            let cursor = Cursor::decode(list, text);
             if cursor.is_none() {
                 problems.push(Problem::new(name, "CURSOR", "This is not a cursor of this list."));
             }
@@ -130,12 +137,18 @@ impl Paging {
     }
 }
 
-impl Window {
-    /// Rows of the page.
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
+/// The size of a page of a list that only goes forwards and has cursors of its own.
+pub fn first(size: Option<i32>, usual: u32, largest: u32) -> Result<u64> {
+    page_size(size, "/first", usual, largest).map_err(|problem| Error::Invalid(vec![problem]))
+}
 
+fn page_size(size: Option<i32>, name: &str, usual: u32, largest: u32) -> Result<u64, Problem> {
+    let Some(size) = size else { return Ok(Ord::min(usual, largest).into()) };
+    let size = u64::try_from(size).ok().filter(|size| (1..=u64::from(largest)).contains(size));
+    size.ok_or_else(|| Problem::new(name, "RANGE", format!("A page has 1 to {largest} entries.")))
+}
+
+impl Window {
     /// Limits a query to this page; `time` and `id` are the list's order.
     pub fn select<E: EntityTrait>(
         &self,
@@ -197,7 +210,8 @@ impl Window {
     }
 }
 
-fn beyond(direction: Direction, from: Cursor, time: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
+/// What lies further on in a list than a place in it.
+pub fn beyond(direction: Direction, from: Cursor, time: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
     let (at, key): (Value, Value) = (from.at.into(), from.id.into());
     let (further, tie) = match direction {
         Direction::Ascending => (time.gt(at.clone()), id.gt(key)),
@@ -216,28 +230,39 @@ mod tests {
             at: DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap(),
             id: Uuid::now_v7(),
         };
-        assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));
-        for foreign in
-            ["", "x", "AAAA", &BASE64_URL_SAFE_NO_PAD.encode([2; 25]), &format!("{}A", cursor.encode())]
-        {
-            assert_eq!(Cursor::decode(foreign), None, "{foreign}");
+        let list = List::JobsByCreation;
+        let text = cursor.encode(list);
+        assert_eq!(Cursor::decode(list, &text), Some(cursor));
+        for foreign in ["", "x", "AAAA", &BASE64_URL_SAFE_NO_PAD.encode([1; 25]), &format!("{text}A")] {
+            assert_eq!(Cursor::decode(list, foreign), None, "{foreign}");
+        }
+        for other in [List::JobsByChange, List::Documents, List::Reviews] {
+            assert_eq!(Cursor::decode(list, &cursor.encode(other)), None, "{other:?}");
         }
     }
 
     #[test]
     fn requests_are_checked_all_at_once() {
-        let ask = |first, last, after: Option<&str>| {
-            Paging { first, last, after: after.map(Into::into), before: None }.window(20, 100)
+        let cursor = Cursor { at: DateTime::UNIX_EPOCH, id: Uuid::now_v7() }.encode(List::Documents);
+        let ask = |first, last, after: Option<&str>, before: Option<&str>| {
+            let paging = Paging { first, last, after: after.map(Into::into), before: before.map(Into::into) };
+            paging.window(List::Documents, 20, 100)
         };
-        assert!(ask(Some(100), None, None).is_ok());
-        for (first, last, after, problems) in [
-            (Some(0), None, None, 1),
-            (Some(101), None, Some("x"), 2),
-            (None, Some(-1), None, 1),
-            (Some(1), Some(1), None, 1),
+        assert!(ask(Some(100), None, Some(&cursor), None).is_ok());
+        assert!(ask(None, None, None, Some(&cursor)).unwrap().backwards);
+        for (first, last, after, before, codes) in [
+            (Some(0), None, None, None, ["RANGE"].as_slice()),
+            (Some(101), None, Some("x"), None, &["RANGE", "CURSOR"]),
+            (None, Some(-1), None, None, &["RANGE"]),
+            (Some(1), Some(1), None, None, &["BOTH_WAYS"]),
+            (Some(1), None, None, Some(&*cursor), &["BOTH_WAYS"]),
+            (None, None, Some(&*cursor), Some(&*cursor), &["BOTH_WAYS"]),
         ] {
-            let Err(Error::Invalid(found)) = ask(first, last, after) else { panic!("{first:?} {last:?}") };
-            assert_eq!(found.len(), problems, "{found:?}");
+            let asked = ask(first, last, after, before);
+            let Err(Error::Invalid(found)) = asked else { panic!("{first:?} {last:?} {before:?}") };
+            assert_eq!(found.iter().map(|problem| &*problem.code).collect::<Vec<_>>(), codes);
         }
+        assert_eq!((first(None, 20, 10), first(Some(7), 20, 10)), (Ok(10), Ok(7)));
+        assert!(first(Some(11), 20, 10).is_err());
     }
 }

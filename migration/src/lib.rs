@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261124_000001_foundation;
 mod m20261125_000002_reviews_and_feed;
+mod m20261125_000003_identity_and_retention;
 
 /// All migrations in order.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261124_000001_foundation::Migration),
             Box::new(m20261125_000002_reviews_and_feed::Migration),
+            Box::new(m20261125_000003_identity_and_retention::Migration),
         ]
     }
 }

@@ -25,6 +25,9 @@ use crate::error::{Error, Problem, Result, unique_or};
 use crate::id::UserId;
 use crate::job::state::Mode;
 
+/// Bytes of an e-mail address (RFC 5321 section 4.5.3.1.3, without the angle brackets).
+const LONGEST_EMAIL: usize = 254;
+
 /// Signs people up and in, and finds out who sent a request.
 #[derive(Debug)]
 pub struct Accounts {
@@ -65,18 +68,21 @@ impl Accounts {
             db,
             clock,
             signup: config.signup,
-            hasher: password::Hasher::new(config.auth.hash_concurrency)?,
+            hasher: password::Hasher::new(config.auth.hash_concurrency, config.auth.hash_queue)?,
             tokens: token::Tokens::new(secret, config.auth.token_seconds),
             attempts: (config.rate_limits == Switch::On).then(throttle::Attempts::default),
         })
     }
 
-    /// Makes an account and signs it in, where sign-up is open.
-    pub async fn sign_up(&self, new: NewAccount) -> Result<SignedIn> {
+    /// Makes an account and signs it in, where sign-up is open. Tries from one address are counted with those to sign in.
+    pub async fn sign_up(&self, new: NewAccount, address: Option<IpAddr>) -> Result<SignedIn> {
         if self.signup == Signup::Closed {
             return Err(Error::Forbidden(
                 "Sign-up is closed on this server. Ask its operator for an account.".into(),
             ));
+        }
+        if let Some(attempts) = &self.attempts {
+            attempts.count_address(address)?;
         }
         let account = self.create(NewAccount { is_admin: false, ..new }).await?;
         self.signed_in(account)
@@ -123,14 +129,22 @@ impl Accounts {
     /// Takes the same time, and says the same, for an unknown address and a wrong password.
     pub async fn sign_in(&self, email: &str, password: String, address: Option<IpAddr>) -> Result<SignedIn> {
         let email = normalize_email(email);
+        let wrong = || Error::Unauthenticated("The e-mail address or the password is wrong.".into());
         if let Some(attempts) = &self.attempts {
-            attempts.check(&email, address)?;
+            attempts.count_address(address)?;
+        }
+        if email.len() > LONGEST_EMAIL {
+            // No account has one, so that it tells nothing; and it would be kept with the tries.
+            return Err(wrong());
+        }
+        if let Some(attempts) = &self.attempts {
+            attempts.count_account(&email)?;
         }
         let found = self.by_email(&email).await?;
         let hash = found.as_ref().and_then(|account| account.password_hash.clone());
         match (self.hasher.verify(password, hash).await?, found) {
             (true, Some(account)) => self.signed_in(account),
-            _ => Err(Error::Unauthenticated("The e-mail address or the password is wrong.".into())),
+            _ => Err(wrong()),
         }
     }
 
@@ -194,7 +208,7 @@ fn normalize_email(email: &str) -> String {
 /// An `@` with something before it and a domain after; the rest only a message to it could tell.
 fn plausible_email(email: &str) -> bool {
     let domain_ok = |domain: &str| !domain.is_empty() && !domain.starts_with('.') && !domain.ends_with('.');
-    email.len() <= 254
+    email.len() <= LONGEST_EMAIL
         && !email.contains(|c: char| c.is_whitespace() || c.is_control())
         && email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain_ok(domain))
 }
@@ -207,6 +221,29 @@ pub fn expired(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::tests::open;
+
+    #[tokio::test]
+    async fn one_address_makes_only_so_many_accounts() {
+        let (app, _dir) = open(|_| ()).await;
+        let address = Some(IpAddr::from([127, 0, 0, 1]));
+        // Refused for its password, before anything is hashed.
+        let new = NewAccount {
+            email: "ada@example.com".into(),
+            name: "Ada".into(),
+            password: Some("short".into()),
+            is_admin: false,
+        };
+        for _ in 0..30 {
+            assert!(matches!(app.accounts.sign_up(new.clone(), address).await, Err(Error::Invalid(_))));
+        }
+        assert!(matches!(app.accounts.sign_up(new, address).await, Err(Error::RateLimited(_))));
+        let long = format!("{}@example.com", "x".repeat(250));
+        for _ in 0..11 {
+            let refused = app.accounts.sign_in(&long, "password".into(), None).await;
+            assert!(matches!(refused, Err(Error::Unauthenticated(_))), "nothing is kept of such an address");
+        }
+    }
 
     #[test]
     fn addresses_are_checked_for_plausibility_only() {

@@ -24,18 +24,23 @@ pub(super) fn problem(password: &str) -> Option<Problem> {
     })
 }
 
-/// Hashes and verifies. Each takes 19 MiB and some tens of milliseconds of a core.
+/// Hashes and verifies. Each takes 19 MiB and some tens of milliseconds of a core, so that few run and some wait.
 #[derive(Debug)]
 pub(super) struct Hasher {
+    /// Held by who waits and by who is served.
+    queue: Arc<Semaphore>,
+    /// Held by who is served.
     places: Arc<Semaphore>,
     /// Verified against where there is no account, so that it takes as long as where there is one.
     nobody: Arc<str>,
 }
 
 impl Hasher {
-    pub(super) fn new(at_once: usize) -> Result<Self> {
+    /// Serves so many at once, and lets so many more wait.
+    pub(super) fn new(at_once: usize, waiting: usize) -> Result<Self> {
         let nobody = hash("nobody has this password").map(Arc::from)?;
-        Ok(Self { places: Arc::new(Semaphore::new(at_once)), nobody })
+        let (queue, places) = (Semaphore::new(at_once.saturating_add(waiting)), Semaphore::new(at_once));
+        Ok(Self { queue: Arc::new(queue), places: Arc::new(places), nobody })
     }
 
     pub(super) async fn hash(&self, password: String) -> Result<String> {
@@ -56,9 +61,13 @@ impl Hasher {
     }
 
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
+            let message = "Too many people are signing in just now. Try again shortly.";
+            return Err(Error::Unavailable(message.into()));
+        };
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(Error::internal)?;
         tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _held = (queued, place);
             work()
         })
         .await
@@ -76,12 +85,26 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_account_passes() {
-        let hasher = Hasher::new(1).unwrap();
+        let hasher = Hasher::new(1, 0).unwrap();
         let hash = hasher.hash("correct horse battery".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$"));
         assert_eq!(hasher.verify("correct horse battery".into(), Some(hash.clone())).await, Ok(true));
         assert_eq!(hasher.verify("incorrect horse".into(), Some(hash)).await, Ok(false));
         assert_eq!(hasher.verify("nobody has this password".into(), None).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_the_queue_full_is_told_at_once() {
+        let hasher = Hasher::new(1, 1).unwrap();
+        let place = hasher.places.acquire().await.unwrap();
+        let mut waiting = Box::pin(hasher.hash("correct horse battery".into()));
+        let polled = futures_util::poll!(&mut waiting);
+        assert!(polled.is_pending());
+        let second = hasher.queue.try_acquire().unwrap();
+        assert!(matches!(hasher.hash("x".into()).await, Err(Error::Unavailable(_))));
+        drop((place, second));
+        assert!(waiting.await.is_ok());
+        assert!(hasher.hash("x".into()).await.is_ok(), "places are given back");
     }
 
     #[test]

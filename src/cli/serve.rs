@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Common, say};
-use crate::app::{App, Migrations, lock_data_dir};
+use crate::app::{App, Migrations, lock};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::{http, telemetry};
@@ -41,7 +41,7 @@ pub(crate) struct Running {
     pub address: SocketAddr,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     engine: Option<tokio::task::JoinHandle<()>>,
-    _lock: Option<std::fs::File>,
+    _lock: Option<lock::Embedded>,
 }
 
 /// Which parts of a server run.
@@ -57,7 +57,7 @@ pub(crate) enum Parts {
 pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) -> Result<Running, String> {
     let metrics = telemetry::metrics()?;
     let embedded = config.database().starts_with("sqlite:");
-    let lock = embedded.then(|| lock_data_dir(&config)).transpose()?;
+    let lock = embedded.then(|| lock::embedded(&config)).transpose()?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;

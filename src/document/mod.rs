@@ -2,6 +2,8 @@
 //!
 //! Bytes go to the store first, under a key that nobody else knows; the row that names it is inserted when they are whole.
 
+pub(crate) mod retention;
+
 use std::collections::HashSet;
 
 use bytes::Bytes;
@@ -9,13 +11,15 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, SqlErr};
 use sha2::Sha256;
+use uuid::Uuid;
 
 use crate::access::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
-use crate::entity::{content, document};
+use crate::entity::{content, document, identity};
 use crate::error::{Error, Result};
 use crate::id::DocumentId;
+use crate::job::state::Mode;
 use crate::page::{Direction, Page, Window};
 use crate::storage::{Storage, Stored};
 
@@ -36,6 +40,19 @@ pub struct Documents {
     storage: Storage,
     links: Links,
     largest: u64,
+    /// The database that the rows are in.
+    database: Uuid,
+}
+
+/// Whose a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Belongs {
+    /// To this database: what it does not name is nobody's.
+    Here,
+    /// It has bytes, and nothing says to whom they belong.
+    Unmarked,
+    /// To another database.
+    Elsewhere(String),
 }
 
 /// What an uploader says of the bytes.
@@ -69,9 +86,21 @@ impl Staged {
 }
 
 impl Documents {
-    /// Over a store; `largest` bounds an upload in bytes.
-    pub fn new(db: Db, clock: Clock, storage: Storage, links: Links, largest: u64) -> Self {
-        Self { db, clock, storage, links, largest }
+    /// Over a database whose migrations have run, and a store; `largest` bounds an upload in bytes.
+    pub async fn open(db: Db, clock: Clock, storage: Storage, links: Links, largest: u64) -> Result<Self> {
+        let identity = identity::Entity::find_by_id(1).one(db.read()).await?;
+        let identity = identity.ok_or_else(|| Error::internal("the database has no identity"))?;
+        Ok(Self { db, clock, storage, links, largest, database: identity.database_id })
+    }
+
+    /// Marks a store that is empty as this database's, and says whose it is.
+    pub async fn mark_store(&self) -> Result<Belongs> {
+        let own = self.database.to_string();
+        Ok(match self.storage.mark_if_empty(&own).await? {
+            Some(mark) if mark == own => Belongs::Here,
+            Some(other) => Belongs::Elsewhere(other),
+            None => Belongs::Unmarked,
+        })
     }
 
     /// Where contents are fetched.
@@ -116,6 +145,7 @@ impl Documents {
             storage_key: Set(staged.stored.key),
             owner_id: Set(actor.user.id),
             job_id: Set(None),
+            mode: Set(mode(actor.mode).to_owned()),
             created_at: Set(self.clock.now()),
         };
         let inserted = self.db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await;
@@ -138,10 +168,19 @@ impl Documents {
     /// Removes a document of the actor's that no job uses.
     pub async fn delete(&self, actor: &Actor, id: DocumentId) -> Result<()> {
         let actor = actor.clone();
+        self.remove(id, move |document| is_own(&actor, document)).await
+    }
+
+    /// Removes an uploaded document that no job uses and that somebody may remove.
+    async fn remove(
+        &self,
+        id: DocumentId,
+        may: impl FnOnce(&document::Model) -> bool + Send + 'static,
+    ) -> Result<()> {
         let key = self.db.write(move |tx| {
             Box::pin(async move {
                 let found = document::Entity::find_by_id(id).one(tx).await?;
-                let found = found.filter(|document| is_own(&actor, document) && document.job_id.is_none());
+                let found = found.filter(|document| document.job_id.is_none() && may(document));
                 let document = found.ok_or_else(|| Error::not_found("document"))?;
                 let used = content::Entity::find().filter(content::Column::DocumentId.eq(id)).one(tx).await?;
                 let in_use = || Error::conflict("A job uses this document; delete the job first.");
@@ -162,8 +201,28 @@ impl Documents {
     }
 
     /// Removes bytes that were whole before a time and that no row names: what was stored for a change that did not
-    /// happen. Returns how many.
+    /// happen. Returns how many. Only in a store that is marked as this database's: to any other database all of it would
+    /// be nobody's.
     pub async fn collect(&self, before: Timestamp) -> Result<usize> {
+        match self.mark_store().await? {
+            Belongs::Here => {}
+            Belongs::Unmarked => {
+                tracing::warn!(
+                    mark = %self.storage.mark_place().display(), database = %self.database,
+                    "the store has objects and nothing says to which database they belong, so that none is removed that \
+                     nothing refers to; if they belong to this database and to no other, write its ID into the mark"
+                );
+                return Ok(0);
+            }
+            Belongs::Elsewhere(other) => {
+                tracing::warn!(
+                    mark = %self.storage.mark_place().display(), database = %self.database, other,
+                    "the store belongs to another database, so that nothing in it is removed; look at database_url and \
+                     storage_url, and only if this database has taken the other's place write its ID into the mark"
+                );
+                return Ok(0);
+            }
+        }
         let mut keys = self.storage.older_than(before).try_chunks(COLLECT_AT_ONCE);
         let mut removed = 0;
         while let Some(chunk) = keys.next().await {
@@ -190,6 +249,13 @@ impl Documents {
 /// Whether a document is the actor's own, which every one is for an admin.
 pub fn is_own(actor: &Actor, document: &document::Model) -> bool {
     document.owner_id == actor.user.id || actor.user.is_admin
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "LIVE",
+        Mode::Test => "TEST",
+    }
 }
 
 fn told(stored: &Stored) -> String {
@@ -277,6 +343,44 @@ fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::tests;
+
+    async fn orphan(documents: &Documents, text: &'static str) -> Staged {
+        let bytes = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
+        documents.stage(Described::default(), bytes).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_store_is_collected_by_its_own_database_only() {
+        let (app, dir) = tests::open(|_| ()).await;
+        let objects = format!("file://{}", dir.path().join("objects").display());
+        let (other, _dir) = tests::open(|config| config.storage_url = objects).await;
+        let (here, there) = (&app.jobs.documents, &other.jobs.documents);
+        let ada = tests::actor(&app, "ada", Mode::Live).await;
+        let kept = tests::upload(&app, &ada, "kept").await;
+        orphan(here, "orphan").await;
+        let later = app.clock.now() + chrono::TimeDelta::days(1);
+
+        let whose = there.mark_store().await.unwrap();
+        assert_eq!(whose, Belongs::Elsewhere(here.database.to_string()));
+        assert_eq!(there.collect(later).await, Ok(0), "to the other database all of it is nobody's");
+        assert_eq!(here.collect(later).await, Ok(1));
+        assert_eq!(app.storage.read(&kept.storage_key, 9).await.unwrap(), b"kept");
+        assert_eq!(here.mark_store().await, Ok(Belongs::Here), "the mark stays");
+    }
+
+    #[tokio::test]
+    async fn a_store_with_objects_and_no_mark_is_left_alone() {
+        let (app, dir) = tests::open(|_| ()).await;
+        let documents = &app.jobs.documents;
+        std::fs::remove_file(dir.path().join("objects/docket-database-id")).unwrap();
+        orphan(documents, "somebody's").await;
+        let later = app.clock.now() + chrono::TimeDelta::days(1);
+        assert_eq!(documents.mark_store().await, Ok(Belongs::Unmarked));
+        assert_eq!(documents.collect(later).await, Ok(0));
+        std::fs::write(app.storage.mark_place(), format!("{}\n", documents.database)).unwrap();
+        assert_eq!(documents.collect(later).await, Ok(1), "an operator has said whose they are");
+    }
 
     #[test]
     fn names_lose_their_paths_and_control_characters() {

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::error::Result;
 use crate::job::Jobs;
+use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
 
@@ -35,9 +36,9 @@ pub use report::{Ask, Made, Results};
 
 /// Steps looked at by one round of the sweeper.
 const SWEEP_PAGE: u64 = 100;
-/// Bytes that no row names are looked for so often.
-const COLLECT_EVERY: Duration = Duration::from_secs(3600);
-/// They may be named still when they are younger: bytes are stored before the change that names them is committed.
+/// Bytes that no row names, and what TEST keys made long ago, are looked for so often.
+const CLEAR_EVERY: Duration = Duration::from_secs(3600);
+/// Bytes may be named still when they are younger: they are stored before the change that names them is committed.
 const COLLECT_AGE: TimeDelta = TimeDelta::hours(1);
 
 /// Does the steps of the built-in job types, and frees what others let go of.
@@ -60,6 +61,8 @@ struct Settings {
     workdir: PathBuf,
     program: PathBuf,
     limits: docket_extract::child::Limits,
+    /// How long what TEST keys make is kept; for ever, where there is nothing.
+    tests_kept: Option<TimeDelta>,
 }
 
 impl Engine {
@@ -86,6 +89,10 @@ impl Engine {
             workdir,
             program,
             limits: config.extract.clone(),
+            tests_kept: match config.retention.test_days {
+                0 => None,
+                days => Some(TimeDelta::days(days.into())),
+            },
         };
         Ok(Self { jobs, settings: Arc::new(settings), running: TaskTracker::new() })
     }
@@ -154,8 +161,27 @@ impl Engine {
         Ok(taken)
     }
 
+    /// Removes what nobody needs any more. It may be dropped in between: what is left is removed next time.
+    async fn clear(&self) {
+        let now = self.jobs.clock.now();
+        if let Some(kept) = self.settings.tests_kept {
+            match self.jobs.remove_tests(now - kept).await {
+                Ok(removed) if removed == Removed::default() => {}
+                Ok(Removed { jobs, documents }) => {
+                    tracing::info!(jobs, documents, "what TEST keys made long ago was removed");
+                }
+                Err(error) => tracing::error!(%error, "what TEST keys made long ago could not be removed"),
+            }
+        }
+        match self.jobs.documents.collect(now - COLLECT_AGE).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "bytes that nothing refers to were removed"),
+            Err(error) => tracing::error!(%error, "bytes that nothing refers to could not be removed"),
+        }
+    }
+
     async fn sweep_until(&self, stop: &CancellationToken) {
-        let mut collected: Option<Instant> = None;
+        let mut cleared: Option<Instant> = None;
         while !stop.is_cancelled() {
             if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
                 tracing::error!(%error, "expired leases could not be freed");
@@ -163,14 +189,11 @@ impl Engine {
             if let Err(error) = review::claim::expire(&self.jobs, SWEEP_PAGE).await {
                 tracing::error!(%error, "claims of reviews that ran out could not be freed");
             }
-            if collected.is_none_or(|at| at.elapsed() >= COLLECT_EVERY) {
-                collected = Some(Instant::now());
-                match self.jobs.documents.collect(self.jobs.clock.now() - COLLECT_AGE).await {
-                    Ok(0) => {}
-                    Ok(removed) => tracing::info!(removed, "bytes that nothing refers to were removed"),
-                    Err(error) => {
-                        tracing::error!(%error, "bytes that nothing refers to could not be removed")
-                    }
+            if cleared.is_none_or(|at| at.elapsed() >= CLEAR_EVERY) {
+                cleared = Some(Instant::now());
+                tokio::select! {
+                    () = self.clear() => {}
+                    () = stop.cancelled() => {}
                 }
             }
             tokio::select! {

@@ -14,6 +14,7 @@ use super::report::{Ask, Made, Results};
 use super::{Engine, execute};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
+use crate::telemetry::STEP_SECONDS;
 
 /// Progress is passed on so often at the most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -40,7 +41,7 @@ impl Engine {
             let (outcome, handed_in) = self.hand_in(&claim, ending, give_back.is_cancelled()).await;
             let seconds = began.elapsed().as_secs_f64();
             let labels = [("type", claim.job.type_id.clone()), ("step", claim.step.clone()), ("outcome", outcome.to_owned())];
-            metrics::histogram!("docket_step_duration_seconds", &labels).record(seconds);
+            metrics::histogram!(STEP_SECONDS, &labels).record(seconds);
             match handed_in {
                 Ok(()) => tracing::info!(outcome, seconds, "step ended"),
                 Err(Error::Conflict { message, .. }) => tracing::warn!(outcome, message, "the result was not taken"),

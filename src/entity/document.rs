@@ -17,6 +17,8 @@ pub struct Model {
     pub storage_key: String,
     pub owner_id: UserId,
     pub job_id: Option<JobId>,
+    /// That of the key that it was uploaded with, or of the job whose step made it.
+    pub mode: String,
     pub created_at: DateTimeUtc,
 }
 

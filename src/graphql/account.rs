@@ -314,7 +314,8 @@ impl AccountMutation {
     async fn sign_up(&self, ctx: &Context<'_>, input: SignUpInput) -> Result<SignInPayload> {
         let SignUpInput { email, name, password } = input;
         let new = NewAccount { email, name, password: Some(password), is_admin: false };
-        Ok(ctx.app()?.accounts.sign_up(new).await?.into())
+        let address = ctx.viewer()?.address;
+        Ok(ctx.app()?.accounts.sign_up(new, address).await?.into())
     }
 
     /// Gives a token for an e-mail address and a password. UNAUTHENTICATED where either is wrong, RATE_LIMITED after too

@@ -15,7 +15,7 @@ use super::upload::Uploads;
 use crate::entity::document;
 use crate::error::{Error, Result};
 use crate::id::{DocumentId, UserId};
-use crate::page::{Cursor, Paging};
+use crate::page::{Cursor, List, Paging};
 
 /// Bytes with a name, uploaded by somebody or made by a step of a job.
 #[derive(Clone)]
@@ -133,11 +133,11 @@ impl DocumentQuery {
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
     ) -> Result<Connection<String, Document, EmptyFields, EmptyFields>> {
         let app = ctx.app()?;
-        let window =
-            Paging { first, after, ..Paging::default() }.window(USUAL, app.config.limits.page_size)?;
+        let paging = Paging { first, after, ..Paging::default() };
+        let window = paging.window(List::Documents, USUAL, app.config.limits.page_size)?;
         let page = app.jobs.documents.list(ctx.actor()?, window).await?;
         Ok(connection(page, EmptyFields, |row| {
-            (Cursor { at: row.created_at, id: row.id.0 }.encode(), Document(row))
+            (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Documents), Document(row))
         }))
     }
 }

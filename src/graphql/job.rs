@@ -30,7 +30,7 @@ use crate::job::record::{failure, state, unname};
 use crate::job::state::{Mode, Status, Step, StepStatus as State};
 use crate::job::timing::Spent;
 use crate::job::{contents, history};
-use crate::page::{Cursor, Direction, Page, Paging};
+use crate::page::{self, Cursor, Direction, Page, Paging};
 
 /// Work that turns an input document into an output document.
 #[derive(Clone)]
@@ -250,7 +250,7 @@ impl Job {
         let standing = self.standing(ctx).await?;
         let from =
             after.as_deref().map(|cursor| history::parse_cursor_of(self.row.id, cursor)).transpose()?;
-        let size = Paging { first, ..Paging::default() }.window(USUAL, app.config.limits.page_size)?.limit();
+        let size = page::first(first, USUAL, app.config.limits.page_size)?;
         let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
         let key = EventsOf { job: self.row.id, after: from.unwrap_or(0), limit };
         let mut rows = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
@@ -649,14 +649,15 @@ impl JobQuery {
     ) -> Result<Connection<String, Job, JobList, EmptyFields>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
-        let window = Paging { first, after, last, before }.window(USUAL, app.config.limits.page_size)?;
         let (field, direction) = match order_by {
             Some(order) => (order.field.into(), order.direction.into()),
             None => (OrderBy::Created, Direction::Descending),
         };
+        let paging = Paging { first, after, last, before };
+        let window = paging.window(field.list(), USUAL, app.config.limits.page_size)?;
         let page = app.jobs.list(actor, &filter, (field, direction), window).await?;
         Ok(connection(page, JobList(filter), |row| {
-            (Cursor { at: field.of(&row), id: row.id.0 }.encode(), Job::new(row))
+            (Cursor { at: field.of(&row), id: row.id.0 }.encode(field.list()), Job::new(row))
         }))
     }
 

@@ -104,7 +104,7 @@ async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
         }
         let taxonomies =
             taxonomy::Entity::find().filter(taxonomy::Column::Id.is_in(open.clone())).all(db).await?;
-        let taxonomies = taxonomies.into_iter().map(|row| (row.id.0, Node::Taxonomy(Taxonomy(row))));
+        let taxonomies = taxonomies.into_iter().map(|row| (row.id.0, Node::Taxonomy(row.into())));
         if take(&mut open, taxonomies.collect()) {
             return Ok(());
         }

@@ -18,7 +18,7 @@ use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
 use crate::job::record::unname;
-use crate::page::{Cursor, Paging};
+use crate::page::{Cursor, List, Paging};
 use crate::review::decide::{Choice, Decision};
 use crate::review::simulate::{Simulation, simulate};
 use crate::review::{self as reviews, claim, decide};
@@ -337,11 +337,11 @@ impl ReviewQuery {
             || reviews::Filter { status: Some(vec!["OPEN", "CLAIMED"]), ..reviews::Filter::default() },
             Into::into,
         );
-        let window =
-            Paging { first, after, ..Paging::default() }.window(USUAL, app.config.limits.page_size)?;
+        let paging = Paging { first, after, ..Paging::default() };
+        let window = paging.window(List::Reviews, USUAL, app.config.limits.page_size)?;
         let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
         Ok(connection(page, ReviewList(filter), |row| {
-            (Cursor { at: row.created_at, id: row.id.0 }.encode(), Review(row))
+            (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Reviews), Review(row))
         }))
     }
 

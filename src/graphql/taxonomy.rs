@@ -9,48 +9,62 @@ use super::document::user;
 use super::scalar::Json;
 use crate::entity::taxonomy;
 use crate::error::Result;
-use crate::taxonomy as taxonomies;
+use crate::taxonomy::{self as taxonomies, Heading};
 
 /// A named vocabulary that extraction and indexing jobs map onto.
 #[derive(Clone)]
-pub(super) struct Taxonomy(pub taxonomy::Model);
+pub(super) struct Taxonomy {
+    heading: Heading,
+    /// `None` where it was not read, because nobody asked for it.
+    definition: Option<serde_json::Value>,
+}
+
+impl From<taxonomy::Model> for Taxonomy {
+    fn from(mut row: taxonomy::Model) -> Self {
+        let definition = Some(row.definition.take());
+        Self { heading: row.into(), definition }
+    }
+}
 
 /// A named vocabulary that extraction and indexing jobs map onto.
 #[Object]
 impl Taxonomy {
     /// UUID of the taxonomy.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        self.heading.id.to_string().into()
     }
 
     /// Name, unique on this server; what jobs call it by.
     async fn name(&self) -> &str {
-        &self.0.name
+        &self.heading.name
     }
 
     /// From 1, one more at every change.
     async fn version(&self) -> i32 {
-        self.0.version
+        self.heading.version
     }
 
     /// What to look for: data points with labels, patterns and types, and keywords.
-    async fn definition(&self) -> Json {
-        Json(self.0.definition.clone())
+    async fn definition(&self, ctx: &Context<'_>) -> Result<Json> {
+        Ok(Json(match &self.definition {
+            Some(read) => read.clone(),
+            None => taxonomies::definition(ctx.app()?.db.read(), self.heading.id).await?,
+        }))
     }
 
     /// Who made it.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
-        user(ctx, self.0.owner_id).await
+        user(ctx, self.heading.owner_id).await
     }
 
     /// When it was made.
     async fn created_at(&self) -> DateTime<Utc> {
-        self.0.created_at
+        self.heading.created_at
     }
 
     /// When it last changed.
     async fn updated_at(&self) -> DateTime<Utc> {
-        self.0.updated_at
+        self.heading.updated_at
     }
 }
 
@@ -83,7 +97,7 @@ impl TaxonomyQuery {
     ) -> Option<Result<Taxonomy>> {
         let found: Result<Option<Taxonomy>> = async {
             ctx.actor()?;
-            Ok(taxonomies::by_name(ctx.app()?.db.read(), &name).await?.map(Taxonomy))
+            Ok(taxonomies::by_name(ctx.app()?.db.read(), &name).await?.map(Taxonomy::from))
         }
         .await;
         found.transpose()
@@ -92,7 +106,12 @@ impl TaxonomyQuery {
     /// Every taxonomy of this server, by name.
     async fn taxonomies(&self, ctx: &Context<'_>) -> Result<Vec<Taxonomy>> {
         ctx.actor()?;
-        Ok(taxonomies::list(ctx.app()?.db.read()).await?.into_iter().map(Taxonomy).collect())
+        let db = ctx.app()?.db.read();
+        if ctx.look_ahead().field("definition").exists() {
+            return Ok(taxonomies::list(db).await?.into_iter().map(Taxonomy::from).collect());
+        }
+        let headings = taxonomies::headings(db).await?.into_iter();
+        Ok(headings.map(|heading| Taxonomy { heading, definition: None }).collect())
     }
 }
 
@@ -107,6 +126,6 @@ impl TaxonomyMutation {
         let largest = app.config.limits.taxonomy_bytes;
         let PutTaxonomyInput { name, definition } = input;
         let row = taxonomies::put(&app.db, &app.clock, actor, &name, definition.0, largest).await?;
-        Ok(TaxonomyPayload { taxonomy: Taxonomy(row) })
+        Ok(TaxonomyPayload { taxonomy: row.into() })
     }
 }

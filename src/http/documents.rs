@@ -78,6 +78,10 @@ fn described(headers: &HeaderMap) -> Result<Described> {
             None => Ok(text),
         }
     });
+    let nul = |name: &String| name.contains('\0');
+    if name.as_ref().is_some_and(|name| name.as_ref().is_ok_and(nul)) {
+        return Err(Error::invalid("/name", "INVALID", "X-Name must not have the character U+0000."));
+    }
     let media_type = headers.get(X_TYPE).map(|value| {
         value
             .to_str()
@@ -236,7 +240,18 @@ fn signed_in(viewer: Viewer) -> Result<Actor> {
 
 #[cfg(test)]
 mod tests {
-    use super::disposition;
+    use super::*;
+
+    #[test]
+    fn a_name_has_no_nul() {
+        let named = |name: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_NAME, HeaderValue::from_str(name).unwrap());
+            described(&headers).map(|described| described.name)
+        };
+        assert_eq!(named("UTF-8''a%20b"), Ok(Some("a b".into())));
+        assert!(matches!(named("UTF-8''a%00b"), Err(Error::Invalid(_))));
+    }
 
     #[test]
     fn names_survive_headers() {

@@ -1,28 +1,22 @@
 //! GraphQL over HTTP: a request is read, checked by the guard, run, and answered in the media type that was asked for.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response as Answer, ServerError, Value, Variables};
+use async_graphql::{Request, Response as Answer, Value, Variables};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{FromRequest, Multipart, Query, Request as HttpRequest, State};
+use axum::extract::{Query, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
 use serde::Deserialize;
 use serde_json::Value as Json;
-use tracing::Instrument;
 
-use super::{Server, refuse, tracking};
-use crate::document::{Described, Staged};
+use super::operation::{count, discard, execute, finished, outcome, prepare};
+use super::{Server, multipart, refuse, tracking};
 use crate::error::{Error, Result};
-use crate::graphql::guard::{self, Checked};
+use crate::graphql::guard::Checked;
 use crate::graphql::{Uploads, Viewer};
-use crate::telemetry::OPERATIONS;
 
 const RESPONSE_JSON: &str = "application/graphql-response+json";
 /// One of these shows that a browser has asked the server first whether another site may send the request.
@@ -30,15 +24,10 @@ const PREFLIGHT: [HeaderName; 2] = [
     HeaderName::from_static("graphql-require-preflight"),
     HeaderName::from_static("apollo-require-preflight"),
 ];
-/// Errors of one response: who has these to mend is not helped by more.
-const MOST_ERRORS: usize = 20;
-/// Names of operations that are counted apart; clients choose them, so there has to be an end.
-const COUNTED_NAMES: usize = 200;
-
 /// A request as JSON (GraphQL over HTTP, section 5.3).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub(super) struct Body {
     query: Option<String>,
     operation_name: Option<String>,
     #[serde(default)]
@@ -64,7 +53,7 @@ impl Body {
             .map_err(|error| Error::invalid("", "SHAPE", format!("The request is malformed: {error}.")))
     }
 
-    fn request(self) -> Result<Request> {
+    pub(super) fn request(self) -> Result<Request> {
         let missing = || Error::invalid("/query", "REQUIRED", "The request has no query.");
         let mut request = Request::new(self.query.ok_or_else(missing)?);
         request.operation_name = self.operation_name.filter(|name| !name.is_empty());
@@ -106,7 +95,7 @@ pub(super) async fn post(
                 let message = "Multipart requests carry the header GraphQL-Require-Preflight: 1.";
                 return refuse(&Error::invalid("", "PREFLIGHT", message));
             }
-            match multipart(&server, &viewer, request).await {
+            match multipart::read(&server, &viewer, request).await {
                 Ok((request, uploads)) => answer(&server, viewer, request, &headers, Some(uploads)).await,
                 Err(error) => refuse(&error),
             }
@@ -193,17 +182,6 @@ async fn answer(
     }
 }
 
-/// What every operation goes through before it is run, whatever it came by.
-pub(super) fn prepare(server: &Server, request: &Request, tracking: &str) -> Result<Checked, Box<Answer>> {
-    let limits = &server.app.config.graphql;
-    guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits).map_err(
-        |refusal| {
-            count(request.operation_name.as_deref(), "none", refusal.code.as_str());
-            Box::new(finished(refusal.into(), tracking))
-        },
-    )
-}
-
 async fn run(
     server: &Server,
     viewer: Viewer,
@@ -228,31 +206,6 @@ async fn run(
     let response = finished(response, &tracking::current());
     count(name.as_deref(), &kind.to_string(), outcome(&response));
     send(&response, headers)
-}
-
-/// Runs a query or mutation. A mutation that began ends, whether or not its client still waits for it.
-async fn execute(server: &Server, kind: OperationType, request: Request) -> Result<Answer> {
-    if kind != OperationType::Mutation {
-        return Ok(crate::graphql::execute(&server.schema, &server.app, request).await);
-    }
-    let Server { schema, app, .. } = server.clone();
-    let work = async move { crate::graphql::execute(&schema, &app, request).await }.in_current_span();
-    server.app.tasks.spawn(tracking::within(tracking::current(), work)).await.map_err(Error::internal)
-}
-
-/// Gives every error its code and the request's ID.
-pub(super) fn finished(mut response: Answer, tracking: &str) -> Answer {
-    response.errors.truncate(MOST_ERRORS);
-    for error in &mut response.errors {
-        let request_error = error.path.is_empty();
-        let values = error.extensions.get_or_insert_default();
-        if values.get("code").is_none() {
-            // Without a code of ours it is async-graphql's own: validation before the run, a scalar that did not parse in it.
-            values.set("code", if request_error { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
-        }
-        values.set("tracking", tracking);
-    }
-    response
 }
 
 fn send(response: &Answer, headers: &HeaderMap) -> Response {
@@ -284,168 +237,5 @@ fn send(response: &Answer, headers: &HeaderMap) -> Response {
             answer
         }
         Err(error) => refuse(&Error::internal(error)),
-    }
-}
-
-pub(super) fn outcome(response: &Answer) -> &str {
-    let code = |error: &ServerError| match error.extensions.as_ref().and_then(|values| values.get("code")) {
-        Some(Value::String(code)) => KNOWN.iter().find(|known| *known == code).copied(),
-        _ => None,
-    };
-    response.errors.first().map_or("OK", |error| code(error).unwrap_or("INTERNAL_SERVER_ERROR"))
-}
-
-/// The codes of the contract, section 9.
-const KNOWN: [&str; 15] = [
-    "UNAUTHENTICATED",
-    "FORBIDDEN",
-    "NOT_FOUND",
-    "BAD_USER_INPUT",
-    "CONFLICT",
-    "PAYLOAD_TOO_LARGE",
-    "UNSUPPORTED_MEDIA_TYPE",
-    "RATE_LIMITED",
-    "QUERY_TOO_COMPLEX",
-    "TIMEOUT",
-    "UNAVAILABLE",
-    "GRAPHQL_PARSE_FAILED",
-    "GRAPHQL_VALIDATION_FAILED",
-    "PERSISTED_QUERY_NOT_FOUND",
-    "INTERNAL_SERVER_ERROR",
-];
-
-pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
-    static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let name = name.unwrap_or("(none)");
-    let counted = {
-        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        names.contains(name) || (names.len() < COUNTED_NAMES && names.insert(name.to_owned()))
-    };
-    let name = if counted { name } else { "(other)" }.to_owned();
-    let labels = [("operation", name), ("type", kind.to_owned()), ("outcome", outcome.to_owned())];
-    metrics::counter!(OPERATIONS, &labels).increment(1);
-}
-
-async fn discard(server: &Server, files: Vec<Staged>) {
-    for file in files {
-        server.app.jobs.documents.discard(file.key()).await;
-    }
-}
-
-/// A multipart request (GraphQL multipart request specification): `operations`, `map`, then the files, each of which is
-/// in the store before the operation runs.
-async fn multipart(server: &Server, viewer: &Viewer, request: HttpRequest) -> Result<(Request, Uploads)> {
-    if viewer.actor.is_none() {
-        return Err(Error::Unauthenticated("Sign in before you upload.".into()));
-    }
-    let broken = |error: axum::extract::multipart::MultipartError| {
-        Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {}", error.body_text()))
-    };
-    let mut parts = Multipart::from_request(request, &()).await.map_err(|rejection| {
-        Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {rejection}"))
-    })?;
-    let (mut operations, mut map) = (None::<Json>, None::<Vec<(String, Vec<String>)>>);
-    let mut files: Vec<Staged> = Vec::new();
-    let outcome = loop {
-        let part = match parts.next_field().await {
-            Ok(Some(part)) => part,
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(broken(error)),
-        };
-        let name = part.name().unwrap_or_default().to_owned();
-        let read = match (name.as_str(), &mut operations, &map) {
-            ("operations", None, _) => text(part, server).await.map(|json| operations = Some(json)),
-            ("map", Some(_), None) => {
-                text(part, server).await.and_then(|json| places(&json)).map(|places| map = Some(places))
-            }
-            (file, Some(operations), Some(places)) => match places.iter().find(|(key, _)| key == file) {
-                Some((_, paths)) if files.len() < server.app.config.limits.request_files => {
-                    let paths = paths.clone();
-                    stage(server, part).await.and_then(|staged| {
-                        files.push(staged);
-                        paths.iter().try_for_each(|path| put(operations, path, files.len() - 1))
-                    })
-                }
-                Some(_) => Err(Error::TooLarge(format!(
-                    "A request has {} files at the most.",
-                    server.app.config.limits.request_files
-                ))),
-                None => Err(Error::invalid("", "MULTIPART", "A file is not in the request's map.")),
-            },
-            _ => Err(Error::invalid("", "MULTIPART", "The parts are operations, then map, then the files.")),
-        };
-        if let Err(error) = read {
-            break Err(error);
-        }
-    };
-    let request = outcome.and_then(|()| {
-        let missing = || Error::invalid("", "MULTIPART", "The request has no operations.");
-        let body: Body = serde_json::from_value(operations.ok_or_else(missing)?).map_err(|error| {
-            Error::invalid("/operations", "SHAPE", format!("The request is malformed: {error}."))
-        })?;
-        body.request()
-    });
-    match request {
-        Ok(request) => Ok((request, Uploads::new(files))),
-        Err(error) => {
-            discard(server, files).await;
-            Err(error)
-        }
-    }
-}
-
-async fn text(part: axum::extract::multipart::Field<'_>, server: &Server) -> Result<Json> {
-    let limit = server.app.config.limits.request_bytes;
-    let mut bytes = Vec::new();
-    let mut part = part;
-    while let Some(chunk) =
-        part.chunk().await.map_err(|error| Error::invalid("", "MULTIPART", error.body_text()))?
-    {
-        if bytes.len() + chunk.len() > limit {
-            return Err(Error::TooLarge(format!(
-                "A request has {limit} bytes at the most besides its files."
-            )));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    serde_json::from_slice(&bytes)
-        .map_err(|_| Error::invalid("", "JSON", "The parts operations and map are JSON."))
-}
-
-fn places(map: &Json) -> Result<Vec<(String, Vec<String>)>> {
-    let wrong = || {
-        Error::invalid("/map", "SHAPE", "The map names for each file a list of paths such as variables.file.")
-    };
-    let entries = map.as_object().ok_or_else(wrong)?;
-    let paths = |value: &Json| -> Result<Vec<String>> {
-        let list = value.as_array().ok_or_else(wrong)?;
-        list.iter().map(|path| path.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-    };
-    entries.iter().map(|(key, value)| Ok((key.clone(), paths(value)?))).collect()
-}
-
-async fn stage(server: &Server, part: axum::extract::multipart::Field<'_>) -> Result<Staged> {
-    let described = Described {
-        name: part.file_name().map(str::to_owned),
-        media_type: part.content_type().filter(|text| !text.is_empty()).map(str::to_owned),
-    };
-    let bytes = part.map_err(|error| error.body_text());
-    Box::pin(server.app.jobs.documents.stage(described, Box::pin(bytes))).await
-}
-
-/// Puts the place of a file where the map says, in place of null.
-fn put(operations: &mut Json, path: &str, place: usize) -> Result<()> {
-    let pointer: String =
-        path.split('.').map(|key| format!("/{}", crate::job_type::metadata::escape(key))).collect();
-    match operations.pointer_mut(&pointer).filter(|_| pointer.starts_with("/variables/")) {
-        Some(slot @ Json::Null) => {
-            *slot = Json::String(Uploads::variable(place));
-            Ok(())
-        }
-        _ => Err(Error::invalid(
-            "/map",
-            "PATH",
-            format!("There is no null at {path} of the operations for a file."),
-        )),
     }
 }

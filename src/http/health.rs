@@ -1,54 +1,97 @@
 //! Whether the server lives, whether it can work, and what it counts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use migration::Migrator;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use sea_orm_migration::MigratorTrait;
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::Server;
+use crate::app::App;
 use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
 use crate::events::feed;
 use crate::telemetry::{FEED_LAG, JOBS, POOL, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS};
+
+/// An answer of `/readyz` is given again for so long: probes of many may not cost more than those of one.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+/// A part that has not answered by then does not work. Probes wait some seconds only.
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: database, migrations and storage work. What is wrong is in the log; the answer names the part.
-pub(super) async fn ready(State(server): State<Server>) -> Response {
-    let app = &server.app;
-    let database = app.db.read().execute_unprepared("SELECT 1").await.map(drop).map_err(Error::from);
-    let migrations = match Migrator::get_pending_migrations(app.db.writer()).await {
-        Ok(pending) if pending.is_empty() => Ok(()),
-        Ok(pending) => Err(Error::Internal(format!("{} migrations are pending", pending.len()))),
-        Err(error) => Err(error.into()),
-    };
-    let stopping = if app.stopping.is_cancelled() { Err(Error::internal("stopping")) } else { Ok(()) };
-    let parts = [
-        ("database", database),
-        ("migrations", migrations),
-        ("storage", app.storage.check().await),
-        ("bus", Ok(())),
-        ("running", stopping),
-    ];
-    let good = parts.iter().all(|(_, state)| state.is_ok());
-    for (part, state) in &parts {
-        if let Err(error) = state {
-            tracing::warn!(part, %error, "not ready");
+/// What was found when somebody last looked, for those who ask again at once.
+#[derive(Debug, Clone)]
+pub(super) struct Readiness {
+    found: Arc<Mutex<Option<(Instant, Found)>>>,
+    good_for: Duration,
+}
+
+/// The parts that were looked at, and whether they work.
+type Found = [(&'static str, bool); 3];
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { found: Arc::default(), good_for: GOOD_FOR }
+    }
+}
+
+impl Readiness {
+    /// One looks, and the others wait for what it finds.
+    async fn parts(&self, app: &App) -> Found {
+        let mut found = self.found.lock().await;
+        match *found {
+            Some((at, parts)) if at.elapsed() < self.good_for => parts,
+            _ => found.insert((Instant::now(), look(app).await)).1,
         }
     }
+}
+
+/// Looks at what everything needs, without the connection that writes.
+async fn look(app: &App) -> Found {
+    let pending = async { Ok(Migrator::get_pending_migrations_read_only(app.db.read()).await?.len()) };
+    let (pending, storage) =
+        tokio::join!(timeout(LONGEST_LOOK, pending), timeout(LONGEST_LOOK, app.storage.check()));
+    let (pending, storage) = (pending.unwrap_or_else(|_| late()), storage.unwrap_or_else(|_| late()));
+    let works = |part: &'static str, state: Result<()>| {
+        if let Err(error) = &state {
+            tracing::warn!(part, %error, "not ready");
+        }
+        (part, state.is_ok())
+    };
+    let migrations = match &pending {
+        Ok(0) => Ok(()),
+        Ok(some) => Err(Error::Internal(format!("{some} migrations are pending"))),
+        Err(error) => Err(error.clone()),
+    };
+    [works("database", pending.map(drop)), works("migrations", migrations), works("storage", storage)]
+}
+
+fn late<T>() -> Result<T> {
+    Err(Error::Internal(format!("no answer within {LONGEST_LOOK:?}")))
+}
+
+/// `GET /readyz`: database, migrations and storage work. What is wrong is in the log; the answer names the part.
+pub(super) async fn ready(State(server): State<Server>) -> Response {
+    let mut parts = server.readiness.parts(&server.app).await.to_vec();
+    parts.extend([("bus", true), ("running", !server.app.stopping.is_cancelled())]);
+    let good = parts.iter().all(|(_, works)| *works);
     let body: serde_json::Map<_, _> = parts
         .iter()
-        .map(|(part, state)| ((*part).to_owned(), json!(if state.is_ok() { "ok" } else { "failing" })))
+        .map(|(part, works)| ((*part).to_owned(), json!(if *works { "ok" } else { "failing" })))
         .collect();
     let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
@@ -106,4 +149,42 @@ async fn gauges(server: &Server) -> Result<()> {
     metrics::gauge!(POOL, "state" => "idle").set(idle as f64);
     metrics::counter!(STATEMENTS).absolute(app.db.statements());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::app::tests::open;
+
+    #[tokio::test]
+    async fn readiness_needs_no_writer_and_is_looked_up_once() {
+        let (app, _dir) = open(|_| ()).await;
+        let (begun, writes) = oneshot::channel();
+        let (go_on, end) = oneshot::channel();
+        let db = app.db.clone();
+        let writing = app.tasks.spawn(async move {
+            db.write(|_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    end.await.unwrap();
+                    Ok(())
+                })
+            })
+            .await
+        });
+        writes.await.unwrap();
+        let all = [("database", true), ("migrations", true), ("storage", true)];
+        let kept = Readiness { good_for: Duration::from_secs(3_600), ..Readiness::default() };
+        assert_eq!(kept.parts(&app).await, all, "while somebody writes");
+        go_on.send(()).unwrap();
+        writing.await.unwrap().unwrap();
+
+        app.db.writer().execute_unprepared("DELETE FROM seaql_migrations").await.unwrap();
+        assert_eq!(kept.parts(&app).await, all, "as it was found before");
+        let fresh = Readiness { good_for: Duration::ZERO, ..Readiness::default() };
+        assert_eq!(fresh.parts(&app).await, [("database", true), ("migrations", false), ("storage", true)]);
+    }
 }

@@ -5,6 +5,8 @@ mod documents;
 mod graphiql;
 mod graphql;
 mod health;
+mod multipart;
+mod operation;
 mod socket;
 mod tracking;
 
@@ -35,11 +37,17 @@ pub(crate) struct Server {
     app: App,
     schema: Schema,
     metrics: PrometheusHandle,
+    readiness: health::Readiness,
 }
 
 /// The whole HTTP service of an application.
 pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    let server = Server { schema: crate::graphql::schema(app.clone()), app, metrics };
+    let server = Server {
+        schema: crate::graphql::schema(app.clone()),
+        app,
+        metrics,
+        readiness: health::Readiness::default(),
+    };
     let texts = SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"));
     let documents = Router::new()
         .route("/documents", post(documents::upload).layer(DefaultBodyLimit::disable()))
@@ -82,10 +90,8 @@ pub(crate) fn refuse(error: &Error) -> Response {
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut extensions = serde_json::json!({"code": error.code(), "tracking": tracking::current()});
-    if let Error::Invalid(problems) = error {
-        extensions["problems"] = serde_json::json!(problems);
-    }
+    let mut extensions = crate::graphql::extensions(error);
+    extensions.set("tracking", tracking::current());
     let body = serde_json::json!({"errors": [{"message": error.message(), "extensions": extensions}]});
     let mut response = (status, axum::Json(body)).into_response();
     let headers = response.headers_mut();
@@ -107,4 +113,26 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     refuse(&Error::Internal(format!("a handler panicked: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(error: &Error) -> serde_json::Value {
+        let bytes = axum::body::to_bytes(refuse(error).into_body(), 10_000).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn plain_http_says_what_graphql_says() {
+        let details = serde_json::Map::from_iter([("claimedBy".to_owned(), "ada".into())]);
+        let conflict = Error::Conflict { message: "It is taken.".into(), details };
+        let said = body(&conflict).await;
+        assert_eq!(said["errors"][0]["message"], "It is taken.");
+        assert_eq!(said["errors"][0]["extensions"]["claimedBy"], "ada");
+        assert_eq!(body(&Error::RateLimited(7)).await["errors"][0]["extensions"]["retryAfterSeconds"], 7);
+        let problems = body(&Error::invalid("/a", "RANGE", "no")).await;
+        assert_eq!(problems["errors"][0]["extensions"]["problems"][0]["path"], "/a");
+    }
 }

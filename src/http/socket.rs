@@ -13,8 +13,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
 
-use super::graphql::{count, finished, outcome, prepare};
 use super::graphql_ws::{self, Execution, Operations, Refused};
+use super::operation::{count, finished, outcome, prepare};
 use super::{Server, auth, tracking};
 use crate::access::Actor;
 use crate::error::Error;

@@ -10,9 +10,9 @@ use super::{Jobs, gone};
 use crate::access::{Cancel, Delete, Edit, Grant};
 use crate::db::Work;
 use crate::entity::{content, document, job};
-use crate::error::{Error, Result};
-use crate::id::JobId;
-use crate::job_type::metadata;
+use crate::error::{Error, Problem, Result};
+use crate::id::{JobId, UserId};
+use crate::job_type::{JobType, metadata};
 
 /// What an owner may change of a job.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +49,7 @@ impl Jobs {
                 let patched = metadata::normalize(&job_type.metadata_schema, &patched, "/metadata");
                 let patched = Value::Object(patched.map_err(Error::Invalid)?);
                 super::create::metadata_size(&patched, largest)?;
+                same_taxonomies(&job_type, &locked.row().metadata, &patched)?;
                 if patched != locked.row().metadata {
                     let data = json!({"patch": patch, "metadata": patched});
                     locked.row_mut().metadata = patched;
@@ -99,7 +100,13 @@ impl Jobs {
     /// Removes a job with everything that its steps made; one that is not final is cancelled first, and whoever watches it
     /// sees its end. CONFLICT where another job uses something that this one made.
     pub async fn delete(&self, grant: &Grant<Delete>) -> Result<()> {
-        let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
+        let reason = "The job was deleted.";
+        self.remove(grant.job().id, Some(grant.actor().user.id), reason).await
+    }
+
+    /// [`Jobs::delete`] for whoever needs no grant; `reason` is what those who watch a job see it cancelled for.
+    pub(super) async fn remove(&self, id: JobId, actor: Option<UserId>, reason: &'static str) -> Result<()> {
+        let clock = self.clock.clone();
         let cancelled = self.db.write(move |tx| {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
@@ -107,8 +114,7 @@ impl Jobs {
                 if locked.state().status.is_final() {
                     return Ok(None);
                 }
-                locked
-                    .perform(Command::Cancel { reason: Some("The job was deleted.".into()) }, Some(actor))?;
+                locked.perform(Command::Cancel { reason: Some(reason.into()) }, actor)?;
                 locked.save(tx).await.map(Some)
             })
         });
@@ -169,6 +175,21 @@ impl Jobs {
     }
 }
 
+/// A job works with the copy that it got when it was made; another name in its metadata would say what is not so.
+fn same_taxonomies(job_type: &JobType, before: &Value, after: &Value) -> Result<()> {
+    let named =
+        |metadata: &Value, step: &str| metadata.get(step).and_then(|fields| fields.get("taxonomy")).cloned();
+    let changed =
+        job_type.taxonomies().filter(|(step, _)| named(before, &step.name) != named(after, &step.name));
+    let problems: Vec<_> = changed
+        .map(|(step, _)| {
+            let path = format!("/metadata/{}/taxonomy", metadata::escape(&step.name));
+            Problem::new(path, "NOT_ALLOWED", "A job keeps the taxonomy that it was made with.")
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
+}
+
 fn in_use() -> Error {
     Error::conflict("Another job uses a document that this one made. Delete that job first.")
 }
@@ -184,4 +205,26 @@ async fn used_elsewhere(tx: &impl ConnectionTrait, id: JobId) -> Result<()> {
         .filter(content::Column::DocumentId.in_subquery(made))
         .filter(content::Column::JobId.ne(id));
     if uses.one(tx).await?.is_some() { Err(in_use()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_keeps_its_taxonomy() {
+        let step = json!({"name": "mapping", "title": "", "kind": "AUTOMATIC", "contentRoles": ["mapping-taxonomy-json"],
+            "maxAttempts": 1, "timeoutSeconds": 1, "fourEyes": false});
+        let job_type = json!({"id": "t", "name": "", "description": "", "accepts": [], "steps": [step], "metadataSchema": {}});
+        let job_type: JobType = serde_json::from_value(job_type).unwrap();
+        let with =
+            |taxonomy: Value| json!({"mapping": {"taxonomy": taxonomy, "threshold": 1}, "own": taxonomy});
+        let before = with("x".into());
+        assert_eq!(same_taxonomies(&job_type, &before, &json!({"mapping": {"taxonomy": "x"}})), Ok(()));
+        for after in [with("y".into()), json!({"own": "x"})] {
+            let refused = same_taxonomies(&job_type, &before, &after);
+            let Err(Error::Invalid(problems)) = refused else { panic!("{refused:?}") };
+            assert_eq!((problems.len(), problems[0].path.as_str()), (1, "/metadata/mapping/taxonomy"));
+        }
+    }
 }

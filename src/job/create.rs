@@ -22,7 +22,7 @@ use crate::db::Work;
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
-use crate::job_type::{INPUT, JobType, metadata};
+use crate::job_type::{INPUT, JobType, OUTPUT, metadata};
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
 
@@ -65,6 +65,8 @@ struct Prepared {
     access: Vec<(Uuid, &'static str, Vec<String>)>,
 }
 
+/// Further contents of one request: each role may be given once, and no type is near having so many.
+const MOST_CONTENTS: usize = 100;
 /// Characters of an idempotency key.
 const LONGEST_KEY: usize = 200;
 
@@ -76,6 +78,9 @@ impl Jobs {
 
     /// Makes a job and puts its first step into the queue.
     pub async fn create(&self, actor: &Actor, new: NewJob) -> Result<job::Model> {
+        if let Some(problem) = too_many_contents(&new) {
+            return Err(Error::Invalid(vec![problem]));
+        }
         let hash = self.input_hash(actor, &new).await?;
         if let Some(there) = self.by_key(actor, &new, &hash).await? {
             return Ok(there);
@@ -104,7 +109,8 @@ impl Jobs {
         }
     }
 
-    /// What makes two requests the same: documents count by their bytes and names, since a client that tries again may
+    /// What makes two requests the same: the mode, since a job that is for real is no other's answer, and everything that
+    /// was asked for. Documents count by their bytes and names, since a client that tries again may
     /// have uploaded them again.
     async fn input_hash(&self, actor: &Actor, new: &NewJob) -> Result<String> {
         if new.idempotency_key.is_none() {
@@ -117,6 +123,7 @@ impl Jobs {
             contents.push(json!([role, self.identity(actor, source).await?]));
         }
         request["contents"] = Value::Array(contents);
+        request["mode"] = json!(actor.mode);
         Ok(hex::encode(Sha256::digest(request.to_string())))
     }
 
@@ -160,6 +167,7 @@ impl Jobs {
             storage_key: stored.key,
             owner_id: actor.user.id,
             job_id: Some(job),
+            mode: name(actor.mode),
             created_at: self.clock.now(),
         })
     }
@@ -244,6 +252,9 @@ impl Jobs {
             let message = format!("There is no job type {:?}; there are: {}.", new.type_id, known.join(", "));
             return Ok(Err(vec![Problem::new("/type", "UNKNOWN_TYPE", message)]));
         };
+        if let Some(problem) = too_many_contents(new) {
+            return Ok(Err(vec![problem]));
+        }
         let mut problems = Vec::new();
         problems.extend(priority_problem(new.priority));
         if new.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > LONGEST_KEY)
@@ -257,11 +268,8 @@ impl Jobs {
         }
         let mut contents = Vec::new();
         for (i, (role, source)) in new.contents.iter().enumerate() {
-            if role == INPUT || !job_type.content_roles().contains(role) {
-                let roles = job_type.content_roles();
-                let message = format!("Further contents have a role of the type: {}.", roles[1..].join(", "));
-                problems.push(Problem::new(format!("/contents/{i}/role"), "UNKNOWN_ROLE", message));
-            }
+            let earlier = new.contents[..i].iter().map(|(role, _)| role.as_str());
+            problems.extend(role_problem(&job_type, role, earlier, &format!("/contents/{i}/role")));
             let found = self.source(actor, source, &format!("/contents/{i}/source"), &mut problems).await?;
             contents.extend(found.map(|document| (role.clone(), document)));
         }
@@ -348,11 +356,10 @@ impl Jobs {
         metadata: &Value,
         problems: &mut Vec<Problem>,
     ) -> Result<Option<(String, taxonomies::Model)>> {
-        for step in &job_type.steps {
-            let role = format!("{}-taxonomy-json", step.name);
+        for (step, role) in job_type.taxonomies() {
             let named =
                 metadata.get(&step.name).and_then(|fields| fields.get("taxonomy")).and_then(Value::as_str);
-            let (true, Some(named)) = (step.content_roles.contains(&role), named) else { continue };
+            let Some(named) = named else { continue };
             let found = taxonomy::by_name(self.db.read(), named).await?;
             if found.is_none() {
                 let path = format!("/metadata/{}/taxonomy", metadata::escape(&step.name));
@@ -411,6 +418,36 @@ pub(super) fn priority_problem(priority: i32) -> Option<Problem> {
         .then(|| Problem::new("/priority", "RANGE", format!("A priority lies between -{most} and {most}.")))
 }
 
+fn too_many_contents(new: &NewJob) -> Option<Problem> {
+    (new.contents.len() > MOST_CONTENTS).then(|| {
+        let message = format!("A job is made with {MOST_CONTENTS} further contents at the most.");
+        Problem::new("/contents", "TOO_MANY", message)
+    })
+}
+
+/// What is wrong with the role of a further content: it is one of the type's, given once, and not one whose content the
+/// server itself makes.
+fn role_problem<'a>(
+    job_type: &JobType,
+    role: &str,
+    mut earlier: impl Iterator<Item = &'a str>,
+    path: &str,
+) -> Option<Problem> {
+    let roles = job_type.content_roles();
+    let (code, message) = if role == INPUT || !roles.iter().any(|one| one == role) {
+        ("UNKNOWN_ROLE", format!("Further contents have a role of the type: {}.", roles[1..].join(", ")))
+    } else if role == OUTPUT {
+        ("NOT_ALLOWED", "The output is made by the job's steps; it cannot be given.".to_owned())
+    } else if job_type.taxonomies().any(|(_, kept)| kept == role) {
+        ("NOT_ALLOWED", "The taxonomy is named in the metadata; it cannot be given as a content.".to_owned())
+    } else if earlier.any(|one| one == role) {
+        ("DUPLICATE", "Another content has this role.".to_owned())
+    } else {
+        return None;
+    };
+    Some(Problem::new(path, code, message))
+}
+
 pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
     if metadata.to_string().len() <= largest {
         return Ok(());
@@ -438,5 +475,69 @@ fn taken(error: sea_orm::DbErr) -> Error {
             Error::conflict("This idempotency key was used at the same time.")
         }
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests::{actor, open, upload};
+    use crate::config::Switch;
+    use crate::job::state::Mode;
+    use crate::job_type::{DATA_POINT_EXTRACTION, NOOP};
+
+    fn of(type_id: &str, input: &document::Model) -> NewJob {
+        NewJob {
+            type_id: type_id.into(),
+            input: Source::Document(input.id.to_string()),
+            contents: Vec::new(),
+            metadata: Map::new(),
+            collaboration: Vec::new(),
+            idempotency_key: None,
+            priority: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_for_trying_out_is_no_answer_to_one_that_is_for_real() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let test = actor(&app, "ada", Mode::Test).await;
+        let live = Actor { mode: Mode::Live, ..test.clone() };
+        let input = upload(&app, &test, "a").await;
+        let new = NewJob { idempotency_key: Some("k".into()), ..of(NOOP, &input) };
+        let made = app.jobs.create(&test, new.clone()).await.unwrap();
+        assert_eq!(app.jobs.create(&test, new.clone()).await.unwrap().id, made.id);
+        assert!(matches!(app.jobs.create(&live, new).await, Err(Error::Conflict { .. })));
+    }
+
+    #[tokio::test]
+    async fn contents_are_given_once_and_not_in_place_of_what_the_server_makes() {
+        let (app, _dir) = open(|_| ()).await;
+        let ada = actor(&app, "ada", Mode::Live).await;
+        let input = upload(&app, &ada, "a").await;
+        let given = |roles: &[&str]| NewJob {
+            contents: roles
+                .iter()
+                .map(|role| ((*role).to_owned(), Source::Document(input.id.to_string())))
+                .collect(),
+            ..of(DATA_POINT_EXTRACTION, &input)
+        };
+        let said = |new| {
+            let (app, ada) = (app.clone(), ada.clone());
+            async move {
+                let problems = app.jobs.validate(&ada, &new).await.unwrap();
+                let about = |problem: Problem| {
+                    problem.path.starts_with("/contents").then_some((problem.path, problem.code))
+                };
+                problems.into_iter().filter_map(about).collect::<Vec<_>>()
+            }
+        };
+        let one = |path: &str, code: &str| vec![(path.to_owned(), code.to_owned())];
+        assert_eq!(said(given(&["text-json", "zoning-json"])).await, []);
+        assert_eq!(said(given(&["input"])).await, one("/contents/0/role", "UNKNOWN_ROLE"));
+        assert_eq!(said(given(&["output"])).await, one("/contents/0/role", "NOT_ALLOWED"));
+        assert_eq!(said(given(&["mapping-taxonomy-json"])).await, one("/contents/0/role", "NOT_ALLOWED"));
+        assert_eq!(said(given(&["text-json", "text-json"])).await, one("/contents/1/role", "DUPLICATE"));
+        assert_eq!(said(given(&["text-json"; 101])).await, one("/contents", "TOO_MANY"));
     }
 }

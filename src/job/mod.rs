@@ -10,6 +10,7 @@ pub mod follow;
 pub mod history;
 pub mod query;
 pub mod record;
+pub mod retention;
 pub mod retry;
 pub mod state;
 pub mod timing;

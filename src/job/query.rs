@@ -17,11 +17,14 @@ use crate::clock::Timestamp;
 use crate::entity::{access as access_rows, job};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
-use crate::job_type::metadata::escape;
-use crate::page::{Direction, Page, Window};
+use crate::job_type::metadata::{MOST_LEVELS, escape, levels};
+use crate::page::{Direction, List, Page, Window};
 
 /// Teams and oneself, up to which a list is merged from a page of each.
 const MOST_NAMES: usize = 50;
+
+/// Values of a metadata filter, each of which is a condition of the statement.
+const MOST_LEAVES: usize = 20;
 
 /// Whose jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,14 @@ impl OrderBy {
         match self {
             Self::Created => job::Column::CreatedAt,
             Self::Updated => job::Column::UpdatedAt,
+        }
+    }
+
+    /// The list of jobs in this order, for cursors.
+    pub fn list(self) -> List {
+        match self {
+            Self::Created => List::JobsByCreation,
+            Self::Updated => List::JobsByChange,
         }
     }
 
@@ -245,11 +256,20 @@ fn leaves(filter: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>> {
                     "A key to filter by has no quotation marks and backslashes.",
                 ));
             }
+            if prefix.len() + levels(key) > MOST_LEVELS {
+                let path = format!("/filter/metadata/{}", escape(key));
+                let message = format!("A path in the metadata has {MOST_LEVELS} levels at the most.");
+                return Err(Error::invalid(path, "TOO_DEEP", message));
+            }
             let mut path = prefix.clone();
             path.extend(key.split('.').map(str::to_owned));
             match value {
                 Value::Object(inner) if !inner.is_empty() => open.push((path, inner)),
                 value => found.push((path, value.clone())),
+            }
+            if found.len() > MOST_LEAVES {
+                let message = format!("A filter asks for {MOST_LEAVES} values of the metadata at the most.");
+                return Err(Error::invalid("/filter/metadata", "TOO_MANY", message));
             }
         }
     }
@@ -291,5 +311,29 @@ fn metadata_equals(backend: DbBackend, path: &[String], value: &Value) -> Simple
             let text = value.to_string();
             Expr::cust_with_values("json_extract(\"job\".\"metadata\", ?) = json(?)", [at, text])
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn metadata_filters_are_bounded_in_width_and_depth() {
+        let ask = |filter: &Value| leaves(filter.as_object().unwrap());
+        let wide = |n: usize| Value::Object((0..n).map(|i| (format!("k{i}"), json!(i))).collect());
+        let code = |filter: &Value| match ask(filter) {
+            Err(Error::Invalid(problems)) => problems[0].code.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ask(&wide(MOST_LEAVES)).unwrap().len(), MOST_LEAVES);
+        assert_eq!(code(&wide(MOST_LEAVES + 1)), "TOO_MANY");
+        assert_eq!(code(&json!({"a": wide(1_200)})), "TOO_MANY");
+        let deep = |n: usize| vec!["a"; n].join(".");
+        assert!(ask(&json!({"a": {deep(MOST_LEVELS - 1): 1}})).is_ok());
+        assert_eq!(code(&json!({"a": {deep(MOST_LEVELS): 1}})), "TOO_DEEP");
+        assert_eq!(code(&json!({deep(20_000): 1})), "TOO_DEEP");
     }
 }

@@ -1,6 +1,7 @@
 //! The job types that come with Docket; their definitions are data.
 
 use super::JobType;
+use crate::config::Switch;
 use crate::error::{Error, Result};
 
 /// PDF, ePub, HTML or text in, values mapped onto a taxonomy out.
@@ -10,9 +11,9 @@ pub const INDEXING: &str = "indexing";
 /// Three steps that do nothing.
 pub const NOOP: &str = "noop";
 
-pub(super) fn all(with_noop: bool) -> Result<Vec<JobType>> {
+pub(super) fn all(noop: Switch) -> Result<Vec<JobType>> {
     let mut definitions = vec![include_str!("data-point-extraction.json"), include_str!("indexing.json")];
-    if with_noop {
+    if noop == Switch::On {
         definitions.push(include_str!("noop.json"));
     }
     definitions.into_iter().map(|text| serde_json::from_str(text).map_err(Error::internal)).collect()
@@ -24,7 +25,7 @@ mod tests {
 
     #[test]
     fn definitions_are_sound() {
-        for job_type in all(true).unwrap() {
+        for job_type in all(Switch::On).unwrap() {
             assert!(jsonschema::draft202012::meta::is_valid(&job_type.metadata_schema), "{}", job_type.id);
             assert!(!job_type.steps.is_empty());
         }

@@ -4,6 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::error::Problem;
 
+/// Levels of a path in the metadata, those of dotted keys and those of objects within each other together. What is stored
+/// is read back by parsers and walked by functions that recurse once for each.
+pub const MOST_LEVELS: usize = 32;
+
 /// What a client sent, as the type's JSON Schema (2020-12) wants it; every problem with its path under `at`.
 pub fn normalize(
     schema: &Value,
@@ -38,9 +42,25 @@ fn open_all(given: &Map<String, Value>, at: &str) -> (Map<String, Value>, Vec<Pr
     let (mut opened, mut problems) = (Map::new(), Vec::new());
     for (key, value) in given {
         let path = format!("{at}/{}", escape(key));
+        if deeper_than(MOST_LEVELS, key, value) {
+            let message = format!("A path in the metadata has {MOST_LEVELS} levels at the most.");
+            problems.push(Problem::new(path, "TOO_DEEP", message));
+            continue;
+        }
         merge(&mut opened, key, value.clone(), &path, &mut problems);
     }
     (opened, problems)
+}
+
+/// Whether a field has more levels than `left`, without going deeper than these.
+fn deeper_than(left: usize, key: &str, value: &Value) -> bool {
+    let Some(left) = left.checked_sub(levels(key)) else { return true };
+    value.as_object().is_some_and(|inner| inner.iter().any(|(key, value)| deeper_than(left, key, value)))
+}
+
+/// Levels of one key; a dotted one has several.
+pub fn levels(key: &str) -> usize {
+    key.split('.').count()
 }
 
 /// Looks a dotted path up.
@@ -53,7 +73,8 @@ pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Puts a value where a dotted key points. Objects join; anything else at the same place has to be equal.
+/// Puts a value where a dotted key points. Objects join; anything else at the same place has to be equal. Recurses once for
+/// each level, of which there are [`MOST_LEVELS`].
 fn merge(into: &mut Map<String, Value>, key: &str, value: Value, path: &str, problems: &mut Vec<Problem>) {
     if let Some((head, rest)) =
         key.split_once('.').filter(|(head, rest)| !head.is_empty() && !rest.is_empty())
@@ -174,6 +195,27 @@ mod tests {
         assert_eq!((problems.len(), problems[0].code.as_str()), (1, "CLASH"));
         let problems = run(&json!({"a": 1, "a.b": 2, "mapping.taxonomy": "x"})).unwrap_err();
         assert_eq!(problems[0].path, "/metadata/a.b");
+    }
+
+    #[test]
+    fn what_has_too_many_levels_is_refused_before_anything_recurses_into_it() {
+        let open = |given: &Value| open(given.as_object().unwrap(), "/metadata");
+        let keys = |n: usize| vec!["a"; n].join(".");
+        assert!(open(&json!({keys(MOST_LEVELS): 1})).is_ok());
+        let inner = keys(MOST_LEVELS - 1);
+        assert!(open(&json!({"a": {inner.clone(): 1}})).is_ok());
+        for given in [
+            json!({keys(MOST_LEVELS + 1): 1}),
+            json!({"a": {"b": {inner.clone(): 1}}}),
+            json!({keys(20_000): 1}),
+        ] {
+            let problems = open(&given).unwrap_err();
+            let key = given.as_object().unwrap().keys().next().unwrap();
+            assert_eq!(
+                (problems[0].path.as_str(), problems[0].code.as_str()),
+                (&*format!("/metadata/{key}"), "TOO_DEEP")
+            );
+        }
     }
 
     #[test]

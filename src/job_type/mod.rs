@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::access::Actor;
 use crate::clock::Clock;
+use crate::config::Switch;
 use crate::db::Db;
 use crate::entity::job_type;
 use crate::error::{Error, Problem, Result};
@@ -148,6 +149,14 @@ impl JobType {
         roles
     }
 
+    /// The steps that work with a taxonomy, each with the role that it is kept in.
+    pub fn taxonomies(&self) -> impl Iterator<Item = (&StepDefinition, String)> {
+        self.steps.iter().filter_map(|step| {
+            let role = format!("{}-taxonomy-json", step.name);
+            step.content_roles.contains(&role).then_some((step, role))
+        })
+    }
+
     /// The steps that list a role.
     pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
         self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
@@ -177,18 +186,20 @@ impl JobType {
 #[derive(Debug, Clone)]
 pub struct JobTypes {
     db: Db,
+    noop: Switch,
     versions: Cache<(String, i32), Arc<JobType>>,
 }
 
 impl JobTypes {
-    /// Over a database that [`JobTypes::install`] has filled.
-    pub fn new(db: Db) -> Self {
-        Self { db, versions: Cache::new(1_000) }
+    /// Over a database that [`JobTypes::install`] has filled. Without `noop` that type is not offered, though a database may
+    /// have it from earlier.
+    pub fn new(db: Db, noop: Switch) -> Self {
+        Self { db, noop, versions: Cache::new(1_000) }
     }
 
     /// Registers the built-in types, and a new version of one whose definition has changed.
-    pub async fn install(&self, clock: &Clock, with_noop: bool) -> Result<()> {
-        for definition in builtin::all(with_noop)? {
+    pub async fn install(&self, clock: &Clock) -> Result<()> {
+        for definition in builtin::all(self.noop)? {
             self.put(clock, definition).await?;
         }
         Ok(())
@@ -235,21 +246,28 @@ impl JobTypes {
         self.put(clock, new).await
     }
 
-    /// The newest version of a type.
+    fn offers(&self, id: &str) -> bool {
+        id != NOOP || self.noop == Switch::On
+    }
+
+    /// The newest version of a type that new jobs may have.
     pub async fn newest(&self, id: &str) -> Result<Option<Arc<JobType>>> {
+        if !self.offers(id) {
+            return Ok(None);
+        }
         let of_type = job_type::Entity::find().filter(job_type::Column::Id.eq(id));
         let row = of_type.order_by_desc(job_type::Column::Version).one(self.db.read()).await?;
         row.map(|row| parse(&row)).transpose()
     }
 
-    /// The newest version of every type, by ID.
+    /// The newest version of every type that new jobs may have, by ID.
     pub async fn list(&self) -> Result<Vec<Arc<JobType>>> {
         let all = job_type::Entity::find()
             .order_by_asc(job_type::Column::Id)
             .order_by_desc(job_type::Column::Version);
         let mut rows = all.all(self.db.read()).await?;
         rows.dedup_by(|later, earlier| later.id == earlier.id);
-        rows.iter().map(parse).collect()
+        rows.iter().filter(|row| self.offers(&row.id)).map(parse).collect()
     }
 
     /// The version that a job began with.
@@ -268,4 +286,20 @@ impl JobTypes {
 
 fn parse(row: &job_type::Model) -> Result<Arc<JobType>> {
     serde_json::from_value(row.definition.clone()).map(Arc::new).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::tests;
+
+    #[tokio::test]
+    async fn a_type_that_was_switched_off_is_not_offered_but_its_jobs_keep_it() {
+        let (app, _dir) = tests::open(|config| config.noop_type = Switch::On).await;
+        assert!(app.jobs.types.newest(NOOP).await.unwrap().is_some());
+        let off = JobTypes::new(app.db.clone(), Switch::Off);
+        assert_eq!(off.newest(NOOP).await, Ok(None));
+        assert!(off.list().await.unwrap().iter().all(|offered| offered.id != NOOP));
+        assert_eq!(off.version(NOOP, 1).await.unwrap().id, NOOP);
+    }
 }

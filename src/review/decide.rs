@@ -202,6 +202,7 @@ async fn correct(
         storage_key: stored.key,
         owner_id: job.owner_id,
         job_id: Some(job.id),
+        mode: job.mode.clone(),
         created_at: jobs.clock.now(),
     };
     Ok(Some(Correction { document, grades }))

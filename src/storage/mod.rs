@@ -9,7 +9,9 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, WriteMultipart};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart,
+};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -20,6 +22,10 @@ use crate::error::{Error, Result};
 /// Bytes of one part of an upload; with [`PARTS_AT_ONCE`] it bounds the memory of an upload.
 const PART_BYTES: usize = 5 * 1024 * 1024;
 const PARTS_AT_ONCE: usize = 1;
+/// The object that names the database which the others belong to.
+const MARK: &str = "docket-database-id";
+/// What [`Storage::check`] writes begins with this.
+const CHECKS: &str = "health/";
 /// How much of the beginning is kept for telling the type.
 pub const HEAD_BYTES: usize = docket_extract::sniff::HEAD;
 
@@ -57,7 +63,9 @@ impl Storage {
             .map_err(|e| e.to_string())
             .and_then(|()| LocalFileSystem::new_with_prefix(&folder).map_err(|e| e.to_string()));
         let store = opened.map_err(|error| format!("storage in {}: {error}", folder.display()))?;
-        Ok(Self { store: Arc::new(store.with_automatic_cleanup(true)), folder })
+        // A row says that bytes are there for good, so they have to be before it is committed.
+        let store = store.with_automatic_cleanup(true).with_fsync(true);
+        Ok(Self { store: Arc::new(store), folder })
     }
 
     /// Writes a stream under a key, hashing on the way and holding a few parts of it in memory. A stream that breaks off or
@@ -158,12 +166,50 @@ impl Storage {
         }
     }
 
+    /// The database that the store is marked as belonging to.
+    pub async fn mark(&self) -> Result<Option<String>> {
+        let found = match self.store.get(&Key::from(MARK)).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(failed)?.bytes().await.map_err(failed)?,
+        };
+        Ok(Some(String::from_utf8_lossy(&found).trim().to_owned()))
+    }
+
+    /// Marks a store that is empty, and returns the mark that it has then: of two databases that find it empty at once, one
+    /// gets it. `None` where it is not empty and has no mark.
+    pub async fn mark_if_empty(&self, database: &str) -> Result<Option<String>> {
+        if let Some(mark) = self.mark().await? {
+            return Ok(Some(mark));
+        }
+        let objects = self.store.list(None).try_filter(|object| {
+            let counts = !object.location.as_ref().starts_with(CHECKS);
+            async move { counts }
+        });
+        if std::pin::pin!(objects).try_next().await.map_err(failed)?.is_some() {
+            // Somebody may have marked it and written to it since.
+            return self.mark().await;
+        }
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let text = PutPayload::from(database.to_owned());
+        match self.store.put_opts(&Key::from(MARK), text, options).await {
+            Ok(_) => Ok(Some(database.to_owned())),
+            Err(object_store::Error::AlreadyExists { .. }) => self.mark().await,
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Where operators find the mark.
+    pub fn mark_place(&self) -> PathBuf {
+        self.folder.join(MARK)
+    }
+
     /// Keys of bytes that were whole before a time.
     pub fn older_than(&self, time: Timestamp) -> BoxStream<'static, Result<String>> {
         let listed = self.store.list(None).map_err(failed);
         listed
             .try_filter_map(move |object| async move {
-                Ok((object.last_modified < time).then(|| object.location.to_string()))
+                let old = object.last_modified < time && object.location.as_ref() != MARK;
+                Ok(old.then(|| object.location.to_string()))
             })
             .boxed()
     }
@@ -175,11 +221,18 @@ impl Storage {
         tokio::task::spawn_blocking(move || remove_unfinished(&folder)).await?
     }
 
-    /// Whether it can be written to and read from.
+    /// Whether it can be written to and read from: writes a small object, reads it and removes it.
     pub async fn check(&self) -> Result<()> {
-        let key = format!("health/{}", uuid::Uuid::now_v7());
-        self.put_bytes(key.clone(), Bytes::from_static(b"ok")).await?;
-        self.delete(&key).await
+        const SENT: &[u8] = b"ok";
+        let key = format!("{CHECKS}{}", uuid::Uuid::now_v7());
+        self.put_bytes(key.clone(), Bytes::from_static(SENT)).await?;
+        let read = self.read(&key, SENT.len() as u64).await;
+        self.delete(&key).await?;
+        if read? == SENT {
+            Ok(())
+        } else {
+            Err(Error::internal("storage: something else was read than written"))
+        }
     }
 }
 
@@ -235,6 +288,15 @@ mod tests {
         storage.delete("a/b").await.unwrap();
         storage.delete("a/b").await.unwrap();
         assert!(storage.get("a/b", None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_survives_the_machine() {
+        let (storage, dir) = open();
+        // Nothing short of pulling the plug shows it, so that the store is asked for its own settings.
+        assert!(format!("{:?}", storage.store).contains("fsync: true"), "{:?}", storage.store);
+        storage.check().await.unwrap();
+        assert_eq!(files(dir.path()), 0);
     }
 
     #[tokio::test]

@@ -2,22 +2,55 @@
 
 use docket_extract::taxonomy::Taxonomy;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter,
+    QueryOrder, QuerySelect, Set,
 };
 use serde_json::Value;
 
 use crate::access::Actor;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::entity::taxonomy;
 use crate::error::{Error, Problem, Result, unique_or};
-use crate::id::TaxonomyId;
+use crate::id::{TaxonomyId, UserId};
 
 const LONGEST_NAME: usize = 200;
+
+/// A taxonomy without what it defines, which may be large.
+#[derive(Debug, Clone, PartialEq, FromQueryResult)]
+#[expect(missing_docs, reason = "the columns of taxonomy, documented there")]
+pub struct Heading {
+    pub id: TaxonomyId,
+    pub name: String,
+    pub version: i32,
+    pub owner_id: UserId,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl From<taxonomy::Model> for Heading {
+    fn from(row: taxonomy::Model) -> Self {
+        let taxonomy::Model { id, name, version, definition: _, owner_id, created_at, updated_at } = row;
+        Self { id, name, version, owner_id, created_at, updated_at }
+    }
+}
 
 /// All taxonomies, by name.
 pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<taxonomy::Model>> {
     Ok(taxonomy::Entity::find().order_by_asc(taxonomy::Column::Name).all(db).await?)
+}
+
+/// The headings of all taxonomies, by name.
+pub async fn headings(db: &impl ConnectionTrait) -> Result<Vec<Heading>> {
+    let columns = taxonomy::Column::iter().filter(|column| !matches!(column, taxonomy::Column::Definition));
+    let all = taxonomy::Entity::find().select_only().columns(columns);
+    Ok(all.order_by_asc(taxonomy::Column::Name).into_model().all(db).await?)
+}
+
+/// What a taxonomy defines now.
+pub async fn definition(db: &impl ConnectionTrait, id: TaxonomyId) -> Result<Value> {
+    let found = taxonomy::Entity::find_by_id(id).one(db).await?;
+    Ok(found.ok_or_else(|| Error::not_found("taxonomy"))?.definition)
 }
 
 /// The taxonomy of this name.
@@ -96,4 +129,23 @@ fn checked(name: &str, mut definition: Value, largest: usize) -> Result<Value> {
         problems.extend(found.into_iter().map(under));
     }
     if problems.is_empty() { Ok(definition) } else { Err(Error::Invalid(problems)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::tests::{actor, open};
+    use crate::job::state::Mode;
+
+    #[tokio::test]
+    async fn definitions_are_read_where_they_are_asked_for() {
+        let (app, _dir) = open(|_| ()).await;
+        let ada = actor(&app, "ada", Mode::Live).await;
+        let defined = json!({"name": "t", "data_points": [{"name": "a", "type": "string"}]});
+        let row = put(&app.db, &app.clock, &ada, "t", defined.clone(), 1_000).await.unwrap();
+        assert_eq!(headings(app.db.read()).await, Ok(vec![Heading::from(row.clone())]));
+        assert_eq!(definition(app.db.read(), row.id).await, Ok(defined));
+    }
 }

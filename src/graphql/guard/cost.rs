@@ -13,7 +13,7 @@ use async_graphql::{Pos, Positioned};
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::size::Sizes;
-use super::variables::holds_file_marker;
+use super::variables::{NO_NUL, holds_file_marker, nul_in};
 
 /// What a selection set comes to when its fragments are expanded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,6 +103,10 @@ impl<'a> Walk<'a> {
             if variable.node.default_value.as_ref().is_some_and(|default| holds_file_marker(&default.node)) {
                 return Err(file_marker(variable.pos));
             }
+            let default = variable.node.default_value.as_ref();
+            if let Some(at) = default.and_then(|value| nul_in(&variable.node.name.node, &value.node)) {
+                return Err(Refusal::literal(at, NO_NUL, variable.pos));
+            }
         }
         self.set(&definition.selection_set, 1)
     }
@@ -148,6 +152,9 @@ impl<'a> Walk<'a> {
         let arguments = self.sizes.arguments(field);
         if arguments.iter().any(|(_, value)| holds_file_marker(value)) {
             return Err(file_marker(at));
+        }
+        if let Some(pointer) = arguments.iter().find_map(|(name, value)| nul_in(name, value)) {
+            return Err(Refusal::literal(pointer, NO_NUL, at));
         }
         let inner = match field.selection_set.node.items.as_slice() {
             [] => Tally::default(),

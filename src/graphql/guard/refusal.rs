@@ -37,7 +37,7 @@ pub struct Refusal {
     pub message: String,
     /// Where in the document; empty where it is not about one place.
     pub locations: Vec<Pos>,
-    /// JSON Pointer (RFC 6901) into the variables, where one of them is wrong.
+    /// JSON Pointer (RFC 6901) into the variables, or from an argument on, where a value there is wrong.
     pub variable: Option<String>,
 }
 
@@ -56,6 +56,10 @@ impl Refusal {
 
     pub(super) fn variable(pointer: String, message: impl Into<String>) -> Self {
         Self { variable: Some(pointer), ..Self::new(Code::BadInput, message, Vec::new()) }
+    }
+
+    pub(super) fn literal(pointer: String, message: impl Into<String>, at: Pos) -> Self {
+        Self { variable: Some(pointer), ..Self::new(Code::BadInput, message, vec![at]) }
     }
 
     /// Says in one line what the parser draws in six.

@@ -319,3 +319,26 @@ fn limits_are_configured_by_name_and_unknown_names_are_refused() {
     assert_eq!((limits.tokens, limits.bytes, limits.list_sizes["jobs"]), (5, 16_384, 3));
     assert!(serde_json::from_str::<Limits>(r#"{"token": 5}"#).is_err());
 }
+
+#[test]
+fn no_text_has_a_nul_wherever_it_stands() {
+    let found = |outcome: Result<Checked, Refusal>| {
+        let refusal = outcome.map(|checked| checked.operation).unwrap_err();
+        assert_eq!(refusal.code, Code::BadInput, "{}", refusal.message);
+        refusal.variable.unwrap()
+    };
+    let query = "query Q($a: JSON) { job(id: $a) { id } }";
+    assert_eq!(found(with(query, value!({"a": "x\0"}))), "/a");
+    assert_eq!(found(with(query, value!({"a": {"b": ["", "\0"]}}))), "/a/b/1");
+    let keyed = Variables::from_json(serde_json::json!({"a": {"b\0": 1}}));
+    assert!(found(check(query, None, &keyed, &limits())).starts_with("/a/b"));
+    for (document, path) in [
+        (r#"{ job(id: "x\u0000") { id } }"#, "/id"),
+        (r#"mutation { m(input: {list: ["a", {name: "\u0000"}]}) { id } }"#, "/input/list/1/name"),
+        (r#"query Q($a: String = "\u0000") { job(id: $a) { id } }"#, "/a"),
+        ("{ job(id: \"x\0\") { id } }", "/id"),
+    ] {
+        assert_eq!(found(run(document)), path, "{document}");
+    }
+    assert!(with(query, value!({"a": "x\\u0000"})).is_ok(), "a backslash and digits are text like any other");
+}

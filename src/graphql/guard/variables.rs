@@ -9,12 +9,17 @@ use super::refusal::Refusal;
 /// scalar indexes out of bounds and panics.
 const FILE_MARKER: &str = "#__graphql_file__:";
 
+/// What no text may have: PostgreSQL stores no U+0000, neither as text nor within JSON.
+const NUL: char = '\0';
+/// Said of it.
+pub(super) const NO_NUL: &str = "Text must not have the character U+0000.";
+
 /// Whether a string would be taken for an uploaded file.
 pub(super) fn is_file_marker(text: &str) -> bool {
     text.starts_with(FILE_MARKER)
 }
 
-/// Refuses variables that are too many, too large or too deep, and text that async-graphql takes for a file.
+/// Refuses variables that are too many, too large or too deep, text that async-graphql takes for a file, and U+0000.
 pub(super) fn check(variables: &Variables, limits: &Limits) -> Result<(), Refusal> {
     if variables.len() > limits.variables {
         let message =
@@ -32,6 +37,19 @@ pub(super) fn holds_file_marker(value: &Value) -> bool {
         Value::List(values) => values.iter().any(holds_file_marker),
         Value::Object(fields) => fields.values().any(holds_file_marker),
         _ => false,
+    }
+}
+
+/// Where in a literal of the document there is a U+0000, as a JSON Pointer from the argument that it belongs to.
+pub(super) fn nul_in(name: &str, value: &Value) -> Option<String> {
+    let below = |found: String| format!("/{name}{found}");
+    match value {
+        Value::String(text) if text.contains(NUL) => Some(below(String::new())),
+        Value::List(values) => {
+            values.iter().enumerate().find_map(|(i, value)| nul_in(&i.to_string(), value)).map(below)
+        }
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| nul_in(name, value)).map(below),
+        _ => None,
     }
 }
 
@@ -53,6 +71,9 @@ impl<'a> Walk<'a> {
         self.path.push(step);
         if let Step::Key(name) = step {
             self.bytes += name.len();
+            if name.contains(NUL) {
+                return Err(self.refuse(NO_NUL));
+            }
         }
         self.value(value)?;
         self.path.pop();
@@ -65,6 +86,7 @@ impl<'a> Walk<'a> {
             Value::String(text) if is_file_marker(text) => {
                 return Err(self.refuse(&format!("Text must not start with {FILE_MARKER:?}.")));
             }
+            Value::String(text) if text.contains(NUL) => return Err(self.refuse(NO_NUL)),
             Value::String(text) => self.bytes += text.len(),
             Value::Binary(bytes) => self.bytes += bytes.len(),
             _ => {}

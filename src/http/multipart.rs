@@ -1,0 +1,135 @@
+//! GraphQL multipart requests: operations with files.
+
+use async_graphql::Request;
+use axum::extract::{FromRequest, Multipart, Request as HttpRequest};
+use futures_util::TryStreamExt;
+use serde_json::Value as Json;
+
+use super::Server;
+use super::graphql::Body;
+use super::operation::discard;
+use crate::document::{Described, Staged};
+use crate::error::{Error, Result};
+use crate::graphql::{Uploads, Viewer};
+
+/// A multipart request (GraphQL multipart request specification): `operations`, `map`, then the files, each of which is
+/// in the store before the operation runs.
+pub(super) async fn read(
+    server: &Server,
+    viewer: &Viewer,
+    request: HttpRequest,
+) -> Result<(Request, Uploads)> {
+    if viewer.actor.is_none() {
+        return Err(Error::Unauthenticated("Sign in before you upload.".into()));
+    }
+    let broken = |error: axum::extract::multipart::MultipartError| {
+        Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {}", error.body_text()))
+    };
+    let mut parts = Multipart::from_request(request, &()).await.map_err(|rejection| {
+        Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {rejection}"))
+    })?;
+    let (mut operations, mut map) = (None::<Json>, None::<Vec<(String, Vec<String>)>>);
+    let mut files: Vec<Staged> = Vec::new();
+    let outcome = loop {
+        let part = match parts.next_field().await {
+            Ok(Some(part)) => part,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(broken(error)),
+        };
+        let name = part.name().unwrap_or_default().to_owned();
+        let read = match (name.as_str(), &mut operations, &map) {
+            ("operations", None, _) => text(part, server).await.map(|json| operations = Some(json)),
+            ("map", Some(_), None) => {
+                text(part, server).await.and_then(|json| places(&json)).map(|places| map = Some(places))
+            }
+            (file, Some(operations), Some(places)) => match places.iter().find(|(key, _)| key == file) {
+                Some((_, paths)) if files.len() < server.app.config.limits.request_files => {
+                    let paths = paths.clone();
+                    stage(server, part).await.and_then(|staged| {
+                        files.push(staged);
+                        paths.iter().try_for_each(|path| put(operations, path, files.len() - 1))
+                    })
+                }
+                Some(_) => Err(Error::TooLarge(format!(
+                    "A request has {} files at the most.",
+                    server.app.config.limits.request_files
+                ))),
+                None => Err(Error::invalid("", "MULTIPART", "A file is not in the request's map.")),
+            },
+            _ => Err(Error::invalid("", "MULTIPART", "The parts are operations, then map, then the files.")),
+        };
+        if let Err(error) = read {
+            break Err(error);
+        }
+    };
+    let request = outcome.and_then(|()| {
+        let missing = || Error::invalid("", "MULTIPART", "The request has no operations.");
+        let body: Body = serde_json::from_value(operations.ok_or_else(missing)?).map_err(|error| {
+            Error::invalid("/operations", "SHAPE", format!("The request is malformed: {error}."))
+        })?;
+        body.request()
+    });
+    match request {
+        Ok(request) => Ok((request, Uploads::new(files))),
+        Err(error) => {
+            discard(server, files).await;
+            Err(error)
+        }
+    }
+}
+
+async fn text(part: axum::extract::multipart::Field<'_>, server: &Server) -> Result<Json> {
+    let limit = server.app.config.limits.request_bytes;
+    let mut bytes = Vec::new();
+    let mut part = part;
+    while let Some(chunk) =
+        part.chunk().await.map_err(|error| Error::invalid("", "MULTIPART", error.body_text()))?
+    {
+        if bytes.len() + chunk.len() > limit {
+            return Err(Error::TooLarge(format!(
+                "A request has {limit} bytes at the most besides its files."
+            )));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Error::invalid("", "JSON", "The parts operations and map are JSON."))
+}
+
+fn places(map: &Json) -> Result<Vec<(String, Vec<String>)>> {
+    let wrong = || {
+        Error::invalid("/map", "SHAPE", "The map names for each file a list of paths such as variables.file.")
+    };
+    let entries = map.as_object().ok_or_else(wrong)?;
+    let paths = |value: &Json| -> Result<Vec<String>> {
+        let list = value.as_array().ok_or_else(wrong)?;
+        list.iter().map(|path| path.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+    };
+    entries.iter().map(|(key, value)| Ok((key.clone(), paths(value)?))).collect()
+}
+
+async fn stage(server: &Server, part: axum::extract::multipart::Field<'_>) -> Result<Staged> {
+    let described = Described {
+        name: part.file_name().map(str::to_owned),
+        media_type: part.content_type().filter(|text| !text.is_empty()).map(str::to_owned),
+    };
+    let bytes = part.map_err(|error| error.body_text());
+    Box::pin(server.app.jobs.documents.stage(described, Box::pin(bytes))).await
+}
+
+/// Puts the place of a file where the map says, in place of null.
+fn put(operations: &mut Json, path: &str, place: usize) -> Result<()> {
+    let pointer: String =
+        path.split('.').map(|key| format!("/{}", crate::job_type::metadata::escape(key))).collect();
+    match operations.pointer_mut(&pointer).filter(|_| pointer.starts_with("/variables/")) {
+        Some(slot @ Json::Null) => {
+            *slot = Json::String(Uploads::variable(place));
+            Ok(())
+        }
+        _ => Err(Error::invalid(
+            "/map",
+            "PATH",
+            format!("There is no null at {path} of the operations for a file."),
+        )),
+    }
+}

@@ -1,0 +1,115 @@
+//! What was made with a TEST key is for trying things out, and is not kept for ever.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+use super::Jobs;
+use crate::clock::Timestamp;
+use crate::document::retention::{PAGE, went};
+use crate::entity::job;
+use crate::error::Result;
+use crate::id::JobId;
+use crate::page::{Cursor, Direction, beyond};
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Jobs, with everything that their steps made.
+    pub jobs: u64,
+    /// Documents that were uploaded.
+    pub documents: u64,
+}
+
+impl Jobs {
+    /// Removes TEST jobs that were made before a time, whatever their status, as if their owners had deleted them; then
+    /// documents that were uploaded with TEST keys before that time and that no job uses. One that cannot be removed, since
+    /// something else uses it, keeps no other from it; it is tried again next time.
+    pub async fn remove_tests(&self, before: Timestamp) -> Result<Removed> {
+        let mut removed = Removed::default();
+        let mut from: Option<Cursor> = None;
+        loop {
+            let mut late = job::Entity::find()
+                .select_only()
+                .columns([job::Column::CreatedAt, job::Column::Id])
+                .filter(job::Column::Mode.eq("TEST"))
+                .filter(job::Column::CreatedAt.lt(before));
+            if let Some(from) = from {
+                late =
+                    late.filter(beyond(Direction::Ascending, from, job::Column::CreatedAt, job::Column::Id));
+            }
+            let late = late.order_by_asc(job::Column::CreatedAt).order_by_asc(job::Column::Id).limit(PAGE);
+            let late: Vec<(Timestamp, Uuid)> = late.into_tuple().all(self.db.read()).await?;
+            let Some((at, id)) = late.last().copied() else { break };
+            from = Some(Cursor { at, id });
+            for (_, id) in late {
+                removed.jobs +=
+                    went(self.remove(JobId(id), None, "Its time as a TEST job is over.").await, id)?;
+            }
+        }
+        removed.documents = self.documents.remove_tests(before).await?;
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use sea_orm::PaginatorTrait;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::access::Actor;
+    use crate::app::App;
+    use crate::app::tests::{actor, open, upload};
+    use crate::config::Switch;
+    use crate::entity::document;
+    use crate::job::create::{NewJob, Source};
+    use crate::job::state::Mode;
+    use crate::job_type::NOOP;
+
+    async fn job(app: &App, actor: &Actor, input: &document::Model) -> job::Model {
+        let new = NewJob {
+            type_id: NOOP.into(),
+            input: Source::Document(input.id.to_string()),
+            contents: Vec::new(),
+            metadata: Map::new(),
+            collaboration: Vec::new(),
+            idempotency_key: None,
+            priority: 0,
+        };
+        app.jobs.create(actor, new).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_was_made_for_trying_out_goes_and_only_after_its_time() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let test = actor(&app, "ada", Mode::Test).await;
+        let live = Actor { mode: Mode::Live, ..test.clone() };
+        let real = upload(&app, &live, "real").await;
+        let used = upload(&app, &test, "used").await;
+        let kept = job(&app, &live, &used).await;
+        job(&app, &live, &real).await;
+        for n in 0..PAGE + 5 {
+            let input = upload(&app, &test, &format!("{n}")).await;
+            job(&app, &test, &input).await;
+        }
+        let made = app.clock.now();
+        assert_eq!(app.jobs.remove_tests(made - TimeDelta::hours(1)).await, Ok(Removed::default()));
+
+        app.clock.advance(TimeDelta::days(1));
+        let fresh = upload(&app, &test, "fresh").await;
+        let young = job(&app, &test, &fresh).await;
+        let removed = app.jobs.remove_tests(made + TimeDelta::hours(1)).await;
+        assert_eq!(removed, Ok(Removed { jobs: PAGE + 5, documents: PAGE + 5 }));
+
+        let db = app.db.read();
+        assert_eq!(job::Entity::find().count(db).await, Ok(3));
+        for stays in [kept.id, young.id] {
+            assert!(job::Entity::find_by_id(stays).one(db).await.unwrap().is_some());
+        }
+        let names: Vec<_> =
+            document::Entity::find().all(db).await.unwrap().into_iter().map(|d| d.id).collect();
+        assert_eq!(names, [real.id, used.id, fresh.id], "what a job that is for real uses stays with it");
+        assert!(app.storage.read(&used.storage_key, 9).await.is_ok());
+    }
+}
