@@ -95,6 +95,7 @@ pub struct Config {
     pub engine_concurrency: usize,
     pub noop_type: Switch,
     pub auth: Auth,
+    pub http: Http,
     pub engine: Engine,
     pub review: Review,
     pub retention: Retention,
@@ -114,6 +115,15 @@ pub struct Auth {
     pub token_seconds: u32,
     pub hash_concurrency: usize,
     pub hash_queue: usize,
+}
+
+/// Section `[http]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Http {
+    pub header_seconds: u64,
+    pub body_seconds: u64,
+    pub execution_seconds: u64,
 }
 
 /// Section `[engine]`.
@@ -206,6 +216,14 @@ impl Config {
         let secret = self.jwt_secret.expose();
         if !secret.is_empty() && secret.len() < 32 {
             return Err(format!("jwt_secret has {} bytes; it needs 32 or more", secret.len()));
+        }
+        let seconds = [
+            ("http.header_seconds", self.http.header_seconds),
+            ("http.body_seconds", self.http.body_seconds),
+            ("http.execution_seconds", self.http.execution_seconds),
+        ];
+        if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
+            return Err(format!("{key} is 0; it needs 1 or more"));
         }
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),

@@ -48,6 +48,8 @@ pub enum Error {
     UnsupportedMedia(String),
     /// Too often; try again after so many seconds.
     RateLimited(u64),
+    /// It took longer than anybody is to wait for it.
+    TimedOut(String),
     /// Not now: the server is overloaded or shutting down.
     Unavailable(String),
     /// A fault of ours. The text is for the log and is never sent to a client.
@@ -78,7 +80,7 @@ impl Error {
     /// Whether it is sure that nothing was written. After a fault of the database or a lost connection it is not: the
     /// commit may have gone through.
     pub fn nothing_written(&self) -> bool {
-        !matches!(self, Self::Internal(_) | Self::Unavailable(_))
+        !matches!(self, Self::Internal(_) | Self::Unavailable(_) | Self::TimedOut(_))
     }
 
     /// For programs: the code of section 9 of the contract.
@@ -92,6 +94,7 @@ impl Error {
             Self::TooLarge(_) => "PAYLOAD_TOO_LARGE",
             Self::UnsupportedMedia(_) => "UNSUPPORTED_MEDIA_TYPE",
             Self::RateLimited(_) => "RATE_LIMITED",
+            Self::TimedOut(_) => "TIMEOUT",
             Self::Unavailable(_) => "UNAVAILABLE",
             Self::Internal(_) => "INTERNAL_SERVER_ERROR",
         }
@@ -105,6 +108,7 @@ impl Error {
             | Self::Unauthenticated(m)
             | Self::TooLarge(m)
             | Self::UnsupportedMedia(m)
+            | Self::TimedOut(m)
             | Self::Unavailable(m)
             | Self::Conflict { message: m, .. } => m.clone(),
             Self::Invalid(problems) => match problems.as_slice() {

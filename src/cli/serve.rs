@@ -39,7 +39,6 @@ pub(crate) struct Running {
     pub app: App,
     /// Where it listens.
     pub address: SocketAddr,
-    server: tokio::task::JoinHandle<std::io::Result<()>>,
     engine: Option<tokio::task::JoinHandle<()>>,
     _lock: Option<lock::Embedded>,
 }
@@ -84,29 +83,24 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         let stop = app.stopping.clone();
         app.spawn(async move { follower.run(&stop).await });
     }
-    let service = http::service(app.clone(), metrics);
-    let stop = app.stopping.clone();
-    let server = app.tasks.spawn(async move {
-        axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
-    });
-    Ok(Running { app, address, server, engine, _lock: lock })
+    app.spawn(http::serve(listener, app.clone(), metrics));
+    Ok(Running { app, address, engine, _lock: lock })
 }
 
 impl Running {
-    /// Stops claiming, lets running steps end or gives them back, and closes connections; in bounded time.
+    /// Stops claiming, lets running steps end or gives them back, then waits for connections and whatever else is under way:
+    /// subscribers are told that the server stops, and mutations that began end. All in bounded time.
     pub(crate) async fn stop(self) -> Result<(), String> {
         self.app.stopping.cancel();
         if let Some(engine) = self.engine {
             engine.await.map_err(|error| error.to_string())?;
         }
-        let abort = self.server.abort_handle();
-        match tokio::time::timeout(GRACE, self.server).await {
-            Ok(Ok(served)) => served.map_err(|error| error.to_string())?,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => {
-                tracing::info!("connections that did not end are cut");
-                abort.abort();
-            }
+        self.app.tasks.close();
+        if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
+            tracing::info!(
+                left = self.app.tasks.len(),
+                "connections and operations that did not end are cut"
+            );
         }
         tokio::time::timeout(GRACE, self.app.db.drain())
             .await

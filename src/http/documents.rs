@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,10 +15,10 @@ use sea_orm::EntityTrait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Server, refuse, tracking};
+use super::{Server, refuse, rejected, tracking};
 use crate::access::Actor;
 use crate::document::Described;
-use crate::entity::document;
+use crate::entity::{account, document};
 use crate::error::{Error, Result};
 use crate::graphql::Viewer;
 use crate::id::DocumentId;
@@ -45,15 +46,39 @@ pub(super) async fn upload(
             server.app.tasks.spawn(tracking::within(tracking, upload))
         };
         let document = stored.await.map_err(Error::internal)??;
-        let uri = app.jobs.documents.links().contents(document.id);
-        let owner = json!({"id": actor.user.id, "email": actor.user.email, "name": actor.user.name});
-        let body = json!({
-            "id": document.id, "name": document.name, "type": document.media_type, "size": document.size,
-            "sha256": document.sha256, "contentsUri": uri, "owner": owner, "createdAt": document.created_at,
-        });
+        let body = description(&server, &document, &actor.user);
         let location =
             HeaderValue::from_str(&format!("/documents/{}", document.id)).map_err(Error::internal)?;
         Ok::<_, Error>((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+    };
+    answer.await.unwrap_or_else(|error| refuse(&error))
+}
+
+/// What a document is, as JSON.
+fn description(server: &Server, document: &document::Model, owner: &account::Model) -> serde_json::Value {
+    let uri = server.app.jobs.documents.links().contents(document.id);
+    let owner = json!({"id": owner.id, "email": owner.email, "name": owner.name});
+    json!({
+        "id": document.id, "name": document.name, "type": document.media_type, "size": document.size,
+        "sha256": document.sha256, "contentsUri": uri, "owner": owner, "createdAt": document.created_at,
+    })
+}
+
+/// `GET /documents/{id}`: what `POST /documents` answered, for whoever may read the document.
+pub(super) async fn describe(
+    State(server): State<Server>,
+    Extension(viewer): Extension<Viewer>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    let id = match path {
+        Ok(Path(id)) => id,
+        Err(rejection) => return rejected(rejection.status(), "PATH", rejection.body_text()),
+    };
+    let answer = async {
+        let document = find(&server, viewer, &id, Signed::default()).await?;
+        let owner = account::Entity::find_by_id(document.owner_id).one(server.app.db.read()).await?;
+        let owner = owner.ok_or_else(|| Error::internal("a document whose owner is gone"))?;
+        Ok::<_, Error>(Json(description(&server, &document, &owner)).into_response())
     };
     answer.await.unwrap_or_else(|error| refuse(&error))
 }
@@ -92,7 +117,7 @@ fn described(headers: &HeaderMap) -> Result<Described> {
 }
 
 /// What a signed link carries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Signed {
     expires: Option<i64>,
     signature: Option<String>,
@@ -102,11 +127,16 @@ pub(super) struct Signed {
 pub(super) async fn contents(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
-    Path(id): Path<String>,
-    Query(signed): Query<Signed>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<Signed>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
+    let (id, signed) = match (path, query) {
+        (Ok(Path(id)), Ok(Query(signed))) => (id, signed),
+        (Err(rejection), _) => return rejected(rejection.status(), "PATH", rejection.body_text()),
+        (_, Err(rejection)) => return rejected(rejection.status(), "QUERY", rejection.body_text()),
+    };
     let answer = async {
         let document = find(&server, viewer, &id, signed).await?;
         serve(&server, &document, &method, &headers).await

@@ -2,12 +2,14 @@
 
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::RustEmbed;
 
-use super::Server;
+use super::{Server, refuse, rejected};
+use crate::error::Error;
 
 /// What `web/` builds. Without Node there is nothing to embed, and the page says so.
 #[derive(RustEmbed)]
@@ -26,7 +28,14 @@ pub(super) fn routes() -> Router<Server> {
     Router::new()
         .route("/graphiql", get(|| async { file("index.html") }))
         .route("/graphiql/", get(|| async { file("index.html") }))
-        .route("/graphiql/{*path}", get(|Path(path): Path<String>| async move { file(&path) }))
+        .route("/graphiql/{*path}", get(asset))
+}
+
+async fn asset(path: Result<Path<String>, PathRejection>) -> Response {
+    match path {
+        Ok(Path(path)) => file(&path),
+        Err(rejection) => rejected(rejection.status(), "PATH", rejection.body_text()),
+    }
 }
 
 fn file(path: &str) -> Response {
@@ -44,6 +53,6 @@ fn file(path: &str) -> Response {
             let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
             (StatusCode::SERVICE_UNAVAILABLE, [policy, referrer], html, MISSING).into_response()
         }
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => refuse(&Error::not_found("page")),
     }
 }

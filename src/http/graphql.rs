@@ -1,9 +1,12 @@
 //! GraphQL over HTTP: a request is read, checked by the guard, run, and answered in the media type that was asked for.
 
+use std::sync::Arc;
+
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer, Value, Variables};
 use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, Request as HttpRequest, State};
@@ -11,9 +14,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use tracing::Instrument;
 
 use super::operation::{count, discard, execute, finished, outcome, prepare};
-use super::{Server, multipart, refuse, tracking};
+use super::{Server, multipart, refuse, rejected, tracking};
 use crate::error::{Error, Result};
 use crate::graphql::guard::Checked;
 use crate::graphql::{Uploads, Viewer};
@@ -95,10 +99,17 @@ pub(super) async fn post(
                 let message = "Multipart requests carry the header GraphQL-Require-Preflight: 1.";
                 return refuse(&Error::invalid("", "PREFLIGHT", message));
             }
-            match multipart::read(&server, &viewer, request).await {
-                Ok((request, uploads)) => answer(&server, viewer, request, &headers, Some(uploads)).await,
-                Err(error) => refuse(&error),
-            }
+            // A task of its own: a client that goes away ends the stream with an error, and what is stored by then is
+            // removed.
+            let tasks = server.app.tasks.clone();
+            let work = async move {
+                match multipart::read(&server, &viewer, request).await {
+                    Ok((request, uploads)) => answer(&server, viewer, request, &headers, Some(uploads)).await,
+                    Err(error) => refuse(&error),
+                }
+            };
+            let work = tracking::within(tracking::current(), Box::pin(work.in_current_span()));
+            tasks.spawn(work).await.unwrap_or_else(|error| refuse(&Error::internal(error)))
         }
         _ => refuse(&Error::UnsupportedMedia("Send the request as application/json.".into())),
     }
@@ -118,13 +129,17 @@ pub(super) struct Params {
 pub(super) async fn get(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
-    Query(params): Query<Params>,
+    params: Result<Query<Params>, QueryRejection>,
     headers: HeaderMap,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if let Ok(socket) = socket {
+    if socket.is_ok() {
         return super::socket::upgrade(State(server), Extension(viewer), socket).await;
     }
+    let params = match params {
+        Ok(Query(params)) => params,
+        Err(rejection) => return rejected(rejection.status(), "QUERY", rejection.body_text()),
+    };
     let json = |name: &str, text: Option<String>| {
         let parsed = text.filter(|text| !text.is_empty()).map(|text| serde_json::from_str(&text)).transpose();
         parsed.map_err(|_| Error::invalid(format!("/{name}"), "JSON", "This parameter is not JSON."))
@@ -140,10 +155,8 @@ pub(super) async fn get(
                 run(&server, viewer, request, checked, &headers, None).await
             }
             Ok(_) => {
-                let error =
-                    Error::invalid("", "METHOD", "GET takes queries only; send the operation by POST.");
-                let mut response = refuse(&error);
-                *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+                let message = "GET takes queries only; send the operation by POST.";
+                let mut response = rejected(StatusCode::METHOD_NOT_ALLOWED, "METHOD", message);
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
                 response
             }
@@ -196,13 +209,12 @@ async fn run(
     }
     let (kind, name) = (checked.operation.kind, request.operation_name.clone());
     checked.put_into(&mut request);
-    let uploads = std::sync::Arc::new(uploads.unwrap_or_default());
-    let request = request.data(viewer).data(std::sync::Arc::clone(&uploads));
-    let response = match execute(server, kind, request).await {
+    let uploads = Arc::new(uploads.unwrap_or_default());
+    let request = request.data(viewer).data(Arc::clone(&uploads));
+    let response = match execute(server, kind, request, uploads).await {
         Ok(response) => response,
         Err(error) => return refuse(&error),
     };
-    discard(server, uploads.rest()).await;
     let response = finished(response, &tracking::current());
     count(name.as_deref(), &kind.to_string(), outcome(&response));
     send(&response, headers)
@@ -221,6 +233,7 @@ fn send(response: &Answer, headers: &HeaderMap) -> Response {
     let status = match outcome(response) {
         _ if !typed || !refused || response.errors.is_empty() => StatusCode::OK,
         "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
+        "TIMEOUT" => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_REQUEST,
     };
     let media_type = if typed {

@@ -24,13 +24,16 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::response::Response as HttpResponse;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use tracing::{Instrument, Span};
+
 use self::connection::Connection;
+use super::{rejected, tracking};
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "graphql-transport-ws";
@@ -153,12 +156,17 @@ pub fn upgrade<O: Operations>(
         .max_frame_size(settings.message_bytes);
     if upgrade.selected_protocol().is_none() {
         let message =
-            format!("This WebSocket speaks {PROTOCOL} only. Send Sec-WebSocket-Protocol: {PROTOCOL}\n");
-        return (StatusCode::BAD_REQUEST, message).into_response();
+            format!("This WebSocket speaks {PROTOCOL} only. Send Sec-WebSocket-Protocol: {PROTOCOL}");
+        return rejected(StatusCode::BAD_REQUEST, "SUBPROTOCOL", message);
     }
     let token = tasks.token();
-    upgrade.on_upgrade(move |socket| async move {
-        Connection::new(socket, operations, settings).serve(&stopping).await;
-        drop(token);
+    // Everything on the connection belongs to the request that it began with: its span, its ID.
+    let (span, tracking) = (Span::current(), tracking::current());
+    upgrade.on_upgrade(move |socket| {
+        let serve = async move {
+            Connection::new(socket, operations, settings).serve(&stopping).await;
+            drop(token);
+        };
+        tracking::within(tracking, serve).instrument(span)
     })
 }

@@ -1,6 +1,7 @@
 //! HTTP: routes, and what every request goes through. Thin: what is done is decided by the nouns.
 
 mod auth;
+mod connections;
 mod documents;
 mod graphiql;
 mod graphql;
@@ -12,7 +13,10 @@ mod tracking;
 
 pub mod graphql_ws;
 
+pub use connections::serve;
+
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,6 +30,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::app::App;
 use crate::error::Error;
@@ -40,17 +45,25 @@ pub(crate) struct Server {
     readiness: health::Readiness,
 }
 
-/// The whole HTTP service of an application.
+impl Server {
+    fn new(app: App, metrics: PrometheusHandle) -> Self {
+        let schema = crate::graphql::schema(app.clone());
+        Self { app, schema, metrics, readiness: health::Readiness::default() }
+    }
+}
+
+/// The whole HTTP service of an application, for `axum::serve`. [`serve`] has limits for connections besides.
 pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    let server = Server {
-        schema: crate::graphql::schema(app.clone()),
-        app,
-        metrics,
-        readiness: health::Readiness::default(),
-    };
+    routes(app, metrics).into_make_service_with_connect_info()
+}
+
+fn routes(app: App, metrics: PrometheusHandle) -> Router {
+    let server = Server::new(app, metrics);
+    let body_pause = Duration::from_secs(server.app.config.http.body_seconds);
     let texts = SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"));
     let documents = Router::new()
         .route("/documents", post(documents::upload).layer(DefaultBodyLimit::disable()))
+        .route("/documents/{id}", get(documents::describe))
         .route("/documents/{id}/contents", get(documents::contents));
     let graphql = Router::new()
         .route("/graphql", get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable()))
@@ -59,20 +72,21 @@ pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnec
     let authenticated =
         documents.merge(graphql).layer(from_fn_with_state(server.clone(), auth::authenticate));
     let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts));
-    let routes = authenticated
+    authenticated
         .merge(page)
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(RequestBodyTimeoutLayer::new(body_pause))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
         ))
         .layer(from_fn(tracking::track))
-        .with_state(server);
-    routes.into_make_service_with_connect_info()
+        .with_state(server)
 }
 
 /// An error as plain HTTP answers it: status, and the same code and message that GraphQL gives.
@@ -87,6 +101,7 @@ pub(crate) fn refuse(error: &Error) -> Response {
         Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Error::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        Error::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
@@ -104,6 +119,18 @@ pub(crate) fn refuse(error: &Error) -> Response {
     response
 }
 
+/// What a request that its route cannot even read is told, with the status that says so.
+pub(crate) fn rejected(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+    let mut response = refuse(&Error::invalid("", code, message));
+    *response.status_mut() = status;
+    response
+}
+
+/// The router adds which methods there are.
+async fn wrong_method() -> Response {
+    rejected(StatusCode::METHOD_NOT_ALLOWED, "METHOD", "This address does not take this method.")
+}
+
 async fn not_found() -> Response {
     refuse(&Error::NotFound("There is nothing at this address.".into()))
 }
@@ -116,10 +143,96 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(crate) mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use serde_json::Value;
 
-    async fn body(error: &Error) -> serde_json::Value {
+    use super::*;
+    use crate::access::Actor;
+    use crate::account::{NewKey, create_key};
+    use crate::app::tests::{actor, open};
+    use crate::job::state::Mode;
+
+    pub(crate) fn server(app: App) -> Server {
+        Server::new(app, PrometheusBuilder::new().build_recorder().handle())
+    }
+
+    /// What somebody sends as `Authorization`.
+    pub(crate) async fn key_of(app: &App, actor: &Actor) -> String {
+        let new = NewKey { name: "k".into(), mode: actor.mode, expires_at: None };
+        let (secret, _) = create_key(&app.db, &app.clock, actor.user.id, new).await.unwrap();
+        format!("Bearer {secret}")
+    }
+
+    /// Status, headers and JSON of an answer.
+    async fn ask(app: &App, request: Request<Body>) -> (StatusCode, header::HeaderMap, Value) {
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let routes = TowerToHyperService::new(routes(app.clone(), metrics));
+        let answer = routes.call(request).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let json = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("{}: {text:?}", head.status));
+        (head.status, head.headers, json)
+    }
+
+    fn request(method: &str, path: &str) -> axum::http::request::Builder {
+        Request::builder().method(method).uri(path)
+    }
+
+    #[tokio::test]
+    async fn whatever_is_refused_is_refused_in_one_shape() {
+        let (app, _dir) = open(|_| ()).await;
+        for (method, path, status, code) in [
+            ("GET", "/nowhere", 404, "NOT_FOUND"),
+            ("PUT", "/graphql", 405, "BAD_USER_INPUT"),
+            ("DELETE", "/documents", 405, "BAD_USER_INPUT"),
+            ("POST", "/readyz", 405, "BAD_USER_INPUT"),
+            ("GET", "/graphql/ws", 400, "BAD_USER_INPUT"),
+            ("GET", "/graphql?query=a&query=b", 400, "BAD_USER_INPUT"),
+            ("GET", "/documents/%ff/contents", 400, "BAD_USER_INPUT"),
+            ("GET", "/documents/x/contents?expires=soon&signature=x", 400, "BAD_USER_INPUT"),
+            ("GET", "/documents/%ff", 400, "BAD_USER_INPUT"),
+            ("GET", "/graphiql/nothing.js", 404, "NOT_FOUND"),
+            ("GET", "/graphiql/%ff", 400, "BAD_USER_INPUT"),
+            ("POST", "/documents", 401, "UNAUTHENTICATED"),
+        ] {
+            let asked = request(method, path).body(Body::empty()).unwrap();
+            let (found, headers, said) = ask(&app, asked).await;
+            assert_eq!(found.as_u16(), status, "{method} {path}: {said}");
+            assert_eq!(said["errors"][0]["extensions"]["code"], code, "{method} {path}: {said}");
+            assert_eq!(
+                said["errors"][0]["extensions"]["tracking"],
+                headers["x-request-id"].to_str().unwrap(),
+                "{method} {path}"
+            );
+            assert_eq!(headers.contains_key(header::ALLOW), status == 405, "{method} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_described_where_its_upload_says_and_to_who_may_see_it() {
+        let (app, _dir) = open(|_| ()).await;
+        let key = async |name: &str| key_of(&app, &actor(&app, name, Mode::Live).await).await;
+        let (ada, bob) = (key("ada").await, key("bob").await);
+        let bytes = request("POST", "/documents").header("authorization", &ada).header("x-name", "a.txt");
+        let (status, headers, made) = ask(&app, bytes.body(Body::from("a")).unwrap()).await;
+        assert_eq!(status, 201, "{made}");
+        let location = headers[header::LOCATION].to_str().unwrap();
+        let look = async |who: &str| {
+            let asked = request("GET", location).header("authorization", who).body(Body::empty()).unwrap();
+            let (status, _, said) = ask(&app, asked).await;
+            (status.as_u16(), said)
+        };
+        assert_eq!(look(&ada).await, (200, made));
+        assert_eq!(look(&bob).await.0, 404);
+    }
+
+    async fn body(error: &Error) -> Value {
         let bytes = axum::body::to_bytes(refuse(error).into_body(), 10_000).await.unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }

@@ -133,3 +133,64 @@ fn put(operations: &mut Json, path: &str, place: usize) -> Result<()> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures_util::StreamExt;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use crate::app::App;
+    use crate::app::tests::{actor, open};
+    use crate::http::routes;
+    use crate::http::tests::key_of;
+    use crate::job::state::Mode;
+
+    async fn stored(app: &App) -> usize {
+        app.storage.older_than(app.clock.now() + chrono::TimeDelta::days(1)).count().await
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_in_the_middle_strands_nothing() {
+        let (app, _dir) = open(|_| ()).await;
+        let key = key_of(&app, &actor(&app, "ada", Mode::Live).await).await;
+        let routes =
+            TowerToHyperService::new(routes(app.clone(), PrometheusBuilder::new().build_recorder().handle()));
+        let (send, body) = mpsc::channel::<std::io::Result<Bytes>>(1);
+        let part = |head: &str, text: &str| {
+            format!("--x\r\ncontent-disposition: form-data; {head}\r\n\r\n{text}\r\n")
+        };
+        let operations = r#"{"query": "mutation ($f: Upload!) { uploadDocument(file: $f) { document { id } } }", "variables": {"f": null}}"#;
+        let begun = [
+            part("name=\"operations\"", operations),
+            part("name=\"map\"", r#"{"0": ["variables.f"]}"#),
+            part("name=\"0\"; filename=\"a.txt\"", "a"),
+            "--x\r\n".to_owned(),
+        ];
+        send.send(Ok(begun.concat().into())).await.unwrap();
+        let request = axum::http::Request::post("/graphql")
+            .header("authorization", key)
+            .header("graphql-require-preflight", "1")
+            .header("content-type", "multipart/form-data; boundary=x")
+            .body(Body::from_stream(ReceiverStream::new(body)))
+            .unwrap();
+        let is_there = async {
+            while stored(&app).await == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answered = routes.call(request) => panic!("{answered:?}"),
+            () = is_there => {}
+        }
+        // What hyper had of the client is dropped, and the body says so.
+        drop(send.send(Err(std::io::Error::other("gone"))).await);
+        app.drain().await;
+        assert_eq!(stored(&app).await, 0);
+    }
+}

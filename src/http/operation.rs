@@ -1,16 +1,19 @@
 //! What every operation goes through, whatever it came by: the guard, the run, its errors and its count.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer, ServerError, Value};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::{Server, tracking};
 use crate::document::Staged;
 use crate::error::{Error, Result};
 use crate::graphql::guard::{self, Checked};
+use crate::graphql::{Uploads, extensions, log_internal};
 use crate::telemetry::OPERATIONS;
 
 /// Errors of one response: who has these to mend is not helped by more.
@@ -31,14 +34,47 @@ pub(super) fn prepare(server: &Server, request: &Request, tracking: &str) -> Res
     )
 }
 
-/// Runs a query or mutation. A mutation that began ends, whether or not its client still waits for it.
-pub(super) async fn execute(server: &Server, kind: OperationType, request: Request) -> Result<Answer> {
+/// Runs a query or mutation, for so long as anybody is to wait. A query that takes longer is dropped. A mutation that began
+/// ends, whether or not somebody still waits for it; then the bytes of files that it did not take are removed.
+pub(super) async fn execute(
+    server: &Server,
+    kind: OperationType,
+    request: Request,
+    uploads: Arc<Uploads>,
+) -> Result<Answer> {
+    let seconds = server.app.config.http.execution_seconds;
+    let limit = Duration::from_secs(seconds);
     if kind != OperationType::Mutation {
-        return Ok(crate::graphql::execute(&server.schema, &server.app, request).await);
+        let ran = timeout(limit, crate::graphql::execute(&server.schema, &server.app, request)).await;
+        discard(server, uploads.rest()).await;
+        let late = format!("The query took longer than {seconds} s and was given up. Ask for less at once.");
+        return Ok(ran.unwrap_or_else(|_| failed(&Error::TimedOut(late))));
     }
-    let Server { schema, app, .. } = server.clone();
-    let work = async move { crate::graphql::execute(&schema, &app, request).await }.in_current_span();
-    server.app.tasks.spawn(tracking::within(tracking::current(), work)).await.map_err(Error::internal)
+    let own = server.clone();
+    let work = async move {
+        let answer = crate::graphql::execute(&own.schema, &own.app, request).await;
+        discard(&own, uploads.rest()).await;
+        answer
+    };
+    let work = tracking::within(tracking::current(), work.in_current_span());
+    match timeout(limit, server.app.tasks.spawn(work)).await {
+        Ok(ran) => ran.map_err(Error::internal),
+        Err(_) => {
+            let late = format!(
+                "The mutation takes longer than {seconds} s. It goes on to its end: look at what it changed before you \
+                 send it again."
+            );
+            Ok(failed(&Error::TimedOut(late)))
+        }
+    }
+}
+
+/// The answer to an operation that came to nothing as a whole.
+pub(super) fn failed(error: &Error) -> Answer {
+    log_internal(error);
+    let mut answer = ServerError::new(error.message(), None);
+    answer.extensions = Some(extensions(error));
+    Answer::from_errors(vec![answer])
 }
 
 /// Gives every error its code and the request's ID.
@@ -102,5 +138,45 @@ pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
 pub(super) async fn discard(server: &Server, files: Vec<Staged>) {
     for file in files {
         server.app.jobs.documents.discard(file.key()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{EntityTrait, PaginatorTrait};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::app::tests::{actor, open};
+    use crate::entity::team;
+    use crate::job::state::Mode;
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
+        let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
+        let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
+        let server = super::super::tests::server(app.clone());
+        let (begun, writes) = oneshot::channel();
+        let (go_on, end) = oneshot::channel();
+        let db = app.db.clone();
+        // The one connection that writes is taken.
+        app.spawn(async move {
+            let held = db.write(|_| {
+                Box::pin(async move {
+                    begun.send(()).unwrap();
+                    end.await.unwrap();
+                    Ok(())
+                })
+            });
+            held.await.unwrap();
+        });
+        writes.await.unwrap();
+        let text = "mutation { createTeam(input: {name: \"t\"}) { team { id } } }";
+        let request = Request::new(text).data(viewer);
+        let answer = execute(&server, OperationType::Mutation, request, Arc::default()).await.unwrap();
+        assert_eq!(outcome(&answer), "TIMEOUT", "{answer:?}");
+        go_on.send(()).unwrap();
+        app.drain().await;
+        assert_eq!(team::Entity::find().count(app.db.read()).await, Ok(1));
     }
 }

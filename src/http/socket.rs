@@ -1,6 +1,7 @@
 //! `GET /graphql/ws`: the same operations as over HTTP, and subscriptions.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::Request;
@@ -8,14 +9,15 @@ use async_graphql::parser::types::OperationType;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::Response;
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
 
 use super::graphql_ws::{self, Execution, Operations, Refused};
-use super::operation::{count, finished, outcome, prepare};
-use super::{Server, auth, tracking};
+use super::operation::{count, execute, failed, finished, outcome, prepare};
+use super::{Server, auth, rejected, tracking};
 use crate::access::Actor;
 use crate::error::Error;
 use crate::graphql::Viewer;
@@ -28,8 +30,12 @@ const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
 pub(super) async fn upgrade(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
-    socket: WebSocketUpgrade,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(rejection) => return rejected(rejection.status(), "UPGRADE", rejection.body_text()),
+    };
     let (tasks, stopping) = (server.app.tasks.clone(), server.app.stopping.clone());
     let settings = server.app.config.websocket.clone();
     let operations = Socket { server, upgrade: viewer, tracking: tracking::current() };
@@ -94,17 +100,19 @@ impl Operations for Socket {
         let (kind, name) = (checked.operation.kind, request.operation_name.clone());
         checked.put_into(&mut request);
         let request = request.data(session.clone());
-        let (Server { schema, app, .. }, tracking) = (self.server.clone(), self.tracking.clone());
+        let tracking = self.tracking.clone();
         let open = (kind == OperationType::Subscription).then(Open::new);
         let mut counted = false;
+        let server = self.server.clone();
         let run = match kind {
-            // A mutation that began ends, whether or not its client still waits for it.
-            OperationType::Mutation => {
-                let ran = async move { crate::graphql::execute(&schema, &app, request).await };
-                let ran = self.server.app.tasks.spawn(ran);
-                stream::once(async { ran.await.unwrap_or_else(broken) }).boxed()
+            OperationType::Subscription => {
+                crate::graphql::execute_stream(&server.schema, &server.app, request).boxed()
             }
-            _ => crate::graphql::execute_stream(&schema, &app, request).boxed(),
+            _ => stream::once(async move {
+                let ran = execute(&server, kind, request, Arc::default()).await;
+                ran.unwrap_or_else(|error| failed(&error))
+            })
+            .boxed(),
         };
         let responses = run.map(move |response| {
             let _open = &open;
@@ -116,11 +124,6 @@ impl Operations for Socket {
         });
         Execution { kind, responses: responses.boxed() }
     }
-}
-
-fn broken(error: tokio::task::JoinError) -> async_graphql::Response {
-    let error = async_graphql::Error::from(Error::internal(error));
-    async_graphql::Response::from_errors(vec![error.into_server_error(async_graphql::Pos::default())])
 }
 
 fn left(clock: &crate::clock::Clock, actor: &Actor) -> Duration {

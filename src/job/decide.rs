@@ -372,9 +372,9 @@ impl Decision {
     }
 
     /// Everything from a step on is undone, and it has its turn again.
-    fn go_back(&mut self, to: usize, comment: Option<String>) {
+    fn go_back(&mut self, to: usize, comment: Option<&str>) {
         for step in (to..self.state.steps.len()).rev() {
-            let for_it = comment.clone().filter(|_| step == to);
+            let for_it = comment.filter(|_| step == to).map(str::to_owned);
             if self.state.steps[step].status != StepStatus::Pending {
                 self.step(step, StepChange::Reset { comment: for_it });
             }
@@ -449,7 +449,7 @@ impl Decision {
         let said = comment.clone();
         self.push(Event::ReviewClosed { step, outcome, by: Some(by), comment: said, receipt, to_step });
         match to_step {
-            Some(to) => self.go_back(to, comment),
+            Some(to) => self.go_back(to, comment.as_deref()),
             None if outcome == ReviewOutcome::Approved => self.finish_step(step),
             None => {
                 let message = comment.unwrap_or_else(|| "A reviewer rejected it.".into());

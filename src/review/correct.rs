@@ -190,12 +190,12 @@ mod tests {
         ], "found": []})
     }
 
-    fn correct(patch: Value) -> Result<Corrected, Vec<Problem>> {
+    fn correct(patch: &Value) -> Result<Corrected, Vec<Problem>> {
         let schema: Value = serde_json::from_str(schema(role::MAPPING).unwrap()).unwrap();
-        apply(&mapping(), &parse(&patch)?, Some(&schema), 10_000)
+        apply(&mapping(), &parse(patch)?, Some(&schema), 10_000)
     }
 
-    fn path_of_problem(patch: Value) -> String {
+    fn path_of_problem(patch: &Value) -> String {
         let problems = correct(patch).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems[0].path.clone()
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_value_is_corrected_and_its_confidence_known() {
-        let corrected = correct(json!([
+        let corrected = correct(&json!([
             {"op": "test", "path": "/data_points/0/value", "value": "10"},
             {"op": "replace", "path": "/data_points/0/value", "value": "12"},
             {"op": "replace", "path": "/data_points/0/normalized", "value": "12"},
@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn what_changes_nothing_makes_no_version() {
         let nothing = Corrected { content: None, grades: vec![] };
-        assert_eq!(correct(json!([])), Ok(nothing));
-        let same = correct(json!([{"op": "replace", "path": "/data_points/0/value", "value": "10"}]));
+        assert_eq!(correct(&json!([])), Ok(nothing));
+        let same = correct(&json!([{"op": "replace", "path": "/data_points/0/value", "value": "10"}]));
         assert_eq!(same.unwrap().content, None);
     }
 
@@ -239,9 +239,9 @@ mod tests {
             json!({"op": "replace", "path": "/data_points/1/confidence", "value": 2}),
             json!({"op": "remove", "path": "/data_points"}),
         ] {
-            assert_eq!(path_of_problem(json!([good, bad])), "/patch/1", "{bad}");
+            assert_eq!(path_of_problem(&json!([good, bad])), "/patch/1", "{bad}");
         }
-        assert_eq!(path_of_problem(json!({"op": "test"})), "/patch");
+        assert_eq!(path_of_problem(&json!({"op": "test"})), "/patch");
     }
 
     #[test]

@@ -118,7 +118,8 @@ fn check(
     } else if decision.patch.is_some() && decision.choice != Choice::Approve {
         wrong("/patch", "NOT_ALLOWED", "Corrections go with APPROVE only.");
     }
-    if !decision.contents.is_empty() && !(is_manual && decision.choice == Choice::Approve) {
+    let hands_in = is_manual && decision.choice == Choice::Approve;
+    if !decision.contents.is_empty() && !hands_in {
         wrong("/contents", "NOT_ALLOWED", "Contents are handed in with APPROVE on a MANUAL step only.");
     }
     let roles =

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::close::End;
 use super::message::{ClientMessage, ServerMessage, Subscribe};
 use super::{Execution, Operations, Refused, Settings};
+use crate::http::tracking;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -299,6 +300,7 @@ fn error(code: &str, message: String) -> ServerError {
     let mut error = ServerError::new(message, None);
     let mut extensions = ErrorExtensionValues::default();
     extensions.set("code", code);
+    extensions.set("tracking", tracking::current());
     error.extensions = Some(extensions);
     error
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_graphql::{Object, Schema, Subscription};
 use axum::Router;
 use axum::extract::State;
+use axum::middleware::from_fn;
 use axum::routing::any;
 use futures_util::{SinkExt, Stream, StreamExt};
 use serde_json::{Value, json};
@@ -54,6 +55,9 @@ impl Queries {
     }
     async fn perhaps(&self) -> Option<Result<i32, async_graphql::Error>> {
         Some(Err(async_graphql::Error::new("no luck")))
+    }
+    async fn tracking(&self) -> String {
+        tracking::current()
     }
     async fn panics(&self, message: Option<String>) -> i32 {
         message.map_or_else(|| panic!("as asked"), |_| 1)
@@ -169,6 +173,7 @@ impl Server {
             tasks.clone(),
             stopping.clone(),
         ));
+        let router = router.layer(from_fn(tracking::track));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         // Not in `tasks`: those are the connections that tests wait for.
@@ -181,6 +186,7 @@ impl Server {
         if let Some(protocol) = protocol {
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(protocol));
         }
+        request.headers_mut().insert("X-Request-Id", HeaderValue::from_static("of-the-upgrade"));
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(16_384)?;
         let (client, response) = client_async(request, socket.connect(self.address).await?).await?;

@@ -51,8 +51,17 @@ async fn a_panic_ends_its_operation_only() {
     let message = client.message().await;
     assert_eq!(message["type"], "error");
     assert_eq!(message["payload"][0]["extensions"]["code"], "INTERNAL_SERVER_ERROR");
+    assert_eq!(message["payload"][0]["extensions"]["tracking"], "of-the-upgrade");
     assert!(!message.to_string().contains("as asked"), "{message}");
     client.still_works().await;
+}
+
+#[tokio::test]
+async fn operations_belong_to_the_request_that_the_connection_began_with() {
+    let server = Server::start(Settings::default()).await;
+    let mut client = server.open().await;
+    client.subscribe("t", "{ tracking }").await;
+    client.expect(&next("t", &json!({"tracking": "of-the-upgrade"}))).await;
 }
 
 #[tokio::test]

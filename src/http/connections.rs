@@ -1,0 +1,95 @@
+//! Connections: taking them, how long one may say nothing, and letting them end.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+
+use crate::app::App;
+
+/// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
+/// the request that is under way then.
+pub async fn serve(mut listener: TcpListener, app: App, metrics: PrometheusHandle) {
+    let routes = TowerToHyperService::new(super::routes(app.clone(), metrics));
+    let mut protocol = http1::Builder::new();
+    protocol.timer(TokioTimer::new());
+    protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
+    loop {
+        let (stream, address): (_, SocketAddr) = tokio::select! {
+            biased;
+            () = app.stopping.cancelled() => return,
+            accepted = Listener::accept(&mut listener) => accepted,
+        };
+        let routes = routes.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(address));
+            routes.call(request)
+        });
+        let connection = protocol.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let stop = app.stopping.clone();
+        app.spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%address, %error, "a connection broke");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::app::tests::open;
+
+    #[tokio::test]
+    async fn whoever_says_nothing_is_not_waited_for_and_stopping_ends_what_idles() {
+        let (app, _dir) = open(|config| {
+            config.http.header_seconds = 1;
+            config.http.body_seconds = 1;
+        })
+        .await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()));
+        let say = |text: &'static str| async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let begun = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+        let (silent, half, body) = tokio::join!(say(""), say("GET / HT"), say(begun));
+        assert_eq!((silent.as_str(), half.as_str()), ("", ""));
+        assert!(body.starts_with("HTTP/1.1 400") && body.contains("BROKEN_OFF"), "{body}");
+
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 12];
+        idle.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, b"HTTP/1.1 200");
+        app.drain().await;
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}
