@@ -216,6 +216,15 @@ impl ReviewGrant {
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
+
+    /// Checks once more, under the job's lock: they may have been let out since.
+    pub async fn still_holds(&self, tx: &impl ConnectionTrait, job: &job::Model) -> Result<()> {
+        let standing = standing(tx, &self.actor, job).await?;
+        if standing.is_some_and(|standing| policy::works_on(&standing, &self.review.step)) {
+            return Ok(());
+        }
+        Err(Error::not_found("review"))
+    }
 }
 
 /// Checks that `actor` works on the step of a review. One of a step that is not theirs does not exist for them.

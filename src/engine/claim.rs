@@ -44,7 +44,7 @@ impl Jobs {
     ) -> Result<Vec<Claim>> {
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let (owner, types) = (owner.to_owned(), types.to_vec());
-        let claims = self.db.write(move |tx| -> Work<'_, Vec<Claim>> {
+        let claims = self.db.write(move |tx| -> Work<'_, Vec<(Claim, Saved)>> {
             Box::pin(async move {
                 let now = db.now(tx, &clock).await?;
                 let mut candidates = Query::select()
@@ -84,11 +84,11 @@ impl Jobs {
                 Ok(claims)
             })
         });
-        let claims = claims.await?;
-        for claim in &claims {
-            self.hub.changed(claim.job.id);
-        }
-        Ok(claims)
+        let announce = |(claim, saved)| {
+            self.announce(saved);
+            claim
+        };
+        Ok(claims.await?.into_iter().map(announce).collect())
     }
 
     /// Keeps a step and says how far it is; `None` where it is lost.
@@ -202,11 +202,16 @@ impl Jobs {
     }
 }
 
-async fn claimed(token: LeaseToken, locked: Locked, tx: &sea_orm::DatabaseTransaction) -> Result<Claim> {
+async fn claimed(
+    token: LeaseToken,
+    locked: Locked,
+    tx: &sea_orm::DatabaseTransaction,
+) -> Result<(Claim, Saved)> {
     let state = locked.state();
     let task = state.task.as_ref().ok_or_else(|| Error::internal("a claim without a task"))?;
     let lease = task.lease.clone().ok_or_else(|| Error::internal("a claim without a lease"))?;
     let (step, attempt) = (state.steps[task.step].name.clone(), state.steps[task.step].attempt);
-    let job = locked.save(tx).await?.job;
-    Ok(Claim { token, until: lease.until, deadline: lease.deadline, fence: lease.fence, step, attempt, job })
+    let saved = locked.save(tx).await?;
+    let (until, deadline, fence, job) = (lease.until, lease.deadline, lease.fence, saved.job.clone());
+    Ok((Claim { token, until, deadline, fence, step, attempt, job }, saved))
 }

@@ -45,11 +45,20 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(
     if events.is_empty() {
         return Ok(());
     }
-    let position = match tx.get_database_backend() {
-        DbBackend::Postgres => "pg_current_xact_id()::text::bigint + (SELECT base FROM feed)",
+    let position = match (tx.get_database_backend(), events.first()) {
+        (DbBackend::Postgres, Some(first)) => {
+            // Not before the job's last event: whoever locks several jobs has an ID from the first, and may wait in between
+            // for none, yet come to another job after a later transaction has changed it. A position above one's own ID
+            // is as safe as the ID: the horizon does not pass it while this transaction runs.
+            let (job, before) = (first.job, first.sequence - 1);
+            format!(
+                "GREATEST(pg_current_xact_id()::text::bigint + (SELECT base FROM feed), \
+                 (SELECT position FROM job_event WHERE job_id = '{job}' AND sequence = {before}))"
+            )
+        }
         _ => {
             tx.execute_unprepared("UPDATE feed SET base = base + 1").await?;
-            "(SELECT base FROM feed)"
+            "(SELECT base FROM feed)".to_owned()
         }
     };
     let mut insert = Query::insert();
@@ -72,7 +81,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(
             event.step.into(),
             event.at.into(),
             event.data.into(),
-            Expr::cust(position),
+            Expr::cust(position.clone()),
         ]);
     }
     tx.execute(&insert).await?;

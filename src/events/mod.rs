@@ -7,6 +7,7 @@
 pub mod feed;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -112,8 +113,8 @@ pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
     changes: broadcast::Sender<Change>,
-    /// The last event of each job that this process has hinted at itself.
-    announced: Cache<JobId, i64>,
+    /// The last events of each job that this process has hinted at itself, without a gap.
+    announced: Cache<JobId, RangeInclusive<i64>>,
     shares: Arc<AtomicU64>,
 }
 
@@ -142,14 +143,19 @@ impl<T> Default for Hub<T> {
 }
 
 impl<T> Hub<T> {
-    /// This process hints at everything up to an event itself, and need not hear of it by other ways.
-    pub fn announced(&self, id: JobId, sequence: i64) {
-        self.announced.insert(id, sequence);
+    /// This process hints at these events of a job itself, and need not hear of them by other ways.
+    pub fn announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
+        let first = match self.announced.get(&id) {
+            // They follow those before without one of another process in between.
+            Some(known) if known.end() + 1 >= *sequences.start() => *known.start().min(sequences.start()),
+            _ => *sequences.start(),
+        };
+        self.announced.insert(id, first..=*sequences.end());
     }
 
     /// Whether this process has hinted at an event itself.
     pub fn has_announced(&self, id: JobId, sequence: i64) -> bool {
-        self.announced.get(&id).is_some_and(|known| known >= sequence)
+        self.announced.get(&id).is_some_and(|known| known.contains(&sequence))
     }
 
     /// A job has changed. Called after the commit, never inside a transaction.
@@ -319,6 +325,16 @@ mod tests {
             }
         }
         assert_eq!(reads.into_inner(), 3);
+    }
+
+    #[test]
+    fn what_another_process_wrote_in_between_is_not_taken_for_announced() {
+        let (hub, id) = (Hub::<()>::default(), JobId::new());
+        hub.announced(id, 1..=3);
+        hub.announced(id, 4..=4);
+        assert!((1..=4).all(|sequence| hub.has_announced(id, sequence)));
+        hub.announced(id, 6..=7);
+        assert!(!hub.has_announced(id, 5) && hub.has_announced(id, 6));
     }
 
     #[tokio::test]

@@ -68,6 +68,19 @@ impl Job {
         Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)
     }
 
+    /// What reviewers said is for those who work on the step.
+    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut JobStep>) -> Result<()> {
+        let said: Vec<_> = steps.filter(|view| view.step.comment.is_some()).collect();
+        if said.is_empty() {
+            return Ok(());
+        }
+        let standing = self.standing(ctx).await?;
+        for view in said.into_iter().filter(|view| !works_on(&standing, &view.step.name)) {
+            view.step.comment = None;
+        }
+        Ok(())
+    }
+
     fn step_views(&self, task: Option<&task::Model>) -> Result<Vec<JobStep>> {
         let view = |step: Step| {
             let mine = task.filter(|task| task.step == step.name);
@@ -192,7 +205,9 @@ impl Job {
     /// Every step of the type, in order, as it stands.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
         let task = self.task(ctx).await?;
-        self.step_views(task.as_ref())
+        let mut steps = self.step_views(task.as_ref())?;
+        self.withhold(ctx, steps.iter_mut()).await?;
+        Ok(steps)
     }
 
     /// The step being run, waited for or blocked on; null after a final status.
@@ -204,7 +219,9 @@ impl Job {
             let task = self.task(ctx).await?;
             let open =
                 |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
-            Ok(self.step_views(task.as_ref())?.into_iter().find(open))
+            let mut step = self.step_views(task.as_ref())?.into_iter().find(open);
+            self.withhold(ctx, step.iter_mut()).await?;
+            Ok(step)
         }
         .await;
         found.transpose()

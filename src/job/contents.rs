@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set, SqlErr,
+};
 use serde_json::json;
 
 use super::Jobs;
@@ -64,7 +66,12 @@ pub async fn add(
         made: Set(made),
         created_at: Set(now),
     };
-    row.insert(tx).await?;
+    row.insert(tx).await.map_err(|error| match error.sql_err() {
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
+            Error::conflict("The document was deleted meanwhile.")
+        }
+        _ => error.into(),
+    })?;
     let data = json!({
         "role": role, "version": version, "documentId": document.id, "name": document.name, "type": document.media_type,
         "size": document.size, "sha256": document.sha256, "step": step,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +10,7 @@ use super::Jobs;
 use crate::entity::job_event;
 use crate::error::Result;
 use crate::events::feed::{self, Place};
-use crate::id::ReviewId;
+use crate::id::{JobId, ReviewId};
 
 /// How late a change of another node is heard of, at the most.
 const EVERY: Duration = Duration::from_millis(500);
@@ -52,26 +53,38 @@ impl Follower {
         let Jobs { db, hub, .. } = &self.jobs;
         let (horizon, mut from) = (feed::horizon(db).await?, self.from);
         loop {
+            // Without the data of events, which may be large.
             let rows = job_event::Entity::find()
+                .select_only()
+                .column(job_event::Column::Position)
+                .column(job_event::Column::JobId)
+                .column(job_event::Column::Sequence)
+                .column(job_event::Column::Kind)
+                .expr_as(Expr::cust("data->>'reviewId'"), "review")
                 .filter(feed::after(from))
                 .filter(job_event::Column::Position.lt(horizon))
                 .order_by_asc(job_event::Column::Position)
                 .order_by_asc(job_event::Column::JobId)
                 .order_by_asc(job_event::Column::Sequence)
                 .limit(PAGE);
-            let rows = rows.all(db.read()).await?;
-            for row in rows.iter().filter(|row| !hub.has_announced(row.job_id, row.sequence)) {
-                if row.kind == "COLLABORATION_CHANGED" {
+            let rows: Vec<(i64, JobId, i64, String, Option<String>)> =
+                rows.into_tuple().all(db.read()).await?;
+            for (_, job, sequence, kind, review) in &rows {
+                if hub.has_announced(*job, *sequence) {
+                    continue;
+                }
+                if kind == "COLLABORATION_CHANGED" {
                     hub.share_changed();
                 }
-                hub.changed(row.job_id);
-                let review = row.data.get("reviewId").and_then(|id| ReviewId::parse(id.as_str()?));
-                if let Some(review) = review {
+                hub.changed(*job);
+                if let Some(review) = review.as_deref().and_then(ReviewId::parse) {
                     hub.review_changed(review);
                 }
             }
             match rows.last() {
-                Some(last) if rows.len() as u64 == PAGE => from = Place::of(last),
+                Some((position, job, sequence, ..)) if rows.len() as u64 == PAGE => {
+                    from = Place { position: *position, job: *job, sequence: *sequence };
+                }
                 _ => return Ok(Place::before(horizon).max(from)),
             }
         }

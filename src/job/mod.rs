@@ -83,9 +83,11 @@ impl Jobs {
 
     /// Hints at a change that was committed.
     pub fn announce(&self, saved: Saved) -> job::Model {
-        let Saved { job, reviews } = saved;
-        self.hub.announced(job.id, job.seq);
-        self.hub.changed(job.id);
+        let Saved { job, reviews, first } = saved;
+        if first <= job.seq {
+            self.hub.announced(job.id, first..=job.seq);
+            self.hub.changed(job.id);
+        }
         for review in reviews {
             self.hub.review_changed(review);
         }

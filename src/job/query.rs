@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, LikeExpr, Query, SimpleExpr, UnionType};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    Select,
+    QuerySelect, Select,
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -172,15 +172,18 @@ impl Jobs {
         Ok(some.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
     }
 
-    /// The jobs that an actor may see, that match and that have changed since, the newest change last.
-    pub async fn changed_since(
+    /// Up to `limit` jobs that an actor may see, that match and that changed after some other, the newest change last.
+    pub async fn changed_after(
         &self,
         actor: &Actor,
         filter: &Filter,
-        since: Timestamp,
+        (time, id): (Timestamp, Uuid),
+        limit: u64,
     ) -> Result<Vec<job::Model>> {
-        let changed = self.matching(actor, filter)?.filter(job::Column::UpdatedAt.gte(since));
-        Ok(changed.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
+        let same = job::Column::UpdatedAt.eq(time).and(job::Column::Id.gt(id));
+        let changed = self.matching(actor, filter)?.filter(job::Column::UpdatedAt.gt(time).or(same));
+        let changed = changed.order_by_asc(job::Column::UpdatedAt).order_by_asc(job::Column::Id).limit(limit);
+        Ok(changed.all(self.db.read()).await?)
     }
 
     /// How many jobs that an actor may see match.

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::contents;
 use super::decide::{Command, Rejection, claimed, decide, leased};
-use super::state::{Event, Failure, Lease, OpenReview, ReviewClaim, ReviewOutcome, State, StepChange, Task};
+use super::state::{
+    Event, Failure, Lease, OpenReview, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task,
+};
 use super::timing::Timing;
 use crate::clock::Timestamp;
 use crate::entity::{access, job, review, task};
@@ -64,6 +66,8 @@ pub struct Saved {
     pub job: job::Model,
     /// Reviews that were opened or changed.
     pub reviews: Vec<ReviewId>,
+    /// Sequence of the first event that was written; above the job's last where none was.
+    pub first: i64,
 }
 
 /// A job whose row is locked by this transaction, with everything that decides what may happen to it.
@@ -237,6 +241,8 @@ impl Locked {
                     (review.claimed_by, review.claim_expires_at) = (None, None);
                 });
                 let data = json!({"reviewId": id, "step": name, "claimedBy": claimed_by, "reason": why});
+                // Time did it, whoever noticed.
+                let actor = actor.filter(|_| *why != Release::Expired);
                 self.record(EventKind::ReviewReleased, Some(&name), actor, data);
             }
             Event::ReviewClosed { step, outcome, by, comment, receipt, to_step } => {
@@ -309,8 +315,9 @@ impl Locked {
     /// Writes the rows and the history that follow from what was performed and recorded.
     pub async fn save(mut self, tx: &DatabaseTransaction) -> Result<Saved> {
         let reviews = self.save_reviews(tx).await?;
+        let first = self.row.seq + 1 - i64::try_from(self.events.len()).map_err(Error::internal)?;
         if self.events.is_empty() {
-            return Ok(Saved { job: self.row, reviews });
+            return Ok(Saved { job: self.row, reviews, first });
         }
         self.row.status = name(self.state.status);
         self.row.fence = self.state.fence;
@@ -327,7 +334,7 @@ impl Locked {
         feed::append(tx, self.events).await?;
         let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(self.now));
         touch.filter(access::Column::JobId.eq(row.id)).exec(tx).await?;
-        Ok(Saved { job: row, reviews })
+        Ok(Saved { job: row, reviews, first })
     }
 
     async fn save_task(&self, tx: &DatabaseTransaction, job: &job::Model) -> Result<()> {

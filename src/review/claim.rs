@@ -73,10 +73,11 @@ async fn change(
     change: impl FnOnce(&mut Locked, UserId) -> Result<()> + Send + 'static,
 ) -> Result<review::Model> {
     let (job, id) = (grant.job().id, grant.review().id);
-    let (clock, by) = (jobs.clock.clone(), grant.actor().user.id);
+    let (clock, by, grant) = (jobs.clock.clone(), grant.actor().user.id, grant.clone());
     let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
         Box::pin(async move {
             let mut locked = Locked::lock(tx, job, clock.now()).await?.ok_or_else(gone)?;
+            grant.still_holds(tx, locked.row()).await?;
             is_open(&locked, id)?;
             change(&mut locked, by)?;
             locked.save(tx).await
@@ -120,9 +121,14 @@ pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
                 }
             })
         });
-        if let Some(saved) = saved.await? {
-            freed += usize::from(!saved.reviews.is_empty());
-            jobs.announce(saved);
+        match saved.await {
+            Ok(Some(saved)) => {
+                freed += usize::from(!saved.reviews.is_empty());
+                jobs.announce(saved);
+            }
+            Ok(None) => {}
+            // It keeps no other from its turn.
+            Err(error) => tracing::error!(job.id = %job, %error, "a claim that ran out could not be freed"),
         }
     }
     Ok(freed)

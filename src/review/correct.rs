@@ -9,6 +9,9 @@ use crate::error::Problem;
 /// Levels of nesting that a patch may lead to; the contents of the built-in types have four.
 const DEEPEST: usize = 100;
 
+/// Bytes that the operations of a patch copy from one place of the content to others: corrections move little.
+const MOST_COPIED: usize = 1 << 20;
+
 /// A confidence as it is counted: in thousandths, and whether something required had not been found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Grade {
@@ -55,8 +58,9 @@ pub fn apply(
     for (i, operation) in operations.iter().enumerate() {
         let refuse = |message: String| vec![Problem::new(format!("/patch/{i}"), "PATCH", message)];
         copied += grows_by(&content, operation).map_err(refuse)?;
-        if copied > largest {
-            return Err(refuse(format!("The content would have more than {largest} bytes.")));
+        let most = largest.min(MOST_COPIED);
+        if copied > most {
+            return Err(refuse(format!("A patch copies {most} bytes at the most.")));
         }
         // One after another, so that what a copy brings is known before it is made.
         json_patch::patch_unsafe(&mut content, std::slice::from_ref(operation)).map_err(|error| {

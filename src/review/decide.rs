@@ -1,5 +1,7 @@
 //! Deciding a review: with the claim, on what was seen, and once.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use docket_extract::operation;
 use sea_orm::sea_query::{Expr, ExprTrait};
@@ -15,11 +17,11 @@ use crate::error::{Error, Problem, Result};
 use crate::id::{ContentId, DocumentId};
 use crate::job::contents::{self, Origin};
 use crate::job::create::Source;
-use crate::job::decide::{Command, Verdict};
+use crate::job::decide::{Command, Rejection, Verdict};
 use crate::job::record::{Locked, Saved};
 use crate::job::state::{Receipt, StepKind};
 use crate::job::{Jobs, gone};
-use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, JobType};
+use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, INPUT, JobType};
 
 /// What a reviewer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,11 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, decision: Decision) -> Res
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = seen(jobs, grant.review()).await?;
     check(jobs, &job_type, grant, &decision, seen.as_ref())?;
+    // Looked at again under the lock; here so that nobody makes work who cannot decide.
+    if decision.patch.is_some() && grant.review().claimed_by != Some(grant.actor().user.id) {
+        let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
+        return Err(name_claimant(jobs, rejection.into()).await);
+    }
     let contents = sources(jobs, grant, &decision).await?;
     let correction = match (&decision.patch, &seen) {
         (Some(patch), Some(seen)) => correct(jobs, &job_type, grant, patch, seen).await?,
@@ -125,7 +132,7 @@ fn check(
     let roles =
         job_type.step(&grant.review().step).map(|step| step.content_roles.as_slice()).unwrap_or_default();
     for (i, (role, _)) in decision.contents.iter().enumerate() {
-        if !roles.contains(role) {
+        if !roles.contains(role) || role == INPUT {
             let message = format!("The step has no role {role:?}; it has: {}.", roles.join(", "));
             problems.push(Problem::new(format!("/contents/{i}/role"), "UNKNOWN_ROLE", message));
         } else if decision.contents[..i].iter().any(|(earlier, _)| earlier == role) {
@@ -226,11 +233,12 @@ async fn commit(
     correction: Option<Correction>,
 ) -> Result<Saved> {
     let (job, id, step) = (grant.job().id, grant.review().id, grant.review().step.clone());
-    let (clock, by) = (jobs.clock.clone(), grant.actor().user.id);
+    let (clock, by, grant) = (jobs.clock.clone(), grant.actor().user.id, grant.clone());
     jobs.db
         .write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, job, clock.now()).await?.ok_or_else(gone)?;
+                grant.still_holds(tx, locked.row()).await?;
                 claim::is_open(&locked, id)?;
                 if let Some((content, document)) = &seen {
                     still_current(tx, content, document).await?;
@@ -293,9 +301,13 @@ async fn count(tx: &impl ConnectionTrait, content: ContentId, grades: &[Grade]) 
     use confidence::Column;
     let rows = || confidence::Entity::update_many().filter(Column::ContentId.eq(content));
     rows().col_expr(Column::Reviewed, Expr::col(Column::Due)).exec(tx).await?;
+    let mut counts: BTreeMap<Grade, i32> = BTreeMap::new();
     for grade in grades {
+        *counts.entry(*grade).or_default() += 1;
+    }
+    for (grade, corrected) in counts {
         rows()
-            .col_expr(Column::Corrected, Expr::col(Column::Corrected).add(1))
+            .col_expr(Column::Corrected, Expr::col(Column::Corrected).add(corrected))
             .filter(Column::Thousandths.eq(grade.thousandths))
             .filter(Column::Missing.eq(grade.missing))
             .exec(tx)

@@ -14,8 +14,12 @@ pub mod correct;
 pub mod decide;
 pub mod simulate;
 
-use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::access::{self, Actor};
 use crate::clock::Timestamp;
@@ -95,15 +99,19 @@ pub async fn among(
     Ok(some.order_by_asc(review::Column::UpdatedAt).all(jobs.db.read()).await?)
 }
 
-/// Those that an actor may work on, that match and that have changed since, the newest change last.
-pub async fn changed_since(
+/// Up to `limit` that an actor may work on, that match and that changed after some other, the newest change last.
+pub async fn changed_after(
     jobs: &Jobs,
     actor: &Actor,
     filter: &Filter,
-    since: Timestamp,
+    (time, id): (Timestamp, Uuid),
+    limit: u64,
 ) -> Result<Vec<review::Model>> {
-    let changed = workable(jobs, actor, filter).filter(review::Column::UpdatedAt.gte(since));
-    Ok(changed.order_by_asc(review::Column::UpdatedAt).all(jobs.db.read()).await?)
+    let same = review::Column::UpdatedAt.eq(time).and(review::Column::Id.gt(id));
+    let changed = workable(jobs, actor, filter).filter(review::Column::UpdatedAt.gt(time).or(same));
+    let changed =
+        changed.order_by_asc(review::Column::UpdatedAt).order_by_asc(review::Column::Id).limit(limit);
+    Ok(changed.all(jobs.db.read()).await?)
 }
 
 /// Tells a client who has the review that it wants.

@@ -203,6 +203,32 @@ async fn who_waited_for_the_lock_comes_later_in_the_feed() {
     .await;
 }
 
+/// However many wait for one job at once, and in whatever order they get it, its events stand in their order in the feed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_wait_for_one_job_keep_its_order() {
+    TestApp::tell(
+        Backend::Postgres,
+        async |app| {
+            let ada = app.user("ada").await;
+            let job = ada.noop_job().await;
+            let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+            for round in 0..5 {
+                let all = (0..20)
+                    .map(|i| ada.gql(update, json!({"in": {"id": job, "metadata": {"n": round * 100 + i}}})));
+                futures_util::future::join_all(all).await;
+            }
+            let events = job_event::Entity::find().filter(job_event::Column::JobId.eq(job_id(&job)));
+            let rows =
+                events.order_by_asc(job_event::Column::Sequence).all(app.db.read()).await.expect("events");
+            let positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+            assert!(positions.is_sorted(), "{positions:?}");
+            assert_eq!(rows.len(), 103);
+        },
+        |_| {},
+    )
+    .await;
+}
+
 /// A dump that was restored into a younger cluster has positions that its transactions have not come to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restore_new_events_come_after_the_old_ones() {

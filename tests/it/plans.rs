@@ -10,7 +10,7 @@ use docket::db::SQL;
 use docket::events::feed::{self, Place};
 use docket::id::UserId;
 use docket::job::query::{Filter, OrderBy, Ownership};
-use docket::page::{Direction, Paging};
+use docket::page::{Direction, List, Paging};
 use docket::review;
 use docket::team;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
@@ -178,7 +178,8 @@ async fn plans(app: TestApp, expected: &[(&str, &[&str])]) {
     let subscriber = tracing_subscriber::registry().with(ear.clone());
     let _heard = tracing::subscriber::set_default(subscriber);
     let mut planner = Planner { app: &app, ear, plans: Vec::new() };
-    let page = Paging { first: Some(20), ..Paging::default() }.window(20, 100).expect("a page");
+    let page =
+        Paging { first: Some(20), ..Paging::default() }.window(List::Reviews, 20, 100).expect("a page");
     let (all, newest) = (Filter::default(), Direction::Descending);
     let mine = Filter { ownership: Some(Ownership::Mine), ..Filter::default() };
     let jobs = &app.jobs;

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_graphql::Context;
+use chrono::TimeDelta;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use sea_orm::DbBackend;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::super::context::RequestContext;
 use super::super::history::JobEvent;
@@ -27,6 +29,8 @@ use crate::review;
 
 /// Changes that come within this time are looked up together.
 const TOGETHER: Duration = Duration::from_millis(100);
+/// Who waited for a lock may have looked at the clock so long before.
+const MARGIN: TimeDelta = TimeDelta::seconds(5);
 /// How often the feed is read where nothing hints at news. On PostgreSQL an event appears when every older transaction
 /// has ended, and nobody hints at that.
 const POLL_SHARED: Duration = Duration::from_millis(400);
@@ -58,12 +62,18 @@ impl ListSubscription {
                 if let Some(row) = pending.pop_front() {
                     return Ok(Some((Job::new(row), (follower, filter, pending))));
                 }
-                let (batch, since) = follower.next().await?;
+                if let Some(after) = follower.missed.take() {
+                    pending = jobs.changed_after(actor, &filter, after, PAGE).await?.into();
+                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == PAGE) {
+                        follower.missed = Some((last.updated_at, last.id.0));
+                    }
+                    continue;
+                }
+                let batch = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let ids = batch.jobs.union(&batch.progress).copied();
-                pending = jobs.among(actor, &filter, ids).await?.into();
-                if batch.missed {
-                    pending.extend(jobs.changed_since(actor, &filter, since).await?);
+                let ids: Vec<_> = batch.jobs.union(&batch.progress).copied().collect();
+                if follower.missed.is_none() && !ids.is_empty() {
+                    pending = jobs.among(actor, &filter, ids).await?.into();
                 }
             }
         }))
@@ -89,11 +99,17 @@ impl ListSubscription {
                 if let Some(row) = pending.pop_front() {
                     return Ok(Some((Review(row), (follower, filter, pending))));
                 }
-                let (batch, since) = follower.next().await?;
+                if let Some(after) = follower.missed.take() {
+                    pending = review::changed_after(jobs, actor, &filter, after, PAGE).await?.into();
+                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == PAGE) {
+                        follower.missed = last.updated_at.map(|at| (at, last.id.0));
+                    }
+                    continue;
+                }
+                let batch = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                pending = review::among(jobs, actor, &filter, batch.reviews).await?.into();
-                if batch.missed {
-                    pending.extend(review::changed_since(jobs, actor, &filter, since).await?);
+                if follower.missed.is_none() && !batch.reviews.is_empty() {
+                    pending = review::among(jobs, actor, &filter, batch.reviews).await?.into();
                 }
             }
         }))
@@ -170,6 +186,8 @@ struct Follower {
     changes: Changes,
     /// Whatever changed before was looked up.
     since: Timestamp,
+    /// Where to look up what came faster than it was read, by time of change and ID.
+    missed: Option<(Timestamp, Uuid)>,
     looked: Instant,
     shares: Shares,
 }
@@ -179,11 +197,11 @@ impl Follower {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let (changes, since) = (app.jobs.hub.changes(), app.clock.now());
         let shares = Shares(app.jobs.hub.shares());
-        Ok(Self { app, actor, changes, since, looked: Instant::now(), shares })
+        Ok(Self { app, actor, changes, since, missed: None, looked: Instant::now(), shares })
     }
 
-    /// Waits for changes, and says since when some may have been missed.
-    async fn next(&mut self) -> Result<(Batch, Timestamp)> {
+    /// Waits for changes, and notes from where on some were missed.
+    async fn next(&mut self) -> Result<Batch> {
         let Self { app, actor, changes, looked, .. } = self;
         let next = async {
             tokio::time::sleep_until(*looked + TOGETHER).await;
@@ -191,8 +209,11 @@ impl Follower {
         };
         let batch = while_good(app, actor, next).await?;
         self.looked = Instant::now();
-        let since = std::mem::replace(&mut self.since, self.app.clock.now());
-        Ok((batch, since))
+        let since = std::mem::replace(&mut self.since, self.app.clock.now() - MARGIN);
+        if batch.missed {
+            self.missed = Some((since, Uuid::nil()));
+        }
+        Ok(batch)
     }
 
     /// Waits until there may be something new in the feed.
