@@ -317,7 +317,7 @@ class Server:
 
     def bytes_kept(self):
         """Files and bytes of documents in the data directory."""
-        files = [p for p in (self.data_dir / "objects").rglob("*") if p.is_file()]
+        files = [p for p in (self.data_dir / "objects").rglob("*") if p.is_file() and p.name != "docket-database-id"]
         return len(files), sum(p.stat().st_size for p in files)
 
     def problems_logged(self):

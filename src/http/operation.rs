@@ -154,7 +154,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
-        let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
+        let viewer =
+            crate::graphql::Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
         let server = super::super::tests::server(app.clone());
         let (begun, writes) = oneshot::channel();
         let (go_on, end) = oneshot::channel();

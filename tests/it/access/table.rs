@@ -348,7 +348,11 @@ fn making_jobs() -> Vec<Row> {
 }
 
 fn further(own: &Own, source: Value) -> Value {
-    json!({"in": {"type": "noop", "input": {"documentId": own.document}, "contents": [{"role": "output", "source": source}]}})
+    let contents = json!([{"role": "text-json", "source": source}]);
+    let metadata = json!({"mapping.taxonomy": "invoices"});
+    json!({"in": {
+        "type": "data-point-extraction", "input": {"documentId": own.document}, "metadata": metadata, "contents": contents,
+    }})
 }
 
 fn shared(own: &Own, collaborator: Value) -> Value {
