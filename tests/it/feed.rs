@@ -184,7 +184,7 @@ async fn who_waited_for_the_lock_comes_later_in_the_feed() {
             let job = ada.noop_job().await;
             let first = open(&app, &job).await;
             let (again, id) = (app.clone(), job.clone());
-            let waiting = tokio::spawn(async move { open(&again, &id).await.commit().await });
+            let waiting = app.tasks.spawn(async move { open(&again, &id).await.commit().await });
             let waits = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
             app.wait_until("the second waits for the lock", async || {
                 let row = app.db.read().query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, waits)).await;

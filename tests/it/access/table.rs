@@ -316,18 +316,18 @@ fn making_jobs() -> Vec<Row> {
         ),
         (
             &["input.contents.source.documentId"],
-            |w, own| further(own, json!({"documentId": w.loose})),
+            |w, own| further(own, &json!({"documentId": w.loose})),
             UPLOADERS,
         ),
-        (&["input.contents.source.uri"], |w, own| further(own, json!({"uri": w.text_uri()})), READERS),
+        (&["input.contents.source.uri"], |w, own| further(own, &json!({"uri": w.text_uri()})), READERS),
         (
             &["input.collaboration.collaborator.teamId"],
-            |w, own| shared(own, json!({"teamId": w.job})),
+            |w, own| shared(own, &json!({"teamId": w.job})),
             MISSING,
         ),
         (
             &["input.collaboration.collaborator.userId"],
-            |w, own| shared(own, json!({"userId": w.job})),
+            |w, own| shared(own, &json!({"userId": w.job})),
             MISSING,
         ),
     ];
@@ -347,7 +347,7 @@ fn making_jobs() -> Vec<Row> {
     rows
 }
 
-fn further(own: &Own, source: Value) -> Value {
+fn further(own: &Own, source: &Value) -> Value {
     let contents = json!([{"role": "text-json", "source": source}]);
     let metadata = json!({"mapping.taxonomy": "invoices"});
     json!({"in": {
@@ -355,7 +355,7 @@ fn further(own: &Own, source: Value) -> Value {
     }})
 }
 
-fn shared(own: &Own, collaborator: Value) -> Value {
+fn shared(own: &Own, collaborator: &Value) -> Value {
     json!({"in": {"type": "noop", "input": {"documentId": own.document}, "collaboration": [{"collaborator": collaborator}]}})
 }
 

@@ -54,7 +54,7 @@ async fn a_claim_ends_with_its_time_and_drafts_renew_it(app: TestApp) {
     assert_eq!(review::claim::expire(&app.jobs, 10).await, Ok(0), "it was renewed");
     assert_eq!(ada.refused(CLAIM, json!({"id": blocked.review})).await.code(), "CONFLICT");
     app.clock.advance(TimeDelta::minutes(2));
-    let late = bob.refused(DECIDE, blocked.decision("APPROVE", json!({}))).await;
+    let late = bob.refused(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
     assert_eq!(late.code(), "CONFLICT", "{late:?}");
     assert_eq!(review::claim::expire(&app.jobs, 10).await, Ok(1));
     let released = last(&ada, &blocked.job, "REVIEW_RELEASED").await;
@@ -87,7 +87,7 @@ async fn only_the_claimant_or_an_admin_lets_go(app: TestApp) {
     for (query, variables) in [
         (RELEASE, json!({"id": blocked.review})),
         (DRAFT, json!({"in": {"id": blocked.review, "patch": []}})),
-        (DECIDE, blocked.decision("APPROVE", json!({}))),
+        (DECIDE, blocked.decision("APPROVE", &json!({}))),
     ] {
         let refused = ada.refused(query, variables).await;
         assert!(["FORBIDDEN", "CONFLICT"].contains(&refused.code()), "{refused:?}");

@@ -23,7 +23,7 @@ async fn an_approval_with_corrections_makes_the_next_version_and_goes_on(app: Te
         {"op": "replace", "path": "/data_points/0/value", "value": "8"}
     ]);
     let decided =
-        bob.gql(DECIDE, blocked.decision("APPROVE", json!({"patch": patch, "comment": "It says 8."}))).await;
+        bob.gql(DECIDE, blocked.decision("APPROVE", &json!({"patch": patch, "comment": "It says 8."}))).await;
     assert_eq!(decided["decideReview"]["review"]["status"], "APPROVED");
 
     let mut expected = found();
@@ -39,7 +39,7 @@ async fn an_approval_with_corrections_makes_the_next_version_and_goes_on(app: Te
         "contentSha256": blocked.sha256, "patch": patch,
     });
     assert_eq!(event["data"], receipt);
-    let twice = bob.refused(DECIDE, blocked.decision("APPROVE", json!({}))).await;
+    let twice = bob.refused(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
     assert_eq!(twice.code(), "CONFLICT");
 }
 
@@ -77,17 +77,17 @@ async fn what_cannot_be_decided_changes_nothing_and_leaves_no_bytes(app: TestApp
         ("SEND_BACK", json!({"toStep": "output"}), "/toStep"),
         ("SEND_BACK", json!({"toStep": "dancing"}), "/toStep"),
     ] {
-        let refused = ada.refused(DECIDE, blocked.decision(decision, more.clone())).await;
+        let refused = ada.refused(DECIDE, blocked.decision(decision, &more.clone())).await;
         assert_eq!(refused.code(), "BAD_USER_INPUT", "{decision} {more}: {refused:?}");
         let problems = refused.problems();
         assert!(problems.iter().any(|(at, _)| at == path), "{decision} {more}: {problems:?}");
     }
     let stale = json!({"contentSha256": "0".repeat(64), "patch": [good]});
-    let refused = ada.refused(DECIDE, blocked.decision("APPROVE", stale)).await;
+    let refused = ada.refused(DECIDE, blocked.decision("APPROVE", &stale)).await;
     assert_eq!((refused.code(), &refused.extensions["contentSha256"]), ("CONFLICT", &json!(blocked.sha256)));
     assert_eq!(everything(&ada, &blocked.job).await, before);
     assert_eq!(app.stored(), bytes);
-    ada.gql(DECIDE, blocked.decision("APPROVE", json!({}))).await;
+    ada.gql(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
 }
 
 both!(a_rejection_fails_the_job_with_the_comment_and_a_retry_opens_it);
@@ -95,7 +95,7 @@ async fn a_rejection_fails_the_job_with_the_comment_and_a_retry_opens_it(app: Te
     let ada = app.user("ada").await;
     let blocked = Blocked::of(&app, &ada, json!([])).await;
     claim(&ada, &blocked.review).await;
-    ada.gql(DECIDE, blocked.decision("REJECT", json!({"comment": "Not an invoice."}))).await;
+    ada.gql(DECIDE, blocked.decision("REJECT", &json!({"comment": "Not an invoice."}))).await;
     let job = ada.job(&blocked.job, "status failure { code message step } currentStep { name }").await;
     let failure = json!({"code": "REVIEW_REJECTED", "message": "Not an invoice.", "step": "mapping"});
     assert_eq!(job, json!({"status": "FAILED", "failure": failure, "currentStep": null}));
@@ -113,7 +113,7 @@ async fn what_is_sent_back_is_superseded_and_runs_again_with_the_comment(app: Te
     let blocked = Blocked::of(&app, &ada, json!([])).await;
     claim(&ada, &blocked.review).await;
     let back = json!({"toStep": "zoning", "comment": "The table is cut in two."});
-    ada.gql(DECIDE, blocked.decision("SEND_BACK", back)).await;
+    ada.gql(DECIDE, blocked.decision("SEND_BACK", &back)).await;
 
     let fields = "status steps { name status comment } contents { role } superseded: contents(superseded: true) { role current }";
     let job = ada.job(&blocked.job, fields).await;
@@ -151,7 +151,7 @@ async fn a_rewind_takes_a_job_back_from_any_status(app: TestApp) {
     }
     claim(&ada, &blocked.review).await;
     ada.gql(rewind, to(&blocked.job, "text-extraction")).await;
-    let late = ada.refused(DECIDE, blocked.decision("APPROVE", json!({}))).await;
+    let late = ada.refused(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
     assert_eq!(late.code(), "CONFLICT");
     let job = ada.job(&blocked.job, "status progress { current } contents { role }").await;
     assert_eq!((&job["status"], &job["progress"]["current"]), (&json!("QUEUED"), &json!(0)));

@@ -51,7 +51,7 @@ impl Blocked {
     }
 
     /// A decision on what was seen.
-    fn decision(&self, decision: &str, more: Value) -> Value {
+    fn decision(&self, decision: &str, more: &Value) -> Value {
         let mut input = json!({"id": self.review, "decision": decision, "contentSha256": self.sha256});
         input.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         json!({"in": input})

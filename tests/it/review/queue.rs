@@ -53,7 +53,7 @@ async fn the_queue_holds_what_the_viewer_may_work_on_the_oldest_first(app: TestA
     assert_eq!(filtered(json!({"status": ["CLAIMED"]})).await, [id(1)]);
     assert_eq!(filtered(json!({"step": ["zoning"]})).await, Vec::<String>::new());
     assert_eq!(filtered(json!({"type": ["indexing"]})).await, Vec::<String>::new());
-    bob.gql(DECIDE, reviews[1].decision("APPROVE", json!({}))).await;
+    bob.gql(DECIDE, reviews[1].decision("APPROVE", &json!({}))).await;
     assert_eq!(filtered(json!({})).await, [id(0), id(3)], "what is decided is out of the queue");
     assert_eq!(filtered(json!({"status": ["APPROVED"]})).await, [id(1)]);
 }
@@ -75,7 +75,7 @@ async fn reviews_are_heard_of_by_those_who_may_work_on_them(app: TestApp) {
     assert_eq!(open.next().await, seen(&first, "OPEN"));
     claim(&bob, &first.review).await;
     assert_eq!(all.next().await, seen(&first, "CLAIMED"));
-    bob.gql(DECIDE, first.decision("APPROVE", json!({}))).await;
+    bob.gql(DECIDE, first.decision("APPROVE", &json!({}))).await;
     assert_eq!(all.next().await, seen(&first, "APPROVED"));
     let second = Blocked::of(&app, &ada, share).await;
     assert_eq!(

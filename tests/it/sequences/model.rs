@@ -36,7 +36,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub fn standing(&self, person: usize) -> Option<Standing> {
+    pub(super) fn standing(&self, person: usize) -> Option<Standing> {
         if let Some(standing) = policy::by_itself(person == 0, false) {
             return Some(standing);
         }
@@ -46,7 +46,7 @@ impl Model {
     }
 
     /// What somebody gets who wants to do this to the job, before it is decided whether the job allows it.
-    pub fn may(&self, person: usize, action: Action) -> End {
+    pub(super) fn may(&self, person: usize, action: Action) -> End {
         match self.standing(person) {
             None => End::NotFound,
             Some(standing) if policy::permits(&standing, action) == Allowed::No => End::Forbidden,
@@ -55,7 +55,7 @@ impl Model {
     }
 
     /// What somebody gets who wants to do something with the review of a step.
-    pub fn may_review(&self, person: usize, step: &str) -> End {
+    pub(super) fn may_review(&self, person: usize, step: &str) -> End {
         match self.standing(person) {
             Some(standing) if policy::works_on(&standing, step) => End::Done,
             _ => End::NotFound,
@@ -63,7 +63,7 @@ impl Model {
     }
 
     /// Does a command to the model; how it ends.
-    pub fn perform(&mut self, command: Command, now: Timestamp) -> End {
+    pub(super) fn perform(&mut self, command: Command, now: Timestamp) -> End {
         match decide(&self.state, command, now) {
             Ok(events) => {
                 for event in events {
@@ -78,7 +78,7 @@ impl Model {
     }
 
     /// Whoever has the review and does not work on its step any more loses it.
-    pub fn free_lost_claim(&mut self, now: Timestamp) {
+    pub(super) fn free_lost_claim(&mut self, now: Timestamp) {
         use docket::job::decide::ReleaseWord;
         let Some(review) = self.state.review else { return };
         let Some(claim) = review.claim else { return };

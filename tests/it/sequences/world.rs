@@ -276,7 +276,7 @@ impl Run<'_> {
     }
 
     fn earlier_claim(&self, ago: u8) -> Option<Claim> {
-        let ago = if ago % 5 == 0 { usize::from(ago / 5) % 3 } else { 0 };
+        let ago = if ago.is_multiple_of(5) { usize::from(ago / 5) % 3 } else { 0 };
         self.claims.len().checked_sub(ago + 1).map(|place| self.claims[place].clone())
     }
 
