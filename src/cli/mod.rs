@@ -175,3 +175,17 @@ fn say(line: &str) -> Result<ExitCode, String> {
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_opens_the_database_is_told_which() {
+        Cli::command().debug_assert();
+        for command in ["serve", "demo", "worker", "migrate", "doctor"] {
+            let line = ["docket", command, "--data-dir", "d", "--database-url", "sqlite:///x"];
+            assert!(Cli::try_parse_from(line).is_ok(), "{command}");
+        }
+    }
+}

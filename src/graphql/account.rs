@@ -90,8 +90,8 @@ impl Team {
     }
 }
 
-/// Whether work is for real. Jobs and documents made with a TEST key are for trying things out: their reviews are
-/// approved automatically.
+/// Whether work is for real. Jobs and documents made with a TEST key are removed after the retention time,
+/// and their reviews are approved automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum KeyMode {
     /// For real.

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sea_orm::EntityTrait;
 use serde::Deserialize;
 use serde_json::json;
+use tracing::Instrument;
 
 use super::{Server, refuse, rejected, tracking};
 use crate::access::Actor;
@@ -43,7 +44,7 @@ pub(super) async fn upload(
         let stored = {
             let (app, actor, tracking) = (app.clone(), actor.clone(), tracking::current());
             let upload = async move { app.jobs.documents.upload(&actor, described, bytes).await };
-            server.app.tasks.spawn(tracking::within(tracking, upload))
+            server.app.tasks.spawn(tracking::within(tracking, upload.in_current_span()))
         };
         let document = stored.await.map_err(Error::internal)??;
         let body = description(&server, &document, &actor.user);

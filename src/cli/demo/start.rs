@@ -21,6 +21,9 @@ pub struct DemoArgs {
     /// Folder to keep everything in; a temporary one, removed at the end, where it is not given.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// sqlite:///path or postgres://…; SQLite in the folder where it is not given [env: DOCKET_DATABASE_URL].
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
     /// Address to listen on; a free port is taken where it is in use.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -41,7 +44,8 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
             (made.path().to_owned(), Some(made))
         }
     };
-    let flags = Flags { listen: Some(args.listen), data_dir: Some(folder.join("data")), database_url: None };
+    let data_dir = Some(folder.join("data"));
+    let flags = Flags { listen: Some(args.listen), data_dir, database_url: args.database_url };
     let mut config = Config::load(None, &flags)?;
     if std::net::TcpListener::bind(config.listen).is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
         config.listen.set_port(0);
