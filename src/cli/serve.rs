@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Common, say};
 use crate::app::{App, Migrations, lock};
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::{http, telemetry};
@@ -65,8 +66,8 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
     if embedded {
         // The lock is ours, so whoever held these is dead.
         let orphans = app.jobs.orphan_all().await.map_err(|error| error.to_string())?;
-        let unfinished =
-            app.storage.remove_unfinished().await.map_err(|error| format!("the store: {error}"))?;
+        let unfinished = app.jobs.documents.remove_unfinished(Timestamp::MAX_UTC).await;
+        let unfinished = unfinished.map_err(|error| error.to_string())?;
         tracing::info!(orphans, unfinished, "what an earlier process left behind is cleared");
     }
     let engine = match parts {

@@ -238,6 +238,11 @@ impl Documents {
         Ok(removed)
     }
 
+    /// Removes what uploads left that died with their process and that was last written to before a time. Returns how many.
+    pub async fn remove_unfinished(&self, before: Timestamp) -> Result<usize> {
+        self.storage.remove_unfinished(before).await.map_err(Error::internal)
+    }
+
     /// Removes bytes that no row names. A failure leaves garbage, not damage, so it is only logged.
     pub async fn discard(&self, key: &str) {
         if let Err(error) = self.storage.delete(key).await {

@@ -40,6 +40,8 @@ const SWEEP_PAGE: u64 = 100;
 const CLEAR_EVERY: Duration = Duration::from_secs(3600);
 /// Bytes may be named still when they are younger: they are stored before the change that names them is committed.
 const COLLECT_AGE: TimeDelta = TimeDelta::hours(1);
+/// An upload that nothing was written to for so long has died with its process. A slow one writes seldom: a part at a time.
+const UNFINISHED_AGE: TimeDelta = TimeDelta::days(1);
 
 /// Does the steps of the built-in job types, and frees what others let go of.
 #[derive(Debug, Clone)]
@@ -177,6 +179,11 @@ impl Engine {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "bytes that nothing refers to were removed"),
             Err(error) => tracing::error!(%error, "bytes that nothing refers to could not be removed"),
+        }
+        match self.jobs.documents.remove_unfinished(now - UNFINISHED_AGE).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "what uploads left that died with their process was removed"),
+            Err(error) => tracing::error!(%error, "what dead uploads left could not be removed"),
         }
     }
 

@@ -214,11 +214,12 @@ impl Storage {
             .boxed()
     }
 
-    /// Removes what uploads left that were under way when an earlier process was killed, and returns how many. Only for
-    /// a process that has the store for itself.
-    pub async fn remove_unfinished(&self) -> std::io::Result<usize> {
+    /// Removes what uploads left that were under way when a process was killed, and that was last written to before a
+    /// time, and returns how many. A process that has the store for itself may give any time; where others share it, theirs
+    /// are still being written to.
+    pub async fn remove_unfinished(&self, before: Timestamp) -> std::io::Result<usize> {
         let folder = self.folder.clone();
-        tokio::task::spawn_blocking(move || remove_unfinished(&folder)).await?
+        tokio::task::spawn_blocking(move || remove_unfinished(&folder, before)).await?
     }
 
     /// Whether it can be written to and read from: writes a small object, reads it and removes it.
@@ -237,18 +238,30 @@ impl Storage {
 }
 
 /// The store writes to `KEY#NUMBER` and renames that when it is whole; keys of ours have no `#`.
-fn remove_unfinished(folder: &Path) -> std::io::Result<usize> {
+fn remove_unfinished(folder: &Path, before: Timestamp) -> std::io::Result<usize> {
     let mut removed = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            removed += remove_unfinished(&entry.path())?;
+            removed += remove_unfinished(&entry.path(), before)?;
         } else if entry.file_name().to_string_lossy().contains('#') {
-            std::fs::remove_file(entry.path())?;
-            removed += 1;
+            match remove_if_older(&entry, before) {
+                Ok(old) => removed += usize::from(old),
+                // Its upload has ended in between, well or badly.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(removed)
+}
+
+fn remove_if_older(entry: &std::fs::DirEntry, before: Timestamp) -> std::io::Result<bool> {
+    let old = Timestamp::from(entry.metadata()?.modified()?) < before;
+    if old {
+        std::fs::remove_file(entry.path())?;
+    }
+    Ok(old)
 }
 
 fn failed(error: impl Into<object_store::Error>) -> Error {
@@ -307,7 +320,9 @@ mod tests {
         upload.put_part(vec![7; 100].into()).await.unwrap();
         std::mem::forget(upload);
         assert_eq!(files(dir.path()), 2);
-        assert_eq!(storage.remove_unfinished().await.unwrap(), 1);
+        let now = crate::clock::Clock::default().now();
+        assert_eq!(storage.remove_unfinished(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0, "may go on");
+        assert_eq!(storage.remove_unfinished(now + chrono::TimeDelta::hours(1)).await.unwrap(), 1);
         assert_eq!(files(dir.path()), 1);
         assert_eq!(storage.read("a/whole", 9).await.unwrap(), b"x");
     }
