@@ -113,18 +113,6 @@ impl Db {
         &self.write
     }
 
-    /// The time that leases go by: PostgreSQL's own, which all nodes share, or this process's on SQLite, which has one.
-    pub async fn now(&self, on: &impl ConnectionTrait, clock: &Clock) -> Result<Timestamp> {
-        if self.backend() != DbBackend::Postgres {
-            return Ok(clock.now());
-        }
-        let row = on
-            .query_one_raw(Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now"))
-            .await?;
-        let row = row.ok_or_else(|| Error::internal("the database did not tell the time"))?;
-        Ok(row.try_get::<Timestamp>("", "now")? + clock.offset())
-    }
-
     /// Open connections of the reading pool, and how many of them are idle.
     pub fn pool(&self) -> (u32, usize) {
         match self.backend() {
@@ -196,6 +184,18 @@ impl Db {
         self.transactions.close();
         self.transactions.wait().await;
     }
+}
+
+/// The time that leases and claims go by: PostgreSQL's own, which all nodes share, or this process's on SQLite, which has
+/// one.
+pub async fn now(on: &impl ConnectionTrait, clock: &Clock) -> Result<Timestamp> {
+    if on.get_database_backend() != DbBackend::Postgres {
+        return Ok(clock.now());
+    }
+    let asked = Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp() AS now");
+    let row = on.query_one_raw(asked).await?;
+    let row = row.ok_or_else(|| Error::internal("the database did not tell the time"))?;
+    Ok(row.try_get::<Timestamp>("", "now")? + clock.offset())
 }
 
 fn busy() -> Error {

@@ -102,7 +102,7 @@ pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
         let clock = jobs.clock.clone();
         let released = jobs.db.write(move |tx| -> Work<'_, Option<Saved>> {
             Box::pin(async move {
-                let Some(mut locked) = Locked::lock(tx, review.job_id, clock.now()).await? else {
+                let Some(mut locked) = Locked::lock(tx, review.job_id, &clock).await? else {
                     return Ok(None);
                 };
                 free_lost_claim(tx, &mut locked, None).await?;
@@ -127,7 +127,7 @@ where
     let (id, clock, actor) = (grant.job().id, jobs.clock.clone(), grant.actor().user.id);
     let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
         Box::pin(async move {
-            let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+            let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
             change(tx, &mut locked, actor).await?;
             free_lost_claim(tx, &mut locked, Some(actor)).await?;
             locked.save(tx).await

@@ -5,7 +5,7 @@ use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, LockBehavior, LockType,
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::clock::Timestamp;
-use crate::db::Work;
+use crate::db::{self, Work};
 use crate::entity::{job, task};
 use crate::error::{Error, Result};
 use crate::id::{JobId, LeaseToken};
@@ -42,11 +42,11 @@ impl Jobs {
         limit: usize,
         lease_seconds: u32,
     ) -> Result<Vec<Claim>> {
-        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         let (owner, types) = (owner.to_owned(), types.to_vec());
         let claims = self.db.write(move |tx| -> Work<'_, Vec<(Claim, Saved)>> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
+                let now = db::now(tx, &clock).await?;
                 let mut candidates = Query::select()
                     .column((task::Entity, task::Column::JobId))
                     .from(task::Entity)
@@ -72,7 +72,7 @@ impl Jobs {
                 let mut claims = Vec::new();
                 for row in tx.query_all(&candidates).await? {
                     let id: JobId = row.try_get("", "job_id")?;
-                    let Some(mut locked) = Locked::lock(tx, id, now).await? else { continue };
+                    let Some(mut locked) = Locked::lock(tx, id, &clock).await? else { continue };
                     let token = LeaseToken::new();
                     match locked.perform(Command::Claim { owner: owner.clone(), token, lease_seconds }, None)
                     {
@@ -99,13 +99,13 @@ impl Jobs {
         fraction: f64,
         message: Option<&str>,
     ) -> Result<Option<Timestamp>> {
-        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         let (id, token, deadline) = (claim.job.id, claim.token, claim.deadline);
         let fraction = fraction.clamp(0.0, 1.0);
         let message = message.map(|text| text.chars().take(500).collect::<String>());
         let until = self.db.write(move |tx| -> Work<'_, Option<Timestamp>> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
+                let now = db::now(tx, &clock).await?;
                 let until = Ord::min(deadline, now + TimeDelta::seconds(lease_seconds.into()));
                 let kept = task::Entity::update_many()
                     .col_expr(task::Column::LeaseUntil, Expr::value(until))
@@ -134,7 +134,7 @@ impl Jobs {
     /// Frees steps whose lease ran out, by pages of `limit`; each is queued again or failed, under its job's lock. One that
     /// cannot be freed keeps no other from it.
     pub async fn expire(&self, limit: u64) -> Result<usize> {
-        let now = self.db.now(self.db.read(), &self.clock).await?;
+        let now = db::now(self.db.read(), &self.clock).await?;
         let (mut freed, mut done) = (0, Vec::new());
         loop {
             let late = task::Entity::find()
@@ -166,11 +166,10 @@ impl Jobs {
     }
 
     async fn expire_one(&self, id: JobId) -> Result<Option<job::Model>> {
-        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let clock = self.clock.clone();
         let saved = self.db.write(move |tx| -> Work<'_, Option<Saved>> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
-                let Some(mut locked) = Locked::lock(tx, id, now).await? else { return Ok(None) };
+                let Some(mut locked) = Locked::lock(tx, id, &clock).await? else { return Ok(None) };
                 match locked.perform(Command::Expire { jitter: rand::random() }, None) {
                     Ok(()) => locked.save(tx).await.map(Some),
                     // Renewed, handed in or freed by another node since we looked.

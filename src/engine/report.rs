@@ -61,11 +61,10 @@ impl Jobs {
     pub async fn complete(&self, claim: &Claim, results: Results) -> Result<job::Model> {
         let Results { made, ask, scored } = results;
         let keys: Vec<String> = made.iter().map(|made| made.stored.key.clone()).collect();
-        let (db, clock, claim) = (self.db.clone(), self.clock.clone(), claim.clone());
+        let (clock, claim) = (self.clock.clone(), claim.clone());
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
-                let mut locked = Locked::lock(tx, claim.job.id, now).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, claim.job.id, &clock).await?.ok_or_else(gone)?;
                 // Checked before anything is written: a stale result changes nothing.
                 locked.check_lease(claim.token)?;
                 let mut subject = ReviewSubject::default();
@@ -80,7 +79,7 @@ impl Jobs {
                         owner_id: locked.row().owner_id,
                         job_id: Some(locked.row().id),
                         mode: locked.row().mode.clone(),
-                        created_at: now,
+                        created_at: locked.now(),
                     };
                     let row = row.into_active_model().reset_all().insert(tx).await?;
                     let content =
@@ -134,11 +133,10 @@ impl Jobs {
     }
 
     async fn hand_in(&self, claim: &Claim, command: Command) -> Result<job::Model> {
-        let (db, clock, id) = (self.db.clone(), self.clock.clone(), claim.job.id);
+        let (clock, id) = (self.clock.clone(), claim.job.id);
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
-                let mut locked = Locked::lock(tx, id, now).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 locked.perform(command, None)?;
                 locked.save(tx).await
             })

@@ -87,7 +87,7 @@ impl Jobs {
         let to_step = to_step.to_owned();
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
-                let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 let to = locked.step_index(&to_step)?;
                 locked.perform(Command::Rewind { to, reason }, Some(actor))?;
                 locked.supersede_from(tx, to).await?;
@@ -109,7 +109,7 @@ impl Jobs {
         let clock = self.clock.clone();
         let cancelled = self.db.write(move |tx| {
             Box::pin(async move {
-                let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 used_elsewhere(tx, id).await?;
                 if locked.state().status.is_final() {
                     return Ok(None);
@@ -128,7 +128,7 @@ impl Jobs {
         let clock = self.clock.clone();
         let removed = self.db.write(move |tx| {
             Box::pin(async move {
-                let locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                let locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 if !locked.state().status.is_final() {
                     return Err(Error::conflict("The job was opened again meanwhile."));
                 }
@@ -166,7 +166,7 @@ impl Jobs {
         let (id, clock) = (grant.job().id, self.clock.clone());
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
-                let mut locked = Locked::lock(tx, id, clock.now()).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 change(&mut locked)?;
                 locked.save(tx).await
             })

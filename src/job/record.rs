@@ -15,7 +15,8 @@ use super::state::{
     Event, Failure, Lease, OpenReview, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task,
 };
 use super::timing::Timing;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::db;
 use crate::entity::{access, job, review, task};
 use crate::error::{Error, Result};
 use crate::events::feed::{self, NewEvent};
@@ -85,9 +86,11 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Locks a job and loads its state; `None` where it does not exist (any more).
-    pub async fn lock(tx: &DatabaseTransaction, id: JobId, now: Timestamp) -> Result<Option<Self>> {
+    /// Locks a job and loads its state; `None` where it does not exist (any more). The time is taken once the lock is held,
+    /// from the clock that all nodes share: what waited long is decided by what is the case now.
+    pub async fn lock(tx: &DatabaseTransaction, id: JobId, clock: &Clock) -> Result<Option<Self>> {
         let Some(row) = job::Entity::find_by_id(id).lock_exclusive().one(tx).await? else { return Ok(None) };
+        let now = db::now(tx, clock).await?;
         let task = task::Entity::find_by_id(id).one(tx).await?;
         let open = review::Entity::find().filter(review::Column::JobId.eq(id));
         let open = open.filter(review::Column::Status.is_in(["OPEN", "CLAIMED"])).one(tx).await?;

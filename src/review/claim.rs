@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{correct, name_claimant};
 use crate::access::ReviewGrant;
-use crate::db::Work;
+use crate::db::{self, Work};
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::{JobId, ReviewId, UserId};
@@ -76,7 +76,7 @@ async fn change(
     let (clock, by, grant) = (jobs.clock.clone(), grant.actor().user.id, grant.clone());
     let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
         Box::pin(async move {
-            let mut locked = Locked::lock(tx, job, clock.now()).await?.ok_or_else(gone)?;
+            let mut locked = Locked::lock(tx, job, &clock).await?.ok_or_else(gone)?;
             grant.still_holds(tx, locked.row()).await?;
             is_open(&locked, id)?;
             change(&mut locked, by)?;
@@ -99,11 +99,12 @@ pub(super) async fn get(jobs: &Jobs, id: ReviewId) -> Result<review::Model> {
 
 /// Frees reviews whose claim was not renewed in time, up to `limit`. For the sweeper.
 pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
+    let now = db::now(jobs.db.read(), &jobs.clock).await?;
     let late = review::Entity::find()
         .select_only()
         .column(review::Column::JobId)
         .filter(review::Column::Status.eq("CLAIMED"))
-        .filter(review::Column::ClaimExpiresAt.lte(jobs.clock.now()))
+        .filter(review::Column::ClaimExpiresAt.lte(now))
         .order_by_asc(review::Column::ClaimExpiresAt)
         .limit(limit);
     let late: Vec<JobId> = late.into_tuple().all(jobs.db.read()).await?;
@@ -112,7 +113,7 @@ pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
         let clock = jobs.clock.clone();
         let saved = jobs.db.write(move |tx| -> Work<'_, Option<Saved>> {
             Box::pin(async move {
-                let Some(mut locked) = Locked::lock(tx, job, clock.now()).await? else { return Ok(None) };
+                let Some(mut locked) = Locked::lock(tx, job, &clock).await? else { return Ok(None) };
                 match locked.perform(Command::ReleaseReview { word: ReleaseWord::Clock }, None) {
                     Ok(()) => locked.save(tx).await.map(Some),
                     // Decided since we looked.

@@ -62,6 +62,11 @@ pub fn apply(
         if copied > most {
             return Err(refuse(format!("A patch copies {most} bytes at the most.")));
         }
+        if let PatchOperation::Test(test) = operation
+            && content.pointer(test.path.as_str()).is_some_and(|found| equal(found, &test.value))
+        {
+            continue;
+        }
         // One after another, so that what a copy brings is known before it is made.
         json_patch::patch_unsafe(&mut content, std::slice::from_ref(operation)).map_err(|error| {
             refuse(format!("It cannot be applied at {:?}: {}.", error.path.as_str(), error.kind))
@@ -95,6 +100,19 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
     match operation {
         PatchOperation::Copy(_) => Ok(value.to_string().len()),
         _ => Ok(0),
+    }
+}
+
+/// Equality as `test` has it (RFC 6902, section 4.6): numbers are equal where their values are. A client in JavaScript
+/// cannot but write 1 for the 1.0 that it has read.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64(),
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y)),
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len() && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
+        }
+        _ => a == b,
     }
 }
 
@@ -228,6 +246,26 @@ mod tests {
         assert_eq!(correct(&json!([])), Ok(nothing));
         let same = correct(&json!([{"op": "replace", "path": "/data_points/0/value", "value": "10"}]));
         assert_eq!(same.unwrap().content, None);
+    }
+
+    #[test]
+    fn numbers_are_compared_by_value() {
+        let before = json!({"a": [1.0, {"b": 2}], "big": u64::MAX});
+        let tested = |path: &str, value: Value| {
+            let patch = json!([{"op": "test", "path": path, "value": value}]);
+            apply(&before, &parse(&patch).unwrap(), None, 10_000).is_ok()
+        };
+        assert!(tested("/a/0", json!(1)) && tested("/a", json!([1, {"b": 2.0}])) && tested("/big", json!(u64::MAX)));
+        for (path, value) in [
+            ("/a/0", json!(1.5)),
+            ("/a/0", json!("1")),
+            ("/a", json!([1])),
+            ("/a/1", json!({"b": 2, "c": 3})),
+            ("/big", json!(u64::MAX - 1)),
+            ("/nothing", json!(null)),
+        ] {
+            assert!(!tested(path, value.clone()), "{path} {value}");
+        }
     }
 
     #[test]

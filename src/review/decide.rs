@@ -237,7 +237,7 @@ async fn commit(
     jobs.db
         .write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
-                let mut locked = Locked::lock(tx, job, clock.now()).await?.ok_or_else(gone)?;
+                let mut locked = Locked::lock(tx, job, &clock).await?.ok_or_else(gone)?;
                 grant.still_holds(tx, locked.row()).await?;
                 claim::is_open(&locked, id)?;
                 if let Some((content, document)) = &seen {
