@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lock::SettingUp;
 use migration::Migrator;
 use sea_orm_migration::MigratorTrait;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -83,6 +84,10 @@ impl App {
             limits: config.limits.clone(),
             pasts: Pasts::default(),
             review: config.review.clone(),
+            correcting: Arc::new(Semaphore::new(
+                (config.review.content_bytes / 1024).clamp(1, Semaphore::MAX_PERMITS),
+            )),
+            workers: config.workers.clone(),
         };
         Ok(Self {
             config: Arc::new(config),

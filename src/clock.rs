@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
 
 /// An instant in UTC with the microseconds that both databases keep.
 pub type Timestamp = DateTime<Utc>;
@@ -14,6 +14,11 @@ pub type Timestamp = DateTime<Utc>;
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
     offset_micros: Arc<AtomicI64>,
+}
+
+/// Whether a time has a year of four digits, as RFC 3339 has them and both databases can keep.
+pub fn is_usual(at: Timestamp) -> bool {
+    (1..=9_999).contains(&at.year())
 }
 
 impl Clock {

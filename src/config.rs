@@ -16,6 +16,9 @@ use crate::error::Problem;
 /// The defaults, with what each key means.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
+/// A hundred years, which no clock overflows by.
+const MOST_DAYS: u32 = 36_500;
+
 /// Variables with this prefix that are not keys of the configuration.
 const NOT_KEYS: [&str; 4] = ["CONFIG", "SERVER", "TOKEN", "TEST_"];
 
@@ -98,6 +101,7 @@ pub struct Config {
     pub http: Http,
     pub engine: Engine,
     pub review: Review,
+    pub workers: Workers,
     pub retention: Retention,
     pub limits: Limits,
     #[serde(default)]
@@ -133,6 +137,14 @@ pub struct Engine {
     pub lease_seconds: u32,
     pub poll_milliseconds: u64,
     pub shutdown_seconds: u64,
+}
+
+/// Section `[workers]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Workers {
+    pub claims: u32,
+    pub lease_seconds: u32,
 }
 
 /// Section `[review]`.
@@ -210,8 +222,18 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !matches!(self.bus_url.as_str(), "" | "local") {
-            return Err(format!("bus_url is {}; this version takes local", self.bus_url));
+        let shared = !self.database().starts_with("sqlite:");
+        match self.bus_url.as_str() {
+            "" | "local" => {}
+            "postgres" if shared => {}
+            "postgres" => {
+                return Err("bus_url is postgres, and the database is SQLite; that takes local".into());
+            }
+            other => return Err(format!("bus_url is {other}; this version takes local and postgres")),
+        }
+        if self.retention.test_days > MOST_DAYS {
+            let days = self.retention.test_days;
+            return Err(format!("retention.test_days is {days}; it needs {MOST_DAYS} or less, 0 for ever"));
         }
         let secret = self.jwt_secret.expose();
         if !secret.is_empty() && secret.len() < 32 {

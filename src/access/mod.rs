@@ -94,17 +94,30 @@ impl<A> Grant<A> {
     }
 }
 
+impl<A: Permission> Grant<A> {
+    /// Checks once more, under the job's lock: they may have been let out since.
+    pub async fn still_holds(&self, tx: &impl ConnectionTrait, job: &job::Model) -> Result<()> {
+        let standing = standing(tx, &self.actor, job).await?;
+        permitted::<A>(&standing.ok_or_else(|| Error::not_found("job"))?)
+    }
+}
+
+fn permitted<A: Permission>(standing: &Standing) -> Result<()> {
+    match policy::permits(standing, A::ACTION) {
+        Verdict::Yes => Ok(()),
+        Verdict::No => {
+            Err(Error::Forbidden(format!("You may see this job, but not {} it.", A::ACTION.verb())))
+        }
+    }
+}
+
 /// Checks that `actor` may do `A` to a job. One that they may not see does not exist for them.
 pub async fn job<A: Permission>(db: &impl ConnectionTrait, actor: &Actor, id: JobId) -> Result<Grant<A>> {
     let missing = || Error::not_found("job");
     let job = job::Entity::find_by_id(id).one(db).await?.ok_or_else(missing)?;
     let standing = standing(db, actor, &job).await?.ok_or_else(missing)?;
-    match policy::permits(&standing, A::ACTION) {
-        Verdict::Yes => Ok(Grant { job, standing, actor: actor.clone(), action: PhantomData }),
-        Verdict::No => {
-            Err(Error::Forbidden(format!("You may see this job, but not {} it.", A::ACTION.verb())))
-        }
-    }
+    permitted::<A>(&standing)?;
+    Ok(Grant { job, standing, actor: actor.clone(), action: PhantomData })
 }
 
 /// What an actor is to a job; `None` where it does not exist for them.

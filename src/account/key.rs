@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+};
 use sha2::{Digest, Sha256};
 
 use super::expired;
@@ -82,7 +84,7 @@ pub async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Resu
     db.write(move |tx| {
         Box::pin(async move {
             let mine = api_key::Entity::find_by_id(id).filter(api_key::Column::AccountId.eq(account));
-            let key = mine.one(tx).await?.ok_or_else(|| Error::not_found("API key"))?;
+            let key = mine.lock_exclusive().one(tx).await?.ok_or_else(|| Error::not_found("API key"))?;
             if key.revoked_at.is_some() {
                 return Ok(key);
             }

@@ -1,11 +1,12 @@
 //! Passwords: argon2id (RFC 9106), a bounded number at a time, off the runtime's threads.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::error::{Error, Problem, Result};
 
@@ -31,6 +32,7 @@ pub(super) struct Hasher {
     queue: Arc<Semaphore>,
     /// Held by who is served.
     places: Arc<Semaphore>,
+    threads: mpsc::Sender<Task>,
     /// Verified against where there is no account, so that it takes as long as where there is one.
     nobody: Arc<str>,
 }
@@ -40,7 +42,8 @@ impl Hasher {
     pub(super) fn new(at_once: usize, waiting: usize) -> Result<Self> {
         let nobody = hash("nobody has this password").map(Arc::from)?;
         let (queue, places) = (Semaphore::new(at_once.saturating_add(waiting)), Semaphore::new(at_once));
-        Ok(Self { queue: Arc::new(queue), places: Arc::new(places), nobody })
+        let threads = threads(at_once)?;
+        Ok(Self { queue: Arc::new(queue), places: Arc::new(places), threads, nobody })
     }
 
     pub(super) async fn hash(&self, password: String) -> Result<String> {
@@ -66,13 +69,40 @@ impl Hasher {
             return Err(Error::Unavailable(message.into()));
         };
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(move || {
-            let _held = (queued, place);
-            work()
-        })
-        .await
-        .map_err(Error::internal)
+        let (answer, answered) = oneshot::channel();
+        let task = move || {
+            let done = work();
+            // Places are free before anybody hears of it.
+            drop((queued, place));
+            // An error says that nobody waits any more.
+            let _unheard = answer.send(done);
+        };
+        self.threads.send(Box::new(task)).map_err(|_| Error::internal("the hashing threads are gone"))?;
+        answered.await.map_err(Error::internal)
     }
+}
+
+type Task = Box<dyn FnOnce() + Send>;
+
+/// Threads for hashing alone, which end with their sender. The allocator keeps for each thread what it once had: on the
+/// runtime's hundreds of threads the 19 MiB of each hash would add up.
+fn threads(count: usize) -> Result<mpsc::Sender<Task>> {
+    let (send, receive) = mpsc::channel::<Task>();
+    let receive = Arc::new(Mutex::new(receive));
+    for i in 0..count {
+        let receive = Arc::clone(&receive);
+        let work = move || {
+            loop {
+                let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(task) = next else { return };
+                if std::panic::catch_unwind(AssertUnwindSafe(task)).is_err() {
+                    tracing::error!("hashing a password panicked");
+                }
+            }
+        };
+        std::thread::Builder::new().name(format!("hash-{i}")).spawn(work).map_err(Error::internal)?;
+    }
+    Ok(send)
 }
 
 fn hash(password: &str) -> Result<String> {

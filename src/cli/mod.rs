@@ -145,7 +145,9 @@ async fn run(command: Command) -> Result<ExitCode, String> {
         Command::Doctor(common) => admin::doctor(&common).await,
         Command::Healthcheck { server } => admin::healthcheck(&server).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "docket", &mut std::io::stdout().lock());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "docket", &mut script);
+            Write::write_all(&mut std::io::stdout().lock(), &script).map_err(|error| error.to_string())?;
             Ok(ExitCode::SUCCESS)
         }
     }

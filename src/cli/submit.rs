@@ -359,7 +359,9 @@ fn password(input: impl Read) -> Result<Secret> {
 
 fn check_output(path: &Path) -> Result<()> {
     let folder = folder_of(path);
-    let problem = if path.is_dir() {
+    let problem = if path == Path::new("-") {
+        "give a file; /dev/stdout stands for standard output".to_owned()
+    } else if path.is_dir() {
         "it is a folder; give a file in it".to_owned()
     } else if !folder.is_dir() {
         format!("there is no folder {}", folder.display())

@@ -160,9 +160,16 @@ impl Client {
         Ok(())
     }
 
-    /// Saves a document at a path: whole, or not at all.
+    /// Saves a document at a path: whole, or not at all. A link is followed; what is no file, such as a device or a pipe, is
+    /// written to as it stands.
     pub async fn save(&self, document: &DocumentInfo, path: &Path) -> Result<()> {
         let failed = |cause| ClientError::File { path: path.to_owned(), cause };
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let there = tokio::fs::File::options().write(true).open(path).await.map_err(failed)?;
+            return self.download(document, there).await;
+        }
+        // Where nothing is there yet, the path is its own target.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {

@@ -12,7 +12,7 @@ use crate::db::Work;
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::job::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use crate::job::collaborator::{PrincipalRef, normal_steps, principal_of, step_problems};
 use crate::job::decide::{Command, ReleaseWord};
 use crate::job::record::{EventKind, Locked, Saved};
 use crate::job::{Jobs, gone};
@@ -64,7 +64,7 @@ pub async fn share(
                     "ADDED"
                 }
             };
-            let mut data = described(&principal, what);
+            let mut data = principal.change(what);
             data["steps"] = json!(steps);
             locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
             Ok(())
@@ -83,7 +83,7 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
                 return Err(Error::not_found("collaborator of this job"));
             };
             row.into_active_model().delete(tx).await?;
-            let data = described(&principal, "REMOVED");
+            let data = principal.change("REMOVED");
             locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
             Ok(())
         })
@@ -152,9 +152,4 @@ async fn free_lost_claim(tx: &impl ConnectionTrait, locked: &mut Locked, by: Opt
     }
     let word = ReleaseWord::AccessLost(claimant);
     Ok(locked.perform(Command::ReleaseReview { word }, by)?)
-}
-
-fn described(principal: &Principal, what: &str) -> serde_json::Value {
-    let Principal { id, kind, name } = principal;
-    json!({"change": what, "collaborator": {"kind": kind, "id": id, "name": name}})
 }

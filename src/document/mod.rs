@@ -27,6 +27,8 @@ use crate::storage::{Storage, Stored};
 pub const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// Characters of a name.
 const LONGEST_NAME: usize = 255;
+/// Bytes of a MIME type: 127 on each side of the slash (RFC 6838 section 4.2).
+const LONGEST_TYPE: usize = 255;
 /// Keys looked up at once.
 const COLLECT_AT_ONCE: usize = 500;
 /// A signed link works for so long at the most.
@@ -108,6 +110,14 @@ impl Documents {
         &self.links
     }
 
+    /// Refuses what says beforehand that it is too large.
+    pub fn fits(&self, bytes: u64) -> Result<()> {
+        if bytes <= self.largest {
+            return Ok(());
+        }
+        Err(Error::TooLarge(format!("A document has {} bytes at the most.", self.largest)))
+    }
+
     /// Stores a stream of bytes as a document of the actor's. One that breaks off leaves nothing behind.
     pub async fn upload<E: std::fmt::Display>(
         &self,
@@ -149,7 +159,7 @@ impl Documents {
             created_at: Set(self.clock.now()),
         };
         let inserted = self.db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await;
-        if inserted.is_err() {
+        if inserted.as_ref().is_err_and(Error::nothing_written) {
             self.discard(&key).await;
         }
         inserted
@@ -187,11 +197,17 @@ impl Documents {
                 if used.is_some() {
                     return Err(in_use());
                 }
-                document::Entity::delete_by_id(id).exec(tx).await.map_err(|error| match error.sql_err() {
+                let gone = document::Entity::delete_by_id(id).exec(tx).await.map_err(|error| match error
+                    .sql_err()
+                {
                     // A job was made of it meanwhile.
                     Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use(),
                     _ => error.into(),
                 })?;
+                if gone.rows_affected == 0 {
+                    // Somebody else was faster.
+                    return Err(Error::not_found("document"));
+                }
                 Ok(document.storage_key)
             })
         });
@@ -270,7 +286,17 @@ fn told(stored: &Stored) -> String {
 /// A MIME type as its sender wrote it, without parameters, in lower case.
 fn media_type(text: &str) -> Result<String> {
     match text.parse::<mime::Mime>() {
-        Ok(parsed) => Ok(parsed.essence_str().to_ascii_lowercase()),
+        Ok(parsed) if parsed.type_() == mime::STAR || parsed.subtype() == mime::STAR => {
+            Err(Error::invalid("/type", "INVALID", "A document has one type; this stands for many."))
+        }
+        Ok(parsed) if parsed.essence_str().len() <= LONGEST_TYPE => {
+            Ok(parsed.essence_str().to_ascii_lowercase())
+        }
+        Ok(_) => Err(Error::invalid(
+            "/type",
+            "TOO_LONG",
+            format!("A MIME type has {LONGEST_TYPE} bytes at the most."),
+        )),
         Err(_) => Err(Error::invalid("/type", "INVALID", "This is not a MIME type such as application/pdf.")),
     }
 }

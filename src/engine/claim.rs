@@ -4,6 +4,8 @@ use chrono::TimeDelta;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, LockBehavior, LockType, Order, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use crate::access::policy::works_on;
+use crate::access::{Actor, standing, works_on_rows};
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
 use crate::entity::{job, task};
@@ -12,6 +14,7 @@ use crate::id::{JobId, LeaseToken};
 use crate::job::Jobs;
 use crate::job::decide::{Command, Rejection};
 use crate::job::record::{Locked, Saved};
+use crate::job::state::Mode;
 
 /// Somebody's hold on a step.
 #[derive(Debug, Clone)]
@@ -32,6 +35,24 @@ pub struct Claim {
     pub job: job::Model,
 }
 
+/// A claim that is to be kept, and how far its step is.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    pub(super) job: JobId,
+    pub(super) token: LeaseToken,
+    pub(super) deadline: Timestamp,
+    pub(super) lease_seconds: u32,
+    /// Progress never runs backwards within an attempt: less than before leaves it where it is.
+    pub(super) fraction: f64,
+    /// `None` leaves it as it is.
+    pub(super) message: Option<String>,
+}
+
+/// A TEST key is for trying things out: what it takes are TEST jobs.
+pub(super) fn mode_of(actor: &Actor) -> Option<&'static str> {
+    (actor.mode == Mode::Test).then_some("TEST")
+}
+
 impl Jobs {
     /// Takes up to `limit` queued steps of these types, those of high priority and the oldest first. Jobs that somebody
     /// else is changing right now are passed over.
@@ -41,6 +62,18 @@ impl Jobs {
         types: &[String],
         limit: usize,
         lease_seconds: u32,
+    ) -> Result<Vec<Claim>> {
+        self.claim_of(owner, types, limit, lease_seconds, None).await
+    }
+
+    /// [`Jobs::claim`]; where somebody takes them, only steps that they work on.
+    pub(super) async fn claim_of(
+        &self,
+        owner: &str,
+        types: &[String],
+        limit: usize,
+        lease_seconds: u32,
+        by: Option<Actor>,
     ) -> Result<Vec<Claim>> {
         let clock = self.clock.clone();
         let (owner, types) = (owner.to_owned(), types.to_vec());
@@ -62,6 +95,12 @@ impl Jobs {
                     .order_by((task::Entity, task::Column::JobId), Order::Asc)
                     .limit(limit as u64)
                     .to_owned();
+                if let Some(actor) = &by {
+                    candidates.cond_where(works_on_rows(actor, tx.get_database_backend(), "task"));
+                }
+                if let Some(mode) = by.as_ref().and_then(mode_of) {
+                    candidates.and_where(job::Column::Mode.eq(mode));
+                }
                 if tx.get_database_backend() == DbBackend::Postgres {
                     candidates.lock_with_tables_behavior(
                         LockType::Update,
@@ -73,8 +112,16 @@ impl Jobs {
                 for row in tx.query_all(&candidates).await? {
                     let id: JobId = row.try_get("", "job_id")?;
                     let Some(mut locked) = Locked::lock(tx, id, &clock).await? else { continue };
-                    let token = LeaseToken::new();
-                    match locked.perform(Command::Claim { owner: owner.clone(), token, lease_seconds }, None)
+                    if let Some(actor) = &by {
+                        // They may have been let out while this waited for the lock.
+                        let standing = standing(tx, actor, locked.row()).await?;
+                        let step = locked.step_in_work().unwrap_or_default();
+                        if !standing.is_some_and(|standing| works_on(&standing, step)) {
+                            continue;
+                        }
+                    }
+                    let (token, actor) = (LeaseToken::new(), by.as_ref().map(|actor| actor.user.id));
+                    match locked.perform(Command::Claim { owner: owner.clone(), token, lease_seconds }, actor)
                     {
                         Ok(()) => claims.push(claimed(token, locked, tx).await?),
                         Err(Rejection::NothingQueued) => {}
@@ -99,15 +146,21 @@ impl Jobs {
         fraction: f64,
         message: Option<&str>,
     ) -> Result<Option<Timestamp>> {
+        let (job, token, deadline) = (claim.job.id, claim.token, claim.deadline);
+        let (fraction, message) = (fraction.clamp(0.0, 1.0), message.map(str::to_owned));
+        self.renew_lease(Renewal { job, token, deadline, lease_seconds, fraction, message }).await
+    }
+
+    /// [`Jobs::renew`], for whoever has the parts of a claim.
+    pub(super) async fn renew_lease(&self, renewal: Renewal) -> Result<Option<Timestamp>> {
+        let Renewal { job: id, token, deadline, lease_seconds, fraction, message } = renewal;
         let clock = self.clock.clone();
-        let (id, token, deadline) = (claim.job.id, claim.token, claim.deadline);
-        let fraction = fraction.clamp(0.0, 1.0);
-        let message = message.map(|text| text.chars().take(500).collect::<String>());
+        let message = message.map(|text| text.chars().filter(|c| *c != '\0').take(500).collect::<String>());
         let until = self.db.write(move |tx| -> Work<'_, Option<Timestamp>> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
                 let until = Ord::min(deadline, now + TimeDelta::seconds(lease_seconds.into()));
-                let kept = task::Entity::update_many()
+                let mut kept = task::Entity::update_many()
                     .col_expr(task::Column::LeaseUntil, Expr::value(until))
                     // Progress never runs backwards within an attempt.
                     .col_expr(
@@ -117,10 +170,12 @@ impl Jobs {
                             .finally(Expr::col(task::Column::Fraction))
                             .into(),
                     )
-                    .col_expr(task::Column::Message, Expr::value(message))
                     .filter(task::Column::JobId.eq(id))
                     .filter(task::Column::LeaseToken.eq(token))
                     .filter(task::Column::LeaseUntil.gt(now));
+                if let Some(message) = message {
+                    kept = kept.col_expr(task::Column::Message, Expr::value(message));
+                }
                 Ok((kept.exec(tx).await?.rows_affected > 0).then_some(until))
             })
         });

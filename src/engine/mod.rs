@@ -12,12 +12,14 @@
 
 pub mod claim;
 mod execute;
+pub mod external;
 mod report;
 mod run;
+mod workdir;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::Semaphore;
@@ -30,6 +32,7 @@ use crate::job::Jobs;
 use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
+use workdir::Workdir;
 
 pub use claim::Claim;
 pub use report::{Ask, Made, Results};
@@ -60,7 +63,7 @@ struct Settings {
     shutdown: Duration,
     places: Arc<Semaphore>,
     types: Vec<String>,
-    workdir: PathBuf,
+    workdir: Workdir,
     program: PathBuf,
     limits: docket_extract::child::Limits,
     /// How long what TEST keys make is kept; for ever, where there is nothing.
@@ -75,14 +78,10 @@ impl Engine {
 
     /// The same with a program of its own for the children, which has to answer to `extract-child`.
     pub fn with_program(jobs: Jobs, config: &Config, program: PathBuf) -> std::io::Result<Self> {
-        let workdir = config.data_dir.join("work");
-        // What a killed process was working on is of no use to anybody.
-        match std::fs::remove_dir_all(&workdir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => std::fs::create_dir_all(&workdir)?,
-        }
+        let owner = format!("engine-{:08x}", rand::random::<u32>());
+        let workdir = Workdir::open(&config.data_dir.join("work"), &owner)?;
         let settings = Settings {
-            owner: format!("engine-{:08x}", rand::random::<u32>()),
+            owner,
             lease_seconds: config.engine.lease_seconds,
             poll: Duration::from_millis(config.engine.poll_milliseconds),
             shutdown: Duration::from_secs(config.engine.shutdown_seconds),
@@ -93,7 +92,7 @@ impl Engine {
             limits: config.extract.clone(),
             tests_kept: match config.retention.test_days {
                 0 => None,
-                days => Some(TimeDelta::days(days.into())),
+                days => TimeDelta::try_days(days.into()),
             },
         };
         Ok(Self { jobs, settings: Arc::new(settings), running: TaskTracker::new() })
@@ -103,10 +102,8 @@ impl Engine {
     /// may take, and gives back what did not.
     pub async fn run(&self, stop: CancellationToken) {
         let give_back = CancellationToken::new();
-        let sweeper = self.running.spawn({
-            let (engine, stop) = (self.clone(), stop.clone());
-            async move { engine.sweep_until(&stop).await }
-        });
+        let sweeper = self.keep_up(&stop, |engine, stop| async move { engine.sweep_until(&stop).await });
+        let clearer = self.keep_up(&stop, |engine, stop| async move { engine.clear_until(&stop).await });
         while !stop.is_cancelled() {
             let claimed = match self.take(&stop, &give_back).await {
                 Ok(claimed) => claimed,
@@ -129,9 +126,32 @@ impl Engine {
             give_back.cancel();
             self.running.wait().await;
         }
-        if let Err(error) = sweeper.await {
-            tracing::error!(%error, "the sweeper ended badly");
+        for task in [sweeper, clearer] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "what keeps the house ended badly");
+            }
         }
+    }
+
+    /// Runs what keeps the house until `stop`, and again where it panics: without it no lost lease would be found.
+    fn keep_up<F>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Fn(Self, CancellationToken) -> F + Send + 'static,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (engine, stop) = (self.clone(), stop.clone());
+        self.running.spawn(async move {
+            while !stop.is_cancelled() {
+                let run = engine.running.spawn(work(engine.clone(), stop.clone()));
+                if let Err(error) = run.await {
+                    tracing::error!(%error, "what keeps the house broke; it goes on");
+                    tokio::time::sleep(engine.settings.poll).await;
+                }
+            }
+        })
     }
 
     /// Waits for a free place, claims as many steps as there are free places, and starts them.
@@ -167,7 +187,7 @@ impl Engine {
     async fn clear(&self) {
         let now = self.jobs.clock.now();
         if let Some(kept) = self.settings.tests_kept {
-            match self.jobs.remove_tests(now - kept).await {
+            match self.jobs.remove_tests(now.checked_sub_signed(kept).unwrap_or_default()).await {
                 Ok(removed) if removed == Removed::default() => {}
                 Ok(Removed { jobs, documents }) => {
                     tracing::info!(jobs, documents, "what TEST keys made long ago was removed");
@@ -182,26 +202,34 @@ impl Engine {
         }
         match self.jobs.documents.remove_unfinished(now - UNFINISHED_AGE).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "what uploads left that died with their process was removed"),
+            Ok(removed) => {
+                tracing::info!(removed, "what uploads left that died with their process was removed")
+            }
             Err(error) => tracing::error!(%error, "what dead uploads left could not be removed"),
         }
     }
 
+    /// Apart from [`Engine::sweep_until`], so that no lease waits for a store to be walked.
+    async fn clear_until(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = self.clear() => {}
+                () = stop.cancelled() => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(CLEAR_EVERY) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
     async fn sweep_until(&self, stop: &CancellationToken) {
-        let mut cleared: Option<Instant> = None;
         while !stop.is_cancelled() {
             if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
                 tracing::error!(%error, "expired leases could not be freed");
             }
             if let Err(error) = review::claim::expire(&self.jobs, SWEEP_PAGE).await {
                 tracing::error!(%error, "claims of reviews that ran out could not be freed");
-            }
-            if cleared.is_none_or(|at| at.elapsed() >= CLEAR_EVERY) {
-                cleared = Some(Instant::now());
-                tokio::select! {
-                    () = self.clear() => {}
-                    () = stop.cancelled() => {}
-                }
             }
             tokio::select! {
                 () = tokio::time::sleep(self.settings.poll) => {}

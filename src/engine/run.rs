@@ -148,7 +148,7 @@ impl Engine {
         };
         let folder = tempfile::Builder::new()
             .prefix("step-")
-            .tempdir_in(&self.settings.workdir)
+            .tempdir_in(self.settings.workdir.path())
             .map_err(Error::internal)?;
         let inputs = execute::inputs(&self.jobs, claim, &operation, folder.path()).await?;
         match self.in_child(operation, &inputs, folder.path(), progress, stop).await {

@@ -15,10 +15,12 @@ pub struct Model {
     pub version: i32,
     pub document_id: DocumentId,
     pub step: Option<String>,
-    /// No later version of the role exists.
+    /// It is what the role holds now: the newest that was not undone. A role has one at the most.
     pub current: bool,
     /// A step made it, so that a rewind supersedes it; otherwise it was given to the job.
     pub made: bool,
+    /// The job went back behind the step that made it.
+    pub undone: bool,
     pub created_at: DateTimeUtc,
     #[sea_orm(belongs_to, from = "document_id", to = "id")]
     pub document: BelongsTo<super::document::Entity>,

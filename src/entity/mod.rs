@@ -11,6 +11,7 @@ pub mod job;
 pub mod job_event;
 pub mod job_type;
 pub mod review;
+pub mod review_matter;
 pub mod task;
 pub mod taxonomy;
 pub mod team;

@@ -1,4 +1,4 @@
-//! A person's turn on a job.
+//! A person's turn on a job. What may be large of it is [`super::review_matter`]'s.
 
 use sea_orm::entity::prelude::*;
 
@@ -17,8 +17,6 @@ pub struct Model {
     pub status: String,
     pub reason: String,
     pub content_id: Option<ContentId>,
-    pub items: Json,
-    pub draft: Option<Json>,
     pub claimed_by: Option<UserId>,
     pub claim_expires_at: Option<DateTimeUtc>,
     pub decided_by: Option<UserId>,

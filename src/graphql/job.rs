@@ -81,6 +81,11 @@ impl Job {
         Ok(())
     }
 
+    /// One of its steps.
+    pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
+        Ok(self.step_views(task)?.into_iter().find(|view| view.step.name == name))
+    }
+
     fn step_views(&self, task: Option<&task::Model>) -> Result<Vec<JobStep>> {
         let view = |step: Step| {
             let mine = task.filter(|task| task.step == step.name);
@@ -470,7 +475,7 @@ enum JobPermission {
 }
 
 /// A step of a job as it stands.
-struct JobStep {
+pub(super) struct JobStep {
     step: Step,
     fraction: f64,
     message: Option<String>,
@@ -603,9 +608,9 @@ impl From<Problem> for InputProblem {
 
 /// A job as it is after a change.
 #[derive(SimpleObject)]
-struct JobPayload {
+pub(super) struct JobPayload {
     /// The job.
-    job: Job,
+    pub(super) job: Job,
 }
 
 /// What a list of jobs knows besides its page.

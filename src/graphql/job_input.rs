@@ -4,6 +4,7 @@ use async_graphql::{Enum, ID, InputObject, OneofObject};
 use chrono::{DateTime, Utc};
 
 use super::scalar::{JsonObject, Url};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
@@ -171,6 +172,17 @@ pub(super) struct JobFilter {
 
 impl JobFilter {
     pub(super) fn parse(self) -> Result<Filter> {
+        let times = [
+            ("createdAfter", self.created_after),
+            ("createdBefore", self.created_before),
+            ("updatedAfter", self.updated_after),
+        ];
+        for (field, time) in times {
+            if time.is_some_and(|time| !clock::is_usual(time)) {
+                let message = "A time in the years 1 to 9999 is wanted.";
+                return Err(Error::invalid(format!("/filter/{field}"), "RANGE", message));
+            }
+        }
         let team = match self.team_id {
             Some(id) => Some(TeamId::parse(&id).ok_or_else(|| {
                 Error::invalid("/filter/teamId", "INVALID", "This is not the UUID of a team.")

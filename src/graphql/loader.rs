@@ -13,10 +13,11 @@ use crate::access::{self, Actor};
 use crate::app::App;
 use crate::db::Db;
 use crate::entity::{
-    access as access_rows, account, content, document, job, job_event, review, task, team, team_member,
+    access as access_rows, account, content, document, job, job_event, review, review_matter, task, team,
+    team_member,
 };
 use crate::error::{Error, Result};
-use crate::id::{ContentId, JobId, TeamId, UserId};
+use crate::id::{ContentId, JobId, ReviewId, TeamId, UserId};
 use crate::job::Jobs;
 
 /// The loaders of one operation, which has to be run by its [`Batches`].
@@ -91,6 +92,8 @@ keys! {
     AccessOf(JobId),
     /// The open review of a job.
     ReviewOf(JobId),
+    /// What a review is about.
+    MatterOf(ReviewId),
     /// The current input of a job.
     InputOf(JobId),
     /// The current output of a job.
@@ -194,6 +197,17 @@ impl Loader<ReviewOf> for Rows {
             .filter(review::Column::JobId.is_in(keys.iter().map(|key| key.0)))
             .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
         Ok(rows.all(self.0.read()).await?.into_iter().map(|row| (ReviewOf(row.job_id), row)).collect())
+    }
+}
+
+impl Loader<MatterOf> for Rows {
+    type Value = Arc<review_matter::Model>;
+    type Error = Error;
+
+    async fn load(&self, keys: &[MatterOf]) -> Result<HashMap<MatterOf, Self::Value>> {
+        let rows = review_matter::Entity::find();
+        let rows = rows.filter(review_matter::Column::Id.is_in(keys.iter().map(|key| key.0)));
+        Ok(rows.all(self.0.read()).await?.into_iter().map(|row| (MatterOf(row.id), Arc::new(row))).collect())
     }
 }
 

@@ -18,6 +18,7 @@ mod scalar;
 mod subscription;
 mod taxonomy;
 mod upload;
+mod worker;
 
 use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
 use futures_util::Stream;
@@ -51,6 +52,7 @@ pub struct Mutation(
     job_type::JobTypeMutation,
     job::JobMutation,
     review::ReviewMutation,
+    worker::WorkerMutation,
 );
 
 /// The schema of this server.

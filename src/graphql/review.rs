@@ -10,7 +10,7 @@ use super::context::RequestContext;
 use super::document::user;
 use super::job::{Content, Job};
 use super::job_input::ContentInput;
-use super::loader::{ContentOf, JobOf};
+use super::loader::{ContentOf, JobOf, MatterOf};
 use super::paging::{USUAL, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
@@ -68,13 +68,18 @@ impl Review {
     }
 
     /// Parts of the content that need a decision.
-    async fn items(&self) -> Result<Vec<ReviewItem>> {
-        Vec::<ReviewItem>::deserialize(&self.0.items).map_err(Error::internal)
+    async fn items(&self, ctx: &Context<'_>) -> Result<Vec<ReviewItem>> {
+        let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
+        matter.map_or_else(
+            || Ok(Vec::new()),
+            |m| Vec::<ReviewItem>::deserialize(&m.items).map_err(Error::internal),
+        )
     }
 
     /// Corrections saved but not yet decided (JSON Patch, RFC 6902).
-    async fn draft(&self) -> Option<Json> {
-        self.0.draft.clone().map(Json)
+    async fn draft(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        let matter: Result<_> = async { ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await }.await;
+        matter.map(|matter| matter.and_then(|matter| matter.draft.clone()).map(Json)).transpose()
     }
 
     /// Who is working on it; null while nobody is.

@@ -9,14 +9,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::TryStreamExt;
-use http_range_header::parse_range_header;
+use http_range_header::{EndPosition, StartPosition, parse_range_header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sea_orm::EntityTrait;
 use serde::Deserialize;
 use serde_json::json;
 use tracing::Instrument;
 
-use super::{Server, refuse, rejected, tracking};
+use super::{Server, body, refuse, rejected, tracking};
 use crate::access::Actor;
 use crate::document::Described;
 use crate::entity::{account, document};
@@ -39,7 +39,9 @@ pub(super) async fn upload(
         let actor = signed_in(viewer)?;
         let described = described(request.headers())?;
         let app = server.app.clone();
-        let bytes = request.into_body().into_data_stream();
+        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
+        let bytes = body::ending(request.into_body(), &app).into_data_stream();
         // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
         let stored = {
             let (app, actor, tracking) = (app.clone(), actor.clone(), tracking::current());
@@ -174,11 +176,15 @@ async fn serve(
                 .any(|tag| tag == "*" || tag == etag)
         })
     };
+    let if_range = headers.get(header::IF_RANGE);
+    if headers.contains_key(header::IF_MATCH) && !matches(header::IF_MATCH) {
+        return Ok(StatusCode::PRECONDITION_FAILED.into_response());
+    }
     let mut response = if matches(header::IF_NONE_MATCH) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        // A range of something that changed meanwhile is of no use (RFC 9110 section 13.1.5).
-        let fresh = !headers.contains_key(header::IF_RANGE) || matches(header::IF_RANGE);
+        // A range of something that changed meanwhile is of no use, and a weak tag does not tell (RFC 9110 section 13.1.5).
+        let fresh = if_range.is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
         let asked = headers.get(header::RANGE).filter(|_| fresh && method == Method::GET);
         match asked.map(|range| single_range(range, size)) {
             None | Some(Asked::Whole) => body(server, document, method, None, size).await?,
@@ -211,18 +217,24 @@ enum Asked {
 /// One range is served; several, and what cannot be read, get the whole (RFC 9110 section 14.2 allows both). So does every
 /// range of an empty document, which has no byte to name.
 fn single_range(header: &HeaderValue, size: u64) -> Asked {
-    if size == 0 {
-        return Asked::Whole;
+    let text = header.to_str().unwrap_or_default();
+    if text == "bytes=-0" && size > 0 {
+        return Asked::Unsatisfiable;
     }
-    let Some(parsed) = header.to_str().ok().and_then(|text| parse_range_header(text).ok()) else {
+    let parsed = parse_range_header(text).ok();
+    let Some([range]) = parsed.as_ref().map(|parsed| parsed.ranges.as_slice()).filter(|_| size > 0) else {
         return Asked::Whole;
     };
-    match parsed.validate(size) {
-        Ok(ranges) => match ranges.as_slice() {
-            [one] => Asked::Part(*one.start()..one.end() + 1),
-            _ => Asked::Whole,
-        },
-        Err(_) => Asked::Unsatisfiable,
+    match (range.start, range.end) {
+        (StartPosition::Index(start), EndPosition::Index(end)) if end < start => Asked::Whole,
+        (StartPosition::Index(start), _) if start >= size => Asked::Unsatisfiable,
+        (StartPosition::Index(start), EndPosition::Index(end)) => {
+            Asked::Part(start..size.min(end.saturating_add(1)))
+        }
+        (StartPosition::Index(start), EndPosition::LastByte) => Asked::Part(start..size),
+        (StartPosition::FromLast(0), _) => Asked::Unsatisfiable,
+        // The end of something shorter is all of it (RFC 9110 section 14.1.2).
+        (StartPosition::FromLast(last), _) => Asked::Part(size.saturating_sub(last)..size),
     }
 }
 
@@ -282,6 +294,30 @@ mod tests {
         };
         assert_eq!(named("UTF-8''a%20b"), Ok(Some("a b".into())));
         assert!(matches!(named("UTF-8''a%00b"), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_range_is_what_rfc_9110_says() {
+        let asked = |text: &str, size| match single_range(&HeaderValue::from_str(text).unwrap(), size) {
+            Asked::Whole => "whole".to_owned(),
+            Asked::Part(range) => format!("{range:?}"),
+            Asked::Unsatisfiable => "unsatisfiable".to_owned(),
+        };
+        for (text, expected) in [
+            ("bytes=0-0", "0..1"),
+            ("bytes=5-", "5..10"),
+            ("bytes=5-99", "5..10"),
+            ("bytes=-3", "7..10"),
+            ("bytes=-99999", "0..10"),
+            ("bytes=-0", "unsatisfiable"),
+            ("bytes=10-", "unsatisfiable"),
+            ("bytes=5-2", "whole"),
+            ("bytes=0-1,4-5", "whole"),
+            ("lines=0-1", "whole"),
+        ] {
+            assert_eq!(asked(text, 10), expected, "{text}");
+        }
+        assert_eq!(asked("bytes=0-0", 0), "whole");
     }
 
     #[test]

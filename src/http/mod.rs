@@ -1,6 +1,7 @@
 //! HTTP: routes, and what every request goes through. Thin: what is done is decided by the nouns.
 
 mod auth;
+mod body;
 mod connections;
 mod documents;
 mod graphiql;

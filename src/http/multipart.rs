@@ -5,9 +5,9 @@ use axum::extract::{FromRequest, Multipart, Request as HttpRequest};
 use futures_util::TryStreamExt;
 use serde_json::Value as Json;
 
-use super::Server;
 use super::graphql::Body;
 use super::operation::discard;
+use super::{Server, body};
 use crate::document::{Described, Staged};
 use crate::error::{Error, Result};
 use crate::graphql::{Uploads, Viewer};
@@ -25,9 +25,12 @@ pub(super) async fn read(
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {}", error.body_text()))
     };
-    let mut parts = Multipart::from_request(request, &()).await.map_err(|rejection| {
-        Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {rejection}"))
-    })?;
+    let mut parts =
+        Multipart::from_request(request.map(|sent| body::paced(body::ending(sent, &server.app))), &())
+            .await
+            .map_err(|rejection| {
+                Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {rejection}"))
+            })?;
     let (mut operations, mut map) = (None::<Json>, None::<Vec<(String, Vec<String>)>>);
     let mut files: Vec<Staged> = Vec::new();
     let outcome = loop {

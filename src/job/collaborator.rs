@@ -2,6 +2,7 @@
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access::policy::ALL_STEPS;
@@ -59,6 +60,12 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The data of an event that says what became of their collaboration.
+    pub fn change(&self, what: &str) -> Value {
+        let Self { id, kind, name } = self;
+        json!({"change": what, "collaborator": {"kind": kind, "id": id, "name": name}})
+    }
+
     fn team(team: team::Model) -> Self {
         Self { id: team.id.0, kind: "TEAM", name: team.name }
     }

@@ -51,10 +51,12 @@ pub async fn add(
         content::Entity::find().filter(content::Column::JobId.eq(job)).filter(content::Column::Role.eq(role));
     let newest = of_role.order_by_desc(content::Column::Version).one(tx).await?;
     let version = newest.as_ref().map_or(1, |newest| newest.version + 1);
-    if let Some(newest) = newest {
-        let supersede = content::Entity::update_many().col_expr(content::Column::Current, Expr::value(false));
-        supersede.filter(content::Column::Id.eq(newest.id)).exec(tx).await?;
-    }
+    let supersede = content::Entity::update_many()
+        .col_expr(content::Column::Current, Expr::value(false))
+        .filter(content::Column::JobId.eq(job))
+        .filter(content::Column::Role.eq(role))
+        .filter(content::Column::Current.eq(true));
+    supersede.exec(tx).await?;
     let row = content::ActiveModel {
         id: Set(id),
         job_id: Set(job),
@@ -64,6 +66,7 @@ pub async fn add(
         step: Set(step.map(str::to_owned)),
         current: Set(true),
         made: Set(made),
+        undone: Set(false),
         created_at: Set(now),
     };
     row.insert(tx).await.map_err(|error| match error.sql_err() {
@@ -82,29 +85,29 @@ pub async fn add(
     Ok(id)
 }
 
-/// Supersedes what some steps have made; where something had been given in the same role, that counts again.
+/// Undoes what some steps have made; in each of its roles the newest that is left counts again, be it given or made by an
+/// earlier step.
 pub async fn supersede(tx: &impl ConnectionTrait, job: JobId, steps: &[&str]) -> Result<()> {
-    let current = || {
-        let of_job = content::Entity::find().filter(content::Column::JobId.eq(job));
-        of_job.filter(content::Column::Current.eq(true))
-    };
-    let made = current()
+    let of_job = || content::Entity::find().filter(content::Column::JobId.eq(job));
+    let made = of_job()
         .filter(content::Column::Made.eq(true))
+        .filter(content::Column::Undone.eq(false))
         .filter(content::Column::Step.is_in(steps.iter().copied()));
     let made = made.all(tx).await?;
     let (ids, roles): (Vec<_>, Vec<_>) = made.into_iter().map(|content| (content.id, content.role)).unzip();
-    let set =
-        |value: bool| content::Entity::update_many().col_expr(content::Column::Current, Expr::value(value));
-    set(false).filter(content::Column::Id.is_in(ids)).exec(tx).await?;
-    let given = content::Entity::find()
-        .filter(content::Column::JobId.eq(job))
-        .filter(content::Column::Made.eq(false))
+    let undo = content::Entity::update_many()
+        .col_expr(content::Column::Undone, Expr::value(true))
+        .col_expr(content::Column::Current, Expr::value(false));
+    undo.filter(content::Column::Id.is_in(ids)).exec(tx).await?;
+    let left = of_job()
+        .filter(content::Column::Undone.eq(false))
         .filter(content::Column::Role.is_in(roles))
         .order_by_asc(content::Column::Version);
     // The newest of each role, since later ones replace earlier ones.
     let newest: HashMap<_, _> =
-        given.all(tx).await?.into_iter().map(|content| (content.role, content.id)).collect();
-    set(true).filter(content::Column::Id.is_in(newest.into_values())).exec(tx).await?;
+        left.all(tx).await?.into_iter().map(|content| (content.role, content.id)).collect();
+    let restore = content::Entity::update_many().col_expr(content::Column::Current, Expr::value(true));
+    restore.filter(content::Column::Id.is_in(newest.into_values())).exec(tx).await?;
     Ok(())
 }
 

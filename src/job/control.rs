@@ -1,13 +1,15 @@
 //! Steering a job: its metadata and priority, cancelling, running again, removing.
 
-use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, SqlErr};
+use std::collections::HashMap;
+
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
 use serde_json::{Map, Value, json};
 
 use super::decide::Command;
 use super::record::{EventKind, Locked, Saved};
 use super::{Jobs, gone};
-use crate::access::{Cancel, Delete, Edit, Grant};
+use crate::access::{Cancel, Delete, Edit, Grant, Permission};
 use crate::db::Work;
 use crate::entity::{content, document, job};
 use crate::error::{Error, Problem, Result};
@@ -22,6 +24,9 @@ pub struct Changes {
     /// Runs before those with a lower one.
     pub priority: Option<i32>,
 }
+
+/// How often it is tried to remove a job that others open again.
+const REMOVALS: usize = 10;
 
 /// How far priorities go, both ways.
 pub const HIGHEST_PRIORITY: i32 = 1_000;
@@ -84,10 +89,11 @@ impl Jobs {
     ) -> Result<job::Model> {
         self.check_reason(reason.as_deref())?;
         let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
-        let to_step = to_step.to_owned();
+        let (grant, to_step) = (grant.clone(), to_step.to_owned());
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
+                grant.still_holds(tx, locked.row()).await?;
                 let to = locked.step_index(&to_step)?;
                 locked.perform(Command::Rewind { to, reason }, Some(actor))?;
                 locked.supersede_from(tx, to).await?;
@@ -98,7 +104,7 @@ impl Jobs {
     }
 
     /// Removes a job with everything that its steps made; one that is not final is cancelled first, and whoever watches it
-    /// sees its end. CONFLICT where another job uses something that this one made.
+    /// sees its end. What another job uses of it goes to that one.
     pub async fn delete(&self, grant: &Grant<Delete>) -> Result<()> {
         let reason = "The job was deleted.";
         self.remove(grant.job().id, Some(grant.actor().user.id), reason).await
@@ -106,11 +112,25 @@ impl Jobs {
 
     /// [`Jobs::delete`] for whoever needs no grant; `reason` is what those who watch a job see it cancelled for.
     pub(super) async fn remove(&self, id: JobId, actor: Option<UserId>, reason: &'static str) -> Result<()> {
+        // Somebody may open it again in between; whoever removes it means it.
+        for _ in 0..REMOVALS {
+            self.end(id, actor, reason).await?;
+            if let Some(keys) = self.remove_ended(id).await? {
+                for key in keys {
+                    self.documents.discard(&key).await;
+                }
+                return Ok(());
+            }
+        }
+        Err(Error::conflict("The job was opened again each time. Try again."))
+    }
+
+    /// Cancels a job that is not final; whoever watches it sees that.
+    async fn end(&self, id: JobId, actor: Option<UserId>, reason: &'static str) -> Result<()> {
         let clock = self.clock.clone();
         let cancelled = self.db.write(move |tx| {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
-                used_elsewhere(tx, id).await?;
                 if locked.state().status.is_final() {
                     return Ok(None);
                 }
@@ -125,14 +145,20 @@ impl Jobs {
                 self.hub.publish(id, end);
             }
         }
+        Ok(())
+    }
+
+    /// Removes the rows of a job that has ended, and returns the keys of bytes that nobody needs any more; `None` where it
+    /// was opened again meanwhile.
+    async fn remove_ended(&self, id: JobId) -> Result<Option<Vec<String>>> {
         let clock = self.clock.clone();
         let removed = self.db.write(move |tx| {
             Box::pin(async move {
                 let locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 if !locked.state().status.is_final() {
-                    return Err(Error::conflict("The job was opened again meanwhile."));
+                    return Ok(None);
                 }
-                used_elsewhere(tx, id).await?;
+                hand_over(tx, id).await?;
                 let made = document::Entity::find().filter(document::Column::JobId.eq(id)).all(tx).await?;
                 let keys: Vec<String> = made.into_iter().map(|document| document.storage_key).collect();
                 // Contents hold on to their documents, so they go first; the rest goes with the job's row.
@@ -141,13 +167,10 @@ impl Jobs {
                     Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use(),
                     _ => error.into(),
                 })?;
-                Ok(keys)
+                Ok(Some(keys))
             })
         });
-        for key in removed.await? {
-            self.documents.discard(&key).await;
-        }
-        Ok(())
+        removed.await
     }
 
     fn check_reason(&self, reason: Option<&str>) -> Result<()> {
@@ -158,15 +181,16 @@ impl Jobs {
     }
 
     /// Locks a granted job, changes it, saves it, and hints at the change.
-    async fn change<A>(
+    async fn change<A: Permission + Clone + Send + Sync + 'static>(
         &self,
         grant: &Grant<A>,
         change: impl FnOnce(&mut Locked) -> Result<()> + Send + 'static,
     ) -> Result<job::Model> {
-        let (id, clock) = (grant.job().id, self.clock.clone());
+        let (id, clock, grant) = (grant.job().id, self.clock.clone(), grant.clone());
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
+                grant.still_holds(tx, locked.row()).await?;
                 change(&mut locked)?;
                 locked.save(tx).await
             })
@@ -191,11 +215,12 @@ fn same_taxonomies(job_type: &JobType, before: &Value, after: &Value) -> Result<
 }
 
 fn in_use() -> Error {
-    Error::conflict("Another job uses a document that this one made. Delete that job first.")
+    Error::conflict("A job was made of something that this one made, just now. Try again.")
 }
 
-/// Refuses to go on where a document that a job's steps made is a content of another job.
-async fn used_elsewhere(tx: &impl ConnectionTrait, id: JobId) -> Result<()> {
+/// Gives the documents that a job's steps made, and that are contents of other jobs, to one of these: whoever may read a
+/// document can make a job of it, and would keep its owner from removing theirs.
+async fn hand_over(tx: &impl ConnectionTrait, id: JobId) -> Result<()> {
     let made = Query::select()
         .column(document::Column::Id)
         .from(document::Entity)
@@ -203,13 +228,32 @@ async fn used_elsewhere(tx: &impl ConnectionTrait, id: JobId) -> Result<()> {
         .to_owned();
     let uses = content::Entity::find()
         .filter(content::Column::DocumentId.in_subquery(made))
-        .filter(content::Column::JobId.ne(id));
-    if uses.one(tx).await?.is_some() { Err(in_use()) } else { Ok(()) }
+        .filter(content::Column::JobId.ne(id))
+        .order_by_desc(content::Column::Id)
+        .find_also_related(job::Entity);
+    // The first that uses it, since later ones come earlier here.
+    let heirs: HashMap<_, _> =
+        uses.all(tx).await?.into_iter().filter_map(|(use_, job)| Some((use_.document_id, job?))).collect();
+    for (document, heir) in heirs {
+        let give = document::Entity::update_many()
+            .col_expr(document::Column::JobId, Expr::value(heir.id))
+            .col_expr(document::Column::OwnerId, Expr::value(heir.owner_id));
+        give.filter(document::Column::Id.eq(document)).exec(tx).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::{self, Actor};
+    use crate::app::App;
+    use crate::app::tests::{actor, open, upload};
+    use crate::collaboration;
+    use crate::config::Switch;
+    use crate::job::collaborator::PrincipalRef;
+    use crate::job::create::{NewJob, Source};
+    use crate::job::state::Mode;
 
     #[test]
     fn a_job_keeps_its_taxonomy() {
@@ -226,5 +270,77 @@ mod tests {
             let Err(Error::Invalid(problems)) = refused else { panic!("{refused:?}") };
             assert_eq!((problems.len(), problems[0].path.as_str()), (1, "/metadata/mapping/taxonomy"));
         }
+    }
+
+    /// Two who work with one application, and a job that the first one made.
+    async fn two(app: &App) -> (Actor, Actor, JobId) {
+        let (ada, bob) = (actor(app, "ada", Mode::Live).await, actor(app, "bob", Mode::Live).await);
+        let input = upload(app, &ada, "x").await;
+        let id = app.jobs.create(&ada, new_job(&input)).await.unwrap().id;
+        (ada, bob, id)
+    }
+
+    fn new_job(input: &document::Model) -> NewJob {
+        NewJob {
+            type_id: "noop".into(),
+            input: Source::Document(input.id.to_string()),
+            contents: Vec::new(),
+            metadata: Map::new(),
+            collaboration: Vec::new(),
+            idempotency_key: None,
+            priority: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_let_out_between_the_look_and_the_lock_changes_nothing() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let (ada, bob, id) = two(&app).await;
+        let db = app.db.read();
+        let share = access::job::<access::Share>(db, &ada, id).await.unwrap();
+        let who = PrincipalRef::UserId(bob.user.id.to_string());
+        collaboration::share(&app.jobs, &share, &who, &["*".to_owned()]).await.unwrap();
+        let (edit, cancel) = (
+            access::job::<Edit>(db, &bob, id).await.unwrap(),
+            access::job::<Cancel>(db, &bob, id).await.unwrap(),
+        );
+        collaboration::revoke(&app.jobs, &share, &who).await.unwrap();
+        let refused =
+            |outcome: Result<job::Model>| assert!(matches!(outcome, Err(Error::NotFound(_))), "{outcome:?}");
+        let changes = Changes { priority: Some(5), ..Changes::default() };
+        refused(app.jobs.update(&edit, changes).await);
+        refused(app.jobs.cancel(&cancel, None).await);
+        refused(app.jobs.rewind(&cancel, "first", None).await);
+        assert_eq!(app.jobs.snapshot(id).await.unwrap().unwrap().job.status, "QUEUED");
+    }
+
+    #[tokio::test]
+    async fn what_another_job_was_made_of_goes_to_that_one() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let (ada, bob, id) = two(&app).await;
+        let claim = app.jobs.claim("w", &["noop".to_owned()], 1, 30).await.unwrap().remove(0);
+        let made = app.jobs.storage.put_bytes("made".into(), bytes::Bytes::from_static(b"x")).await.unwrap();
+        let made = crate::engine::Made {
+            role: "output".into(),
+            name: "x".into(),
+            media_type: "text/plain".into(),
+            stored: made,
+        };
+        let results = crate::engine::Results { made: vec![made], ..Default::default() };
+        app.jobs.complete(&claim, results).await.unwrap();
+        let (_, output) = app.jobs.current(id, "output").await.unwrap().unwrap();
+        let grant = access::job::<access::Share>(app.db.read(), &ada, id).await.unwrap();
+        let who = PrincipalRef::UserId(bob.user.id.to_string());
+        collaboration::share(&app.jobs, &grant, &who, &["*".to_owned()]).await.unwrap();
+        let heir = app.jobs.create(&bob, new_job(&output)).await.unwrap();
+
+        let grant = access::job::<Delete>(app.db.read(), &ada, id).await.unwrap();
+        app.jobs.delete(&grant).await.unwrap();
+        let kept = document::Entity::find_by_id(output.id).one(app.db.read()).await.unwrap().unwrap();
+        assert_eq!((kept.job_id, kept.owner_id), (Some(heir.id), bob.user.id));
+        assert_eq!(app.jobs.storage.read(&kept.storage_key, 9).await.unwrap(), b"x");
+        let grant = access::job::<Delete>(app.db.read(), &bob, heir.id).await.unwrap();
+        app.jobs.delete(&grant).await.unwrap();
+        assert!(document::Entity::find_by_id(output.id).one(app.db.read()).await.unwrap().is_none());
     }
 }

@@ -18,7 +18,7 @@ use super::state::State;
 use super::{Jobs, contents};
 use crate::access::Actor;
 use crate::access::policy::ALL_STEPS;
-use crate::db::Work;
+use crate::db::{self, Work};
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
@@ -62,7 +62,8 @@ struct Prepared {
     input: document::Model,
     contents: Vec<(String, document::Model)>,
     taxonomy: Option<(String, taxonomies::Model)>,
-    access: Vec<(Uuid, &'static str, Vec<String>)>,
+    /// Who is let in, and to which steps.
+    collaborators: Vec<(Principal, Vec<String>)>,
 }
 
 /// Further contents of one request: each role may be given once, and no type is near having so many.
@@ -124,6 +125,9 @@ impl Jobs {
         }
         request["contents"] = Value::Array(contents);
         request["mode"] = json!(actor.mode);
+        if let Ok(open) = metadata::open(&new.metadata, "/metadata") {
+            request["metadata"] = Value::Object(open);
+        }
         Ok(hex::encode(Sha256::digest(request.to_string())))
     }
 
@@ -181,9 +185,9 @@ impl Jobs {
         taxonomy: Option<(String, document::Model)>,
         hash: String,
     ) -> Result<Saved> {
-        let (owner, mode, now) = (actor.user.id, actor.mode, self.clock.now());
+        let (owner, mode, clock) = (actor.user.id, actor.mode, self.clock.clone());
         let steps = prepared.job_type.fresh_steps();
-        let row = job::Model {
+        let mut row = job::Model {
             id,
             type_id: prepared.job_type.id.clone(),
             type_version: prepared.job_type.version,
@@ -199,8 +203,8 @@ impl Jobs {
             idempotency_key: new.idempotency_key.clone(),
             input_hash: new.idempotency_key.as_ref().map(|_| hash),
             input_name: prepared.input.name.to_lowercase(),
-            created_at: now,
-            updated_at: now,
+            created_at: clock.now(),
+            updated_at: clock.now(),
             started_at: None,
             finished_at: None,
             timing: None,
@@ -209,22 +213,32 @@ impl Jobs {
             .write(move |tx| -> Work<'_, Saved> {
                 Box::pin(async move {
                     use sea_orm::IntoActiveModel;
+                    let now = db::now(tx, &clock).await?;
+                    (row.created_at, row.updated_at) = (now, now);
                     let row = row.into_active_model().reset_all().insert(tx).await.map_err(taken)?;
-                    let grant = |(principal, kind, steps): (Uuid, &str, Vec<String>)| access::ActiveModel {
+                    let grant = |principal: Uuid, kind: &str, steps: Value| access::ActiveModel {
                         job_id: Set(id),
                         principal_id: Set(principal),
                         kind: Set(kind.to_owned()),
-                        steps: Set(json!(steps)),
+                        steps: Set(steps),
                         created_at: Set(now),
                         updated_at: Set(now),
                     };
-                    access::Entity::insert_many(prepared.access.into_iter().map(grant)).exec(tx).await?;
+                    let let_in = prepared.collaborators.iter();
+                    let let_in = let_in.map(|(who, steps)| grant(who.id, who.kind, json!(steps)));
+                    let owners = grant(owner.0, "OWNER", json!([ALL_STEPS]));
+                    access::Entity::insert_many(std::iter::once(owners).chain(let_in)).exec(tx).await?;
                     let mut locked = Locked::fresh(row, State::new(owner, mode, steps, now), now);
                     let created = json!({
                         "type": prepared.job_type.id, "version": prepared.job_type.version, "mode": mode,
-                        "metadata": prepared.metadata,
+                        "metadata": prepared.metadata, "priority": locked.row().priority,
                     });
                     locked.record(EventKind::Created, None, Some(owner), created);
+                    for (who, steps) in &prepared.collaborators {
+                        let mut data = who.change("ADDED");
+                        data["steps"] = json!(steps);
+                        locked.record(EventKind::CollaborationChanged, None, Some(owner), data);
+                    }
                     contents::add(tx, &mut locked, INPUT, &prepared.input, Origin::Given(None), Some(owner))
                         .await?;
                     if let Some((role, document)) = taxonomy {
@@ -287,12 +301,16 @@ impl Jobs {
         }
         let taxonomy = match &metadata {
             Some(metadata) => self.taxonomy_of(&job_type, metadata, &mut problems).await?,
-            None => None,
+            // What else is wrong with it keeps nobody from hearing that its taxonomy is not there.
+            None => match metadata::open(&new.metadata, "/metadata") {
+                Ok(open) => self.taxonomy_of(&job_type, &Value::Object(open), &mut problems).await?,
+                Err(_) => None,
+            },
         };
-        let access = self.access_of(actor, &job_type, &new.collaboration, &mut problems).await?;
+        let collaborators = self.collaborators(actor, &job_type, &new.collaboration, &mut problems).await?;
         Ok(match (input, metadata) {
             (Some(input), Some(metadata)) if problems.is_empty() => {
-                Ok(Prepared { job_type, metadata, input, contents, taxonomy, access })
+                Ok(Prepared { job_type, metadata, input, contents, taxonomy, collaborators })
             }
             _ => Err(problems),
         })
@@ -374,29 +392,28 @@ impl Jobs {
         Ok(None)
     }
 
-    async fn access_of(
+    async fn collaborators(
         &self,
         actor: &Actor,
         job_type: &JobType,
         collaboration: &[(PrincipalRef, Vec<String>)],
         problems: &mut Vec<Problem>,
-    ) -> Result<Vec<(Uuid, &'static str, Vec<String>)>> {
-        let mut access: Vec<(Uuid, &'static str, Vec<String>)> =
-            vec![(actor.user.id.0, "OWNER", vec![ALL_STEPS.to_owned()])];
+    ) -> Result<Vec<(Principal, Vec<String>)>> {
+        let mut let_in: Vec<(Principal, Vec<String>)> = Vec::new();
         if collaboration.len() > self.limits.collaborators {
             let message =
                 format!("A job is made with {} collaborators at the most.", self.limits.collaborators);
             problems.push(Problem::new("/collaboration", "TOO_MANY", message));
-            return Ok(access);
+            return Ok(let_in);
         }
         for (i, (principal, steps)) in collaboration.iter().enumerate() {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
             match principal_of(self.db.read(), principal).await {
                 // The owner has everything already; one row per collaborator, the last one said counts.
                 Ok(Principal { id, .. }) if id == actor.user.id.0 => {}
-                Ok(Principal { id, kind, .. }) => {
-                    access.retain(|(there, ..)| *there != id);
-                    access.push((id, kind, normal_steps(steps)));
+                Ok(who) => {
+                    let_in.retain(|(there, _)| there.id != who.id);
+                    let_in.push((who, normal_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
                     problems.push(Problem::new(
@@ -408,7 +425,7 @@ impl Jobs {
                 Err(other) => return Err(other),
             }
         }
-        Ok(access)
+        Ok(let_in)
     }
 }
 

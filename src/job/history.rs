@@ -6,7 +6,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::Jobs;
-use super::query::Filter;
+use super::query::{Filter, Ownership};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor};
 use crate::entity::{job, job_event};
@@ -82,7 +82,10 @@ impl Jobs {
         let mut events = job_event::Entity::find()
             .filter(feed::after(from))
             .filter(job_event::Column::Position.lt(horizon));
-        events = events.filter(access::sees_rows(actor, "job_event", "job_id"));
+        events = events.filter(match filter.ownership {
+            Some(Ownership::Shared) => access::shared_rows(actor, "job_event", "job_id"),
+            _ => access::sees_rows(actor, "job_event", "job_id"),
+        });
         if *filter != Filter::default() {
             let matching = Query::select()
                 .expr(Expr::val(1))

@@ -23,6 +23,7 @@ mod properties;
 use std::sync::Arc;
 
 use sea_orm::EntityTrait;
+use tokio::sync::Semaphore;
 
 use crate::access::Audience;
 use crate::clock::Clock;
@@ -70,6 +71,10 @@ pub struct Jobs {
     pub pasts: Pasts,
     /// How people work on them.
     pub review: crate::config::Review,
+    /// KiB of contents that corrections may be applied to at once.
+    pub correcting: Arc<Semaphore>,
+    /// How workers outside do.
+    pub workers: crate::config::Workers,
 }
 
 impl Jobs {

@@ -1,9 +1,9 @@
 //! The one way in which a job changes: lock its row, decide, write rows and history, commit, hint.
 
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, IntoIden, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    QueryFilter, QuerySelect, Set,
+    Iterable, QueryFilter, QuerySelect, Set,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::state::{
 use super::timing::Timing;
 use crate::clock::{Clock, Timestamp};
 use crate::db;
-use crate::entity::{access, job, review, task};
+use crate::entity::{access, job, review, review_matter, task};
 use crate::error::{Error, Result};
 use crate::events::feed::{self, NewEvent};
 use crate::id::{ContentId, JobId, LeaseToken, ReviewId, UserId};
@@ -50,10 +50,19 @@ pub struct ReviewSubject {
     pub items: Vec<Value>,
 }
 
+/// The large parts of a review, which are written where they are new and never read here.
+#[derive(Debug, Default)]
+struct Matter {
+    items: Vec<Value>,
+    draft: Option<Value>,
+}
+
 /// A review as it stands in this transaction.
 #[derive(Debug)]
 struct Tracked {
     row: review::Model,
+    /// What is to be written beside the row.
+    matter: Matter,
     /// Whether its row was there before.
     stored: bool,
     /// Whether it has to be written.
@@ -97,7 +106,12 @@ impl Locked {
         let state = state(&row, task.as_ref(), open.as_ref())?;
         let mut locked = Self::fresh(row, state, now);
         locked.task.clone_from(&locked.state.task);
-        locked.reviews.extend(open.map(|row| Tracked { row, stored: true, touched: false }));
+        locked.reviews.extend(open.map(|row| Tracked {
+            row,
+            matter: Matter::default(),
+            stored: true,
+            touched: false,
+        }));
         Ok(Some(locked))
     }
 
@@ -122,6 +136,11 @@ impl Locked {
         &self.state
     }
 
+    /// The name of the step that is queued, or with a worker.
+    pub fn step_in_work(&self) -> Option<&str> {
+        self.state.task.as_ref().map(|task| self.state.steps[task.step].name.as_str())
+    }
+
     /// The open review.
     pub fn open_review(&self) -> Option<&review::Model> {
         self.state.review.and(self.reviews.last()).map(|tracked| &tracked.row)
@@ -129,7 +148,10 @@ impl Locked {
 
     /// Keeps what a reviewer has corrected so far; part of no decision.
     pub fn set_draft(&mut self, draft: Value) {
-        self.on_review(|review| review.draft = Some(draft));
+        self.on_review(|_| ());
+        if let Some(tracked) = self.reviews.last_mut() {
+            tracked.matter.draft = Some(draft);
+        }
     }
 
     /// The time of this transaction.
@@ -290,8 +312,6 @@ impl Locked {
             status: "OPEN".to_owned(),
             reason: reason.to_owned(),
             content_id: subject.content,
-            items: Value::Array(subject.items),
-            draft: None,
             claimed_by: None,
             claim_expires_at: None,
             decided_by: None,
@@ -302,7 +322,8 @@ impl Locked {
             created_at: self.now,
             updated_at: Some(self.now),
         };
-        self.reviews.push(Tracked { row, stored: false, touched: true });
+        let matter = Matter { items: subject.items, draft: None };
+        self.reviews.push(Tracked { row, matter, stored: false, touched: true });
         id
     }
 
@@ -362,17 +383,43 @@ impl Locked {
 
     async fn save_reviews(&mut self, tx: &DatabaseTransaction) -> Result<Vec<ReviewId>> {
         let mut saved = Vec::new();
-        for Tracked { row, stored, .. } in self.reviews.drain(..).filter(|tracked| tracked.touched) {
-            saved.push(row.id);
+        for Tracked { row, matter, stored, .. } in self.reviews.drain(..).filter(|tracked| tracked.touched) {
+            let id = row.id;
+            saved.push(id);
             let row = row.into_active_model().reset_all();
             if stored {
                 row.update(tx).await?;
             } else {
-                row.insert(tx).await?;
+                insert_review(tx, &row, matter.items).await?;
+            }
+            if let Some(draft) = matter.draft {
+                let keep = review_matter::Entity::update_many()
+                    .col_expr(review_matter::Column::Draft, Expr::value(draft));
+                keep.filter(review_matter::Column::Id.eq(id)).exec(tx).await?;
             }
         }
         Ok(saved)
     }
+}
+
+async fn insert_review(
+    tx: &impl ConnectionTrait,
+    row: &review::ActiveModel,
+    items: Vec<Value>,
+) -> Result<()> {
+    let (mut columns, mut values) = (Vec::new(), Vec::new());
+    for column in review::Column::iter() {
+        if let Some(value) = row.get(column).into_value() {
+            columns.push(column.into_iden());
+            values.push(Expr::value(value));
+        }
+    }
+    columns.push(review_matter::Column::Items.into_iden());
+    values.push(Expr::value(Value::Array(items)));
+    let mut insert = Query::insert();
+    insert.into_table(review::Entity).columns(columns).values(values).map_err(Error::internal)?;
+    tx.execute(&insert).await?;
+    Ok(())
 }
 
 async fn upsert_task(

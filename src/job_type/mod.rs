@@ -90,8 +90,11 @@ impl JobType {
             problems.push(Problem::new("/steps", "RANGE", format!("A type has 1 to {MOST_STEPS} steps.")));
         }
         for (i, accepted) in self.accepts.iter().enumerate() {
-            if accepted.parse::<mime::Mime>().is_err() {
-                let message = format!("{accepted:?} is not a MIME type such as application/pdf.");
+            let one = |mime: mime::Mime| mime.type_() != mime::STAR && mime.subtype() != mime::STAR;
+            if !accepted.parse::<mime::Mime>().is_ok_and(one) {
+                let message = format!(
+                    "{accepted:?} is not one MIME type such as application/pdf; an empty list takes all."
+                );
                 problems.push(Problem::new(format!("/accepts/{i}"), "INVALID", message));
             }
         }

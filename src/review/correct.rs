@@ -107,7 +107,9 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
 /// cannot but write 1 for the 1.0 that it has read.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64(),
+        (Value::Number(x), Value::Number(y)) => {
+            x == y || (x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64()
+        }
         (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y)),
         (Value::Object(x), Value::Object(y)) => {
             x.len() == y.len() && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
@@ -255,7 +257,11 @@ mod tests {
             let patch = json!([{"op": "test", "path": path, "value": value}]);
             apply(&before, &parse(&patch).unwrap(), None, 10_000).is_ok()
         };
-        assert!(tested("/a/0", json!(1)) && tested("/a", json!([1, {"b": 2.0}])) && tested("/big", json!(u64::MAX)));
+        assert!(
+            tested("/a/0", json!(1))
+                && tested("/a", json!([1, {"b": 2.0}]))
+                && tested("/big", json!(u64::MAX))
+        );
         for (path, value) in [
             ("/a/0", json!(1.5)),
             ("/a/0", json!("1")),

@@ -185,6 +185,10 @@ async fn correct(
     if seen.size > i64::try_from(largest).unwrap_or(i64::MAX) {
         return Err(Error::TooLarge(format!("Contents of more than {largest} bytes cannot be patched.")));
     }
+    // As JSON it takes some ten times its bytes: those who correct large contents wait for each other.
+    let all = u32::try_from(largest / 1024).unwrap_or(u32::MAX);
+    let kib = u32::try_from(seen.size / 1024).unwrap_or(u32::MAX).clamp(1, Ord::max(all, 1));
+    let _room = jobs.correcting.acquire_many(kib).await.map_err(Error::internal)?;
     let bytes = jobs.storage.read(&seen.storage_key, largest as u64).await?;
     let schema = schema(job_type, &content.role);
     // Megabytes of JSON would keep other requests waiting.

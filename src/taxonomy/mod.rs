@@ -7,6 +7,8 @@ use sea_orm::{
 };
 use serde_json::Value;
 
+use tokio::sync::Semaphore;
+
 use crate::access::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
@@ -58,6 +60,9 @@ pub async fn by_name(db: &impl ConnectionTrait, name: &str) -> Result<Option<tax
     Ok(taxonomy::Entity::find().filter(taxonomy::Column::Name.eq(name)).one(db).await?)
 }
 
+/// Compiling patterns can keep a core busy for seconds, so that one definition is checked at a time.
+static CHECKS: Semaphore = Semaphore::const_new(1);
+
 /// Makes a taxonomy, or the next version of one of the actor's. Jobs that began keep the version that they began with.
 pub async fn put(
     db: &Db,
@@ -67,8 +72,12 @@ pub async fn put(
     definition: Value,
     largest: usize,
 ) -> Result<taxonomy::Model> {
-    let definition = checked(name, definition, largest)?;
     let (actor, name, now) = (actor.clone(), name.to_owned(), clock.now());
+    let (definition, name) = {
+        let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
+        let check = move || checked(&name, definition, largest).map(|definition| (definition, name));
+        tokio::task::spawn_blocking(check).await.map_err(Error::internal)??
+    };
     db.write(move |tx| {
         Box::pin(async move {
             let there = taxonomy::Entity::find()

@@ -1,6 +1,6 @@
 //! Teams. Whoever belongs to one sees it, and may let others in or out.
 
-use sea_orm::sea_query::Query;
+use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Select, Set,
 };
@@ -108,15 +108,15 @@ pub async fn add_member(
         Box::pin(async move {
             let team = get(tx, &actor, id).await?.ok_or_else(|| Error::not_found("team"))?;
             let person = person(tx, &who).await?;
-            if team_member::Entity::find_by_id((id, person.id)).one(tx).await?.is_none() {
-                let row = team_member::ActiveModel {
-                    team_id: Set(id),
-                    account_id: Set(person.id),
-                    created_at: Set(now),
-                };
-                let meanwhile = "Somebody else added this person at the same time.";
-                row.insert(tx).await.map_err(|e| unique_or(e, meanwhile))?;
-            }
+            let row = team_member::ActiveModel {
+                team_id: Set(id),
+                account_id: Set(person.id),
+                created_at: Set(now),
+            };
+            let there = OnConflict::columns([team_member::Column::TeamId, team_member::Column::AccountId])
+                .do_nothing()
+                .to_owned();
+            team_member::Entity::insert(row).on_conflict(there).exec_without_returning(tx).await?;
             Ok((team, person.id))
         })
     })

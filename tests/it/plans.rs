@@ -168,7 +168,7 @@ async fn fill(app: &TestApp, owner: UserId, team: uuid::Uuid) {
 }
 
 /// The index that each question is answered by; others may help it.
-const EXPECTED: [(&str, &str); 9] = [
+const EXPECTED: [(&str, &str); 10] = [
     ("jobs of their owner", "access_created"),
     ("jobs of their owner, by change", "access_updated"),
     ("jobs of a team", "access_created"),
@@ -179,6 +179,7 @@ const EXPECTED: [(&str, &str); 9] = [
     ("the end of the feed", "job_event_feed"),
     ("the start of the feed", "job_event_feed"),
     ("claims that ran out", "review_claims"),
+    ("what another threshold would do", "confidence_history"),
 ];
 
 async fn plans(app: TestApp) {
@@ -215,6 +216,11 @@ async fn plans(app: TestApp) {
     assert_eq!(stretch.expect("events").events.len(), 20);
     let stretch = planner.ask("the start of the feed", jobs.feed(&ada, &all, Place::START, 20)).await;
     assert_eq!(stretch.expect("events").events.len(), 20);
+    // All are of one type and step here, so that only the time chooses.
+    let since = chrono::DateTime::from_timestamp(1_700_000_000 + i64::from(JOBS) - 500, 0);
+    let asked = review::simulate::simulate(jobs, &bob, ("data-point-extraction", "mapping"), 0.6, since);
+    let counts = planner.ask("what another threshold would do", asked).await.expect("counts");
+    assert_eq!(counts.items, 501);
     planner.ask("claims that ran out", review::claim::expire(jobs, 100)).await.expect("nothing ran out");
 
     let mut wrong = Vec::new();

@@ -1,5 +1,7 @@
 //! How many statements an answer costs: as many for thirty entries as for three.
 
+use docket::events::feed::Place;
+use docket::job::query::Filter;
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, User, both, job_id};
@@ -131,6 +133,43 @@ async fn nodes_cost_the_same_however_many(app: TestApp) {
         found.extend(dear(&app, person, query, asks, 0).await);
     }
     assert!(found.is_empty(), "nodes costs statements for each ID:\n{}", found.join("\n"));
+}
+
+both!(reviews_and_events_cost_the_same_whatever_the_length_of_the_page);
+async fn reviews_and_events_cost_the_same_whatever_the_length_of_the_page(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let team = ada.team("reviewers", &[&bob]).await;
+    ada.put_taxonomy("invoices").await;
+    let worker = app.worker();
+    let share = json!([{"collaborator": {"teamId": team}}]);
+    for _ in 0..30 {
+        let job = ada.extraction_job(share.clone()).await;
+        let claim = worker.claim_of(job_id(&job)).await;
+        worker.ask(&claim, "text-json", &json!({})).await.expect("a result is taken");
+    }
+    let review = "id reason step status items { path } draft claimedBy { id } decidedBy { id } \
+                  content { role document { id owner { email } } } job { id status owner { email } metadata }";
+    let query = format!("query($n: Int!) {{ reviews(first: $n) {{ totalCount nodes {{ {review} }} }} }}");
+    let mut found = Vec::new();
+    for person in [&ada, &bob] {
+        let page = person.gql(&query, json!({"n": 30})).await;
+        assert_eq!(page["reviews"]["nodes"].as_array().map(Vec::len), Some(30));
+        found.extend(dear(&app, person, &query, [json!({"n": 3}), json!({"n": 30})], 0).await);
+    }
+    // What a follower of the feed reads: a page of events with their jobs, for whoever may see them.
+    let filter = Filter { types: Some(vec!["data-point-extraction".into()]), ..Filter::default() };
+    for person in [&ada, &bob] {
+        let actor = person.actor().await;
+        let mut costs = Vec::new();
+        for length in [3, 30] {
+            let read = app.jobs.feed(&actor, &filter, Place::START, length);
+            let (stretch, cost) = app.count_statements(read).await;
+            assert_eq!(stretch.expect("events").events.len() as u64, length);
+            costs.push(cost);
+        }
+        assert_eq!(costs[0], costs[1], "the feed, for {}", person.name);
+    }
+    assert!(found.is_empty(), "these cost statements for each review:\n{}", found.join("\n"));
 }
 
 both!(other_lists_cost_the_same_whatever_their_length);

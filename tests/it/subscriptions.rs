@@ -165,7 +165,7 @@ async fn whoever_leaves_the_team_is_told_at_once(app: TestApp) {
     let mut updates = bob.subscribe(UPDATED, json!({"id": job})).await;
     let mut events = bob.subscribe(EVENTS, json!({"id": job})).await;
     updates.next().await;
-    events.until("all is read that is there", |event| event["jobEvents"]["sequence"] == 3).await;
+    events.until("all is read that is there", |event| event["jobEvents"]["sequence"] == 4).await;
     let remove = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
     ada.gql(remove, json!({"in": {"teamId": team, "userId": bob.id()}})).await;
     // Nothing happens to the job itself.

@@ -16,16 +16,22 @@ const SIZES: [usize; 6] = [64 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, usize
 /// What compiled patterns of one taxonomy may still take.
 pub(super) struct Budget {
     left: usize,
+    /// Bytes that compiling may still fill, patterns that turn out to be too large counted: it takes time as they do.
+    work: usize,
 }
 
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
-        Self { left: limits.patterns_memory }
+        Self { left: limits.patterns_memory, work: limits.patterns_memory.saturating_mul(2) }
     }
 
     fn build(&mut self, source: &str, limits: &Limits) -> Result<Regex, String> {
         for size in SIZES {
             let size = size.min(limits.pattern_memory);
+            let Some(work) = self.work.checked_sub(size) else {
+                return Err("was not looked at: the patterns before it are too large together".to_owned());
+            };
+            self.work = work;
             match build(source, size, limits) {
                 Ok(_) if size > self.left => {
                     return Err(format!(

@@ -111,6 +111,18 @@ fn literal_patterns_are_told_from_shapes() {
 }
 
 #[test]
+fn patterns_that_are_too_large_use_up_the_work_of_those_behind_them() {
+    let limits = Limits::default();
+    let mut budget = pattern::Budget::new(&limits);
+    let messages: Vec<_> = (0..40)
+        .map(|i| pattern::compile(&format!(r"(\pL{{900}}x{i})"), &limits, &mut budget).err())
+        .collect();
+    assert!(messages.iter().all(Option::is_some));
+    let last = messages[39].as_deref().unwrap_or_default();
+    assert!(last.contains("was not looked at"), "{last}");
+}
+
+#[test]
 fn patterns_share_a_budget() {
     let limits = Limits { patterns_memory: 100_000, ..Limits::default() };
     let point = json!({"name": "a", "type": "code", "patterns": ["a", "b"]});

@@ -4,6 +4,7 @@
 
 mod many;
 mod one;
+mod queue;
 
 use async_graphql::MergedSubscription;
 
@@ -17,7 +18,7 @@ const PAGE: u64 = 200;
 
 /// What can be followed.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(one::JobSubscription, many::ListSubscription);
+pub struct Subscription(one::JobSubscription, many::ListSubscription, queue::QueueSubscription);
 
 /// Waits for something; an error when the viewer's credential runs out before it.
 async fn while_good<T>(app: &App, actor: &Actor, something: impl Future<Output = T>) -> Result<T> {

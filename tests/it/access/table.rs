@@ -103,6 +103,7 @@ pub(super) fn rows() -> Vec<Row> {
         jobs(),
         sharing(),
         reviews(),
+        workers(),
         lists(),
     ];
     tables.into_iter().flatten().collect()
@@ -529,6 +530,55 @@ fn reviews() -> Vec<Row> {
         .what("with contents of others, for a step that takes none")
         .foreign(&["input.contents.source.uri", "input.contents.source.documentId"])
         .expect([Code("BAD_USER_INPUT"), Code("BAD_USER_INPUT"), Code("BAD_USER_INPUT"), NOT_FOUND, Code("BAD_USER_INPUT"), UNAUTHENTICATED]),
+    ]
+}
+
+fn workers() -> Vec<Row> {
+    // Types are nobody's secret; what is no type is said to be none.
+    const NO_TYPE: Expected = [
+        Code("BAD_USER_INPUT"),
+        Code("BAD_USER_INPUT"),
+        Code("BAD_USER_INPUT"),
+        Code("BAD_USER_INPUT"),
+        Code("BAD_USER_INPUT"),
+        UNAUTHENTICATED,
+    ];
+    const CLAIM: &str = "mutation($types: [ID!]!) { claimSteps(input: {workerId: \"w\", types: $types, limit: 100}) { claims { job { metadata } } } }";
+    let by_token = |field, query| row(field, query, |_, _| json!({})).expect(MISSING);
+    vec![
+        row("Mutation.claimSteps", CLAIM, |_, _| json!({"types": ["by-hand"]})),
+        row("Mutation.claimSteps", CLAIM, |w, _| json!({"types": [w.job]}))
+            .what("of no type")
+            .foreign(&["input.types", "input.workerId"])
+            .expect(NO_TYPE),
+        by_token("Mutation.reportStep", "mutation { reportStep(input: {leaseToken: \"x\"}) { cancelled } }"),
+        by_token(
+            "Mutation.completeStep",
+            "mutation { completeStep(input: {leaseToken: \"x\"}) { job { id } } }",
+        ),
+        row(
+            "Mutation.completeStep",
+            "mutation($in: CompleteStepInput!) { completeStep(input: $in) { job { id } } }",
+            |w, _| {
+                let by_uri = json!({"role": "mapping-json", "source": {"uri": w.text_uri()}});
+                let by_id = json!({"role": "mapping-json", "source": {"documentId": w.loose}});
+                json!({"in": {"leaseToken": "x", "contents": [by_uri, by_id]}})
+            },
+        )
+        .what("with contents of others")
+        .foreign(&["input.contents.source.uri", "input.contents.source.documentId"])
+        .expect(MISSING),
+        by_token(
+            "Mutation.failStep",
+            "mutation { failStep(input: {leaseToken: \"x\", code: \"X\", message: \"x\"}) { job { id } } }",
+        ),
+        row(
+            "Subscription.stepsQueued",
+            "subscription($types: [ID!]!) { stepsQueued(types: $types) { count } }",
+            |w, _| json!({"types": [w.job]}),
+        )
+        .foreign(&["types"])
+        .expect(NO_TYPE),
     ]
 }
 

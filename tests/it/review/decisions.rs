@@ -173,6 +173,79 @@ async fn a_rewind_takes_a_job_back_from_any_status(app: TestApp) {
     assert_eq!(ada.job(&blocked.job, output).await["outputContent"]["version"], 2);
 }
 
+both!(what_was_given_counts_again_after_going_back_and_only_one_content_of_a_role_counts);
+async fn what_was_given_counts_again_after_going_back_and_only_one_content_of_a_role_counts(app: TestApp) {
+    let ada = app.user("ada").await;
+    ada.put_taxonomy("invoices").await;
+    let given = ada.upload("{\"data_points\": []}", "given.json", "application/json").await;
+    let contents = json!([{"role": "mapping-json", "source": {"documentId": given}}]);
+    let metadata = json!({"mapping.taxonomy": "invoices"});
+    let new = json!({"type": "data-point-extraction", "contents": contents, "metadata": metadata});
+    let job = ada.create_job(new).await;
+    let worker = app.worker();
+    let up_to_mapping = async |from: usize, note: &str| {
+        for role in &["text-json", "zoning-json"][from..] {
+            let claim = worker.claim_of(job_id(&job)).await;
+            worker.complete_with(&claim, &[(*role, json!({}))]).await.expect("it is taken");
+        }
+        let claim = worker.claim_of(job_id(&job)).await;
+        worker
+            .ask(&claim, "mapping-json", &json!({"data_points": [], "note": note}))
+            .await
+            .expect("it is taken");
+    };
+    let counting = async || {
+        let job = ada.job(&job, "contents(role: \"mapping-json\") { version document { sha256 } }").await;
+        job["contents"].as_array().expect("contents").clone()
+    };
+    up_to_mapping(0, "first").await;
+    let (review, sha256) = open_review(&ada, &job).await;
+    claim(&ada, &review).await;
+    let back = json!({"id": review, "decision": "SEND_BACK", "toStep": "zoning", "contentSha256": sha256});
+    ada.gql(DECIDE, json!({"in": back})).await;
+    assert_eq!(
+        counting().await.iter().map(|c| c["version"].clone()).collect::<Vec<_>>(),
+        [1],
+        "what was given"
+    );
+
+    up_to_mapping(1, "second").await;
+    let now = counting().await;
+    assert_eq!((now.len(), &now[0]["version"]), (1, &json!(3)));
+    let (review, sha256) = open_review(&ada, &job).await;
+    assert_eq!(now[0]["document"]["sha256"], sha256.as_str());
+    claim(&ada, &review).await;
+    ada.gql(DECIDE, json!({"in": {"id": review, "decision": "APPROVE", "contentSha256": sha256}})).await;
+    assert_eq!(ada.status(&job).await, "QUEUED");
+}
+
+both!(going_back_behind_one_step_leaves_what_an_earlier_one_made_in_the_same_role);
+async fn going_back_behind_one_step_leaves_what_an_earlier_one_made_in_the_same_role(app: TestApp) {
+    let (root, ada) = (app.admin("root").await, app.user("ada").await);
+    let step = |name: &str| json!({"name": name, "kind": "MANUAL", "contentRoles": ["text"]});
+    let steps = json!([step("draft"), step("check"), step("sign")]);
+    let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
+    let new =
+        json!({"id": "letter", "name": "Letter", "description": "By people.", "accepts": [], "steps": steps});
+    root.gql(register, json!({"in": new})).await;
+    let job = ada.create_job(json!({"type": "letter"})).await;
+    let rewind = async |step: &str| {
+        let query = "mutation($in: RewindJobInput!) { rewindJob(input: $in) { job { status } } }";
+        ada.gql(query, json!({"in": {"id": job, "toStep": step}})).await;
+        let job = ada.job(&job, "contents(role: \"text\") { version }").await;
+        job["contents"].as_array().expect("contents").iter().map(|c| c["version"].clone()).collect::<Vec<_>>()
+    };
+    for text in ["draft", "check"] {
+        let (review, _) = open_review(&ada, &job).await;
+        claim(&ada, &review).await;
+        let document = ada.upload(text, "x.txt", "text/plain").await;
+        let contents = json!([{"role": "text", "source": {"documentId": document}}]);
+        ada.gql(DECIDE, json!({"in": {"id": review, "decision": "APPROVE", "contents": contents}})).await;
+    }
+    assert_eq!(rewind("check").await, [1]);
+    assert_eq!(rewind("draft").await, Vec::<Value>::new(), "an earlier pass does not come back");
+}
+
 both!(a_test_job_approves_itself_and_its_history_says_so);
 async fn a_test_job_approves_itself_and_its_history_says_so(app: TestApp) {
     let ada = app.tester("ada").await;

@@ -1,0 +1,112 @@
+//! Waking workers.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use async_graphql::{Context, ID, SimpleObject};
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use tokio::time::Instant;
+
+use super::super::context::RequestContext;
+use super::while_good;
+use crate::access::Actor;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::events::Changes;
+
+/// Changes that come within this time are looked up together.
+const TOGETHER: Duration = Duration::from_millis(250);
+/// How often the queue is read where nothing hints at news: other nodes queue steps too, and retries wait for their time.
+const POLL: Duration = Duration::from_secs(1);
+/// What still waits is said again after so long: a worker that missed its call would leave it.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Steps that a worker could take.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct StepsQueued {
+    /// Slug of their job type.
+    #[graphql(name = "type")]
+    job_type: ID,
+    /// How many wait now, counted up to 1,000.
+    count: i32,
+}
+
+#[derive(Default)]
+pub(in crate::graphql) struct QueueSubscription;
+
+#[async_graphql::Subscription]
+impl QueueSubscription {
+    /// Wakes a worker: fires when steps that it can claim are queued, once for each type. What waits already is said at once,
+    /// and what goes on waiting again every ten seconds.
+    async fn steps_queued(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Slugs of the job types whose steps the worker can do, 20 at the most.")] types: Vec<
+            ID,
+        >,
+    ) -> Result<impl Stream<Item = Result<StepsQueued>> + use<>> {
+        let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
+        let types: Vec<String> = types.into_iter().map(|id| id.0).collect();
+        let problems = app.jobs.types_problems(&types).await?;
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let changes = app.jobs.hub.changes();
+        let queue =
+            Queue { app, actor, changes, types, said: HashMap::new(), pending: VecDeque::new(), read: None };
+        Ok(try_unfold(queue, |mut queue| async move {
+            loop {
+                if let Some(news) = queue.pending.pop_front() {
+                    return Ok(Some((news, queue)));
+                }
+                queue.wait().await?;
+                queue.read().await?;
+            }
+        }))
+    }
+}
+
+/// One worker's eye on the queue.
+struct Queue {
+    app: App,
+    actor: Actor,
+    changes: Changes,
+    types: Vec<String>,
+    /// What was said of each type, and when.
+    said: HashMap<String, (u64, Instant)>,
+    pending: VecDeque<StepsQueued>,
+    read: Option<Instant>,
+}
+
+impl Queue {
+    async fn wait(&mut self) -> Result<()> {
+        let Some(read) = self.read else { return Ok(()) };
+        let changes = &mut self.changes;
+        let news = async {
+            tokio::time::sleep_until(read + TOGETHER).await;
+            let changed = async { while changes.next().await.is_silent() {} };
+            // Whether it changed or not, the queue is read.
+            tokio::time::timeout_at(read + POLL, changed).await.is_ok()
+        };
+        while_good(&self.app, &self.actor, news).await?;
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.read = Some(now);
+        for job_type in &self.types {
+            let count = self.app.jobs.waiting_for(&self.actor, job_type).await?;
+            let (known, at) = self.said.get(job_type).copied().unwrap_or((0, now));
+            if count > known || count > 0 && now - at >= AGAIN {
+                let shown = i32::try_from(count).unwrap_or(i32::MAX);
+                self.pending.push_back(StepsQueued { job_type: job_type.as_str().into(), count: shown });
+                self.said.insert(job_type.clone(), (count, now));
+            } else if count < known {
+                self.said.insert(job_type.clone(), (count, at));
+            }
+        }
+        Ok(())
+    }
+}
