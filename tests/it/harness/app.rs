@@ -26,7 +26,7 @@ use super::user::User;
 use super::worker::Worker;
 
 /// No test takes so long unless something hangs.
-const LONGEST_TEST: Duration = Duration::from_secs(120);
+const LONGEST_TEST: Duration = Duration::from_secs(300);
 /// What [`TestApp::wait_until`] waits at the most.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long connections and tasks may take to end when the server stops.
