@@ -298,12 +298,43 @@ fn corrected_values_are_normalized_again() {
     after.data_points[0].value = Some("1.234,50".into());
     after.data_points[1].value = Some("31.12.2024".into());
     after.data_points.push(finding("sum", "2", Some("3.00")));
-    settle(&before, &mut after, &taxonomy);
+    settle(&before, &mut after, &taxonomy, &TextDocument::default());
     let shown: Vec<_> = after.data_points.iter().map(|f| (f.normalized.as_deref(), f.confidence)).collect();
     assert_eq!(shown, [(Some("1234.50"), 1.0), (Some("2024-12-31"), 1.0), (Some("3.00"), 1.0)]);
     let mut untouched = before.clone();
-    settle(&before, &mut untouched, &taxonomy);
+    settle(&before, &mut untouched, &taxonomy, &TextDocument::default());
     assert_eq!(untouched, before);
+}
+
+#[test]
+fn corrected_values_are_read_as_the_document_prints_them() {
+    let taxonomy = taxonomy(
+        &json!([
+            {"name": "sum", "type": "amount", "labels": ["Total"]},
+            {"name": "count", "type": "number", "labels": ["Items"]},
+            {"name": "day", "type": "date", "labels": ["Date"]},
+        ]),
+        &json!({}),
+    );
+    let european = ("Total: 1.234,56\nItems: 7,5\nDate: 31/01/2024", ["2345", "12.345", "2024-04-03"]);
+    let american = ("Total: 1,234.56\nItems: 7.5\nDate: 01/31/2024", ["2.345", "12345", "2024-03-04"]);
+    for (text, expected) in [european, american] {
+        let document = TextDocument { pages: vec![page(1, text)] };
+        let before = map(&document, None, &taxonomy);
+        let typed = |normalized: [Option<&str>; 3]| {
+            let mut after = before.clone();
+            let values = ["2.345", "12,345", "03/04/2024"];
+            for ((finding, value), normalized) in after.data_points.iter_mut().zip(values).zip(normalized) {
+                finding.value = Some(value.into());
+                finding.normalized = normalized.map(str::to_owned).or(finding.normalized.take());
+            }
+            settle(&before, &mut after, &taxonomy, &document);
+            after.data_points.into_iter().filter_map(|finding| finding.normalized).collect::<Vec<_>>()
+        };
+        assert_eq!(typed([None; 3]), expected, "{text}");
+        let own = ["2.35", "12", "2024-12-24"];
+        assert_eq!(typed(own.map(Some)), own, "what a person normalizes is kept");
+    }
 }
 
 #[test]

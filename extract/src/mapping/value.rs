@@ -61,11 +61,6 @@ impl Reading {
         Self { numbers, dates: DateReader::new(formats, pages(), american) }
     }
 
-    /// A reader without a document, for a value that a person typed.
-    pub(super) fn by_options(options: &Options) -> Self {
-        Self::new(options, &TextDocument { pages: Vec::new() })
-    }
-
     /// Every sum of money and other number in the text, percentages left out.
     pub(super) fn amounts(&self, text: &str) -> Vec<Value> {
         self.numbers.find(text).into_iter().filter(|number| !number.percent).map(amount).collect()
