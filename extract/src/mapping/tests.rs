@@ -338,6 +338,53 @@ fn corrected_values_are_read_as_the_document_prints_them() {
 }
 
 #[test]
+fn strings_may_be_made_of_digits() {
+    for (text, label, expected) in [
+        ("Invoice No: 4711", "Invoice No", "4711"),
+        ("Invoice No       A-4711-B", "Invoice No", "A-4711-B"),
+        ("Postal code: 04321\nNeustadt", "Postal code", "04321"),
+        ("Postal code:  1012 AB", "Postal code", "1012 AB"),
+        ("Phone: +49 (0)30 1234-56", "Phone", "+49 (0)30 1234-56"),
+        ("Customer No       Date\n471100            24.12.2025", "Customer No", "471100"),
+    ] {
+        let found =
+            mapped(text, json!([{"name": "x", "type": "string", "labels": [label], "required": true}]));
+        assert_eq!(found[0].normalized.as_deref(), Some(expected), "{text}");
+        assert!(found[0].confidence > 0.6, "{text}: {found:?}");
+    }
+    let sure = |text: &str| {
+        mapped(text, json!([{"name": "x", "type": "string", "labels": ["Order No"]}]))[0].confidence
+    };
+    assert!(sure("Order No: 4711") > 0.8 && sure("Order No: 47 11 12") < 0.8 && sure("Order No: 4") < 0.5);
+    assert_eq!(value("Invoice No 4711", "string", &["Invoice No"]), None, "there is neither colon nor gap");
+}
+
+#[test]
+fn strings_prefer_words_to_dates_and_sums() {
+    for aside in ["24.12.2025", "1.234,56 EUR", "1234.56", "20 %"] {
+        let text = format!("Contact:  {aside}\nKarl Kanister");
+        assert_eq!(value(&text, "string", &["Contact"]).as_deref(), Some("Karl Kanister"), "{text}");
+        let alone = mapped(
+            &format!("Contact:  {aside}"),
+            json!([{"name": "x", "type": "string", "labels": ["Contact"]}]),
+        );
+        assert!(alone.iter().all(|finding| finding.confidence < 0.3), "{alone:?}");
+    }
+    let text = "Date      Contact\n          24.12.2025";
+    let points = json!([
+        {"name": "date", "type": "date", "patterns": ["\\d+\\.\\d+\\.\\d+"]},
+        {"name": "contact", "type": "string", "labels": ["Contact"]},
+    ]);
+    let beside = "Contact:  24.12.2025";
+    for text in [text, beside] {
+        assert_eq!(values(text, points.clone()), [("date".into(), Some("2025-12-24".into()))], "{text}");
+    }
+    let names = "Seller: 471100\nAcme GmbH";
+    let found = values(names, json!([{"name": "seller_name", "type": "string", "labels": ["Seller"]}]));
+    assert_eq!(found, [("seller_name".into(), Some("Acme GmbH".into()))], "names are words");
+}
+
+#[test]
 fn pages_of_one_size_are_mapped_in_time_that_grows_with_their_number() {
     let line = "Total 12.00 Total net 13.00 VAT 1.00 Date 01.02.2024 Order number 4711 ";
     let text = vec![line; 60].join("\n");
