@@ -30,7 +30,7 @@ impl From<BBox> for [f32; 4] {
 }
 
 /// `text-json`: what is written on each page, and where.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextDocument {
     /// In page order.
     pub pages: Vec<Page>,

@@ -6,7 +6,7 @@
 //! | [`Zoning`](Operation::Zoning) | `text-json` | `zoning-json`, `zoning-pagesmeta-json` |
 //! | [`Mapping`](Operation::Mapping) | `text-json`, `zoning-json`, `mapping-taxonomy-json` | `mapping-json` |
 //! | [`Indexing`](Operation::Indexing) | `text-json`, `zoning-json`, `indexing-taxonomy-json` | `indexing-json` |
-//! | [`Output`](Operation::Output) | `mapping-json` or `indexing-json` | `output` |
+//! | [`Output`](Operation::Output) | `mapping-json` or `indexing-json`, their taxonomy, `text-json` | `output` |
 
 use std::path::PathBuf;
 
@@ -102,6 +102,7 @@ impl Operation {
                 role::MAPPING_TAXONOMY,
                 role::INDEXING_TAXONOMY,
                 role::PAGES_META,
+                role::TEXT,
             ],
         }
     }

@@ -169,6 +169,26 @@ async fn taxonomies_are_mapped_and_corrections_reach_the_output() {
 }
 
 #[tokio::test]
+async fn corrections_are_read_as_the_document_prints_its_values() {
+    for (printed, expected) in [("1.234,56", "2345"), ("1,234.56", "2.345")] {
+        let desk = Desk::new(sniff::PLAIN, format!("Total: {printed}\n").as_bytes());
+        desk.read().await.unwrap();
+        let taxonomy = json!({"name": "bills", "data_points": [{"name": "total", "type": "amount", "labels": ["Total"]}]});
+        fs::write(desk.path(role::MAPPING_TAXONOMY), taxonomy.to_string()).unwrap();
+        let made = [role::TEXT, role::MAPPING_TAXONOMY];
+        desk.run(Operation::Mapping { threshold: 1.0 }, &made).await.unwrap();
+        let mut mapping = desk.json(role::MAPPING);
+        assert_eq!(mapping["data_points"][0]["normalized"], "1234.56");
+        mapping["data_points"][0]["value"] = "2.345".into();
+        fs::write(desk.path(role::MAPPING), mapping.to_string()).unwrap();
+        let output = Operation::Output(Output::default());
+        desk.run(output, &[role::MAPPING, role::MAPPING_TAXONOMY, role::TEXT]).await.unwrap();
+        let xml = fs::read_to_string(desk.path(role::OUTPUT)).unwrap();
+        assert!(xml.contains(&format!("<normalized>{expected}</normalized>")), "{xml}");
+    }
+}
+
+#[tokio::test]
 async fn keywords_reach_the_output() {
     let desk = Desk::new(sniff::PLAIN, b"The turbine needs oil. Oil keeps a turbine cool.\n");
     desk.read().await.unwrap();

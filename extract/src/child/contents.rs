@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::inside::Files;
-use crate::document::{Page, PagesMeta};
+use crate::document::{Page, PagesMeta, TextDocument};
 use crate::failure::{Code, Failure};
 use crate::layout::Hints;
 use crate::mapping::{self, Finding};
@@ -36,11 +36,16 @@ impl Mapping {
         Self { found: Some(mapping.data_points.clone()), data_points: mapping.data_points }
     }
 
+    /// Whether a person changed what the machine found.
+    pub(super) fn is_corrected(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| *found != self.data_points)
+    }
+
     /// The values as they are now, normalized again where a person changed them.
-    pub(super) fn settled(self, taxonomy: &Taxonomy) -> mapping::Mapping {
+    pub(super) fn settled(self, taxonomy: &Taxonomy, document: &TextDocument) -> mapping::Mapping {
         let mut now = mapping::Mapping { data_points: self.data_points };
         if let Some(found) = self.found {
-            mapping::settle(&mapping::Mapping { data_points: found }, &mut now, taxonomy);
+            mapping::settle(&mapping::Mapping { data_points: found }, &mut now, taxonomy, document);
         }
         now
     }

@@ -149,7 +149,10 @@ fn write_output(output: Output, files: &mut Files, limits: &Limits) -> Result<Fi
         let content: MappingContent = contents::read_json(files, role::MAPPING)?;
         let taxonomy = taxonomy(files, role::MAPPING_TAXONOMY, limits)?;
         of(&taxonomy);
-        xml::output(xml::Body::Mapping(&content.settled(&taxonomy)), &source)
+        // A text of many pages is read only where what a person typed has to be understood by it.
+        let text = if content.is_corrected() { contents::read_json_if_any(files, role::TEXT)? } else { None };
+        let mapping = content.settled(&taxonomy, &text.unwrap_or_default());
+        xml::output(xml::Body::Mapping(&mapping), &source)
     } else {
         let keywords: Keywords = contents::read_json(files, role::INDEXING)?;
         of(&taxonomy(files, role::INDEXING_TAXONOMY, limits)?);

@@ -91,7 +91,11 @@ fn winner(groups: &[Group], point: &DataPoint, taken: &[(Kind, Candidate)]) -> O
     let exclusive = |candidate: &Candidate| {
         candidate.origin != Origin::Pattern
             && point.kind != Kind::Amount
-            && taken.iter().any(|(kind, other)| *kind == point.kind && other.same_place(candidate))
+            && taken.iter().any(|(kind, other)| {
+                // A date or sum that is another's value is no text of its own.
+                let typed = candidate.date.is_some() || candidate.number.is_some();
+                (*kind == point.kind || point.kind == Kind::String && typed) && other.same_place(candidate)
+            })
     };
     let place = |group: &Group| group.candidates.iter().find(|candidate| !exclusive(candidate)).cloned();
     let free = groups.iter().enumerate().find_map(|(at, group)| Some((at, group, place(group)?)));

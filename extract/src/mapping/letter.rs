@@ -140,10 +140,15 @@ pub(super) fn guess(
 }
 
 fn is_name_of(point: &DataPoint, wanted: &[&str]) -> bool {
-    let words: Vec<String> = tokens(&point.name).into_iter().map(|token| token.text).collect();
-    let party = words.iter().any(|word| wanted.contains(&word.as_str()));
-    let name = words.last().is_some_and(|last| NAME.contains(&last.as_str()) || words.len() == 1);
-    point.kind == Kind::String && !point.multiple && party && name
+    let party = tokens(&point.name).iter().any(|word| wanted.contains(&word.text.as_str()));
+    party && is_name(point) && !point.multiple
+}
+
+/// Whether a data point is by its own name that of a person or company: `buyer_name`, or `seller` alone.
+pub(super) fn is_name(point: &DataPoint) -> bool {
+    let words = tokens(&point.name);
+    let is = |known: &[&str]| words.last().is_some_and(|last| known.contains(&last.text.as_str()));
+    point.kind == Kind::String && (is(&NAME) || words.len() == 1 && (is(&SENDER) || is(&RECIPIENT)))
 }
 
 /// The blocks of the upper part of a page, by where they begin. What is nothing but a label, as `INVOICE`, is left out.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `sheet` | rows and cells of a page by the boxes of its words |
 //! | `token`, `label` | spellings of labels, and where they are printed |
-//! | `value` | reading a value of a type out of a text |
+//! | `value`, `string` | reading a value of a type out of a text |
 //! | `near` | the values beside and below a label |
 //! | `matched` | the values that patterns find |
 //! | `role`, `sums`, `days`, `party`, `letter` | what values say about each other |
@@ -31,6 +31,7 @@ mod party;
 mod role;
 mod settle;
 mod sheet;
+mod string;
 mod sums;
 #[cfg(test)]
 mod tests;

@@ -256,15 +256,16 @@ fn rate_follows(text: &str) -> bool {
 }
 
 /// Below a label a cell is the value as a whole, but for codes and dates with words around them.
+/// Digits are a string where they look like no sum, date or count.
 fn whole(point: &DataPoint, cell: &Cell, value: &Value) -> bool {
     match point.kind {
-        Kind::String => is_value_of_string(point, cell),
+        Kind::String => is_value_of_string(point, cell) || value.fit > 0.5 && !cell.text.contains(':'),
         Kind::Amount | Kind::Number => value.span.len() * 2 >= cell.text.len(),
         _ => true,
     }
 }
 
-/// Names have no colon in them and are not made of digits.
+/// Words that are a value have no colon in them, and few digits.
 fn is_value_of_string(point: &DataPoint, cell: &Cell) -> bool {
     let digits = cell.text.chars().filter(|c| c.is_numeric()).count();
     let letters = cell.text.chars().filter(|c| c.is_alphabetic()).count();

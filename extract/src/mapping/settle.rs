@@ -2,12 +2,14 @@
 
 use super::value::Reading;
 use super::{Finding, Mapping};
+use crate::document::TextDocument;
 use crate::taxonomy::Taxonomy;
 
 /// Normalizes again what a person changed: values without a normalized form, and values that changed while their
-/// normalized form stayed as it was in `before`. A person's value counts as sure.
-pub fn settle(before: &Mapping, after: &mut Mapping, taxonomy: &Taxonomy) {
-    let reading = Reading::by_options(&taxonomy.options);
+/// normalized form stayed as it was in `before`. What a person typed is read as the values of `document` are: who looks
+/// at `1.234,56` types `2.345` for two thousand and more. A person's value counts as sure.
+pub fn settle(before: &Mapping, after: &mut Mapping, taxonomy: &Taxonomy, document: &TextDocument) {
+    let reading = Reading::new(&taxonomy.options, document);
     for finding in &mut after.data_points {
         let same_place =
             |old: &&Finding| old.name == finding.name && old.page == finding.page && old.bbox == finding.bbox;

@@ -298,12 +298,90 @@ fn corrected_values_are_normalized_again() {
     after.data_points[0].value = Some("1.234,50".into());
     after.data_points[1].value = Some("31.12.2024".into());
     after.data_points.push(finding("sum", "2", Some("3.00")));
-    settle(&before, &mut after, &taxonomy);
+    settle(&before, &mut after, &taxonomy, &TextDocument::default());
     let shown: Vec<_> = after.data_points.iter().map(|f| (f.normalized.as_deref(), f.confidence)).collect();
     assert_eq!(shown, [(Some("1234.50"), 1.0), (Some("2024-12-31"), 1.0), (Some("3.00"), 1.0)]);
     let mut untouched = before.clone();
-    settle(&before, &mut untouched, &taxonomy);
+    settle(&before, &mut untouched, &taxonomy, &TextDocument::default());
     assert_eq!(untouched, before);
+}
+
+#[test]
+fn corrected_values_are_read_as_the_document_prints_them() {
+    let taxonomy = taxonomy(
+        &json!([
+            {"name": "sum", "type": "amount", "labels": ["Total"]},
+            {"name": "count", "type": "number", "labels": ["Items"]},
+            {"name": "day", "type": "date", "labels": ["Date"]},
+        ]),
+        &json!({}),
+    );
+    let european = ("Total: 1.234,56\nItems: 7,5\nDate: 31/01/2024", ["2345", "12.345", "2024-04-03"]);
+    let american = ("Total: 1,234.56\nItems: 7.5\nDate: 01/31/2024", ["2.345", "12345", "2024-03-04"]);
+    for (text, expected) in [european, american] {
+        let document = TextDocument { pages: vec![page(1, text)] };
+        let before = map(&document, None, &taxonomy);
+        let typed = |normalized: [Option<&str>; 3]| {
+            let mut after = before.clone();
+            let values = ["2.345", "12,345", "03/04/2024"];
+            for ((finding, value), normalized) in after.data_points.iter_mut().zip(values).zip(normalized) {
+                finding.value = Some(value.into());
+                finding.normalized = normalized.map(str::to_owned).or(finding.normalized.take());
+            }
+            settle(&before, &mut after, &taxonomy, &document);
+            after.data_points.into_iter().filter_map(|finding| finding.normalized).collect::<Vec<_>>()
+        };
+        assert_eq!(typed([None; 3]), expected, "{text}");
+        let own = ["2.35", "12", "2024-12-24"];
+        assert_eq!(typed(own.map(Some)), own, "what a person normalizes is kept");
+    }
+}
+
+#[test]
+fn strings_may_be_made_of_digits() {
+    for (text, label, expected) in [
+        ("Invoice No: 4711", "Invoice No", "4711"),
+        ("Invoice No       A-4711-B", "Invoice No", "A-4711-B"),
+        ("Postal code: 04321\nNeustadt", "Postal code", "04321"),
+        ("Postal code:  1012 AB", "Postal code", "1012 AB"),
+        ("Phone: +49 (0)30 1234-56", "Phone", "+49 (0)30 1234-56"),
+        ("Customer No       Date\n471100            24.12.2025", "Customer No", "471100"),
+    ] {
+        let found =
+            mapped(text, json!([{"name": "x", "type": "string", "labels": [label], "required": true}]));
+        assert_eq!(found[0].normalized.as_deref(), Some(expected), "{text}");
+        assert!(found[0].confidence > 0.6, "{text}: {found:?}");
+    }
+    let sure = |text: &str| {
+        mapped(text, json!([{"name": "x", "type": "string", "labels": ["Order No"]}]))[0].confidence
+    };
+    assert!(sure("Order No: 4711") > 0.8 && sure("Order No: 47 11 12") < 0.8 && sure("Order No: 4") < 0.5);
+    assert_eq!(value("Invoice No 4711", "string", &["Invoice No"]), None, "there is neither colon nor gap");
+}
+
+#[test]
+fn strings_prefer_words_to_dates_and_sums() {
+    for aside in ["24.12.2025", "1.234,56 EUR", "1234.56", "20 %"] {
+        let text = format!("Contact:  {aside}\nKarl Kanister");
+        assert_eq!(value(&text, "string", &["Contact"]).as_deref(), Some("Karl Kanister"), "{text}");
+        let alone = mapped(
+            &format!("Contact:  {aside}"),
+            json!([{"name": "x", "type": "string", "labels": ["Contact"]}]),
+        );
+        assert!(alone.iter().all(|finding| finding.confidence < 0.3), "{alone:?}");
+    }
+    let text = "Date      Contact\n          24.12.2025";
+    let points = json!([
+        {"name": "date", "type": "date", "patterns": ["\\d+\\.\\d+\\.\\d+"]},
+        {"name": "contact", "type": "string", "labels": ["Contact"]},
+    ]);
+    let beside = "Contact:  24.12.2025";
+    for text in [text, beside] {
+        assert_eq!(values(text, points.clone()), [("date".into(), Some("2025-12-24".into()))], "{text}");
+    }
+    let names = "Seller: 471100\nAcme GmbH";
+    let found = values(names, json!([{"name": "seller_name", "type": "string", "labels": ["Seller"]}]));
+    assert_eq!(found, [("seller_name".into(), Some("Acme GmbH".into()))], "names are words");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use regex::Regex;
 use rust_decimal::Decimal;
 
+use super::string::string;
 use super::token::tokens;
 use crate::document::TextDocument;
 use crate::normalize::{
@@ -11,8 +12,6 @@ use crate::normalize::{
 };
 use crate::taxonomy::{DataPoint, Kind, Options};
 
-/// A text longer than this, in characters, is no value of type `string` but a paragraph.
-const LONG_STRING: usize = 80;
 /// How many words after a label are looked at for a code.
 const CODE_WORDS: usize = 14;
 /// Codes printed in groups have groups of this many characters at most, and this many groups.
@@ -34,7 +33,7 @@ pub(super) struct Value {
 }
 
 impl Value {
-    fn text(span: Span, normalized: String, fit: f32, strong: bool) -> Self {
+    pub(super) fn text(span: Span, normalized: String, fit: f32, strong: bool) -> Self {
         Self { span, normalized, fit, strong, currency: None, number: None, date: None }
     }
 }
@@ -61,11 +60,6 @@ impl Reading {
         Self { numbers, dates: DateReader::new(formats, pages(), american) }
     }
 
-    /// A reader without a document, for a value that a person typed.
-    pub(super) fn by_options(options: &Options) -> Self {
-        Self::new(options, &TextDocument { pages: Vec::new() })
-    }
-
     /// Every sum of money and other number in the text, percentages left out.
     pub(super) fn amounts(&self, text: &str) -> Vec<Value> {
         self.numbers.find(text).into_iter().filter(|number| !number.percent).map(amount).collect()
@@ -83,7 +77,7 @@ impl Reading {
     /// The values of a data point's type in the text, in order.
     pub(super) fn find(&self, point: &DataPoint, text: &str) -> Vec<Value> {
         match point.kind {
-            Kind::String => string(text).into_iter().collect(),
+            Kind::String => string(self, point, text).into_iter().collect(),
             Kind::Code => self.code(point, text).into_iter().collect(),
             Kind::Number => self.numbers.find(text).into_iter().map(|n| number(n, 0.9)).collect(),
             Kind::Amount => self.amounts(text),
@@ -251,26 +245,6 @@ fn group_end(text: &str, words: &[Span]) -> usize {
         end = pair[1].end;
     }
     end
-}
-
-fn string(text: &str) -> Option<Value> {
-    let start =
-        text.len() - text.trim_start_matches(|c: char| c.is_whitespace() || ":;=.–-".contains(c)).len();
-    let rest = &text[start..];
-    let end = rest.find("  ").unwrap_or(rest.len());
-    let printed = rest[..end].trim_end().trim_end_matches([',', ';']);
-    let letters = printed.chars().filter(|c| c.is_alphabetic()).count();
-    let digits = printed.chars().filter(|c| c.is_numeric()).count();
-    if letters == 0 {
-        return None;
-    }
-    let fit = match printed.chars().count() {
-        LONG_STRING.. => 0.4,
-        _ if digits > letters => 0.4,
-        1..=2 => 0.5,
-        _ => 0.9,
-    };
-    Some(Value::text(start..start + printed.len(), printed.to_owned(), fit, false))
 }
 
 fn yes_or_no(text: &str) -> Option<Value> {
