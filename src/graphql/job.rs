@@ -1,6 +1,6 @@
 //! Jobs.
 
-use async_graphql::connection::{Connection, EmptyFields};
+use async_graphql::connection::EmptyFields;
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::job_input::{
 };
 use super::job_type::{JobType, StepKind};
 use super::loader::{self, AccessOf, ContentsOf, EventsOf, InputOf, OutputOf, ReviewOf, TaskOf};
-use super::paging::{USUAL, connection};
+use super::paging::{Connection, USUAL, connection};
 use super::review::Review;
 use super::scalar::{JsonObject, Url};
 use crate::access::policy::{self, Action, Standing, Verdict, works_on};
@@ -109,7 +109,7 @@ impl Job {
         Ok(JobType(ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?))
     }
 
-    /// What it is doing.
+    /// Whether it waits, is worked on, needs a person, or has ended.
     #[graphql(name = "status")]
     async fn job_status(&self) -> Result<JobStatus> {
         Ok(self.status()?.into())
@@ -131,7 +131,7 @@ impl Job {
         })
     }
 
-    /// Who made it.
+    /// Who created it, and may do everything with it.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         user(ctx, self.row.owner_id).await
     }
@@ -262,7 +262,7 @@ impl Job {
         ctx: &Context<'_>,
         #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-    ) -> Result<Connection<String, JobEvent, EmptyFields, EmptyFields>> {
+    ) -> Result<Connection<JobEvent>> {
         let app = ctx.app()?;
         let standing = self.standing(ctx).await?;
         let from =
@@ -452,20 +452,20 @@ struct JobFailure {
     step: Option<String>,
 }
 
-/// What somebody may do with a job.
+/// What the viewer may do with a job. Clients need not try what is not listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 enum JobPermission {
-    /// See it.
+    /// See it, its input, metadata, steps and history.
     View,
     /// Change its metadata and priority.
     Edit,
     /// Work on steps of it: reviews, manual steps, contents.
     Work,
-    /// Let others in.
+    /// Let others in to it, and out again.
     Share,
     /// Cancel, retry and rewind it.
     Cancel,
-    /// Remove it.
+    /// Delete it, with its history and all that its steps made.
     Delete,
 }
 
@@ -484,17 +484,17 @@ impl JobStep {
         &self.step.name
     }
 
-    /// Name for people.
+    /// The same name for people to read.
     async fn title(&self) -> &str {
         &self.step.title
     }
 
-    /// Who does it.
+    /// Whether a machine or a person does it.
     async fn kind(&self) -> StepKind {
         self.step.kind.into()
     }
 
-    /// What it is doing.
+    /// Whether it waits, is worked on, needs a person, or has ended.
     async fn status(&self) -> StepStatus {
         self.step.status.into()
     }
@@ -504,12 +504,12 @@ impl JobStep {
         self.step.attempt
     }
 
-    /// How often it may be tried.
+    /// How many attempts there may be; when the last fails, the job fails.
     async fn max_attempts(&self) -> u32 {
         self.step.max_attempts
     }
 
-    /// 0 to 1 within the step.
+    /// How much of the step is done, 0 to 1; never less than before within an attempt.
     async fn fraction(&self) -> f64 {
         self.fraction
     }
@@ -535,7 +535,7 @@ impl JobStep {
     }
 }
 
-/// What a step is doing.
+/// Where a step of a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "State")]
 enum StepStatus {
@@ -547,13 +547,13 @@ enum StepStatus {
     Running,
     /// Waits for a person.
     Blocked,
-    /// Done.
+    /// Done; what it made was taken.
     Completed,
-    /// Not needed.
+    /// Passed over; it was not needed for this job.
     Skipped,
-    /// Given up.
+    /// Given up after its last attempt, or rejected by a reviewer.
     Failed,
-    /// Ended with its job.
+    /// Ended because the job was cancelled.
     Cancelled,
 }
 
@@ -569,7 +569,7 @@ struct Collaboration {
 /// A team that was let in.
 #[derive(SimpleObject)]
 struct TeamCollaborator {
-    /// The team.
+    /// Which team.
     team: Team,
     /// Step names; "*" stands for all.
     steps: Vec<String>,
@@ -578,7 +578,7 @@ struct TeamCollaborator {
 /// A person who was let in.
 #[derive(SimpleObject)]
 struct UserCollaborator {
-    /// The person.
+    /// Which person.
     user: User,
     /// Step names; "*" stands for all.
     steps: Vec<String>,
@@ -604,7 +604,7 @@ impl From<Problem> for InputProblem {
 /// A job as it is after a change.
 #[derive(SimpleObject)]
 struct JobPayload {
-    /// The job.
+    /// The job, as it is after the change.
     job: Job,
 }
 
@@ -663,7 +663,7 @@ impl JobQuery {
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
         #[graphql(desc = "Size of the page, counted from the end.")] last: Option<i32>,
         #[graphql(desc = "Cursor that the page comes before.")] before: Option<String>,
-    ) -> Result<Connection<String, Job, JobList, EmptyFields>> {
+    ) -> Result<Connection<Job, JobList>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
         let (field, direction) = match order_by {
@@ -679,7 +679,11 @@ impl JobQuery {
     }
 
     /// Everything that createJob would object to, all at once, and nothing created.
-    async fn validate_job(&self, ctx: &Context<'_>, input: CreateJobInput) -> Result<Vec<InputProblem>> {
+    async fn validate_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What createJob would be given.")] input: CreateJobInput,
+    ) -> Result<Vec<InputProblem>> {
         let problems = ctx.app()?.jobs.validate(ctx.actor()?, &input.into()).await?;
         Ok(problems.into_iter().map(Into::into).collect())
     }
@@ -691,13 +695,22 @@ pub(super) struct JobMutation;
 #[Object]
 impl JobMutation {
     /// Makes a job and puts its first step into the queue. It is acknowledged when it is stored.
-    async fn create_job(&self, ctx: &Context<'_>, input: CreateJobInput) -> Result<JobPayload> {
+    async fn create_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The type, the input document, and whatever the type needs to know.")]
+        input: CreateJobInput,
+    ) -> Result<JobPayload> {
         let job = ctx.app()?.jobs.create(ctx.actor()?, input.into()).await?;
         Ok(JobPayload { job: Job::new(job) })
     }
 
     /// Changes a job's metadata or priority.
-    async fn update_job(&self, ctx: &Context<'_>, input: UpdateJobInput) -> Result<JobPayload> {
+    async fn update_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job, and what should be different. What is left out stays as it is.")] input: UpdateJobInput,
+    ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Edit>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
         let changes = Changes { metadata: input.metadata.map(|object| object.0), priority: input.priority };
@@ -729,14 +742,23 @@ impl JobMutation {
 
     /// Takes a job back to a step that it has reached before, whatever its status: what that step and later ones made is
     /// superseded, not lost.
-    async fn rewind_job(&self, ctx: &Context<'_>, input: RewindJobInput) -> Result<JobPayload> {
+    async fn rewind_job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which job, and to which step.")] input: RewindJobInput,
+    ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, &input.to_step, input.reason).await?) })
     }
 
     /// Adds a team or user, or changes the steps of one that is there.
-    async fn add_collaborator(&self, ctx: &Context<'_>, input: AddCollaboratorInput) -> Result<JobPayload> {
+    async fn add_collaborator(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who is let in to which job, and to which of its steps.")]
+        input: AddCollaboratorInput,
+    ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
         let shared =
@@ -748,7 +770,7 @@ impl JobMutation {
     async fn remove_collaborator(
         &self,
         ctx: &Context<'_>,
-        input: RemoveCollaboratorInput,
+        #[graphql(desc = "Who is let out of which job.")] input: RemoveCollaboratorInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;

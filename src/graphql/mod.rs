@@ -23,6 +23,7 @@ use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
 use futures_util::Stream;
 
 use crate::app::App;
+use crate::clock::Timestamp;
 use batch::Batches;
 use loader::Loaders;
 
@@ -30,7 +31,8 @@ pub use context::Viewer;
 pub use error::{extensions, log_internal};
 pub use upload::Uploads;
 
-/// What can be asked.
+/// Everything that can be read. What the viewer (whoever sends the request) may not see is null or missing,
+/// as if it did not exist.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
@@ -42,7 +44,7 @@ pub struct Query(
     review::ReviewQuery,
 );
 
-/// What can be done. Fields run one after another, in the order of the request.
+/// Everything that can be changed. Fields run one after another, in the order of the request.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     account::AccountMutation,
@@ -78,10 +80,14 @@ pub fn execute_stream(schema: &Schema, app: &App, request: Request) -> impl Stre
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription::default())
         .register_output_type::<node::Node>()
+        // What the library says of its own scalar is meant for programmers in Rust.
+        .override_output_type_description::<Timestamp>(
+            "A moment, as RFC 3339 writes it: `2025-03-14T09:26:53.589Z`. The server answers in UTC; it takes any offset.",
+        )
 }
 
 /// The schema definition, sorted, as `schema.graphql` has it.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    builder().finish().sdl_with_options(options)
+    builder().finish().sdl_with_options(options.include_specified_by())
 }
