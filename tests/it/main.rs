@@ -25,4 +25,5 @@ mod sequences;
 mod statements;
 mod story;
 mod subscriptions;
+mod telemetry;
 mod transactions;
