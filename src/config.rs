@@ -22,6 +22,12 @@ const MOST_DAYS: u32 = 36_500;
 /// Variables with this prefix that are not keys of the configuration.
 const NOT_KEYS: [&str; 4] = ["CONFIG", "SERVER", "TOKEN", "TEST_"];
 
+/// Variables of OpenTelemetry's own that stand for variables of ours; ours win.
+const STANDARD: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "DOCKET_TELEMETRY__OTLP_ENDPOINT"),
+    ("OTEL_SERVICE_NAME", "DOCKET_TELEMETRY__SERVICE_NAME"),
+];
+
 /// Sections whose keys the parts that own them document and check.
 const OPEN_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
 
@@ -104,6 +110,7 @@ pub struct Config {
     pub workers: Workers,
     pub retention: Retention,
     pub limits: Limits,
+    pub telemetry: Telemetry,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
     #[serde(default)]
@@ -174,6 +181,15 @@ pub struct Limits {
     pub collaborators: usize,
     pub comment_characters: usize,
     pub request_files: usize,
+}
+
+/// Section `[telemetry]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Telemetry {
+    pub otlp_endpoint: String,
+    pub service_name: String,
+    pub sample_ratio: f64,
 }
 
 impl Limits {
@@ -259,6 +275,15 @@ impl Config {
                 return Err(format!("{key} is 0; it needs 1 or more"));
             }
         }
+        let ratio = self.telemetry.sample_ratio;
+        if !(0.0..=1.0).contains(&ratio) {
+            return Err(format!("telemetry.sample_ratio is {ratio}; it needs 0 to 1"));
+        }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+        {
+            return Err(format!("telemetry.otlp_endpoint is {endpoint}; it needs http://… or https://…"));
+        }
         self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
 
@@ -279,11 +304,16 @@ impl Config {
     }
 }
 
-/// `DOCKET_KEY` and `DOCKET_SECTION__KEY`. What is text in the defaults is taken as text, so that a secret of digits only is
+/// `DOCKET_KEY` and `DOCKET_SECTION__KEY`, and what stands for them. What is text in the defaults is taken as text, so that a secret of digits only is
 /// no number.
 fn environment(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Dict {
     let mut found = Dict::new();
-    for (name, text) in variables {
+    let standard = |name: &String| STANDARD.iter().position(|(standard, _)| standard == name);
+    // What is set later wins.
+    let (others, ours): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| standard(name).is_some());
+    let others =
+        others.into_iter().filter_map(|(name, text)| Some((STANDARD[standard(&name)?].1.to_owned(), text)));
+    for (name, text) in others.chain(ours) {
         let Some(key) = name.strip_prefix("DOCKET_") else { continue };
         if NOT_KEYS.iter().any(|other| key.starts_with(other)) {
             continue;
@@ -402,6 +432,38 @@ mod tests {
         let config: Config = figment.extract().unwrap();
         assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
         assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
+    }
+
+    #[test]
+    fn standard_variables_stand_for_ours_and_ours_win() {
+        let given = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        let read = |variables: Vec<_>| -> Config {
+            let env = environment(&defaults, variables.into_iter());
+            defaults.clone().merge(Serialized::defaults(env)).extract().unwrap()
+        };
+        let standard = || {
+            vec![
+                given("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),
+                given("OTEL_SERVICE_NAME", "docket-eu"),
+            ]
+        };
+        let config = read(standard());
+        assert_eq!(config.telemetry.otlp_endpoint, "http://a:4318");
+        assert_eq!(config.telemetry.service_name, "docket-eu");
+        let ours = given("DOCKET_TELEMETRY__OTLP_ENDPOINT", "");
+        let config = read([vec![ours], standard()].concat());
+        assert_eq!(config.telemetry.otlp_endpoint, "", "whichever comes first");
+    }
+
+    #[test]
+    fn traces_need_an_address_and_a_ratio() {
+        let error = load("[telemetry]\notlp_endpoint = 'localhost:4317'").unwrap_err();
+        assert!(error.contains("telemetry.otlp_endpoint") && error.contains("http://"), "{error}");
+        for ratio in ["-0.1", "1.1", "nan"] {
+            let error = load(&format!("[telemetry]\nsample_ratio = {ratio}")).unwrap_err();
+            assert!(error.contains("telemetry.sample_ratio"), "{error}");
+        }
     }
 
     #[test]

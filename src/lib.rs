@@ -8,7 +8,7 @@
 //! | [`client`] | the API from the outside: for `docket submit` and the demo |
 //! | [`cli`] | the command line |
 //! | [`http`] | routes, authentication, uploads, downloads, health |
-//! | [`telemetry`] | logs and metrics |
+//! | [`telemetry`] | logs, metrics and traces |
 //! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
 //! | [`config`] | typed configuration, and the only reader of the environment |

@@ -84,6 +84,7 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         let stop = app.stopping.clone();
         app.spawn(async move { follower.run(&stop).await });
     }
+    app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
     app.spawn(http::serve(listener, app.clone(), metrics));
     Ok(Running { app, address, engine, _lock: lock })
 }
@@ -112,7 +113,7 @@ impl Running {
 /// `docket serve`.
 pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     let config = args.common.load(args.listen)?;
-    telemetry::logs(&config)?;
+    let traces = telemetry::start(&config)?;
     tracing::info!(?config, "configuration");
     let parts = if args.no_engine { Parts::Api } else { Parts::All };
     let migrations = if args.no_migrate { Migrations::Check } else { Migrations::Run };
@@ -121,13 +122,15 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     say(&format!("Docket listens on http://{}", running.address))?;
     stop.cancelled().await;
     tracing::info!("stopping");
-    running.stop().await
+    let stopped = running.stop().await;
+    traces.stop().await;
+    stopped
 }
 
 /// `docket worker`.
 pub(super) async fn worker(common: &Common) -> Result<(), String> {
     let config = common.load(None)?;
-    telemetry::logs(&config)?;
+    let traces = telemetry::start(&config)?;
     if config.database().starts_with("sqlite:") {
         return Err("a worker shares a PostgreSQL database with its servers; set database_url".into());
     }
@@ -139,6 +142,7 @@ pub(super) async fn worker(common: &Common) -> Result<(), String> {
     say("Docket works")?;
     engine.run(stop).await;
     app.drain().await;
+    traces.stop().await;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::report::{Ask, Made, Results};
 use super::{Engine, execute};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
-use crate::telemetry::STEP_SECONDS;
+use crate::telemetry::{STEP_SECONDS, trace};
 
 /// Progress is passed on so often at the most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -32,16 +32,15 @@ enum Ending {
 impl Engine {
     /// Does a step and hands in what came of it.
     pub(super) async fn run_claim(&self, claim: Claim, give_back: &CancellationToken) {
-        let span = tracing::info_span!(
-            "step", job.id = %claim.job.id, job.type = claim.job.type_id, step = claim.step, attempt = claim.attempt
-        );
+        let span = trace::step(&claim.job.id.to_string(), &claim.job.type_id, &claim.step, claim.attempt);
         async {
             let began = Instant::now();
             let ending = self.attempt(&claim, give_back).await;
             let (outcome, handed_in) = self.hand_in(&claim, ending, give_back.is_cancelled()).await;
             let seconds = began.elapsed().as_secs_f64();
-            let labels = [("type", claim.job.type_id.clone()), ("step", claim.step.clone()), ("outcome", outcome.to_owned())];
+            let labels = [("job_type", claim.job.type_id.clone()), ("step", claim.step.clone()), ("outcome", outcome.to_owned())];
             metrics::histogram!(STEP_SECONDS, &labels).record(seconds);
+            trace::ended(&span, outcome);
             match handed_in {
                 Ok(()) => tracing::info!(outcome, seconds, "step ended"),
                 Err(Error::Conflict { message, .. }) => tracing::warn!(outcome, message, "the result was not taken"),
@@ -49,7 +48,7 @@ impl Engine {
                 Err(error) => tracing::error!(outcome, %error, "the result could not be handed in; its lease will run out"),
             }
         }
-        .instrument(span)
+        .instrument(span.clone())
         .await;
     }
 

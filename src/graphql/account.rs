@@ -32,7 +32,7 @@ impl User {
         &self.0.email
     }
 
-    /// Name for people.
+    /// Name that other people see.
     async fn name(&self) -> &str {
         &self.0.name
     }
@@ -94,9 +94,9 @@ impl Team {
 /// and their reviews are approved automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum KeyMode {
-    /// For real.
+    /// For real: people are asked where the machine is unsure, and nothing is removed by itself.
     Live,
-    /// For trying things out.
+    /// For trying things out, e.g. from the tests of a program that uses this API.
     Test,
 }
 
@@ -121,7 +121,7 @@ impl ApiKey {
         self.0.id.to_string().into()
     }
 
-    /// Name for people.
+    /// What its owner calls it, e.g. the program that uses it.
     async fn name(&self) -> &str {
         &self.0.name
     }
@@ -184,7 +184,7 @@ struct SignInPayload {
     access_token: String,
     /// When the token stops working; subscriptions that it opened end then.
     expires_at: DateTime<Utc>,
-    /// Who signed in.
+    /// Who signed in, as `viewer` says it from now on.
     user: User,
 }
 
@@ -212,14 +212,14 @@ struct CreateApiKeyInput {
 struct CreateApiKeyPayload {
     /// The credential itself. Shown once: the server keeps only its hash.
     secret: String,
-    /// The key.
+    /// The key, as `apiKeys` lists it from now on.
     api_key: ApiKey,
 }
 
 /// A key that was ended.
 #[derive(SimpleObject)]
 struct RevokeApiKeyPayload {
-    /// The key.
+    /// The key, which still is in the list of `apiKeys`.
     api_key: ApiKey,
 }
 
@@ -255,7 +255,7 @@ impl TeamMemberInput {
 /// A team as it is after a change.
 #[derive(SimpleObject)]
 struct TeamPayload {
-    /// The team.
+    /// The team, its members as they are now.
     team: Team,
 }
 
@@ -311,7 +311,11 @@ pub(super) struct AccountMutation;
 #[Object]
 impl AccountMutation {
     /// Makes an account and signs it in, where the server's sign-up is open.
-    async fn sign_up(&self, ctx: &Context<'_>, input: SignUpInput) -> Result<SignInPayload> {
+    async fn sign_up(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The account to be made.")] input: SignUpInput,
+    ) -> Result<SignInPayload> {
         let SignUpInput { email, name, password } = input;
         let new = NewAccount { email, name, password: Some(password), is_admin: false };
         let address = ctx.viewer()?.address;
@@ -320,7 +324,11 @@ impl AccountMutation {
 
     /// Gives a token for an e-mail address and a password. UNAUTHENTICATED where either is wrong, RATE_LIMITED after too
     /// many tries.
-    async fn sign_in(&self, ctx: &Context<'_>, input: SignInInput) -> Result<SignInPayload> {
+    async fn sign_in(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Address and password.")] input: SignInInput,
+    ) -> Result<SignInPayload> {
         let address = ctx.viewer()?.address;
         Ok(ctx.app()?.accounts.sign_in(&input.email, input.password, address).await?.into())
     }
@@ -329,6 +337,7 @@ impl AccountMutation {
     async fn create_api_key(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "What the key is called, how long it works, and whether its jobs are for real.")]
         input: CreateApiKeyInput,
     ) -> Result<CreateApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
@@ -351,13 +360,21 @@ impl AccountMutation {
     }
 
     /// Makes a team, with the viewer in it.
-    async fn create_team(&self, ctx: &Context<'_>, input: CreateTeamInput) -> Result<TeamPayload> {
+    async fn create_team(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What the team is called.")] input: CreateTeamInput,
+    ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         Ok(TeamPayload { team: Team(teams::create(&app.db, &app.clock, actor, &input.name).await?) })
     }
 
     /// Lets a person into a team that the viewer belongs to.
-    async fn add_team_member(&self, ctx: &Context<'_>, input: TeamMemberInput) -> Result<TeamPayload> {
+    async fn add_team_member(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who is to join which team.")] input: TeamMemberInput,
+    ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
         let (team, member) = teams::add_member(&app.db, &app.clock, actor, id, person).await?;
@@ -367,7 +384,11 @@ impl AccountMutation {
 
     /// Lets a person out of a team that the viewer belongs to. What was shared with the team is out of their sight at
     /// once.
-    async fn remove_team_member(&self, ctx: &Context<'_>, input: TeamMemberInput) -> Result<TeamPayload> {
+    async fn remove_team_member(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who is to leave which team.")] input: TeamMemberInput,
+    ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
         let (team, member) = teams::remove_member(&app.db, actor, id, person).await?;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use async_graphql::connection::{Connection, EmptyFields};
+use async_graphql::connection::EmptyFields;
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use super::account::User;
 use super::context::RequestContext;
 use super::loader::Account;
-use super::paging::{USUAL, connection};
+use super::paging::{Connection, USUAL, connection};
 use super::scalar::{SafeInt, Upload, Url};
 use super::upload::Uploads;
 use crate::entity::document;
@@ -29,18 +29,18 @@ impl Document {
         self.0.id.to_string().into()
     }
 
-    /// File name.
+    /// File name that it was uploaded under; downloads get it too.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// MIME type.
+    /// MIME type, e.g. `application/pdf`.
     #[graphql(name = "type")]
     async fn media_type(&self) -> &str {
         &self.0.media_type
     }
 
-    /// Bytes.
+    /// Length in bytes.
     async fn size(&self) -> SafeInt {
         SafeInt(self.0.size)
     }
@@ -90,7 +90,7 @@ pub(super) async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
 /// A document that was uploaded.
 #[derive(SimpleObject)]
 struct DocumentPayload {
-    /// The document.
+    /// The document, ready to be used in jobs.
     document: Document,
 }
 
@@ -131,7 +131,7 @@ impl DocumentQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-    ) -> Result<Connection<String, Document, EmptyFields, EmptyFields>> {
+    ) -> Result<Connection<Document>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Documents, USUAL, app.config.limits.page_size)?;

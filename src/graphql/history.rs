@@ -64,7 +64,7 @@ impl JobEvent {
         self.row.job_id.to_string().into()
     }
 
-    /// What changed.
+    /// What changed; `data` says more.
     async fn kind(&self) -> Result<JobEventKind> {
         Ok(unname::<EventKind>(&self.row.kind)?.into())
     }
@@ -105,7 +105,7 @@ impl JobEvent {
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum JobEventKind {
-    /// The job was made.
+    /// The job was created and waits for its first step.
     Created,
     /// The job was taken back to a step: `step`, and where it exists `reason`.
     Rewound,

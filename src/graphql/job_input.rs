@@ -13,7 +13,8 @@ use crate::job::query::{Filter, OrderBy, Ownership};
 use crate::job::state::Status;
 use crate::page::Direction;
 
-/// What a job is doing.
+/// Where a job stands. COMPLETED, CANCELLED and FAILED are final: only `retryJob` and `rewindJob` lead out of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "Status")]
 pub(super) enum JobStatus {
@@ -49,12 +50,12 @@ impl From<ContentSource> for Source {
     }
 }
 
-/// A document in a role.
+/// A document that a job is given, and what it is to the job.
 #[derive(InputObject)]
 pub(super) struct ContentInput {
     /// A role of the job's type other than `input`.
     role: String,
-    /// The document.
+    /// Which document it is.
     source: ContentSource,
 }
 
@@ -91,7 +92,7 @@ impl From<CollaboratorRef> for PrincipalRef {
 /// Somebody who is let in, and to what.
 #[derive(InputObject)]
 pub(super) struct CollaboratorInput {
-    /// Who.
+    /// The team or the person, by ID or by name and address.
     collaborator: CollaboratorRef,
     /// Step names of the job's type; `"*"` stands for all.
     #[graphql(default_with = "vec![\"*\".to_owned()]")]
@@ -104,13 +105,13 @@ pub(super) struct CreateJobInput {
     /// Job type, e.g. data-point-extraction.
     #[graphql(name = "type")]
     job_type: ID,
-    /// The input document.
+    /// The document that is to be worked on.
     input: ContentSource,
     /// Further contents, by role.
     contents: Option<Vec<ContentInput>>,
     /// What the type needs to know, and whatever else should ride along. Dotted keys are paths.
     metadata: Option<JsonObject>,
-    /// Who may see it besides its owner.
+    /// Teams and people who may see the job and work on steps of it, besides its owner.
     collaboration: Option<Vec<CollaboratorInput>>,
     /// Same key, same owner, same input: the same job is returned; with another input, CONFLICT.
     idempotency_key: Option<String>,
@@ -135,7 +136,7 @@ impl From<CreateJobInput> for NewJob {
     }
 }
 
-/// What should change of a job.
+/// A change of a job that goes on with its work meanwhile.
 #[derive(InputObject)]
 pub(super) struct UpdateJobInput {
     /// UUID of the job.
@@ -220,15 +221,15 @@ pub(super) enum JobOwnerFilter {
 /// How a list of jobs is ordered.
 #[derive(InputObject)]
 pub(super) struct JobOrder {
-    /// By what.
+    /// The moment of each job that counts.
     #[graphql(default_with = "JobOrderField::Created")]
     pub field: JobOrderField,
-    /// Which way.
+    /// Whether the newest or the oldest comes first.
     #[graphql(default_with = "OrderDirection::Descending")]
     pub direction: OrderDirection,
 }
 
-/// What jobs are ordered by.
+/// The moments that jobs can be ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "OrderBy")]
 pub(super) enum JobOrderField {
@@ -268,7 +269,7 @@ pub(super) struct RewindJobInput {
 pub(super) struct AddCollaboratorInput {
     /// UUID of the job.
     pub job_id: ID,
-    /// Who.
+    /// The team or the person, by ID or by name and address.
     pub collaborator: CollaboratorRef,
     /// Step names of the job's type; `"*"` stands for all. They replace those of somebody who is in already.
     #[graphql(default_with = "vec![\"*\".to_owned()]")]
@@ -280,6 +281,6 @@ pub(super) struct AddCollaboratorInput {
 pub(super) struct RemoveCollaboratorInput {
     /// UUID of the job.
     pub job_id: ID,
-    /// Who.
+    /// The team or the person, by ID or by name and address.
     pub collaborator: CollaboratorRef,
 }

@@ -21,7 +21,7 @@ impl JobType {
         self.0.id.clone().into()
     }
 
-    /// Name for people.
+    /// The type's name for people to read.
     async fn name(&self) -> &str {
         &self.0.name
     }
@@ -68,12 +68,12 @@ impl JobTypeStep {
         &self.0.name
     }
 
-    /// Name for people.
+    /// The same name for people to read.
     async fn title(&self) -> &str {
         &self.0.title
     }
 
-    /// Who does it.
+    /// Whether a machine or a person does it.
     async fn kind(&self) -> StepKind {
         self.0.kind.into()
     }
@@ -154,7 +154,7 @@ impl JobTypeQuery {
 struct RegisterJobTypeInput {
     /// Slug: letters, digits, dots, hyphens and underscores.
     id: ID,
-    /// Name for people.
+    /// The type's name for people to read.
     name: String,
     /// What it does, for people.
     description: String,
@@ -173,7 +173,7 @@ struct JobTypeStepInput {
     name: String,
     /// Name for people; the name where it is not given.
     title: Option<String>,
-    /// Who does it.
+    /// Whether a machine or a person does it.
     #[graphql(default_with = "StepKind::Automatic")]
     kind: StepKind,
     /// Contents this step reads and writes.
@@ -229,7 +229,7 @@ impl From<JobTypeStepInput> for StepDefinition {
 /// A job type as it is after a change.
 #[derive(SimpleObject)]
 struct JobTypePayload {
-    /// The job type.
+    /// The newest version, as it is now.
     job_type: JobType,
 }
 
@@ -243,6 +243,7 @@ impl JobTypeMutation {
     async fn register_job_type(
         &self,
         ctx: &Context<'_>,
+        #[graphql(desc = "The whole definition: what it leaves out is not taken from the version before.")]
         input: RegisterJobTypeInput,
     ) -> Result<JobTypePayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);

@@ -20,10 +20,17 @@ mod taxonomy;
 mod upload;
 mod worker;
 
-use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
-use futures_util::Stream;
+use std::task::Poll;
+use std::time::Instant;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{MergedObject, Name, Request, Response, SDLExportOptions, Value};
+use futures_util::{Stream, StreamExt, stream};
+use tracing::{Instrument, Span};
 
 use crate::app::App;
+use crate::clock::Timestamp;
+use crate::telemetry::{OPERATION_SECONDS, trace};
 use batch::Batches;
 use loader::Loaders;
 
@@ -31,7 +38,8 @@ pub use context::Viewer;
 pub use error::{extensions, log_internal};
 pub use upload::Uploads;
 
-/// What can be asked.
+/// Everything that can be read. What the viewer (whoever sends the request) may not see is null or missing,
+/// as if it did not exist.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
@@ -43,7 +51,7 @@ pub struct Query(
     review::ReviewQuery,
 );
 
-/// What can be done. Fields run one after another, in the order of the request.
+/// Everything that can be changed. Fields run one after another, in the order of the request.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     account::AccountMutation,
@@ -64,26 +72,79 @@ pub fn schema(app: App) -> Schema {
 }
 
 /// Runs a query or mutation; its request carries a [`Viewer`].
-pub async fn execute(schema: &Schema, app: &App, request: Request) -> Response {
+pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Response {
+    let (span, kind) = span(&mut request);
+    let began = Instant::now();
     let batches = Batches::default();
     let request = request.data(Loaders::new(app, &batches));
-    batches.run(schema.execute(request)).await
+    let response = batches.run(schema.execute(request)).instrument(span.clone()).await;
+    metrics::histogram!(OPERATION_SECONDS, "graphql_operation_type" => kind)
+        .record(began.elapsed().as_secs_f64());
+    told(&span, &response);
+    response
 }
 
 /// Runs any operation; a query or mutation has one response.
-pub fn execute_stream(schema: &Schema, app: &App, request: Request) -> impl Stream<Item = Response> + use<> {
+pub fn execute_stream(
+    schema: &Schema,
+    app: &App,
+    mut request: Request,
+) -> impl Stream<Item = Response> + use<> {
+    let (span, _) = span(&mut request);
     let batches = Batches::default();
     let request = request.data(Loaders::new(app, &batches));
-    batches.run_stream(schema.execute_stream(request))
+    let mut responses = batches.run_stream(schema.execute_stream(request)).boxed();
+    stream::poll_fn(move |ctx| {
+        let next = span.in_scope(|| responses.poll_next_unpin(ctx));
+        if let Poll::Ready(Some(response)) = &next {
+            told(&span, response);
+        }
+        next
+    })
+}
+
+/// A span for the operation that a request runs, and of what type it is.
+fn span(request: &mut Request) -> (Span, &'static str) {
+    let asked = request.operation_name.clone();
+    let operation = request.parsed_query().ok().and_then(|document| {
+        let mut operations = document.operations.iter();
+        match asked {
+            Some(asked) => operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == asked)),
+            None => operations.next(),
+        }
+    });
+    let kind = match operation.map(|(_, operation)| operation.node.ty) {
+        Some(OperationType::Query) => "query",
+        Some(OperationType::Mutation) => "mutation",
+        Some(OperationType::Subscription) => "subscription",
+        None => "none",
+    };
+    let name = operation.and_then(|(name, _)| name).map(Name::as_str);
+    (trace::operation(kind, name), kind)
+}
+
+/// Writes down what went wrong first.
+fn told(span: &Span, response: &Response) {
+    if let Some(error) = response.errors.first() {
+        match error.extensions.as_ref().and_then(|values| values.get("code")) {
+            Some(Value::String(code)) => trace::failed(span, code),
+            // By the conventions, where there is no name for it.
+            _ => trace::failed(span, "_OTHER"),
+        }
+    }
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription::default())
         .register_output_type::<node::Node>()
+        // What the library says of its own scalar is meant for programmers in Rust.
+        .override_output_type_description::<Timestamp>(
+            "A moment, as RFC 3339 writes it: `2025-03-14T09:26:53.589Z`. The server answers in UTC; it takes any offset.",
+        )
 }
 
 /// The schema definition, sorted, as `schema.graphql` has it.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    builder().finish().sdl_with_options(options)
+    builder().finish().sdl_with_options(options.include_specified_by())
 }

@@ -1,6 +1,5 @@
 //! Reviews: the queue, claiming and deciding.
 
-use async_graphql::connection::{Connection, EmptyFields};
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use super::document::user;
 use super::job::{Content, Job};
 use super::job_input::ContentInput;
 use super::loader::{ContentOf, JobOf, MatterOf};
-use super::paging::{USUAL, connection};
+use super::paging::{Connection, USUAL, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
 use crate::entity::review;
@@ -116,7 +115,7 @@ impl Review {
         self.0.decided_at
     }
 
-    /// What the decider had to say.
+    /// What the person who decided it had to say.
     async fn comment(&self) -> Option<&str> {
         self.0.comment.as_deref()
     }
@@ -132,7 +131,7 @@ impl Review {
 struct ReviewItem {
     /// JSON Pointer into the content.
     path: String,
-    /// What it is.
+    /// What it is, e.g. the name of the value that was looked for.
     label: String,
     /// What was found; null where something is missing.
     #[serde(default)]
@@ -157,11 +156,11 @@ pub(super) enum ReviewStatus {
     Open,
     /// Somebody is working on it.
     Claimed,
-    /// The job went on.
+    /// Decided: the job went on, with the corrections.
     Approved,
-    /// The job failed.
+    /// Decided: the job failed, with the comment as its message.
     Rejected,
-    /// An earlier step runs again.
+    /// Decided: an earlier step runs again, and gets the comment.
     SentBack,
     /// The job ended, or went on, without it.
     Cancelled,
@@ -261,7 +260,7 @@ enum ReviewDecision {
 struct DecideReviewInput {
     /// UUID of the review, which the viewer has claimed.
     id: ID,
-    /// What is decided.
+    /// Approve, reject, or send back to an earlier step.
     decision: ReviewDecision,
     /// sha256 of the content that the reviewer saw: another one is CONFLICT. Kept in the history as the decision's receipt.
     /// Required where there is content.
@@ -271,7 +270,8 @@ struct DecideReviewInput {
     /// Corrections: JSON Patch (RFC 6902) on the content under review; what comes of it is the content's next version. A
     /// saved draft is not applied by itself.
     patch: Option<Json>,
-    /// What the reviewer has to say.
+    /// What the reviewer has to say: the message of a job that is rejected, or a hint for the step that it is
+    /// sent back to.
     comment: Option<String>,
     /// For SEND_BACK: an earlier step.
     to_step: Option<String>,
@@ -302,7 +302,7 @@ struct SaveReviewDraftInput {
 /// A review as it is after a change.
 #[derive(SimpleObject)]
 struct ReviewPayload {
-    /// The review.
+    /// The review, as it is after the change.
     review: Review,
 }
 
@@ -336,7 +336,7 @@ impl ReviewQuery {
         #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
         #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-    ) -> Result<Connection<String, Review, ReviewList, EmptyFields>> {
+    ) -> Result<Connection<Review, ReviewList>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map_or_else(
             || reviews::Filter { status: Some(vec!["OPEN", "CLAIMED"]), ..reviews::Filter::default() },
@@ -403,7 +403,7 @@ impl ReviewMutation {
     async fn save_review_draft(
         &self,
         ctx: &Context<'_>,
-        input: SaveReviewDraftInput,
+        #[graphql(desc = "Which review, and the corrections so far.")] input: SaveReviewDraftInput,
     ) -> Result<ReviewPayload> {
         let grant = granted(ctx, &input.id).await?;
         let saved = claim::save_draft(&ctx.app()?.jobs, &grant, input.patch.0).await?;
@@ -412,7 +412,11 @@ impl ReviewMutation {
 
     /// Decides a review that the viewer has claimed. A MANUAL step is done this way too: APPROVE with the contents that
     /// were made.
-    async fn decide_review(&self, ctx: &Context<'_>, input: DecideReviewInput) -> Result<ReviewPayload> {
+    async fn decide_review(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which review, the decision, and what it rests on.")] input: DecideReviewInput,
+    ) -> Result<ReviewPayload> {
         let grant = granted(ctx, &input.id).await?;
         let decided = decide::decide(&ctx.app()?.jobs, &grant, input.into()).await?;
         Ok(ReviewPayload { review: Review(decided) })

@@ -3,11 +3,12 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use serde_json::Map;
 
-/// Any JSON value.
+/// JSON of any kind.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Json(pub serde_json::Value);
 
+/// Any JSON value: object, array, string, number, boolean or null. It is given and taken as it is, without selections.
 #[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -23,6 +24,7 @@ impl ScalarType for Json {
 #[derive(Debug, Clone)]
 pub(super) struct JsonObject(pub Map<String, serde_json::Value>);
 
+/// A JSON object. It is given and taken as it is, without selections.
 #[Scalar(name = "JSONObject", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259#section-4")]
 impl ScalarType for JsonObject {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -44,6 +46,7 @@ pub(super) struct SafeInt(pub i64);
 /// The largest whole number that every JSON reader keeps exactly (RFC 7493 section 2.2).
 const LARGEST: i64 = (1 << 53) - 1;
 
+/// A whole number of at most 53 bits: a JSON number that every client keeps exactly, and larger than an Int can be.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc7493#section-2.2")]
 impl ScalarType for SafeInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -65,6 +68,7 @@ impl ScalarType for SafeInt {
 #[derive(Debug, Clone)]
 pub(super) struct Url(pub String);
 
+/// An absolute URL, e.g. `https://docket.example.com/documents/…/contents`.
 #[Scalar(name = "URL", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3986")]
 impl ScalarType for Url {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -84,6 +88,8 @@ impl ScalarType for Url {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Upload(pub usize);
 
+/// A file of a multipart request (GraphQL multipart request specification). In the variables it is null; the request's
+/// map says which of its files stands there.
 #[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
 impl ScalarType for Upload {
     fn parse(value: Value) -> InputValueResult<Self> {

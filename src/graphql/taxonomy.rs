@@ -73,14 +73,14 @@ impl Taxonomy {
 struct PutTaxonomyInput {
     /// Name that jobs call it by.
     name: String,
-    /// What to look for.
+    /// What to look for: data points with labels, patterns and types, and keywords.
     definition: Json,
 }
 
 /// A taxonomy as it is after a change.
 #[derive(SimpleObject)]
 struct TaxonomyPayload {
-    /// The taxonomy.
+    /// The taxonomy, in its newest version.
     taxonomy: Taxonomy,
 }
 
@@ -121,7 +121,11 @@ pub(super) struct TaxonomyMutation;
 #[Object]
 impl TaxonomyMutation {
     /// Makes a taxonomy, or a new version of one of the viewer's. Jobs that exist keep the version that they began with.
-    async fn put_taxonomy(&self, ctx: &Context<'_>, input: PutTaxonomyInput) -> Result<TaxonomyPayload> {
+    async fn put_taxonomy(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its name, and what to look for.")] input: PutTaxonomyInput,
+    ) -> Result<TaxonomyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let largest = app.config.limits.taxonomy_bytes;
         let PutTaxonomyInput { name, definition } = input;

@@ -30,10 +30,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use self::connection::Connection;
 use super::{rejected, tracking};
+use crate::telemetry::trace;
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "graphql-transport-ws";
@@ -160,8 +161,9 @@ pub fn upgrade<O: Operations>(
         return rejected(StatusCode::BAD_REQUEST, "SUBPROTOCOL", message);
     }
     let token = tasks.token();
-    // Everything on the connection belongs to the request that it began with: its span, its ID.
-    let (span, tracking) = (Span::current(), tracking::current());
+    // Everything on the connection belongs to the request that it began with, by its ID. The request itself ends here.
+    let tracking = tracking::current();
+    let span = trace::connection(&tracking);
     upgrade.on_upgrade(move |socket| {
         let serve = async move {
             Connection::new(socket, operations, settings).serve(&stopping).await;

@@ -21,7 +21,9 @@ use crate::app::App;
 use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
 use crate::events::feed;
-use crate::telemetry::{FEED_LAG, JOBS, POOL, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS};
+use crate::telemetry::{
+    FEED_LAG, JOBS, POOL, POOL_MAX, POOL_NAME, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS, TARGET_INFO,
+};
 
 /// An answer of `/readyz` is given again for so long: probes of many may not cost more than those of one.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -144,10 +146,15 @@ async fn gauges(server: &Server) -> Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(FEED_LAG).set(feed::lag(&app.db).await? as f64);
     let (open, idle) = app.db.pool();
-    metrics::gauge!(POOL, "state" => "open").set(f64::from(open));
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    metrics::gauge!(POOL, "state" => "idle").set(idle as f64);
+    let idle = u32::try_from(idle).unwrap_or(open).min(open);
+    let (pool, name) = POOL_NAME;
+    for (state, count) in [("idle", idle), ("used", open - idle)] {
+        metrics::gauge!(POOL, pool => name, "db_client_connection_state" => state).set(f64::from(count));
+    }
+    metrics::gauge!(POOL_MAX, pool => name).set(f64::from(app.config.database_connections));
     metrics::counter!(STATEMENTS).absolute(app.db.statements());
+    let (service, version) = (app.config.telemetry.service_name.clone(), env!("CARGO_PKG_VERSION"));
+    metrics::gauge!(TARGET_INFO, "service_name" => service, "service_version" => version).set(1.0);
     Ok(())
 }
 

@@ -130,7 +130,11 @@ pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
         names.contains(name) || (names.len() < COUNTED_NAMES && names.insert(name.to_owned()))
     };
     let name = if counted { name } else { "(other)" }.to_owned();
-    let labels = [("operation", name), ("type", kind.to_owned()), ("outcome", outcome.to_owned())];
+    let labels = [
+        ("graphql_operation_name", name),
+        ("graphql_operation_type", kind.to_owned()),
+        ("code", outcome.to_owned()),
+    ];
     metrics::counter!(OPERATIONS, &labels).increment(1);
 }
 

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
-use crate::telemetry::HTTP_SECONDS;
+use crate::telemetry::{HTTP_ACTIVE, HTTP_SECONDS, trace};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of an ID that a client may choose.
@@ -28,23 +28,51 @@ pub(crate) fn within<F: Future>(tracking: String, work: F) -> impl Future<Output
     CURRENT.scope(tracking, work)
 }
 
-/// Takes a sane ID from the client, or makes one; logs and measures the request.
+/// Takes a sane ID from the client, or makes one; logs, measures and traces the request.
 pub(super) async fn track(request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok()).filter(|id| sane(id));
     let id = given.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
     let method = known(request.method());
-    let path = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", id, method, path);
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let span = trace::request(&id, method, route.as_deref(), request.uri().path(), request.headers());
+    let active = Active::new(method);
     let began = Instant::now();
     let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    drop(active);
     let (seconds, status) = (began.elapsed().as_secs_f64(), response.status().as_u16());
-    let labels = [("method", method.to_owned()), ("route", path), ("status", status.to_string())];
+    let mut labels = vec![
+        ("http_request_method", method.to_owned()),
+        ("http_response_status_code", status.to_string()),
+        ("url_scheme", SCHEME.to_owned()),
+    ];
+    // Paths that nothing answers are not counted apart: clients make them up.
+    labels.extend(route.map(|route| ("http_route", route)));
     metrics::histogram!(HTTP_SECONDS, &labels).record(seconds);
+    trace::answered(&span, status);
     span.in_scope(|| tracing::debug!(status, seconds, "request answered"));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }
     response
+}
+
+/// The server itself speaks plain HTTP, whatever a proxy in front of it speaks.
+const SCHEME: &str = "http";
+
+/// Counts a request for as long as it is being answered, also where its client goes away meanwhile.
+struct Active(&'static str);
+
+impl Active {
+    fn new(method: &'static str) -> Self {
+        metrics::gauge!(HTTP_ACTIVE, "http_request_method" => method, "url_scheme" => SCHEME).increment(1.0);
+        Self(method)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        metrics::gauge!(HTTP_ACTIVE, "http_request_method" => self.0, "url_scheme" => SCHEME).decrement(1.0);
+    }
 }
 
 /// What a request is counted under. Clients make methods up, and each would be a series of its own for ever.
@@ -58,7 +86,7 @@ fn known(method: &Method) -> &'static str {
         (Method::DELETE, "DELETE"),
         (Method::OPTIONS, "OPTIONS"),
     ];
-    known.iter().find(|(one, _)| one == method).map_or("OTHER", |(_, name)| name)
+    known.iter().find(|(one, _)| one == method).map_or(trace::OTHER_METHOD, |(_, name)| name)
 }
 
 fn sane(id: &str) -> bool {
@@ -73,7 +101,7 @@ mod tests {
     fn methods_that_clients_make_up_are_one() {
         assert_eq!(known(&Method::GET), "GET");
         for made_up in ["BREW", "get", "GETT"] {
-            assert_eq!(known(&Method::from_bytes(made_up.as_bytes()).unwrap()), "OTHER");
+            assert_eq!(known(&Method::from_bytes(made_up.as_bytes()).unwrap()), "_OTHER");
         }
     }
 

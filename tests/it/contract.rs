@@ -18,6 +18,29 @@ fn the_published_schema_is_the_servers_own() {
 }
 
 #[test]
+fn the_published_schema_explains_itself() {
+    let unexplained = Sdl::parse(PUBLISHED).unexplained();
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
+}
+
+#[test]
+fn what_nobody_would_understand_is_found() {
+    let schema = "\"A\" type A { b(c: Int): Int \"D\" d(\"E\" e: Int): Int @deprecated } \"F\" enum F { G } \
+                  \"H\" input H { i: Int } \"J\" scalar J interface K { \"L\" l: Int @deprecated(reason: \"m\") }";
+    let found = Sdl::parse(schema).unexplained();
+    let expected = [
+        "A.b(c) has no description",
+        "A.b has no description",
+        "A.d is deprecated without a reason",
+        "F.G has no description",
+        "H.i has no description",
+        "K has no description",
+        "J has no specification",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn the_schema_has_everything_that_the_contract_promises() {
     let (contract, schema) = (Sdl::parse(CONTRACT).said(), Sdl::parse(PUBLISHED).said());
     let mut missing = Vec::new();

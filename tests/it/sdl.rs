@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
-    BaseType, FieldDefinition, InputValueDefinition, Type, TypeDefinition, TypeKind, TypeSystemDefinition,
+    BaseType, ConstDirective, FieldDefinition, InputValueDefinition, InterfaceType, ObjectType, Type,
+    TypeDefinition, TypeKind, TypeSystemDefinition,
 };
 use async_graphql::{Name, Positioned};
 
@@ -59,6 +60,57 @@ impl Sdl {
             said.insert(name.clone(), kind.to_owned());
         }
         said
+    }
+
+    /// What nobody would know how to use: names without a description, scalars without a specification, and what is
+    /// deprecated without a word on what to use instead.
+    pub(crate) fn unexplained(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut look =
+            |name: String, text: Option<&Positioned<String>>, marks: &[Positioned<ConstDirective>]| {
+                if text.is_none_or(|text| text.node.trim().is_empty()) {
+                    found.push(format!("{name} has no description"));
+                }
+                let deprecated = marks.iter().find(|mark| mark.node.name.node == "deprecated");
+                if deprecated.is_some_and(|mark| mark.node.get_argument("reason").is_none()) {
+                    found.push(format!("{name} is deprecated without a reason"));
+                }
+            };
+        for (name, definition) in &self.0 {
+            look(name.clone(), definition.description.as_ref(), &[]);
+            match &definition.kind {
+                TypeKind::Object(ObjectType { fields, .. })
+                | TypeKind::Interface(InterfaceType { fields, .. }) => {
+                    for field in fields.iter().map(|field| &field.node) {
+                        let path = format!("{name}.{}", field.name.node);
+                        for argument in field.arguments.iter().map(|argument| &argument.node) {
+                            let path = format!("{path}({})", argument.name.node);
+                            look(path, argument.description.as_ref(), &argument.directives);
+                        }
+                        look(path, field.description.as_ref(), &field.directives);
+                    }
+                }
+                TypeKind::Enum(values) => {
+                    for value in values.values.iter().map(|value| &value.node) {
+                        let path = format!("{name}.{}", value.value.node);
+                        look(path, value.description.as_ref(), &value.directives);
+                    }
+                }
+                TypeKind::InputObject(input) => {
+                    for field in input.fields.iter().map(|field| &field.node) {
+                        let path = format!("{name}.{}", field.name.node);
+                        look(path, field.description.as_ref(), &field.directives);
+                    }
+                }
+                TypeKind::Scalar | TypeKind::Union(_) => {}
+            }
+        }
+        let unspecified = self.0.iter().filter(|(_, definition)| {
+            let specified = definition.directives.iter().any(|mark| mark.node.name.node == "specifiedBy");
+            matches!(definition.kind, TypeKind::Scalar) && !specified
+        });
+        found.extend(unspecified.map(|(name, _)| format!("{name} has no specification")));
+        found
     }
 
     /// The fields of `Query`, `Mutation` and `Subscription`, with the name of their root.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::limits::Limits;
 use super::process::Group;
@@ -76,10 +77,11 @@ impl Context<'_> {
         else {
             return Err(internal("start", &io::Error::other("it has no pipes")));
         };
-        let (ended, stderr) = tokio::join!(
-            self.converse(&mut group, stdin, stdout, &line, input_bytes, on_share),
-            tail(stderr)
-        );
+        let span = span(&group);
+        let work = async {
+            tokio::join!(self.converse(&mut group, stdin, stdout, &line, input_bytes, on_share), tail(stderr))
+        };
+        let (ended, stderr) = work.instrument(span).await;
         match ended? {
             Ended::Answered(Ok(findings)) => Ok(findings),
             Ended::Answered(Err(failure)) => {
@@ -183,6 +185,7 @@ impl Context<'_> {
             }
         };
         let status = self.bounded(deadline, group.wait()).await?.map_err(|error| internal("end", &error))?;
+        Span::current().record("process.exit.code", status.code());
         // Its end says that the parent is gone, so it must not be dropped before.
         drop(stdin);
         Ok(match answer {
@@ -204,6 +207,7 @@ impl Context<'_> {
         let (Some(stdout), Some(stderr)) = (group.0.stdout.take(), group.0.stderr.take()) else {
             return Err(internal("start", &io::Error::other("it has no pipes")));
         };
+        let span = span(&group);
         let work = async {
             let mut printed = Vec::new();
             let ended = self
@@ -220,14 +224,21 @@ impl Context<'_> {
                 }
             }
         };
-        let (ended, stderr) = tokio::join!(work, tail(stderr));
+        let (ended, stderr) = async { tokio::join!(work, tail(stderr)) }.instrument(span.clone()).await;
         let (status, printed) = ended?;
+        span.record("process.exit.code", status.code());
         if status.success() {
             return Ok(printed);
         }
         tracing::warn!(%status, %stderr, "a program that reads text from pictures failed");
         Err(verdict::of(status, &stderr, self.limits))
     }
+}
+
+/// What is logged and traced while a child works; a child that a signal ends has no exit code.
+fn span(group: &Group) -> Span {
+    let pid = group.0.id().map(i64::from);
+    tracing::info_span!("child", process.pid = pid, process.exit.code = tracing::field::Empty)
 }
 
 /// How a child ended.

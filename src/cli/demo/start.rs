@@ -54,7 +54,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
         // The tour is for people; what they did not ask for would stand between its lines.
         "warn".clone_into(&mut config.log);
     }
-    telemetry::logs(&config)?;
+    let traces = telemetry::start(&config)?;
     let stop = asked_to_stop()?;
     let running = start(config, Parts::All, Migrations::Run).await?;
     let toured = tokio::select! {
@@ -64,7 +64,9 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
     if toured.is_ok() && !args.once {
         stop.cancelled().await;
     }
-    running.stop().await.and(toured)
+    let stopped = running.stop().await;
+    traces.stop().await;
+    stopped.and(toured)
 }
 
 async fn tour(running: &Running, folder: &std::path::Path) -> Result<(), String> {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// Rows read at once.
 const PAGE: u64 = 200;
 
-/// What can be followed.
+/// Everything that can be followed as it changes, over WebSocket (`graphql-transport-ws`).
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(one::JobSubscription, many::ListSubscription, queue::QueueSubscription);
 

@@ -1,0 +1,348 @@
+//! Jobs: what they are, and how they are asked for and changed.
+
+mod collaboration;
+mod content;
+mod mutation;
+mod query;
+mod step;
+mod timing;
+
+use async_graphql::connection::EmptyFields;
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use super::account::{KeyMode, User};
+use super::context::RequestContext;
+use super::document::user;
+use super::history::JobEvent;
+use super::job_input::JobStatus;
+use super::job_type::JobType;
+use super::loader::{ContentsOf, EventsOf, InputOf, OutputOf, ReviewOf, TaskOf};
+use super::paging::{Connection, USUAL, connection};
+use super::review::Review;
+use super::scalar::JsonObject;
+use crate::access::policy::{self, Action, Standing, Verdict, works_on};
+use crate::entity::{content as content_entity, job, task};
+use crate::error::{Error, Result};
+use crate::job::record::{failure, unname};
+use crate::job::state::{Mode, Status, Step, StepStatus as State};
+use crate::job::{contents, history};
+use crate::page::{self, Page};
+use collaboration::Collaboration;
+use step::Progress;
+use timing::JobTiming;
+
+pub(super) use content::Content;
+pub(super) use mutation::{JobMutation, JobPayload};
+pub(super) use query::JobQuery;
+pub(super) use step::JobStep;
+
+/// Work that turns an input document into an output document.
+#[derive(Clone)]
+pub(super) struct Job {
+    row: job::Model,
+    /// Where it was read together with the row.
+    task: Option<Option<task::Model>>,
+}
+
+impl Job {
+    pub(super) fn new(row: job::Model) -> Self {
+        Self { row, task: None }
+    }
+
+    pub(super) fn with_task(row: job::Model, task: Option<task::Model>) -> Self {
+        Self { row, task: Some(task) }
+    }
+
+    async fn task(&self, ctx: &Context<'_>) -> Result<Option<task::Model>> {
+        match &self.task {
+            Some(task) => Ok(task.clone()),
+            None => ctx.loaders()?.rows.load_one(TaskOf(self.row.id)).await,
+        }
+    }
+
+    async fn standing(&self, ctx: &Context<'_>) -> Result<Standing> {
+        ctx.loaders()?.standing(ctx.actor()?, &self.row).await
+    }
+
+    fn status(&self) -> Result<Status> {
+        unname(&self.row.status)
+    }
+
+    fn steps_now(&self) -> Result<Vec<Step>> {
+        Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)
+    }
+
+    /// What reviewers said is for those who work on the step.
+    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut JobStep>) -> Result<()> {
+        let said: Vec<_> = steps.filter(|view| view.step.comment.is_some()).collect();
+        if said.is_empty() {
+            return Ok(());
+        }
+        let standing = self.standing(ctx).await?;
+        for view in said.into_iter().filter(|view| !works_on(&standing, &view.step.name)) {
+            view.step.comment = None;
+        }
+        Ok(())
+    }
+
+    /// One of its steps.
+    pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
+        Ok(self.step_views(task)?.into_iter().find(|view| view.step.name == name))
+    }
+
+    fn step_views(&self, task: Option<&task::Model>) -> Result<Vec<JobStep>> {
+        let view = |step: Step| {
+            let mine = task.filter(|task| task.step == step.name);
+            let fraction = match step.status {
+                State::Completed | State::Skipped => 1.0,
+                State::Running => mine.map_or(0.0, |task| task.fraction),
+                _ => step.fraction,
+            };
+            JobStep { fraction, message: mine.and_then(|task| task.message.clone()), step }
+        };
+        Ok(self.steps_now()?.into_iter().map(view).collect())
+    }
+}
+
+/// Work that turns an input document into an output document.
+#[Object]
+impl Job {
+    /// UUID of the job.
+    pub(super) async fn id(&self) -> ID {
+        self.row.id.to_string().into()
+    }
+
+    /// The process that it goes through, in the version that it began with.
+    #[graphql(name = "type")]
+    async fn job_type(&self, ctx: &Context<'_>) -> Result<JobType> {
+        Ok(JobType(ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?))
+    }
+
+    /// Whether it waits, is worked on, needs a person, or has ended.
+    #[graphql(name = "status")]
+    async fn job_status(&self) -> Result<JobStatus> {
+        Ok(self.status()?.into())
+    }
+
+    /// How far it is: an estimate, for progress bars.
+    async fn progress(&self, ctx: &Context<'_>) -> Result<Progress> {
+        let task = self.task(ctx).await?;
+        let steps = self.step_views(task.as_ref())?;
+        let total = steps.len();
+        let current =
+            steps.iter().filter(|view| matches!(view.step.status, State::Completed | State::Skipped)).count();
+        let sum: f64 = steps.iter().map(|view| view.fraction).sum();
+        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        Ok(Progress {
+            current: count(current),
+            total: count(total),
+            fraction: sum / f64::from(count(total.max(1))),
+        })
+    }
+
+    /// Who created it, and may do everything with it.
+    async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
+        user(ctx, self.row.owner_id).await
+    }
+
+    /// Visible to everyone who can see the job.
+    async fn input_content(&self, ctx: &Context<'_>) -> Result<Content> {
+        let held = ctx.loaders()?.rows.load_one(InputOf(self.row.id)).await?;
+        held.map(Content::of).ok_or_else(|| Error::Internal(format!("job {} has no input", self.row.id)))
+    }
+
+    /// Null until the job has completed.
+    async fn output_content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
+        let found: Result<Option<Content>> = async {
+            if self.status()? != Status::Completed {
+                return Ok(None);
+            }
+            let standing = self.standing(ctx).await?;
+            let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
+            if !contents::visible(&standing, &job_type, crate::job_type::OUTPUT) {
+                return Ok(None);
+            }
+            Ok(ctx.loaders()?.rows.load_one(OutputOf(self.row.id)).await?.map(Content::of))
+        }
+        .await;
+        found.transpose()
+    }
+
+    /// Every content the viewer may see, optionally of one role, newest first; superseded versions too where asked for.
+    async fn contents(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only of this role.")] role: Option<String>,
+        #[graphql(desc = "Whether earlier versions are wanted too.", default_with = "Some(false)")]
+        superseded: Option<bool>,
+    ) -> Result<Vec<Content>> {
+        let standing = self.standing(ctx).await?;
+        let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
+        let key = ContentsOf { job: self.row.id, role, superseded: superseded.unwrap_or_default() };
+        let found = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
+        let seen = |(content, _): &(content_entity::Model, _)| {
+            contents::visible(&standing, &job_type, &content.role)
+        };
+        Ok(found.into_iter().filter(seen).map(Content::of).collect())
+    }
+
+    /// Who was let in besides the owner, and to which steps.
+    async fn collaboration(&self, ctx: &Context<'_>) -> Result<Collaboration> {
+        Collaboration::of(ctx, self.row.id).await
+    }
+
+    /// The client's own JSON, and what the type needs, its defaults filled in.
+    async fn metadata(&self) -> JsonObject {
+        JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default())
+    }
+
+    /// Every step of the type, in order, as it stands.
+    async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
+        let task = self.task(ctx).await?;
+        let mut steps = self.step_views(task.as_ref())?;
+        self.withhold(ctx, steps.iter_mut()).await?;
+        Ok(steps)
+    }
+
+    /// The step being run, waited for or blocked on; null after a final status.
+    async fn current_step(&self, ctx: &Context<'_>) -> Option<Result<JobStep>> {
+        let found: Result<Option<JobStep>> = async {
+            if self.status()?.is_final() {
+                return Ok(None);
+            }
+            let task = self.task(ctx).await?;
+            let open =
+                |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
+            let mut step = self.step_views(task.as_ref())?.into_iter().find(open);
+            self.withhold(ctx, step.iter_mut()).await?;
+            Ok(step)
+        }
+        .await;
+        found.transpose()
+    }
+
+    /// Open review that holds the job, if it is blocked and the viewer has access to the step.
+    async fn review(&self, ctx: &Context<'_>) -> Option<Result<Review>> {
+        let found: Result<Option<Review>> = async {
+            if self.status()? != Status::Blocked {
+                return Ok(None);
+            }
+            let standing = self.standing(ctx).await?;
+            let open = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
+            Ok(open.filter(|review| works_on(&standing, &review.step)).map(Review))
+        }
+        .await;
+        found.transpose()
+    }
+
+    /// Why it failed; null where it has not.
+    async fn failure(&self) -> Option<Result<JobFailure>> {
+        let found: Result<Option<JobFailure>> = async {
+            Ok(failure(&self.row)?.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }))
+        }
+        .await;
+        found.transpose()
+    }
+
+    /// Whether it is for real, by the key that it was made with.
+    async fn mode(&self) -> Result<KeyMode> {
+        Ok(unname::<Mode>(&self.row.mode)?.into())
+    }
+
+    /// History, oldest first; every change of status, step, content, collaboration, metadata and review is in it, in
+    /// order, without gaps.
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
+        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+    ) -> Result<Connection<JobEvent>> {
+        let app = ctx.app()?;
+        let standing = self.standing(ctx).await?;
+        let from =
+            after.as_deref().map(|cursor| history::parse_cursor_of(self.row.id, cursor)).transpose()?;
+        let size = page::first(first, USUAL, app.config.limits.page_size)?;
+        let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
+        let key = EventsOf { job: self.row.id, after: from.unwrap_or(0), limit };
+        let mut rows = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
+        let job_type = app.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
+        let has_next = rows.len() as u64 > size;
+        rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let page = Page { rows, has_next, has_previous: from.is_some_and(|sequence| sequence > 0) };
+        Ok(connection(page, EmptyFields, |row| {
+            let event = JobEvent::seen_by(&standing, &job_type, row, self.row.clone());
+            (event.cursor_text(), event)
+        }))
+    }
+
+    /// What the viewer may do.
+    async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<JobPermission>> {
+        let standing = self.standing(ctx).await?;
+        let works = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
+        let allowed = |action| policy::permits(&standing, action) == Verdict::Yes;
+        let all = [
+            (JobPermission::View, allowed(Action::View)),
+            (JobPermission::Edit, allowed(Action::Edit)),
+            (JobPermission::Work, works),
+            (JobPermission::Share, allowed(Action::Share)),
+            (JobPermission::Cancel, allowed(Action::Cancel)),
+            (JobPermission::Delete, allowed(Action::Delete)),
+        ];
+        Ok(all.into_iter().filter_map(|(permission, yes)| yes.then_some(permission)).collect())
+    }
+
+    /// How long machines worked on it, people worked on it, and it waited for either.
+    async fn timing(&self) -> Result<JobTiming> {
+        Ok(JobTiming { row: self.row.clone() })
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.row.created_at
+    }
+
+    /// When it last changed; progress within a step does not count.
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.row.updated_at
+    }
+
+    /// When a worker first took it.
+    async fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.row.started_at
+    }
+
+    /// When it got its final status.
+    async fn finished_at(&self) -> Option<DateTime<Utc>> {
+        self.row.finished_at
+    }
+}
+
+/// Why a job failed.
+#[derive(SimpleObject)]
+struct JobFailure {
+    /// For programs, e.g. DOCUMENT_ENCRYPTED.
+    code: String,
+    /// What went wrong and what would help, for people.
+    message: String,
+    /// The step that could not go on.
+    step: Option<String>,
+}
+
+/// What the viewer may do with a job. Clients need not try what is not listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+enum JobPermission {
+    /// See it, its input, metadata, steps and history.
+    View,
+    /// Change its metadata and priority.
+    Edit,
+    /// Work on steps of it: reviews, manual steps, contents.
+    Work,
+    /// Let others in to it, and out again.
+    Share,
+    /// Cancel, retry and rewind it.
+    Cancel,
+    /// Delete it, with its history and all that its steps made.
+    Delete,
+}

@@ -1,0 +1,150 @@
+//! What the program tells of itself: traces, log lines that name them, and metrics.
+
+mod metrics;
+mod program;
+
+use std::fmt::Write;
+
+use futures_util::{SinkExt, StreamExt};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use program::{Collector, Program, attribute};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+fn hex(id: &[u8]) -> String {
+    id.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("strings take everything");
+        text
+    })
+}
+
+/// The span that has this name and this attribute.
+fn find<'s>(spans: &'s [Span], name: &str, key: &str, value: &Value) -> &'s Span {
+    let found = spans.iter().find(|span| span.name == name && attribute(span, key).as_ref() == Some(value));
+    found.unwrap_or_else(|| panic!("no span {name} with {key} {value} among {spans:#?}"))
+}
+
+/// Signs up, lets a job be done, and asks something over WebSocket; the job's ID.
+async fn everything(program: &Program) -> String {
+    let ada =
+        program.sign_up(|request| request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"))).await;
+    let job = program.job(&ada).await;
+    let mut request =
+        format!("{}/graphql/ws", program.url.replacen("http", "ws", 1)).into_client_request().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "graphql-transport-ws".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("a WebSocket");
+    let init = json!({"type": "connection_init", "payload": {"Authorization": ada}});
+    let ask = json!({"type": "subscribe", "id": "1", "payload": {"query": "query Me { viewer { name } }"}});
+    for (send, awaited) in [(init, "connection_ack"), (ask, "complete")] {
+        socket.send(Message::text(send.to_string())).await.expect("the server reads");
+        loop {
+            let message = socket.next().await.expect("an open connection").expect("a message");
+            if message.to_text().is_ok_and(|text| text.contains(awaited)) {
+                break;
+            }
+        }
+    }
+    job
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_operations_steps_and_children_are_traced() {
+    let (collector, address) = Collector::start().await;
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
+        ("OTEL_SERVICE_NAME", "docket-under-test"),
+        ("DOCKET_LOG", "info,docket::http=debug"),
+        ("DOCKET_LOG_FORMAT", "json"),
+    ];
+    let program = Program::start(&variables).await;
+    let job = everything(&program).await;
+    let log = program.stop().await;
+    let spans = collector.spans();
+    assert_eq!(collector.resource("service.name"), Some(json!("docket-under-test")));
+
+    // The request is a child of what the client said, the operation one of the request.
+    let operation = find(&spans, "mutation", "graphql.operation.name", &json!("Join"));
+    assert_eq!(hex(&operation.trace_id), TRACE);
+    let request = spans.iter().find(|span| span.span_id == operation.parent_span_id).expect("a request");
+    assert_eq!((request.name.as_str(), request.kind), ("POST /graphql", SpanKind::Server as i32));
+    assert_eq!((hex(&request.trace_id).as_str(), hex(&request.parent_span_id).as_str()), (TRACE, PARENT));
+    for (key, value) in [
+        ("http.request.method", json!("POST")),
+        ("http.route", json!("/graphql")),
+        ("url.path", json!("/graphql")),
+        ("url.scheme", json!("http")),
+        ("http.response.status_code", json!(200)),
+    ] {
+        assert_eq!(attribute(request, key), Some(value), "{key}");
+    }
+
+    // An attempt at a step begins a trace, and its child process is in it.
+    let step = find(&spans, "step mapping", "job.id", &json!(job));
+    assert!(step.parent_span_id.is_empty());
+    assert_eq!(attribute(step, "attempt"), Some(json!(1)));
+    assert_eq!(attribute(step, "outcome"), Some(json!("completed")));
+    let child = spans.iter().find(|span| span.name == "child" && span.parent_span_id == step.span_id);
+    let child = child.expect("the step's child process");
+    assert_eq!(attribute(child, "process.exit.code"), Some(json!(0)));
+    assert!(attribute(child, "process.pid").is_some());
+
+    // A WebSocket may be open for days; each of its operations is a trace.
+    let asked = find(&spans, "query", "graphql.operation.name", &json!("Me"));
+    assert!(asked.parent_span_id.is_empty());
+
+    let told = format!("{spans:?}");
+    assert!(!told.contains("correct horse") && !told.contains("signUp"), "no documents, no variables");
+
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let within = |message: &str, trace: &str| {
+        lines.iter().any(|line| line["message"] == message && line["span"]["trace_id"] == trace)
+    };
+    assert!(within("request answered", TRACE), "{log}");
+    assert!(within("step ended", &hex(&step.trace_id)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_does_not_answer_keeps_nobody_waiting() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", silent.local_addr().expect("an address"));
+    let program = Program::start(&[
+        ("DOCKET_TELEMETRY__OTLP_ENDPOINT", &address),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "64"),
+        ("DOCKET_LOG", "info,docket::http=debug"),
+    ])
+    .await;
+    let ada = program.sign_up(|request| request).await;
+    // The exporter hangs on this one for as long as it is open.
+    let _hanging = silent.accept().await.expect("the exporter connects");
+    program.job(&ada).await;
+    // More than its queue takes.
+    for _ in 0..300 {
+        let alive = program.http.get(format!("{}/healthz", program.url)).send().await.expect("an answer");
+        assert_eq!(alive.status(), 200);
+    }
+    let log = program.stop().await;
+    assert!(log.contains("SpanDroppingStarted"), "{log}");
+    assert!(log.lines().any(|line| line.contains("request answered") && line.contains("trace_id")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_not_there_is_missed_in_the_log_only() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("an address");
+    let program = Program::start(&[
+        ("DOCKET_TELEMETRY__OTLP_ENDPOINT", &format!("http://{gone}")),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+    ])
+    .await;
+    let ada = program.sign_up(|request| request).await;
+    program.job(&ada).await;
+    let log = program.stop().await;
+    assert!(log.contains("BatchSpanProcessor.ExportError"), "{log}");
+}
