@@ -25,6 +25,7 @@ use crate::entity::{content, document, job, task};
 use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, TeamId, UserId};
 use crate::job::control::Changes;
+use crate::job::progress::{self, StepNow};
 use crate::job::query::{Filter, OrderBy};
 use crate::job::record::{failure, state, unname};
 use crate::job::state::{Mode, Status, Step, StepStatus as State};
@@ -64,34 +65,17 @@ impl Job {
         unname(&self.row.status)
     }
 
-    fn steps_now(&self) -> Result<Vec<Step>> {
-        Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)
-    }
-
     /// What reviewers said is for those who work on the step.
-    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut JobStep>) -> Result<()> {
-        let said: Vec<_> = steps.filter(|view| view.step.comment.is_some()).collect();
-        if said.is_empty() {
-            return Ok(());
-        }
-        let standing = self.standing(ctx).await?;
-        for view in said.into_iter().filter(|view| !works_on(&standing, &view.step.name)) {
-            view.step.comment = None;
+    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut StepNow>) -> Result<()> {
+        let said: Vec<_> = steps.filter(|now| now.step.comment.is_some()).collect();
+        if !said.is_empty() {
+            progress::withhold(&self.standing(ctx).await?, said);
         }
         Ok(())
     }
 
-    fn step_views(&self, task: Option<&task::Model>) -> Result<Vec<JobStep>> {
-        let view = |step: Step| {
-            let mine = task.filter(|task| task.step == step.name);
-            let fraction = match step.status {
-                State::Completed | State::Skipped => 1.0,
-                State::Running => mine.map_or(0.0, |task| task.fraction),
-                _ => step.fraction,
-            };
-            JobStep { fraction, message: mine.and_then(|task| task.message.clone()), step }
-        };
-        Ok(self.steps_now()?.into_iter().map(view).collect())
+    async fn steps_now(&self, ctx: &Context<'_>) -> Result<Vec<StepNow>> {
+        progress::steps_now(&self.row, self.task(ctx).await?.as_ref())
     }
 }
 
@@ -117,18 +101,9 @@ impl Job {
 
     /// How far it is: an estimate, for progress bars.
     async fn progress(&self, ctx: &Context<'_>) -> Result<Progress> {
-        let task = self.task(ctx).await?;
-        let steps = self.step_views(task.as_ref())?;
-        let total = steps.len();
-        let current =
-            steps.iter().filter(|view| matches!(view.step.status, State::Completed | State::Skipped)).count();
-        let sum: f64 = steps.iter().map(|view| view.fraction).sum();
-        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        Ok(Progress {
-            current: count(current),
-            total: count(total),
-            fraction: sum / f64::from(count(total.max(1))),
-        })
+        let estimate = progress::Progress::of(&self.steps_now(ctx).await?);
+        let progress::Progress { current, total, fraction } = estimate;
+        Ok(Progress { current, total, fraction })
     }
 
     /// Who made it.
@@ -204,10 +179,9 @@ impl Job {
 
     /// Every step of the type, in order, as it stands.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
-        let task = self.task(ctx).await?;
-        let mut steps = self.step_views(task.as_ref())?;
+        let mut steps = self.steps_now(ctx).await?;
         self.withhold(ctx, steps.iter_mut()).await?;
-        Ok(steps)
+        Ok(steps.into_iter().map(JobStep).collect())
     }
 
     /// The step being run, waited for or blocked on; null after a final status.
@@ -216,12 +190,9 @@ impl Job {
             if self.status()?.is_final() {
                 return Ok(None);
             }
-            let task = self.task(ctx).await?;
-            let open =
-                |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
-            let mut step = self.step_views(task.as_ref())?.into_iter().find(open);
+            let mut step = progress::current(self.steps_now(ctx).await?);
             self.withhold(ctx, step.iter_mut()).await?;
-            Ok(step)
+            Ok(step.map(JobStep))
         }
         .await;
         found.transpose()
@@ -470,68 +441,64 @@ enum JobPermission {
 }
 
 /// A step of a job as it stands.
-struct JobStep {
-    step: Step,
-    fraction: f64,
-    message: Option<String>,
-}
+struct JobStep(StepNow);
 
 /// A step of a job as it stands.
 #[Object]
 impl JobStep {
     /// Also the role name used in collaborations.
     async fn name(&self) -> &str {
-        &self.step.name
+        &self.0.step.name
     }
 
     /// Name for people.
     async fn title(&self) -> &str {
-        &self.step.title
+        &self.0.step.title
     }
 
     /// Who does it.
     async fn kind(&self) -> StepKind {
-        self.step.kind.into()
+        self.0.step.kind.into()
     }
 
     /// What it is doing.
     async fn status(&self) -> StepStatus {
-        self.step.status.into()
+        self.0.step.status.into()
     }
 
     /// Which attempt, from 1; 0 before the first.
     async fn attempt(&self) -> u32 {
-        self.step.attempt
+        self.0.step.attempt
     }
 
     /// How often it may be tried.
     async fn max_attempts(&self) -> u32 {
-        self.step.max_attempts
+        self.0.step.max_attempts
     }
 
     /// 0 to 1 within the step.
     async fn fraction(&self) -> f64 {
-        self.fraction
+        self.0.fraction
     }
 
     /// What is being done right now, for people.
     async fn message(&self) -> Option<&str> {
-        self.message.as_deref()
+        self.0.message.as_deref()
     }
 
     /// What a reviewer said who sent the job back to it; null where nobody did, and once it is done again.
     async fn comment(&self) -> Option<&str> {
-        self.step.comment.as_deref()
+        self.0.step.comment.as_deref()
     }
 
     /// When its newest attempt began.
     async fn started_at(&self) -> Option<DateTime<Utc>> {
-        self.step.started_at
+        self.0.step.started_at
     }
 
     /// When it ended.
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
-        self.step.finished_at
+        self.0.step.finished_at
     }
 }
 

@@ -21,7 +21,7 @@ use crate::access::policy::ALL_STEPS;
 use crate::db::Work;
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
-use crate::id::{DocumentId, JobId};
+use crate::id::{DocumentId, JobId, UserId};
 use crate::job_type::{INPUT, JobType, OUTPUT, metadata};
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
@@ -381,22 +381,35 @@ impl Jobs {
         collaboration: &[(PrincipalRef, Vec<String>)],
         problems: &mut Vec<Problem>,
     ) -> Result<Vec<(Uuid, &'static str, Vec<String>)>> {
-        let mut access: Vec<(Uuid, &'static str, Vec<String>)> =
-            vec![(actor.user.id.0, "OWNER", vec![ALL_STEPS.to_owned()])];
+        let mut access = vec![(actor.user.id.0, "OWNER", vec![ALL_STEPS.to_owned()])];
+        let others = self.collaborators(actor.user.id, job_type, collaboration, problems).await?;
+        access.extend(others.into_iter().map(|(Principal { id, kind, .. }, steps)| (id, kind, steps)));
+        Ok(access)
+    }
+
+    /// The teams and users that are meant, each once with its steps, without the owner; what is wrong goes to the problems.
+    pub(crate) async fn collaborators(
+        &self,
+        owner: UserId,
+        job_type: &JobType,
+        collaboration: &[(PrincipalRef, Vec<String>)],
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<(Principal, Vec<String>)>> {
+        let mut found: Vec<(Principal, Vec<String>)> = Vec::new();
         if collaboration.len() > self.limits.collaborators {
             let message =
-                format!("A job is made with {} collaborators at the most.", self.limits.collaborators);
+                format!("A job has {} collaborators at the most.", self.limits.collaborators);
             problems.push(Problem::new("/collaboration", "TOO_MANY", message));
-            return Ok(access);
+            return Ok(found);
         }
         for (i, (principal, steps)) in collaboration.iter().enumerate() {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
             match principal_of(self.db.read(), principal).await {
                 // The owner has everything already; one row per collaborator, the last one said counts.
-                Ok(Principal { id, .. }) if id == actor.user.id.0 => {}
-                Ok(Principal { id, kind, .. }) => {
-                    access.retain(|(there, ..)| *there != id);
-                    access.push((id, kind, normal_steps(steps)));
+                Ok(Principal { id, .. }) if id == owner.0 => {}
+                Ok(principal) => {
+                    found.retain(|(there, _)| there.id != principal.id);
+                    found.push((principal, normal_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
                     problems.push(Problem::new(
@@ -408,7 +421,7 @@ impl Jobs {
                 Err(other) => return Err(other),
             }
         }
-        Ok(access)
+        Ok(found)
     }
 }
 
@@ -460,7 +473,7 @@ pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
 }
 
 /// What cannot be found is NOT_FOUND, where nothing else is wrong.
-fn refuse(problems: Vec<Problem>) -> Error {
+pub(crate) fn refuse(problems: Vec<Problem>) -> Error {
     match problems.as_slice() {
         [first, ..] if problems.iter().all(|problem| problem.code == "NOT_FOUND") => {
             Error::NotFound(first.message.clone())

@@ -17,6 +17,7 @@ mod harness;
 mod jobs;
 mod leases;
 mod plans;
+mod rest;
 mod review;
 mod schema;
 mod sdl;
