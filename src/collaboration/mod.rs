@@ -94,7 +94,8 @@ pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted) -> Resul
             };
             for row in there.all(tx).await?.into_iter().filter(leaves) {
                 let id = row.principal_id.to_string();
-                let who = if row.kind == "TEAM" { PrincipalRef::TeamId(id) } else { PrincipalRef::UserId(id) };
+                let who =
+                    if row.kind == "TEAM" { PrincipalRef::TeamId(id) } else { PrincipalRef::UserId(id) };
                 let principal = principal_of(tx, &who).await?;
                 let_out(tx, locked, row, &principal, actor).await?;
             }

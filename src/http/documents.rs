@@ -206,9 +206,10 @@ pub(super) async fn serve(
 /// Whether a header names an entity tag, weak or not.
 pub(super) fn names_tag(headers: &HeaderMap, name: HeaderName, etag: &str) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|list| {
-        list.split(',').map(strong).any(|tag| tag == "*" || tag == strong(etag))
-    })
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| list.split(',').map(strong).any(|tag| tag == "*" || tag == strong(etag)))
 }
 
 enum Asked {

@@ -397,8 +397,7 @@ impl Jobs {
     ) -> Result<Vec<(Principal, Vec<String>)>> {
         let mut found: Vec<(Principal, Vec<String>)> = Vec::new();
         if collaboration.len() > self.limits.collaborators {
-            let message =
-                format!("A job has {} collaborators at the most.", self.limits.collaborators);
+            let message = format!("A job has {} collaborators at the most.", self.limits.collaborators);
             problems.push(Problem::new("/collaboration", "TOO_MANY", message));
             return Ok(found);
         }

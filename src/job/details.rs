@@ -88,7 +88,8 @@ impl Jobs {
         jobs: &[job::Model],
     ) -> Result<(HashMap<TeamId, team::Model>, HashMap<UserId, account::Model>)> {
         let db = self.db.read();
-        let of_kind = |kind: &'static str| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
+        let of_kind =
+            |kind: &'static str| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
         let teams: Vec<Uuid> = of_kind("TEAM").collect();
         let people: Vec<Uuid> = of_kind("USER").chain(jobs.iter().map(|job| job.owner_id.0)).collect();
         let teams = match teams.is_empty() {

@@ -23,8 +23,8 @@ use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 use self::cost::{Tally, Walk};
 pub use self::limits::Limits;
 pub use self::refusal::{Code, Refusal};
-pub use self::variables::NO_NUL;
 use self::size::Sizes;
+pub use self::variables::NO_NUL;
 
 /// A document that may be run, with what its operation comes to.
 #[derive(Debug)]

@@ -94,16 +94,10 @@ impl FromRequest<Server> for JsonObject {
             let place = format!("line {}, column {}", error.line(), error.column());
             Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
         })?;
-        let Value::Object(object) = json else {
-            return Err(Error::invalid("", "SHAPE", "The body is a JSON object."));
-        };
-        let value = Value::Object(object);
-        if has_nul(&value) {
-            return Err(Error::invalid("", "INVALID", NO_NUL));
-        }
-        match value {
+        match json {
+            json if has_nul(&json) => Err(Error::invalid("", "INVALID", NO_NUL)),
             Value::Object(object) => Ok(Self(object)),
-            _ => Ok(Self(Map::new())),
+            _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
         }
     }
 }
@@ -159,7 +153,11 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
                 };
                 let path = format!("{at}/{name}");
                 if !seen.insert(*name) {
-                    problems.push(Problem::new(&path, "DUPLICATE", format!("{key:?} says {name} once more.")));
+                    problems.push(Problem::new(
+                        &path,
+                        "DUPLICATE",
+                        format!("{key:?} says {name} once more."),
+                    ));
                 }
                 known.insert((*name).to_owned(), renamed(value, inner, &path, problems));
             }
@@ -168,7 +166,9 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
         }
         Value::Array(values) => {
             let entries = values.into_iter().enumerate();
-            Value::Array(entries.map(|(i, value)| renamed(value, names, &format!("{at}/{i}"), problems)).collect())
+            Value::Array(
+                entries.map(|(i, value)| renamed(value, names, &format!("{at}/{i}"), problems)).collect(),
+            )
         }
         other => other,
     }
@@ -184,7 +184,10 @@ pub(super) fn relocated(error: Error, places: &[(String, String)]) -> Error {
     let Error::Invalid(mut problems) = error else { return error };
     for problem in &mut problems {
         let fits = |(from, _): &&(String, String)| {
-            problem.path.strip_prefix(from.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            problem
+                .path
+                .strip_prefix(from.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if let Some((from, to)) = places.iter().filter(fits).max_by_key(|(from, _)| from.len()) {
             problem.path = format!("{to}{}", &problem.path[from.len()..]);
@@ -194,7 +197,12 @@ pub(super) fn relocated(error: Error, places: &[(String, String)]) -> Error {
 }
 
 /// The one of two ways to say something that was taken.
-pub(super) fn one_of<T>(found: [Option<T>; 2], path: &str, names: &str, problems: &mut Vec<Problem>) -> Option<T> {
+pub(super) fn one_of<T>(
+    found: [Option<T>; 2],
+    path: &str,
+    names: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
     match found {
         [Some(one), None] | [None, Some(one)] => Some(one),
         _ => {
@@ -218,7 +226,8 @@ mod tests {
 
     #[test]
     fn known_fields_are_known_in_any_case() {
-        let expected = json!({"input_content": {"uri": "x"}, "metadata": {"Uri": 1}, "Own_Field": {"Uri": 1}});
+        let expected =
+            json!({"input_content": {"uri": "x"}, "metadata": {"Uri": 1}, "Own_Field": {"Uri": 1}});
         for name in ["input_content", "inputContent", "InputContent", "INPUT_CONTENT", "input-content"] {
             let given = json!({name: {"URI": "x"}, "Metadata": {"Uri": 1}, "Own_Field": {"Uri": 1}});
             assert_eq!(read(&given).unwrap(), expected, "{name}");
@@ -230,14 +239,20 @@ mod tests {
     #[test]
     fn what_is_malformed_is_said_with_its_place() {
         let read = JsonObject(json!({"a": {"b": [1, "x"]}}).as_object().unwrap().clone());
-        let error = read.read::<std::collections::HashMap<String, std::collections::HashMap<String, Vec<u8>>>>(&Names(&[]));
+        let error = read
+            .read::<std::collections::HashMap<String, std::collections::HashMap<String, Vec<u8>>>>(&Names(
+                &[],
+            ));
         let Err(Error::Invalid(problems)) = error else { panic!("{error:?}") };
         assert_eq!(problems[0].path, "/a/b/1");
     }
 
     #[test]
     fn problems_move_to_where_the_client_wrote() {
-        let places = [("/contents/0".to_owned(), "/contents/1".to_owned()), ("/contents/0/source".into(), "/x".into())];
+        let places = [
+            ("/contents/0".to_owned(), "/contents/1".to_owned()),
+            ("/contents/0/source".into(), "/x".into()),
+        ];
         let error = |path: &str| match relocated(Error::invalid(path, "C", "m"), &places) {
             Error::Invalid(problems) => problems[0].path.clone(),
             other => panic!("{other:?}"),

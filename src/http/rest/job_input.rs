@@ -154,7 +154,8 @@ impl CreateJob {
                 None => input = Some((uri, place)),
             }
         }
-        let (teams, users) = self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut places));
+        let (teams, users) =
+            self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut places));
         let own = self.metadata.unwrap_or_default();
         let metadata = metadata::join([(&own, "/metadata"), (&self.rest, "")]).unwrap_or_else(|found| {
             problems.extend(found);
@@ -188,7 +189,8 @@ impl NewCollaboration {
         let all = || vec!["*".to_owned()];
         let mut count = 0;
         let mut place = |at: &str| {
-            let (collaborator, steps) = (format!("/collaboration/{count}/collaborator"), format!("/collaboration/{count}/steps"));
+            let (collaborator, steps) =
+                (format!("/collaboration/{count}/collaborator"), format!("/collaboration/{count}/steps"));
             places.extend([(collaborator, at.to_owned()), (steps, format!("{at}/steps"))]);
             count += 1;
         };
@@ -236,19 +238,19 @@ pub(super) struct UpdateJob {
 /// The same for the domain.
 pub(super) struct Update {
     pub(super) changes: Changes,
-    pub(super) collaboration: Option<(Option<Shared>, Option<Shared>)>,
+    pub(super) shared: Option<(Option<Shared>, Option<Shared>)>,
     pub(super) places: Places,
 }
 
 impl UpdateJob {
     pub(super) fn parse(self) -> Result<Update> {
         let (mut problems, mut places) = (Vec::new(), Vec::new());
-        let collaboration = self.collaboration.map(|given| given.parse(&mut problems, &mut places));
+        let shared = self.collaboration.map(|given| given.parse(&mut problems, &mut places));
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
         let changes = Changes { metadata: self.metadata, priority: self.priority };
-        Ok(Update { changes, collaboration, places })
+        Ok(Update { changes, shared, places })
     }
 }
 
@@ -303,38 +305,39 @@ pub(super) struct Listing {
 /// What the parameters of a list ask for; everything that is wrong with them is said at once.
 pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
     let mut given = Given { rest: parameters, problems: Vec::new() };
-    let status = given.all("status", "JobStatus: QUEUED, RUNNING, BLOCKED, COMPLETED, CANCELLED or FAILED", |text| unname(text).ok());
-    let types = given.all("type", "job type", |text| Some(text.to_owned()));
+    let status = given
+        .all("status", "QUEUED, RUNNING, BLOCKED, COMPLETED, CANCELLED or FAILED", |text| unname(text).ok());
+    let types = given.all("type", "a job type", |text| Some(text.to_owned()));
     let owner = |text: &str| OWNERS.iter().find(|(name, _)| *name == text).map(|(_, owner)| *owner);
     let time = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
-    let a_time = "time by RFC 3339, such as 2026-01-31T12:00:00Z";
+    let a_time = "a time by RFC 3339, such as 2026-01-31T12:00:00Z";
     let filter = Filter {
         status,
         types,
-        ownership: given.one("owner", "owner: ME, SHARED_WITH_ME or ANY", owner),
-        team: given.one("team_id", "UUID of a team", TeamId::parse),
+        ownership: given.one("owner", "ME, SHARED_WITH_ME or ANY", owner),
+        team: given.one("team_id", "the UUID of a team", TeamId::parse),
         created_after: given.one("created_after", a_time, time),
         created_before: given.one("created_before", a_time, time),
         updated_after: given.one("updated_after", a_time, time),
         metadata: given.metadata(),
-        input_name: given.one("input_name", "name", |text| Some(text.to_owned())),
+        input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
     };
-    let by = match given.one("order_by", "order: created_at or updated_at", |text| unname(text).ok()) {
+    let by = match given.one("order_by", "created_at or updated_at", |text| unname(text).ok()) {
         Some(Order::UpdatedAt) => OrderBy::Updated,
         Some(Order::CreatedAt) | None => OrderBy::Created,
     };
-    let direction = match given.one("direction", "direction: asc or desc", |text| unname(text).ok()) {
+    let direction = match given.one("direction", "asc or desc", |text| unname(text).ok()) {
         Some(Way::Asc) => Direction::Ascending,
         Some(Way::Desc) | None => Direction::Descending,
     };
     let size = |text: &str| text.parse().ok();
-    let sizes = [given.one("first", "whole number", size), given.one("limit", "whole number", size)];
+    let sizes = [given.one("first", "a whole number", size), given.one("limit", "a whole number", size)];
     let limited = sizes[1].is_some();
     let first = match sizes {
         [None, None] => None,
         sizes => one_of(sizes, "/limit", "first and limit", &mut given.problems),
     };
-    let after = given.one("after", "cursor", |text| Some(text.to_owned()));
+    let after = given.one("after", "a cursor", |text| Some(text.to_owned()));
     let Given { rest, mut problems } = given;
     for (name, _) in rest {
         let message = "There is no such parameter; the OpenAPI document lists all.";
@@ -344,11 +347,17 @@ pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
         return Err(Error::Invalid(problems));
     }
     let fields = filter.metadata.iter().flat_map(|fields| fields.keys()).map(|key| metadata::escape(key));
-    let mut places: Places = fields.map(|key| (format!("/filter/metadata/{key}"), format!("/metadata.{key}"))).collect();
+    let mut places: Places =
+        fields.map(|key| (format!("/filter/metadata/{key}"), format!("/metadata.{key}"))).collect();
     if limited {
         places.push(("/first".into(), "/limit".into()));
     }
-    Ok(Listing { filter, order: (by, direction), paging: Paging { first, after, ..Paging::default() }, places })
+    Ok(Listing {
+        filter,
+        order: (by, direction),
+        paging: Paging { first, after, ..Paging::default() },
+        places,
+    })
 }
 
 /// Parameters that were not taken yet.
@@ -371,7 +380,11 @@ impl Given {
         for (_, text) in &texts {
             match parse(text) {
                 Some(value) => values.push(value),
-                None => self.problems.push(Problem::new(format!("/{name}"), "INVALID", format!("This is no {what}."))),
+                None => self.problems.push(Problem::new(
+                    format!("/{name}"),
+                    "INVALID",
+                    format!("This is not {what}."),
+                )),
             }
         }
         (!texts.is_empty()).then_some(values)
@@ -392,10 +405,11 @@ impl Given {
         let mut fields = Map::new();
         for (name, text) in self.take(|name| name.starts_with("metadata.")) {
             let path = format!("/{}", metadata::escape(&name));
-            let key = name.trim_start_matches("metadata.");
+            let key = name.strip_prefix("metadata.").unwrap_or_default();
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
             if key.is_empty() || has_nul(&value) {
-                let message = if key.is_empty() { "Name a field, such as metadata.customer." } else { NO_NUL };
+                let message =
+                    if key.is_empty() { "Name a field, such as metadata.customer." } else { NO_NUL };
                 self.problems.push(Problem::new(&path, "INVALID", message));
             }
             if fields.insert(key.to_owned(), value).is_some() {
@@ -433,7 +447,10 @@ mod tests {
         assert_eq!(input(json!({"type": "t", "input_content": {"uri": "u"}})), ("u".into(), 0));
         let contents = json!([{"role": "a", "uri": "x"}, {"role": "input", "uri": "u"}]);
         assert_eq!(input(json!({"type": "t", "contents": contents})), ("u".into(), 1));
-        assert_eq!(input(json!({"type": "t", "contents": contents, "input_content": {"uri": "u"}})), ("u".into(), 1));
+        assert_eq!(
+            input(json!({"type": "t", "contents": contents, "input_content": {"uri": "u"}})),
+            ("u".into(), 1)
+        );
         let clash = create(&json!({"type": "t", "contents": contents, "input_content": {"uri": "v"}}));
         assert_eq!(problems(clash), [("/contents/1/uri".into(), "CLASH".into())]);
         assert_eq!(problems(create(&json!({"type": "t"}))), [("/input_content".into(), "REQUIRED".into())]);
@@ -445,7 +462,8 @@ mod tests {
             "metadata": {"mapping": {"high": 1}, "customer": 7}});
         let expected = json!({"customer": 7, "mapping": {"taxonomy": "x", "high": 1}});
         assert_eq!(Value::Object(create(&body).unwrap().0.metadata), expected);
-        let body = json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "metadata": {"customer": 8}});
+        let body =
+            json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "metadata": {"customer": 8}});
         assert_eq!(problems(create(&body)), [("/customer".into(), "CLASH".into())]);
     }
 
@@ -459,7 +477,9 @@ mod tests {
         assert_eq!(asked.filter.status.map(|list| list.len()), Some(2));
         assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x"})));
         assert_eq!(asked.paging.first, Some(3));
-        let wrong = ask("status=QUEUED,FAILED&owner=me&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&Status=QUEUED");
+        let wrong = ask(
+            "status=QUEUED,FAILED&owner=me&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&Status=QUEUED",
+        );
         let expected = [
             ("/status", "INVALID"),
             ("/owner", "INVALID"),

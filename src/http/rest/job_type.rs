@@ -65,7 +65,8 @@ struct JobTypeStep {
 impl From<&job_type::JobType> for JobType {
     fn from(found: &job_type::JobType) -> Self {
         let content_roles = found.content_roles();
-        let job_type::JobType { id, name, description, version, accepts, steps, metadata_schema } = found.clone();
+        let job_type::JobType { id, name, description, version, accepts, steps, metadata_schema } =
+            found.clone();
         let step = |step: job_type::StepDefinition| JobTypeStep {
             name: step.name,
             title: step.title,

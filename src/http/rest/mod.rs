@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use tower_http::compression::CompressionLayer;
 use tracing::Instrument;
@@ -48,7 +47,7 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
     let (router, described) = all.split_for_parts();
     let described = axum::Json(openapi::complete(&described, &server.app.config.limits));
     let texts = Router::new()
-        .route(&format!("{ROOT}/openapi.json"), get(async move || described.into_response()))
+        .route(&format!("{ROOT}/openapi.json"), get(async move || described))
         .route(&format!("{ROOT}/docs"), get(async || graphiql::page("rest.html")))
         .layer(CompressionLayer::new().compress_when(super::texts()));
     router.merge(texts)
@@ -57,7 +56,9 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
 /// Reads something, for so long as anybody is to wait for it.
 async fn in_time<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<T> {
     let seconds = server.app.config.http.execution_seconds;
-    let late = || Error::TimedOut(format!("It took longer than {seconds} s and was given up. Ask for less at once."));
+    let late = || {
+        Error::TimedOut(format!("It took longer than {seconds} s and was given up. Ask for less at once."))
+    };
     tokio::time::timeout(Duration::from_secs(seconds), work).await.unwrap_or_else(|_| Err(late()))
 }
 

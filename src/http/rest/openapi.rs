@@ -16,11 +16,16 @@ subscriptions and whatever else there is are in the GraphQL API of the same serv
 const ANYWHERE: [(&str, &str, &str); 5] = [
     ("400", "BadInput", "The request is wrong; `problems` says where and why."),
     ("429", "TooManyRequests", "Too many requests; the header Retry-After says when to try again."),
-    ("500", "InternalError", "A fault of the server. Its log knows more under the tracking ID; the answer says nothing."),
+    (
+        "500",
+        "InternalError",
+        "A fault of the server. Its log knows more under the tracking ID; the answer says nothing.",
+    ),
     ("503", "Unavailable", "Not now: the server is overloaded or shutting down."),
     ("504", "Timeout", "It took longer than anybody is to wait. A change goes on to its end."),
 ];
-const SIGNED_IN: (&str, &str, &str) = ("401", "Unauthenticated", "The credential is missing, wrong or expired.");
+const SIGNED_IN: (&str, &str, &str) =
+    ("401", "Unauthenticated", "The credential is missing, wrong or expired.");
 /// To any request with a body.
 const WITH_BODY: [(&str, &str, &str); 2] = [
     ("413", "TooLarge", "The body has more bytes than the server takes."),
@@ -32,7 +37,8 @@ pub(super) fn head() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new().title("Docket").version(env!("CARGO_PKG_VERSION"));
     let info = info.description(Some(DESCRIPTION)).license(Some(license)).build();
-    let tag = |name: &str, description: &str| TagBuilder::new().name(name).description(Some(description)).build();
+    let tag =
+        |name: &str, description: &str| TagBuilder::new().name(name).description(Some(description)).build();
     let scheme = |scheme, description: &str| {
         let mut http = Http::new(scheme);
         http.description = Some(description.to_owned());
@@ -40,7 +46,10 @@ pub(super) fn head() -> OpenApi {
     };
     let components = ComponentsBuilder::new()
         .security_scheme("bearer", scheme(HttpAuthScheme::Bearer, "A token from `signIn`, or an API key."))
-        .security_scheme("basic", scheme(HttpAuthScheme::Basic, "An API key as user name; the password does not matter."))
+        .security_scheme(
+            "basic",
+            scheme(HttpAuthScheme::Basic, "An API key as user name; the password does not matter."),
+        )
         .build();
     let credential = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     OpenApiBuilder::new()
@@ -86,7 +95,10 @@ fn refusals(operation: &mut Value) {
         operation["security"] = json!([]);
     }
     let body = operation.get("requestBody").is_some();
-    let all = ANYWHERE.into_iter().chain((!open).then_some(SIGNED_IN)).chain(WITH_BODY.into_iter().filter(|_| body));
+    let all = ANYWHERE
+        .into_iter()
+        .chain((!open).then_some(SIGNED_IN))
+        .chain(WITH_BODY.into_iter().filter(|_| body));
     for (status, name, _) in all {
         // An operation may have said more of one.
         if operation["responses"].get(status).is_none() {
@@ -120,15 +132,25 @@ fn narrow(parameter: &mut Value, limits: &Limits) {
                 "additionalProperties": false, "maxProperties": 20,
             });
         }
+        _ if plain_text(schema) => schema["pattern"] = json!(r"^[^\u0000]*$"),
         _ => {}
     }
+    if let Some(items) = schema.get_mut("items").filter(|items| plain_text(items)) {
+        items["pattern"] = json!(r"^[^\u0000]*$");
+    }
+}
+
+/// Text of which nothing is said: then it may be any but U+0000.
+fn plain_text(schema: &Value) -> bool {
+    schema["type"] == "string" && ["enum", "format", "pattern"].iter().all(|said| schema.get(said).is_none())
 }
 
 /// What the types of the requests cannot say of themselves.
 fn schemas(schemas: &mut Value, limits: &Limits) {
     schemas["CreateJob"]["additionalProperties"] = json!(true);
     for (name, ways) in [("NewTeam", ["id", "name"]), ("NewUser", ["id", "email"])] {
-        schemas[name]["oneOf"] = ways.map(|way| json!({"required": [way], "properties": {way: {"type": "string"}}})).into();
+        schemas[name]["oneOf"] =
+            ways.map(|way| json!({"required": [way], "properties": {way: {"type": "string"}}})).into();
     }
     for name in ["CancelJob", "RewindJob"] {
         schemas[name]["properties"]["reason"]["maxLength"] = json!(limits.comment_characters);

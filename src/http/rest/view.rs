@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
@@ -297,8 +297,13 @@ impl Job {
         let progress::Progress { current, total, fraction } = progress::Progress::of(&details.steps);
         let steps = details.steps.iter().map(Step::from).collect();
         let current_step = progress::current(details.steps).filter(|_| !status.is_final());
-        let team = |(team, steps): (crate::entity::team::Model, _)| TeamCollaborator { id: team.id.0, name: team.name, steps };
-        let user = |(user, steps): (account::Model, _)| UserCollaborator { id: user.id.0, email: user.email, steps };
+        let team = |(team, steps): (crate::entity::team::Model, _)| TeamCollaborator {
+            id: team.id.0,
+            name: team.name,
+            steps,
+        };
+        let user =
+            |(user, steps): (account::Model, _)| UserCollaborator { id: user.id.0, email: user.email, steps };
         let collaboration = Collaboration {
             teams: details.teams.into_iter().map(team).collect(),
             users: details.users.into_iter().map(user).collect(),

@@ -63,7 +63,8 @@ async fn a_collaborator_with_one_step_sees_that_one_only(app: TestApp) {
     app.worker().finish(job_id(&id)).await;
     let roles = async |person: &User| {
         let job = get(person, &format!("/jobs/{id}")).await.body;
-        let mut roles: Vec<_> = job["contents"].as_array().expect("a list").iter().map(|c| text(&c["role"])).collect();
+        let mut roles: Vec<_> =
+            job["contents"].as_array().expect("a list").iter().map(|c| text(&c["role"])).collect();
         roles.sort();
         (roles, job["output_content"].is_null())
     };
@@ -71,9 +72,13 @@ async fn a_collaborator_with_one_step_sees_that_one_only(app: TestApp) {
     let mapping = ["input", "mapping-json", "mapping-taxonomy-json"].map(str::to_owned).to_vec();
     assert_eq!(roles(&bob).await, (mapping, true), "the output is of another step");
     assert_eq!(roles(&cyd).await, (vec!["input".to_owned(), "text-json".to_owned()], true));
-    for (person, role, expected) in
-        [(&bob, "mapping-json", 200), (&bob, "text-json", 404), (&cyd, "text-json", 200), (&cyd, "output", 404), (&ada, "output", 200)]
-    {
+    for (person, role, expected) in [
+        (&bob, "mapping-json", 200),
+        (&bob, "text-json", 404),
+        (&cyd, "text-json", 200),
+        (&cyd, "output", 404),
+        (&ada, "output", 200),
+    ] {
         let call = (Method::GET, &*format!("/contents/{role}/latest"), Value::Null);
         assert_eq!(status(person, &id, call).await, expected, "{} {role}", person.name);
     }
@@ -98,7 +103,9 @@ async fn a_collaborator_with_one_step_sees_that_one_only(app: TestApp) {
     let history = history["events"]["nodes"].as_array().expect("events").iter();
     let told: Vec<_> = history
         .filter(|event| event["kind"] == "COLLABORATION_CHANGED")
-        .map(|event| format!("{} {}", text(&event["data"]["change"]), text(&event["data"]["collaborator"]["name"])))
+        .map(|event| {
+            format!("{} {}", text(&event["data"]["change"]), text(&event["data"]["collaborator"]["name"]))
+        })
         .collect();
     assert_eq!(told, ["REMOVED reviewers", "REMOVED cyd", "ADDED reviewers"]);
 }
@@ -110,7 +117,11 @@ async fn a_change_that_is_wrong_in_part_changes_nothing(app: TestApp) {
     let path = format!("/jobs/{id}");
     for (teams, status, problems) in [
         (json!([{"name": "nobodies"}]), 404, vec![]),
-        (json!([{"name": "nobodies", "steps": ["x"]}]), 400, vec!["/collaboration/teams/0", "/collaboration/teams/0/steps/0"]),
+        (
+            json!([{"name": "nobodies", "steps": ["x"]}]),
+            400,
+            vec!["/collaboration/teams/0", "/collaboration/teams/0/steps/0"],
+        ),
         (json!([{"name": "a", "id": "b"}]), 400, vec!["/collaboration/teams/0"]),
         (json!([{"title": "a"}]), 400, vec!["/collaboration/teams/0/title"]),
         (json!("all"), 400, vec!["/collaboration/teams"]),
@@ -119,7 +130,11 @@ async fn a_change_that_is_wrong_in_part_changes_nothing(app: TestApp) {
         let said = ask(&ada, Method::PUT, &path, change).await;
         let mut found: Vec<_> = said.problems().into_iter().map(|(path, _)| path).collect();
         found.sort();
-        assert_eq!((said.status.as_u16(), found), (status, problems.into_iter().map(str::to_owned).collect()), "{teams}");
+        assert_eq!(
+            (said.status.as_u16(), found),
+            (status, problems.into_iter().map(str::to_owned).collect()),
+            "{teams}"
+        );
     }
     assert_eq!(get(&ada, &path).await.body["metadata"], json!({}));
 }
@@ -129,11 +144,15 @@ async fn collaborators_have_a_limit(app: TestApp) {
     let ada = app.user("ada").await;
     let people = [app.user("bob").await, app.user("cyd").await, app.user("dan").await];
     let id = create(&ada, json!({})).await;
-    let users = |n: usize| people[..n].iter().map(|person| json!({"email": person.email()})).collect::<Vec<_>>();
+    let users =
+        |n: usize| people[..n].iter().map(|person| json!({"email": person.email()})).collect::<Vec<_>>();
     let put = async |collaboration: Value| {
         ask(&ada, Method::PUT, &format!("/jobs/{id}"), json!({"collaboration": collaboration})).await
     };
-    assert_eq!(put(json!({"users": users(3)})).await.problems(), [("/collaboration".into(), "TOO_MANY".into())]);
+    assert_eq!(
+        put(json!({"users": users(3)})).await.problems(),
+        [("/collaboration".into(), "TOO_MANY".into())]
+    );
     assert_eq!(put(json!({"users": users(2)})).await.status, 200);
     ada.team("reviewers", &[]).await;
     let one_more = put(json!({"teams": [{"name": "reviewers"}]})).await;

@@ -38,8 +38,10 @@ both!(every_route_is_described_and_every_path_is_routed);
 async fn every_route_is_described_and_every_path_is_routed(app: TestApp) {
     let document = document(&app).await;
     let paths = document["paths"].as_object().expect("paths");
-    let described: BTreeSet<String> =
-        paths.iter().flat_map(|(path, item)| methods(item).into_iter().map(move |m| format!("{m} {path}"))).collect();
+    let described: BTreeSet<String> = paths
+        .iter()
+        .flat_map(|(path, item)| methods(item).into_iter().map(move |m| format!("{m} {path}")))
+        .collect();
     let contract: BTreeSet<String> = ROUTES.map(str::to_owned).into();
     assert_eq!(described, contract);
     let ada = app.user("ada").await;
@@ -48,7 +50,8 @@ async fn every_route_is_described_and_every_path_is_routed(app: TestApp) {
         let response = ada.request(Method::PATCH, path).send().await.expect("an answer");
         assert_eq!(response.status(), 405, "{path} is routed");
         let allowed = response.headers()["allow"].to_str().expect("text");
-        let allowed: BTreeSet<String> = allowed.split(',').map(str::to_owned).filter(|m| m != "HEAD").collect();
+        let allowed: BTreeSet<String> =
+            allowed.split(',').map(str::to_owned).filter(|m| m != "HEAD").collect();
         assert_eq!(allowed, methods(item), "{path}");
     }
 }

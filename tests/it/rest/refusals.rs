@@ -54,7 +54,8 @@ both!(reasons_have_a_limit, |config| config.limits.comment_characters = 5);
 async fn reasons_have_a_limit(app: TestApp) {
     let ada = app.user("ada").await;
     let id = super::create(&ada, json!({})).await;
-    let request = ada.request(Method::POST, &format!("/v1.1/jobs/{id}/cancel")).json(&json!({"reason": "too long"}));
+    let request =
+        ada.request(Method::POST, &format!("/v1.1/jobs/{id}/cancel")).json(&json!({"reason": "too long"}));
     assert_eq!(send(request).await.problems(), [("/reason".into(), "TOO_LARGE".into())]);
     assert_eq!(get(&ada, &format!("/jobs/{id}")).await.body["status"], "QUEUED");
 }
