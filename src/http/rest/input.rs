@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -69,36 +69,50 @@ impl FromRequestParts<Server> for Parameters {
     }
 }
 
-/// A body that is a JSON object. Without one it is an empty object.
+/// A body that is a JSON object.
 pub(super) struct JsonObject(Map<String, Value>);
 
 impl FromRequest<Server> for JsonObject {
     type Rejection = Error;
 
     async fn from_request(request: Request, server: &Server) -> Result<Self> {
-        let given = request.headers().get(header::CONTENT_TYPE).cloned();
-        let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
-        let media_type = given.as_ref().map(|value| value.to_str().unwrap_or_default().parse::<mime::Mime>());
-        let is_json = match &media_type {
-            None => bytes.is_empty(),
-            Some(Ok(mime)) => mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON),
-            Some(Err(_)) => false,
-        };
-        if !is_json {
-            return Err(Error::UnsupportedMedia("Send the request as application/json.".into()));
-        }
-        if bytes.is_empty() {
-            return Ok(Self(Map::new()));
-        }
-        let json = serde_json::from_slice(&bytes).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
-        })?;
-        match json {
-            json if has_nul(&json) => Err(Error::invalid("", "INVALID", NO_NUL)),
-            Value::Object(object) => Ok(Self(object)),
-            _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
-        }
+        let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
+        object(request, server).await?.map(Self).ok_or_else(missing)
+    }
+}
+
+impl OptionalFromRequest<Server> for JsonObject {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, server: &Server) -> Result<Option<Self>> {
+        Ok(object(request, server).await?.map(Self))
+    }
+}
+
+/// The body of a request, where it has one.
+async fn object(request: Request, server: &Server) -> Result<Option<Map<String, Value>>> {
+    let given = request.headers().get(header::CONTENT_TYPE).cloned();
+    let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
+    let media_type = given.as_ref().map(|value| value.to_str().unwrap_or_default().parse::<mime::Mime>());
+    let is_json = match &media_type {
+        None => bytes.is_empty(),
+        Some(Ok(mime)) => mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON),
+        Some(Err(_)) => false,
+    };
+    if !is_json {
+        return Err(Error::UnsupportedMedia("Send the request as application/json.".into()));
+    }
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let json = serde_json::from_slice(&bytes).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
+    })?;
+    match json {
+        json if has_nul(&json) => Err(Error::invalid("", "INVALID", NO_NUL)),
+        Value::Object(object) => Ok(Some(object)),
+        _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
     }
 }
 

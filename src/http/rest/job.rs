@@ -272,13 +272,14 @@ pub(super) async fn cancel(
     State(server): State<Server>,
     Caller(actor): Caller,
     Place(id): Place<String>,
-    body: JsonObject,
+    body: Option<JsonObject>,
 ) -> Result<Response> {
-    let (id, given) = (parse(&id)?, body.read::<CancelJob>(&job_input::CANCEL)?);
+    let (id, given) = (parse(&id)?, body.map(|body| body.read::<CancelJob>(&job_input::CANCEL)).transpose()?);
+    let reason = given.and_then(|given| given.reason);
     let app = server.app.clone();
     let work = async move {
         let grant = access::job::<Cancel>(app.db.read(), &actor, id).await?;
-        let job = app.jobs.cancel(&grant, given.reason).await?;
+        let job = app.jobs.cancel(&grant, reason).await?;
         view(&app, &actor, job).await
     };
     Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))

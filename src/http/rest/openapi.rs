@@ -73,9 +73,14 @@ pub(super) fn complete(described: &OpenApi, limits: &Limits) -> Value {
     for item in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
             refusals(operation);
-            let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
-            for parameter in parameters {
+            for parameter in
+                operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 narrow(parameter, limits);
+            }
+            // A body that may be left out is an object where it is not.
+            if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+                not_null(body);
             }
         }
     }
@@ -111,18 +116,7 @@ fn refusals(operation: &mut Value) {
 fn narrow(parameter: &mut Value, limits: &Limits) {
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
     let schema = &mut parameter["schema"];
-    if let Some(Value::Array(types)) = schema.get_mut("type") {
-        types.retain(|one| one != "null");
-        if let [one] = types.as_slice() {
-            schema["type"] = one.clone();
-        }
-    }
-    if let Some(Value::Array(kinds)) = schema.get_mut("oneOf") {
-        kinds.retain(|one| one["type"] != "null");
-        if let [one] = kinds.as_slice() {
-            *schema = one.clone();
-        }
-    }
+    not_null(schema);
     match name.as_str() {
         "first" | "limit" => schema["maximum"] = json!(limits.page_size),
         "metadata" => {
@@ -140,6 +134,22 @@ fn narrow(parameter: &mut Value, limits: &Limits) {
     }
 }
 
+/// The same without null.
+fn not_null(schema: &mut Value) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|one| one != "null");
+        if let [one] = types.as_slice() {
+            schema["type"] = one.clone();
+        }
+    }
+    if let Some(Value::Array(kinds)) = schema.get_mut("oneOf") {
+        kinds.retain(|one| one.get("type").is_none_or(|kind| kind != "null"));
+        if let [one] = kinds.as_slice() {
+            *schema = one.clone();
+        }
+    }
+}
+
 /// Text of which nothing is said: then it may be any but U+0000.
 fn plain_text(schema: &Value) -> bool {
     schema["type"] == "string" && ["enum", "format", "pattern"].iter().all(|said| schema.get(said).is_none())
@@ -151,6 +161,11 @@ fn schemas(schemas: &mut Value, limits: &Limits) {
     for (name, ways) in [("NewTeam", ["id", "name"]), ("NewUser", ["id", "email"])] {
         schemas[name]["oneOf"] =
             ways.map(|way| json!({"required": [way], "properties": {way: {"type": "string"}}})).into();
+    }
+    for (name, envelope) in schemas.as_object_mut().into_iter().flatten() {
+        let Some(inner) = name.strip_prefix("Envelope_") else { continue };
+        envelope["properties"]["success"]["const"] = json!(inner != "Failure");
+        envelope["properties"]["response"] = json!({"$ref": format!("#/components/schemas/{inner}")});
     }
     for name in ["CancelJob", "RewindJob"] {
         schemas[name]["properties"]["reason"]["maxLength"] = json!(limits.comment_characters);

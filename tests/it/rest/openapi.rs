@@ -112,6 +112,7 @@ fn refer(part: &Value, document: &Value, wrong: &mut Vec<String>) {
             fields.values().for_each(|inner| refer(inner, document, wrong));
         }
         Value::Array(entries) => entries.iter().for_each(|inner| refer(inner, document, wrong)),
+        Value::Null => wrong.push("something is null".to_owned()),
         _ => {}
     }
 }

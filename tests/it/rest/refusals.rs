@@ -20,6 +20,7 @@ async fn refusals_have_the_envelope(app: TestApp) {
         (Method::POST, "/v1.1/jobs", "application/json", "{", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", "[]", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", "", 400, "BAD_USER_INPUT"),
+        (Method::POST, "/v1.1/jobs", "", "", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", "{\"type\": 1}", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", "{\"a\\u0000\": 1}", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", &deep, 400, "BAD_USER_INPUT"),
