@@ -2,7 +2,7 @@
 .PHONY: demo run release test check schema web
 
 WEB := web/dist/index.html
-WEB_SOURCES := web/package-lock.json web/vite.config.js web/index.html $(shell find web/src web/public -type f)
+WEB_SOURCES := web/package-lock.json web/vite.config.js web/index.html web/rest.html $(shell find web/src web/public -type f)
 
 # A document goes in, progress moves, values and XML come out; then the server stays up.
 demo: release

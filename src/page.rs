@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use sea_orm::sea_query::{ExprTrait, SelectStatement, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value};
 use uuid::Uuid;
@@ -235,6 +235,12 @@ mod tests {
         assert_eq!(Cursor::decode(list, &text), Some(cursor));
         for foreign in ["", "x", "AAAA", &BASE64_URL_SAFE_NO_PAD.encode([1; 25]), &format!("{text}A")] {
             assert_eq!(Cursor::decode(list, foreign), None, "{foreign}");
+        }
+        for beyond in [i64::MIN, -1, i64::MAX] {
+            let mut bytes = [0; 25];
+            bytes[0] = list as u8;
+            bytes[1..9].copy_from_slice(&beyond.to_be_bytes());
+            assert_eq!(Cursor::decode(list, &BASE64_URL_SAFE_NO_PAD.encode(bytes)), None, "{beyond}");
         }
         for other in [List::JobsByChange, List::Documents, List::Reviews] {
             assert_eq!(Cursor::decode(list, &cursor.encode(other)), None, "{other:?}");

@@ -1,4 +1,4 @@
-// Builds the page into dist/, which the server embeds at compile time and serves under /graphiql.
+// Builds the pages into dist/, which the server embeds at compile time and serves under /graphiql.
 import { defineConfig } from 'vite';
 
 // Where `npm run dev` finds a running Docket.
@@ -17,6 +17,8 @@ export default defineConfig({
     // Monaco is one chunk of some 3 MB and loads after the page is drawn.
     chunkSizeWarningLimit: 4096,
     rolldownOptions: {
+      // GraphiQL, and the page of the REST façade.
+      input: ['index.html', 'rest.html'],
       // "use client" and the like are for servers that render React; a page does without them.
       onLog: (level, log, report) => log.code === 'MODULE_LEVEL_DIRECTIVE' || report(level, log),
     },
@@ -27,6 +29,7 @@ export default defineConfig({
     proxy: {
       '/graphql/ws': { target: server, ws: true },
       '^/graphql($|[?/])': { target: server },
+      '/v1.1/': { target: server },
     },
   },
 });

@@ -12,7 +12,8 @@ use crate::db::Work;
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::job::collaborator::{PrincipalRef, normal_steps, principal_of, step_problems};
+use crate::job::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use crate::job::create::refuse;
 use crate::job::decide::{Command, ReleaseWord};
 use crate::job::record::{EventKind, Locked, Saved};
 use crate::job::{Jobs, gone};
@@ -35,39 +36,8 @@ pub async fn share(
     let (steps, most) = (normal_steps(steps), jobs.limits.collaborators as u64);
     change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
-            let (id, now) = (locked.row().id, locked.now());
-            let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
-            let what = match there {
-                Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(()),
-                Some(row) => {
-                    let mut row = row.into_active_model();
-                    row.steps = Set(json!(steps));
-                    row.update(tx).await?;
-                    "CHANGED"
-                }
-                None => {
-                    let count = rows::Entity::find().filter(rows::Column::JobId.eq(id)).count(tx).await?;
-                    // The owner's row is one of them.
-                    if count > most {
-                        let message = format!("A job has {most} collaborators at the most.");
-                        return Err(Error::invalid("/collaborator", "TOO_MANY", message));
-                    }
-                    let row = rows::ActiveModel {
-                        job_id: Set(id),
-                        principal_id: Set(principal.id),
-                        kind: Set(principal.kind.to_owned()),
-                        steps: Set(json!(steps)),
-                        created_at: Set(locked.row().created_at),
-                        updated_at: Set(now),
-                    };
-                    row.insert(tx).await?;
-                    "ADDED"
-                }
-            };
-            let mut data = principal.change(what);
-            data["steps"] = json!(steps);
-            locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
-            Ok(())
+            let added = let_in(tx, locked, &principal, &steps, actor).await?;
+            if added { check_count(tx, locked, most, "/collaborator").await } else { Ok(()) }
         })
     })
     .await
@@ -82,13 +52,119 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
             let Some(row) = found.filter(|row| row.kind != "OWNER") else {
                 return Err(Error::not_found("collaborator of this job"));
             };
-            row.into_active_model().delete(tx).await?;
-            let data = principal.change("REMOVED");
-            locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
-            Ok(())
+            let_out(tx, locked, row, &principal, actor).await
         })
     })
     .await
+}
+
+/// Whoever should be let in to a job instead of those of the same kinds who are: found, and with steps that there are.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    kinds: Vec<&'static str>,
+    list: Vec<(Principal, Vec<String>)>,
+}
+
+/// Finds teams, users or both, which [`replace`] takes in place of those who are in; all that is wrong is said at once.
+pub async fn wanted(
+    jobs: &Jobs,
+    grant: &Grant<Share>,
+    teams: Option<Vec<(PrincipalRef, Vec<String>)>>,
+    users: Option<Vec<(PrincipalRef, Vec<String>)>>,
+) -> Result<Wanted> {
+    let job = grant.job();
+    let job_type = jobs.types.version(&job.type_id, job.type_version).await?;
+    let kinds = [("TEAM", teams.is_some()), ("USER", users.is_some())];
+    let kinds = kinds.into_iter().filter_map(|(kind, given)| given.then_some(kind)).collect();
+    let all: Vec<_> = teams.into_iter().chain(users).flatten().collect();
+    let mut problems = Vec::new();
+    let list = jobs.collaborators(job.owner_id, &job_type, &all, &mut problems).await?;
+    if problems.is_empty() { Ok(Wanted { kinds, list }) } else { Err(refuse(problems)) }
+}
+
+/// Lets in whoever is wanted, and out whoever else of these kinds is in, all at once.
+pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted) -> Result<job::Model> {
+    let Wanted { kinds, list } = wanted;
+    let most = jobs.limits.collaborators as u64;
+    change(jobs, grant, move |tx, locked, actor| {
+        Box::pin(async move {
+            let there = rows::Entity::find().filter(rows::Column::JobId.eq(locked.row().id));
+            let leaves = |row: &rows::Model| {
+                kinds.contains(&row.kind.as_str()) && !list.iter().any(|(one, _)| one.id == row.principal_id)
+            };
+            for row in there.all(tx).await?.into_iter().filter(leaves) {
+                let id = row.principal_id.to_string();
+                let who =
+                    if row.kind == "TEAM" { PrincipalRef::TeamId(id) } else { PrincipalRef::UserId(id) };
+                let principal = principal_of(tx, &who).await?;
+                let_out(tx, locked, row, &principal, actor).await?;
+            }
+            for (principal, steps) in &list {
+                let_in(tx, locked, principal, steps, actor).await?;
+            }
+            check_count(tx, locked, most, "/collaboration").await
+        })
+    })
+    .await
+}
+
+/// Whether they were not in before.
+async fn let_in(
+    tx: &impl ConnectionTrait,
+    locked: &mut Locked,
+    principal: &Principal,
+    steps: &[String],
+    actor: UserId,
+) -> Result<bool> {
+    let (id, now) = (locked.row().id, locked.now());
+    let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
+    let added = there.is_none();
+    match there {
+        Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(false),
+        Some(row) => {
+            let mut row = row.into_active_model();
+            row.steps = Set(json!(steps));
+            row.update(tx).await?;
+        }
+        None => {
+            let row = rows::ActiveModel {
+                job_id: Set(id),
+                principal_id: Set(principal.id),
+                kind: Set(principal.kind.to_owned()),
+                steps: Set(json!(steps)),
+                created_at: Set(locked.row().created_at),
+                updated_at: Set(now),
+            };
+            row.insert(tx).await?;
+        }
+    }
+    let mut data = principal.change(if added { "ADDED" } else { "CHANGED" });
+    data["steps"] = json!(steps);
+    locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
+    Ok(added)
+}
+
+async fn let_out(
+    tx: &impl ConnectionTrait,
+    locked: &mut Locked,
+    row: rows::Model,
+    principal: &Principal,
+    actor: UserId,
+) -> Result<()> {
+    row.into_active_model().delete(tx).await?;
+    let data = principal.change("REMOVED");
+    locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
+    Ok(())
+}
+
+async fn check_count(tx: &impl ConnectionTrait, locked: &Locked, most: u64, path: &str) -> Result<()> {
+    let count = rows::Entity::find().filter(rows::Column::JobId.eq(locked.row().id)).count(tx).await?;
+    // The owner's row is one of them.
+    if count <= most + 1 {
+        return Ok(());
+    }
+    let message = format!("A job has {most} collaborators at the most.");
+    Err(Error::invalid(path, "TOO_MANY", message))
 }
 
 /// Somebody has joined or left a team: whoever watches jobs looks again, and what they had claimed and may not work on

@@ -37,24 +37,32 @@ pub(super) async fn upload(
 ) -> Response {
     let answer = async {
         let actor = signed_in(viewer)?;
-        let described = described(request.headers())?;
-        let app = server.app.clone();
-        let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
-        let bytes = body::ending(request.into_body(), &app).into_data_stream();
-        // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
-        let stored = {
-            let (app, actor, tracking) = (app.clone(), actor.clone(), tracking::current());
-            let upload = async move { app.jobs.documents.upload(&actor, described, bytes).await };
-            server.app.tasks.spawn(tracking::within(tracking, upload.in_current_span()))
-        };
-        let document = stored.await.map_err(Error::internal)??;
+        let document = store(&server, &actor, request).await?;
         let body = description(&server, &document, &actor.user);
         let location =
             HeaderValue::from_str(&format!("/documents/{}", document.id)).map_err(Error::internal)?;
         Ok::<_, Error>((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
     };
     answer.await.unwrap_or_else(|error| refuse(&error))
+}
+
+/// Stores the body of a request as a document of the actor's.
+pub(super) async fn store(server: &Server, actor: &Actor, request: Request) -> Result<document::Model> {
+    let described = described(request.headers())?;
+    let (app, actor) = (server.app.clone(), actor.clone());
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
+    let bytes = body::ending(request.into_body(), &app).into_data_stream();
+    // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
+    let upload = async move { app.jobs.documents.upload(&actor, described, bytes).await };
+    let stored = server.app.tasks.spawn(tracking::within(tracking::current(), upload.in_current_span()));
+    stored.await.map_err(Error::internal)?
+}
+
+/// Whose a document is.
+pub(super) async fn owner(server: &Server, document: &document::Model) -> Result<account::Model> {
+    let owner = account::Entity::find_by_id(document.owner_id).one(server.app.db.read()).await?;
+    owner.ok_or_else(|| Error::internal("a document whose owner is gone"))
 }
 
 /// What a document is, as JSON.
@@ -79,8 +87,7 @@ pub(super) async fn describe(
     };
     let answer = async {
         let document = find(&server, viewer, &id, Signed::default()).await?;
-        let owner = account::Entity::find_by_id(document.owner_id).one(server.app.db.read()).await?;
-        let owner = owner.ok_or_else(|| Error::internal("a document whose owner is gone"))?;
+        let owner = owner(&server, &document).await?;
         Ok::<_, Error>(Json(description(&server, &document, &owner)).into_response())
     };
     answer.await.unwrap_or_else(|error| refuse(&error))
@@ -161,7 +168,8 @@ async fn find(server: &Server, viewer: Viewer, id: &str, signed: Signed) -> Resu
     app.jobs.document(&actor, DocumentId::parse(id).ok_or_else(missing)?).await
 }
 
-async fn serve(
+/// The bytes of a document that the client may read, or as much of them as it wants.
+pub(super) async fn serve(
     server: &Server,
     document: &document::Model,
     method: &Method,
@@ -169,18 +177,11 @@ async fn serve(
 ) -> Result<Response> {
     let size = u64::try_from(document.size).map_err(Error::internal)?;
     let etag = format!("\"{}\"", document.sha256);
-    let matches = |name| {
-        headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).is_some_and(|list| {
-            list.split(',')
-                .map(|tag| tag.trim().trim_start_matches("W/"))
-                .any(|tag| tag == "*" || tag == etag)
-        })
-    };
     let if_range = headers.get(header::IF_RANGE);
-    if headers.contains_key(header::IF_MATCH) && !matches(header::IF_MATCH) {
+    if headers.contains_key(header::IF_MATCH) && !names_tag(headers, header::IF_MATCH, &etag) {
         return Ok(StatusCode::PRECONDITION_FAILED.into_response());
     }
-    let mut response = if matches(header::IF_NONE_MATCH) {
+    let mut response = if names_tag(headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         // A range of something that changed meanwhile is of no use, and a weak tag does not tell (RFC 9110 section 13.1.5).
@@ -206,6 +207,15 @@ async fn serve(
         headers.insert(name, HeaderValue::from_str(&value).map_err(Error::internal)?);
     }
     Ok(response)
+}
+
+/// Whether a header names an entity tag, weak or not.
+pub(super) fn names_tag(headers: &HeaderMap, name: HeaderName, etag: &str) -> bool {
+    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|list| list.split(',').map(strong).any(|tag| tag == "*" || tag == strong(etag)))
 }
 
 enum Asked {
@@ -276,7 +286,7 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ATTRIBUTE))
 }
 
-fn signed_in(viewer: Viewer) -> Result<Actor> {
+pub(super) fn signed_in(viewer: Viewer) -> Result<Actor> {
     let none = "Sign in first: send Authorization: Bearer and a token or API key.";
     viewer.actor.ok_or_else(|| Error::Unauthenticated(none.into()))
 }

@@ -1,4 +1,4 @@
-//! GraphiQL, served from the binary: no other host is asked for anything.
+//! GraphiQL and the page of the REST façade, served from the binary: no other host is asked for anything.
 
 use axum::Router;
 use axum::extract::Path;
@@ -20,39 +20,44 @@ struct Page;
 /// The page's own policy, which its tests run under too.
 const POLICY: &str = include_str!("../../web/csp.txt");
 
-const MISSING: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Docket – GraphiQL</title>\
-<body><h1>GraphiQL is not in this build</h1><p>This binary was built without its page. Install Node.js 20 or newer, run \
-<code>make web</code>, and build again. The API itself works: send operations to <code>/graphql</code>.</p></body></html>";
+const MISSING: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Docket</title>\
+<body><h1>This page is not in this build</h1><p>This binary was built without its pages. Install Node.js 20 or newer, run \
+<code>make web</code>, and build again. The APIs themselves work: send operations to <code>/graphql</code>, or look at \
+<code>/v1.1/openapi.json</code>.</p></body></html>";
 
 pub(super) fn routes() -> Router<Server> {
     Router::new()
-        .route("/graphiql", get(|| async { file("index.html") }))
-        .route("/graphiql/", get(|| async { file("index.html") }))
+        .route("/graphiql", get(async || page("index.html")))
+        .route("/graphiql/", get(async || page("index.html")))
         .route("/graphiql/{*path}", get(asset))
 }
 
 async fn asset(path: Result<Path<String>, PathRejection>) -> Response {
     match path {
-        Ok(Path(path)) => file(&path),
+        Ok(Path(path)) => file(&path).unwrap_or_else(|| refuse(&Error::not_found("page"))),
         Err(rejection) => rejected(rejection.status(), "PATH", rejection.body_text()),
     }
 }
 
-fn file(path: &str) -> Response {
-    let policy = (header::CONTENT_SECURITY_POLICY, POLICY.trim());
-    let referrer = (HeaderName::from_static("referrer-policy"), "no-referrer");
-    match Page::get(path) {
-        Some(found) => {
-            let lasting =
-                if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-            let media_type = found.metadata.mimetype().to_owned();
-            let headers = [policy, referrer, (header::CACHE_CONTROL, lasting)];
-            (headers, [(header::CONTENT_TYPE, media_type)], found.data.into_owned()).into_response()
-        }
-        None if path == "index.html" => {
-            let html = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-            (StatusCode::SERVICE_UNAVAILABLE, [policy, referrer], html, MISSING).into_response()
-        }
-        None => refuse(&Error::not_found("page")),
-    }
+/// A page of the build; where there is none, one that says what is missing.
+pub(super) fn page(path: &str) -> Response {
+    file(path).unwrap_or_else(|| {
+        let html = (header::CONTENT_TYPE, "text/html; charset=utf-8");
+        (StatusCode::SERVICE_UNAVAILABLE, [policy(), REFERRER, html], MISSING).into_response()
+    })
+}
+
+const REFERRER: (HeaderName, &str) = (HeaderName::from_static("referrer-policy"), "no-referrer");
+
+fn policy() -> (HeaderName, &'static str) {
+    (header::CONTENT_SECURITY_POLICY, POLICY.trim())
+}
+
+fn file(path: &str) -> Option<Response> {
+    let found = Page::get(path)?;
+    let lasting =
+        if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let media_type = found.metadata.mimetype().to_owned();
+    let headers = [policy(), REFERRER, (header::CACHE_CONTROL, lasting)];
+    Some((headers, [(header::CONTENT_TYPE, media_type)], found.data.into_owned()).into_response())
 }

@@ -166,7 +166,8 @@ pub(super) async fn get(
     }
 }
 
-async fn body(request: HttpRequest, limit: usize) -> Result<Bytes> {
+/// The body of a request, where it is whole and not too large.
+pub(super) async fn body(request: HttpRequest, limit: usize) -> Result<Bytes> {
     axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {

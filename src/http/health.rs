@@ -86,10 +86,16 @@ fn late<T>() -> Result<T> {
     Err(Error::Internal(format!("no answer within {LONGEST_LOOK:?}")))
 }
 
-/// `GET /readyz`: database, migrations and storage work. What is wrong is in the log; the answer names the part.
-pub(super) async fn ready(State(server): State<Server>) -> Response {
+/// Everything that has to work, and whether it does.
+pub(super) async fn parts(server: &Server) -> Vec<(&'static str, bool)> {
     let mut parts = server.readiness.parts(&server.app).await.to_vec();
     parts.extend([("bus", true), ("running", !server.app.stopping.is_cancelled())]);
+    parts
+}
+
+/// `GET /readyz`: database, migrations and storage work. What is wrong is in the log; the answer names the part.
+pub(super) async fn ready(State(server): State<Server>) -> Response {
+    let parts = parts(&server).await;
     let good = parts.iter().all(|(_, works)| *works);
     let body: serde_json::Map<_, _> = parts
         .iter()

@@ -9,6 +9,7 @@ mod graphql;
 mod health;
 mod multipart;
 mod operation;
+mod rest;
 mod socket;
 mod tracking;
 
@@ -61,20 +62,21 @@ pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnec
 fn routes(app: App, metrics: PrometheusHandle) -> Router {
     let server = Server::new(app, metrics);
     let body_pause = Duration::from_secs(server.app.config.http.body_seconds);
-    let texts = SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"));
     let documents = Router::new()
         .route("/documents", post(documents::upload).layer(DefaultBodyLimit::disable()))
         .route("/documents/{id}", get(documents::describe))
         .route("/documents/{id}/contents", get(documents::contents));
     let graphql = Router::new()
         .route("/graphql", get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable()))
-        .layer(CompressionLayer::new().compress_when(texts.clone()))
+        .layer(CompressionLayer::new().compress_when(texts()))
         .route("/graphql/ws", get(socket::upgrade));
     let authenticated =
         documents.merge(graphql).layer(from_fn_with_state(server.clone(), auth::authenticate));
-    let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts));
+    let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts()));
+    let rest = rest::routes(&server);
     authenticated
         .merge(page)
+        .merge(rest)
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -82,12 +84,18 @@ fn routes(app: App, metrics: PrometheusHandle) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(RequestBodyTimeoutLayer::new(body_pause))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(rest::envelope))
         .layer(SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
         ))
         .layer(from_fn(tracking::track))
         .with_state(server)
+}
+
+/// What is worth compressing.
+fn texts() -> impl Predicate + Clone {
+    SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"))
 }
 
 /// An error as plain HTTP answers it: status, and the same code and message that GraphQL gives.
@@ -110,6 +118,7 @@ pub(crate) fn refuse(error: &Error) -> Response {
     extensions.set("tracking", tracking::current());
     let body = serde_json::json!({"errors": [{"message": error.message(), "extensions": extensions}]});
     let mut response = (status, axum::Json(body)).into_response();
+    response.extensions_mut().insert(Refused(error.clone()));
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -119,6 +128,10 @@ pub(crate) fn refuse(error: &Error) -> Response {
     }
     response
 }
+
+/// Goes with the response of [`refuse`], for whoever says it in another form.
+#[derive(Debug, Clone)]
+struct Refused(Error);
 
 /// What a request that its route cannot even read is told, with the status that says so.
 pub(crate) fn rejected(status: StatusCode, code: &str, message: impl Into<String>) -> Response {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Jobs;
 use super::record::{EventKind, Locked};
 use crate::access::policy::{Standing, works_on};
-use crate::access::{self, Actor};
+use crate::access::{self, Actor, Grant, View};
 use crate::document;
 use crate::entity::{content, document as documents, job};
 use crate::error::{Error, Result};
@@ -129,6 +129,29 @@ impl Jobs {
         let found = query.order_by_desc(content::Column::Id).find_also_related(documents::Entity);
         let rows = found.all(self.db.read()).await?;
         Ok(rows.into_iter().filter_map(|(content, document)| Some((content, document?))).collect())
+    }
+
+    /// One version of a role, or the one that counts now, where whoever asks may see it.
+    pub async fn content(
+        &self,
+        grant: &Grant<View>,
+        role: &str,
+        version: Option<i32>,
+    ) -> Result<documents::Model> {
+        let (job, missing) = (grant.job(), || Error::not_found("content"));
+        let job_type = self.types.version(&job.type_id, job.type_version).await?;
+        if !visible(grant.standing(), &job_type, role) {
+            return Err(missing());
+        }
+        let found = content::Entity::find()
+            .filter(content::Column::JobId.eq(job.id))
+            .filter(content::Column::Role.eq(role))
+            .filter(match version {
+                Some(version) => content::Column::Version.eq(version),
+                None => content::Column::Current.eq(true),
+            })
+            .find_also_related(documents::Entity);
+        found.one(self.db.read()).await?.and_then(|(_, document)| document).ok_or_else(missing)
     }
 
     /// A document that an actor may read: one of theirs, or a content that they see of a job.

@@ -21,7 +21,7 @@ use crate::access::policy::ALL_STEPS;
 use crate::db::{self, Work};
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
-use crate::id::{DocumentId, JobId};
+use crate::id::{DocumentId, JobId, UserId};
 use crate::job_type::{INPUT, JobType, OUTPUT, metadata};
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
@@ -307,7 +307,7 @@ impl Jobs {
                 Err(_) => None,
             },
         };
-        let collaborators = self.collaborators(actor, &job_type, &new.collaboration, &mut problems).await?;
+        let collaborators = self.collaborators(actor.user.id, &job_type, &new.collaboration, &mut problems).await?;
         Ok(match (input, metadata) {
             (Some(input), Some(metadata)) if problems.is_empty() => {
                 Ok(Prepared { job_type, metadata, input, contents, taxonomy, collaborators })
@@ -392,28 +392,28 @@ impl Jobs {
         Ok(None)
     }
 
-    async fn collaborators(
+    /// The teams and users that are meant, each once with its steps, without the owner; what is wrong goes to the problems.
+    pub(crate) async fn collaborators(
         &self,
-        actor: &Actor,
+        owner: UserId,
         job_type: &JobType,
         collaboration: &[(PrincipalRef, Vec<String>)],
         problems: &mut Vec<Problem>,
     ) -> Result<Vec<(Principal, Vec<String>)>> {
-        let mut let_in: Vec<(Principal, Vec<String>)> = Vec::new();
+        let mut found: Vec<(Principal, Vec<String>)> = Vec::new();
         if collaboration.len() > self.limits.collaborators {
-            let message =
-                format!("A job is made with {} collaborators at the most.", self.limits.collaborators);
+            let message = format!("A job has {} collaborators at the most.", self.limits.collaborators);
             problems.push(Problem::new("/collaboration", "TOO_MANY", message));
-            return Ok(let_in);
+            return Ok(found);
         }
         for (i, (principal, steps)) in collaboration.iter().enumerate() {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
             match principal_of(self.db.read(), principal).await {
                 // The owner has everything already; one row per collaborator, the last one said counts.
-                Ok(Principal { id, .. }) if id == actor.user.id.0 => {}
-                Ok(who) => {
-                    let_in.retain(|(there, _)| there.id != who.id);
-                    let_in.push((who, normal_steps(steps)));
+                Ok(Principal { id, .. }) if id == owner.0 => {}
+                Ok(principal) => {
+                    found.retain(|(there, _)| there.id != principal.id);
+                    found.push((principal, normal_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
                     problems.push(Problem::new(
@@ -425,7 +425,7 @@ impl Jobs {
                 Err(other) => return Err(other),
             }
         }
-        Ok(let_in)
+        Ok(found)
     }
 }
 
@@ -477,7 +477,7 @@ pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
 }
 
 /// What cannot be found is NOT_FOUND, where nothing else is wrong.
-fn refuse(problems: Vec<Problem>) -> Error {
+pub(crate) fn refuse(problems: Vec<Problem>) -> Error {
     match problems.as_slice() {
         [first, ..] if problems.iter().all(|problem| problem.code == "NOT_FOUND") => {
             Error::NotFound(first.message.clone())

@@ -14,7 +14,7 @@ pub fn normalize(
     given: &Map<String, Value>,
     at: &str,
 ) -> Result<Map<String, Value>, Vec<Problem>> {
-    let (opened, mut problems) = open_all(given, at);
+    let (opened, mut problems) = open_all([(given, at)]);
     let mut metadata = Value::Object(opened);
     prepare(schema, &mut metadata);
     match jsonschema::draft202012::new(schema) {
@@ -34,13 +34,23 @@ pub fn normalize(
 
 /// Opens dotted keys and nothing else.
 pub fn open(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
-    let (opened, problems) = open_all(given, at);
+    join([(given, at)])
+}
+
+/// The same for what was given in several places: where two of them disagree, that is a problem.
+pub fn join<'a>(
+    given: impl IntoIterator<Item = (&'a Map<String, Value>, &'a str)>,
+) -> Result<Map<String, Value>, Vec<Problem>> {
+    let (opened, problems) = open_all(given);
     if problems.is_empty() { Ok(opened) } else { Err(problems) }
 }
 
-fn open_all(given: &Map<String, Value>, at: &str) -> (Map<String, Value>, Vec<Problem>) {
+fn open_all<'a>(
+    given: impl IntoIterator<Item = (&'a Map<String, Value>, &'a str)>,
+) -> (Map<String, Value>, Vec<Problem>) {
     let (mut opened, mut problems) = (Map::new(), Vec::new());
-    for (key, value) in given {
+    let fields = given.into_iter().flat_map(|(fields, at)| fields.iter().map(move |field| (field, at)));
+    for ((key, value), at) in fields {
         let path = format!("{at}/{}", escape(key));
         if deeper_than(MOST_LEVELS, key, value) {
             let message = format!("A path in the metadata has {MOST_LEVELS} levels at the most.");
@@ -216,6 +226,18 @@ mod tests {
                 (&*format!("/metadata/{key}"), "TOO_DEEP")
             );
         }
+    }
+
+    #[test]
+    fn what_is_given_in_two_places_joins_or_clashes() {
+        let join = |first: Value, second: Value| {
+            let joined = join([(first.as_object().unwrap(), "/metadata"), (second.as_object().unwrap(), "")]);
+            joined.map(Value::Object).map_err(|problems| problems[0].path.clone())
+        };
+        let both = join(json!({"a": {"b": 1}, "c": 2}), json!({"a.d": 3, "c": 2}));
+        assert_eq!(both, Ok(json!({"a": {"b": 1, "d": 3}, "c": 2})));
+        assert_eq!(join(json!({"a": {"b": 1}}), json!({"a": {"b": 2}})), Err("/a".into()));
+        assert_eq!(join(json!({"a": 1}), json!({"a": 1, "b.c": 2})), Ok(json!({"a": 1, "b": {"c": 2}})));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod jobs;
 mod leases;
 mod plans;
 mod released;
+mod rest;
 mod review;
 mod schema;
 mod sdl;

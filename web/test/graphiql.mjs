@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
 import { makeApi } from './api.mjs';
 import { startMock } from './mock-server.mjs';
+import { watchForProblems } from './watch.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -36,7 +37,7 @@ const browser = await chromium.launch({
 
 try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: 'light' });
-  const problems = await watchForProblems(page);
+  const problems = await watchForProblems(page, base);
   const story = { page, token: null };
   for (const step of [opens, refusesAWrongPassword, signsInByKeyboard, loadsTheSchema, runsAQuery, completesAndChecks, followsAJob, opensAnExample, signsOut, takesATokenFromTheAddress, noticesExpiry]) {
     try {
@@ -52,31 +53,6 @@ try {
 } finally {
   await browser.close();
   await mock?.close();
-}
-
-/** Everything that must never happen, as it happens: CSP violations, script errors, requests to elsewhere. */
-async function watchForProblems(page) {
-  const problems = [];
-  await page.exposeFunction('reportViolation', (violation) => problems.push(violation));
-  await page.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', (event) => {
-      window.reportViolation(`CSP: ${event.violatedDirective} blocked ${event.blockedURI} in ${event.sourceFile}:${event.lineNumber}`);
-    });
-  });
-  await page.route(
-    (url) => url.origin !== new URL(base).origin && url.protocol.startsWith('http'),
-    (route) => {
-      problems.push(`request to another host: ${route.request().url()}`);
-      return route.abort();
-    },
-  );
-  page.on('pageerror', (error) => problems.push(`page error: ${error.stack}`));
-  page.on('console', (message) => {
-    // The browser logs each 4xx answer as an error; a refused sign-in is one, and meant to be.
-    const refusal = message.text().startsWith('Failed to load resource') && new URL(message.location().url).pathname === '/graphql';
-    if (message.type() === 'error' && !refusal) problems.push(`console: ${message.text()}`);
-  });
-  return problems;
 }
 
 async function opens({ page }) {

@@ -1,5 +1,5 @@
 // A stand-in for the Docket server, for the page test: the real schema over a job that lives in memory,
-// /documents, graphql-transport-ws, and dist/ under the Content-Security-Policy that the server sends.
+// /documents, graphql-transport-ws, a sample of the REST façade, and dist/ under the Content-Security-Policy that the server sends.
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -14,6 +14,16 @@ const DIST = new URL('../dist/', import.meta.url);
 const CSP = (await readFile(new URL('../csp.txt', import.meta.url), 'utf8')).trim();
 const MIME = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.ttf': 'font/ttf', '.md': 'text/markdown; charset=utf-8' };
 const FINAL = ['COMPLETED', 'FAILED', 'CANCELLED'];
+
+/** As much of the REST façade as its page needs to have something to show. */
+const REST = {
+  openapi: '3.1.0',
+  info: { title: 'Docket', version: '0.0.0' },
+  servers: [{ url: '/' }],
+  components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+  security: [{ bearer: [] }],
+  paths: { '/v1.1/status': { get: { tags: ['Server'], operationId: 'get_status', responses: { 200: { description: 'It can.' } } } } },
+};
 
 /** Starts on a free port of the loopback; resolves to `{ url, email, password, close }`. */
 export async function startMock() {
@@ -40,6 +50,13 @@ export async function startMock() {
     } else if (request.method === 'POST' && path === '/documents') {
       const document = world.addDocument(actor, await bodyOf(request), request.headers);
       send(response, 201, 'application/json', JSON.stringify(document));
+    } else if (path === '/v1.1/docs') {
+      await sendFile(response, 'rest.html');
+    } else if (path === '/v1.1/openapi.json') {
+      send(response, 200, 'application/json', JSON.stringify(REST));
+    } else if (path === '/v1.1/status') {
+      const answer = { success: true, status_code: 200, tracking: randomUUID(), response: { status: 'ok' } };
+      send(response, 200, 'application/json', JSON.stringify(answer));
     } else if (path === '/graphiql' || path.startsWith('/graphiql/')) {
       await sendFile(response, path.slice('/graphiql/'.length) || 'index.html');
     } else {

@@ -24,6 +24,7 @@ use self::cost::{Tally, Walk};
 pub use self::limits::Limits;
 pub use self::refusal::{Code, Refusal};
 use self::size::Sizes;
+pub use self::variables::NO_NUL;
 
 /// A document that may be run, with what its operation comes to.
 #[derive(Debug)]

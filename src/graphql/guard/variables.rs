@@ -12,7 +12,7 @@ const FILE_MARKER: &str = "#__graphql_file__:";
 /// What no text may have: PostgreSQL stores no U+0000, neither as text nor within JSON.
 const NUL: char = '\0';
 /// Said of it.
-pub(super) const NO_NUL: &str = "Text must not have the character U+0000.";
+pub const NO_NUL: &str = "Text must not have the character U+0000.";
 
 /// Whether a string would be taken for an uploaded file.
 pub(super) fn is_file_marker(text: &str) -> bool {

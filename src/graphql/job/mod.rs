@@ -26,7 +26,8 @@ use crate::access::policy::{self, Action, Standing, Verdict, works_on};
 use crate::entity::{content as content_entity, job, task};
 use crate::error::{Error, Result};
 use crate::job::record::{failure, unname};
-use crate::job::state::{Mode, Status, Step, StepStatus as State};
+use crate::job::progress::{self, StepNow};
+use crate::job::state::{Mode, Status};
 use crate::job::{contents, history};
 use crate::page::{self, Page};
 use collaboration::Collaboration;
@@ -70,39 +71,23 @@ impl Job {
         unname(&self.row.status)
     }
 
-    fn steps_now(&self) -> Result<Vec<Step>> {
-        Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)
-    }
-
     /// What reviewers said is for those who work on the step.
-    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut JobStep>) -> Result<()> {
-        let said: Vec<_> = steps.filter(|view| view.step.comment.is_some()).collect();
-        if said.is_empty() {
-            return Ok(());
-        }
-        let standing = self.standing(ctx).await?;
-        for view in said.into_iter().filter(|view| !works_on(&standing, &view.step.name)) {
-            view.step.comment = None;
+    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut StepNow>) -> Result<()> {
+        let said: Vec<_> = steps.filter(|now| now.step.comment.is_some()).collect();
+        if !said.is_empty() {
+            progress::withhold(&self.standing(ctx).await?, said);
         }
         Ok(())
     }
 
     /// One of its steps.
     pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
-        Ok(self.step_views(task)?.into_iter().find(|view| view.step.name == name))
+        let steps = progress::steps_now(&self.row, task)?;
+        Ok(steps.into_iter().find(|now| now.step.name == name).map(JobStep))
     }
 
-    fn step_views(&self, task: Option<&task::Model>) -> Result<Vec<JobStep>> {
-        let view = |step: Step| {
-            let mine = task.filter(|task| task.step == step.name);
-            let fraction = match step.status {
-                State::Completed | State::Skipped => 1.0,
-                State::Running => mine.map_or(0.0, |task| task.fraction),
-                _ => step.fraction,
-            };
-            JobStep { fraction, message: mine.and_then(|task| task.message.clone()), step }
-        };
-        Ok(self.steps_now()?.into_iter().map(view).collect())
+    async fn steps_now(&self, ctx: &Context<'_>) -> Result<Vec<StepNow>> {
+        progress::steps_now(&self.row, self.task(ctx).await?.as_ref())
     }
 }
 
@@ -128,18 +113,9 @@ impl Job {
 
     /// How far it is: an estimate, for progress bars.
     async fn progress(&self, ctx: &Context<'_>) -> Result<Progress> {
-        let task = self.task(ctx).await?;
-        let steps = self.step_views(task.as_ref())?;
-        let total = steps.len();
-        let current =
-            steps.iter().filter(|view| matches!(view.step.status, State::Completed | State::Skipped)).count();
-        let sum: f64 = steps.iter().map(|view| view.fraction).sum();
-        let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        Ok(Progress {
-            current: count(current),
-            total: count(total),
-            fraction: sum / f64::from(count(total.max(1))),
-        })
+        let estimate = progress::Progress::of(&self.steps_now(ctx).await?);
+        let progress::Progress { current, total, fraction } = estimate;
+        Ok(Progress { current, total, fraction })
     }
 
     /// Who created it, and may do everything with it.
@@ -200,10 +176,9 @@ impl Job {
 
     /// Every step of the type, in order, as it stands.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
-        let task = self.task(ctx).await?;
-        let mut steps = self.step_views(task.as_ref())?;
+        let mut steps = self.steps_now(ctx).await?;
         self.withhold(ctx, steps.iter_mut()).await?;
-        Ok(steps)
+        Ok(steps.into_iter().map(JobStep).collect())
     }
 
     /// The step being run, waited for or blocked on; null after a final status.
@@ -212,12 +187,9 @@ impl Job {
             if self.status()?.is_final() {
                 return Ok(None);
             }
-            let task = self.task(ctx).await?;
-            let open =
-                |view: &JobStep| matches!(view.step.status, State::Queued | State::Running | State::Blocked);
-            let mut step = self.step_views(task.as_ref())?.into_iter().find(open);
+            let mut step = progress::current(self.steps_now(ctx).await?);
             self.withhold(ctx, step.iter_mut()).await?;
-            Ok(step)
+            Ok(step.map(JobStep))
         }
         .await;
         found.transpose()

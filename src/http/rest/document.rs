@@ -1,0 +1,134 @@
+//! `/documents`.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+
+use super::super::{Server, documents, rejected};
+use super::answer::{Envelope, Failure, done};
+use super::input::{Caller, Place};
+use super::view::Document;
+use super::{ROOT, in_time};
+use crate::access::Actor;
+use crate::entity::document;
+use crate::error::{Error, Result};
+use crate::id::DocumentId;
+
+/// Uploads a document
+///
+/// The body is its bytes as they are. What they are called and what they are goes into headers; without a type it is told
+/// by the bytes. An upload that breaks off leaves nothing behind.
+#[utoipa::path(
+    post,
+    path = "/documents",
+    operation_id = "upload_document",
+    tag = "Documents",
+    params(
+        ("X-Name" = Option<String>, Header, description = "File name, as UTF-8 or as `UTF-8''` and percent-encoded UTF-8. `document` where it is not given.", example = "invoice.pdf", pattern = "^[ -~]*$"),
+        ("X-Type" = Option<String>, Header, description = "MIME type of the bytes.", example = "application/pdf", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes."),
+    responses((
+        status = 201,
+        description = "The document.",
+        body = Envelope<Document>,
+        headers(("Location" = String, description = "Path of the document in this API."))
+    ))
+)]
+pub(super) async fn upload(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    request: Request,
+) -> Result<Response> {
+    let document = documents::store(&server, &actor, request).await?;
+    let location = format!("{ROOT}/documents/{}", document.id);
+    let described = Document::of(&document, &actor.user, server.app.jobs.documents.links());
+    let mut response = done(StatusCode::CREATED, described);
+    response
+        .headers_mut()
+        .insert(header::LOCATION, HeaderValue::from_str(&location).map_err(Error::internal)?);
+    Ok(response)
+}
+
+/// Describes a document
+///
+/// One that the caller uploaded, or sees as a content of a job.
+#[utoipa::path(
+    get,
+    path = "/documents/{id}",
+    operation_id = "get_document",
+    tag = "Documents",
+    params(("id" = uuid::Uuid, Path, description = "UUID of the document.")),
+    responses(
+        (status = 200, description = "The document.", body = Envelope<Document>),
+        (status = 404, description = "There is no such document, or not for the caller.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn describe(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let work = async {
+        let document = find(&server, &actor, &id).await?;
+        let owner = documents::owner(&server, &document).await?;
+        Ok(Document::of(&document, &owner, server.app.jobs.documents.links()))
+    };
+    Ok(done(StatusCode::OK, in_time(&server, work).await?))
+}
+
+/// Fetches the bytes of a document
+///
+/// As they are, without an envelope; with the media type of the document.
+#[utoipa::path(
+    get,
+    path = "/documents/{id}/contents",
+    operation_id = "get_document_contents",
+    tag = "Documents",
+    params(
+        ("id" = uuid::Uuid, Path, description = "UUID of the document."),
+        ("Range" = Option<String>, Header, description = "One range of bytes.", example = "bytes=0-1023"),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+    ),
+    responses(
+        (status = 200, description = "The bytes.", body = Vec<u8>, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
+        (status = 206, description = "The range that was asked for.", body = Vec<u8>, content_type = "*/*"),
+        (status = 304, description = "The caller has them already."),
+        (status = 404, description = "There is no such document, or not for the caller.", body = Envelope<Failure>),
+        (status = 416, description = "The document has no such range.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn contents(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let document = in_time(&server, find(&server, &actor, &id)).await?;
+    bytes(&server, &document, &method, &headers).await
+}
+
+async fn find(server: &Server, actor: &Actor, id: &str) -> Result<document::Model> {
+    let id = DocumentId::parse(id).ok_or_else(|| Error::not_found("document"))?;
+    server.app.jobs.document(actor, id).await
+}
+
+/// The bytes of a document that may be read; what cannot be given is refused in the API's own form.
+pub(super) async fn bytes(
+    server: &Server,
+    document: &document::Model,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let response = documents::serve(server, document, method, headers).await?;
+    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
+        return Ok(response);
+    }
+    let message = format!("The document has {} bytes; the range begins behind them.", document.size);
+    let mut refused = rejected(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE", message);
+    if let Some(whole) = response.headers().get(header::CONTENT_RANGE) {
+        refused.headers_mut().insert(header::CONTENT_RANGE, whole.clone());
+    }
+    Ok(refused)
+}

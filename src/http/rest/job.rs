@@ -1,0 +1,390 @@
+//! `/jobs`.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::super::{Server, documents};
+use super::answer::{Envelope, Failure, done};
+use super::document::bytes;
+use super::input::{Caller, JsonObject, Parameters, Place, relocated};
+use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
+use super::view::Job;
+use super::{ROOT, in_time, to_the_end};
+use crate::access::policy::Standing;
+use crate::access::{self, Actor, Cancel, Delete, Edit, Share, View};
+use crate::app::App;
+use crate::collaboration;
+use crate::entity::job;
+use crate::error::{Error, Result};
+use crate::id::JobId;
+use crate::job::query::Ownership;
+use crate::job::state::Status;
+use crate::page::Cursor;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Entries of a page where nobody asks for a number.
+const USUAL: u32 = 20;
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobPage {
+    /// The jobs.
+    jobs: Vec<Job>,
+    /// What to send as `after` for the next page; null where this is the last.
+    next: Option<String>,
+}
+
+/// Lists jobs
+///
+/// Those that the caller may see, the newest first. Pages stay stable while jobs come and go.
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    operation_id = "list_jobs",
+    tag = "Jobs",
+    params(
+        ("status" = Option<Vec<Status>>, Query, style = Form, explode, description = "In one of these statuses; repeat the parameter for several."),
+        ("type" = Option<Vec<String>>, Query, style = Form, explode, description = "Of one of these types; repeat the parameter for several."),
+        ("owner" = inline(Option<Ownership>), Query, description = "The caller's own, others' that the caller was let in to, or both."),
+        ("team_id" = Option<Uuid>, Query, description = "Shared with this team."),
+        ("created_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made after this time."),
+        ("created_before" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made before this time."),
+        ("updated_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Changed after this time."),
+        ("input_name" = Option<String>, Query, description = "Substring of the input document's name, in any case."),
+        ("metadata" = Option<Object>, Query, style = Form, explode, description = "Parameters such as `metadata.mapping.taxonomy=invoices`: the field must have this value. A value that is JSON is taken as that (`7`, `true`, `\"7\"`), any other as text."),
+        ("order_by" = inline(Option<job_input::Order>), Query, description = "By when jobs were made (where it is not given), or by when they last changed."),
+        ("direction" = inline(Option<job_input::Way>), Query, description = "The newest first (where it is not given), or the oldest."),
+        ("first" = Option<i32>, Query, minimum = 1, description = "Size of the page, 20 where it is not given."),
+        ("limit" = Option<i32>, Query, minimum = 1, description = "The same as `first`; give one of them."),
+        ("after" = Option<String>, Query, description = "`next` of the page before."),
+    ),
+    responses((status = 200, description = "A page of jobs.", body = Envelope<JobPage>))
+)]
+pub(super) async fn list(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Parameters(parameters): Parameters,
+) -> Result<Response> {
+    let app = &server.app;
+    let asked = job_input::listing(parameters)?;
+    let work = async {
+        let (by, direction) = asked.order;
+        let window = asked.paging.window(by.list(), USUAL, app.config.limits.page_size)?;
+        let page = app.jobs.list(&actor, &asked.filter, (by, direction), window).await?;
+        let last = page.rows.last().filter(|_| page.has_next);
+        let next = last.map(|row| Cursor { at: by.of(row), id: row.id.0 }.encode(by.list()));
+        Ok(JobPage { jobs: views(app, &actor, page.rows).await?, next })
+    };
+    let page = in_time(&server, work).await.map_err(|error| relocated(error, &asked.places))?;
+    Ok(done(StatusCode::OK, page))
+}
+
+/// Creates a job
+///
+/// Its first step goes into the queue. Fields may be written in any case (`InputContent`, `input-content`); fields that are
+/// not known are put into `metadata`, where the job type's schema checks them. The input is given as `input_content`, or as
+/// the role `input` in `contents`.
+#[utoipa::path(
+    post,
+    path = "/jobs",
+    operation_id = "create_job",
+    tag = "Jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Same key, same caller, same request: the same job. With another request: 409.", pattern = "^[!-~]([ -~]{0,198}[!-~])?$")),
+    request_body(content = CreateJob, content_type = "application/json", description = "The job."),
+    responses(
+        (status = 201, description = "The job; it is stored.", body = Envelope<Job>, headers(("Location" = String, description = "Path of the job in this API."))),
+        (status = 404, description = "A document, team or user that is named does not exist for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "The idempotency key was used for another request.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn create(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    headers: HeaderMap,
+    body: JsonObject,
+) -> Result<Response> {
+    let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().map(str::to_owned));
+    let key = key.transpose().map_err(|_| {
+        Error::invalid(job_input::KEY, "INVALID", "The key has visible ASCII characters and spaces only.")
+    })?;
+    let (new, places) = body.read::<CreateJob>(&job_input::CREATE)?.parse(key)?;
+    let app = server.app.clone();
+    let work = async move {
+        let made = app.jobs.create(&actor, new).await?;
+        view(&app, &actor, made).await
+    };
+    let (id, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
+    let location = HeaderValue::from_str(&format!("{ROOT}/jobs/{id}")).map_err(Error::internal)?;
+    let mut response = done(StatusCode::CREATED, job);
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+/// Shows a job
+///
+/// Cheap to ask again: send the ETag back as `If-None-Match`.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    operation_id = "get_job",
+    tag = "Jobs",
+    params(
+        ("id" = Uuid, Path, description = "UUID of the job."),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+    ),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>, headers(("ETag" = String, description = "Changes with whatever the caller sees of the job."))),
+        (status = 304, description = "Nothing has changed."),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn describe(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let app = &server.app;
+    let work = async {
+        let grant = access::job::<View>(app.db.read(), &actor, parse(&id)?).await?;
+        let etag = tag(app, grant.job(), grant.standing()).await?;
+        let mut response = if documents::names_tag(&headers, header::IF_NONE_MATCH, &etag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            done(StatusCode::OK, view(app, &actor, grant.job().clone()).await?.1)
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Error::internal)?);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        Ok(response)
+    };
+    in_time(&server, work).await
+}
+
+/// Changes a job
+///
+/// A JSON Merge Patch (RFC 7396) on `metadata`, `priority` and `collaboration`: what is not given stays. A list of
+/// `collaboration` replaces the whole list; whoever is not in it loses access at once.
+#[utoipa::path(
+    put,
+    path = "/jobs/{id}",
+    operation_id = "update_job",
+    tag = "Jobs",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    request_body(content = UpdateJob, content_type = "application/json", description = "What should change."),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not change it so.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller; or a team or user that is named does not exist.", body = Envelope<Failure>),
+        (status = 409, description = "It collides with another change.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn update(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    body: JsonObject,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let Update { changes, shared, places } = body.read::<UpdateJob>(&job_input::UPDATE)?.parse()?;
+    let work = async move {
+        // Everything is allowed and found before anything is changed.
+        let edit = access::job::<Edit>(app.db.read(), &actor, id).await?;
+        let sharing = match shared {
+            Some((teams, users)) => {
+                let share = access::job::<Share>(app.db.read(), &actor, id).await?;
+                let wanted = collaboration::wanted(&app.jobs, &share, teams, users).await?;
+                Some((share, wanted))
+            }
+            None => None,
+        };
+        let mut job = app.jobs.update(&edit, changes).await?;
+        if let Some((share, wanted)) = sharing {
+            job = collaboration::replace(&app.jobs, &share, wanted).await?;
+        }
+        view(&app, &actor, job).await
+    };
+    let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
+    Ok(done(StatusCode::OK, job))
+}
+
+/// What is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// UUID of what was deleted.
+    id: Uuid,
+}
+
+/// Deletes a job
+///
+/// With its history and everything that its steps made. One that is not final is cancelled first.
+#[utoipa::path(
+    delete,
+    path = "/jobs/{id}",
+    operation_id = "delete_job",
+    tag = "Jobs",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Envelope<Deleted>),
+        (status = 403, description = "The caller sees the job but may not delete it.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "Another job uses a document that this one made.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn delete(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let work = async move {
+        let grant = access::job::<Delete>(app.db.read(), &actor, id).await?;
+        app.jobs.delete(&grant).await
+    };
+    to_the_end(&server, work).await?;
+    Ok(done(StatusCode::OK, Deleted { id: id.0 }))
+}
+
+/// Cancels a job
+///
+/// One that is not final. A running worker learns of it at its next report.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/cancel",
+    operation_id = "cancel_job",
+    tag = "Jobs",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    request_body(content = Option<CancelJob>, content_type = "application/json", description = "Why; the body may be left out."),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not cancel it.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "The job has ended.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn cancel(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    body: Option<JsonObject>,
+) -> Result<Response> {
+    let (id, given) = (parse(&id)?, body.map(|body| body.read::<CancelJob>(&job_input::CANCEL)).transpose()?);
+    let reason = given.and_then(|given| given.reason);
+    let app = server.app.clone();
+    let work = async move {
+        let grant = access::job::<Cancel>(app.db.read(), &actor, id).await?;
+        let job = app.jobs.cancel(&grant, reason).await?;
+        view(&app, &actor, job).await
+    };
+    Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))
+}
+
+/// Takes a job back to a step
+///
+/// One that it has reached before, whatever its status. What that step and later ones made is superseded, not lost.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/rewind",
+    operation_id = "rewind_job",
+    tag = "Jobs",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    request_body(content = RewindJob, content_type = "application/json", description = "Where to."),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not rewind it.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "It collides with what the job is doing.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn rewind(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    body: JsonObject,
+) -> Result<Response> {
+    let (id, given) = (parse(&id)?, body.read::<RewindJob>(&job_input::REWIND)?);
+    let app = server.app.clone();
+    let work = async move {
+        let grant = access::job::<Cancel>(app.db.read(), &actor, id).await?;
+        let job = app.jobs.rewind(&grant, &given.to_step, given.reason).await?;
+        view(&app, &actor, job).await
+    };
+    let places = [("/toStep".to_owned(), "/to_step".to_owned())];
+    let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
+    Ok(done(StatusCode::OK, job))
+}
+
+/// Fetches the bytes of a content
+///
+/// As they are, without an envelope; with the media type of the document.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}/contents/{role}/{version}",
+    operation_id = "get_job_contents",
+    tag = "Jobs",
+    params(
+        ("id" = Uuid, Path, description = "UUID of the job."),
+        ("role" = String, Path, description = "What the content is to the job.", example = "output", pattern = "^[A-Za-z0-9._-]{1,100}$"),
+        ("version" = String, Path, description = "From 1, or `latest` for the one that counts now.", example = "latest", pattern = "^([1-9][0-9]{0,8}|latest)$"),
+        ("Range" = Option<String>, Header, description = "One range of bytes.", example = "bytes=0-1023"),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+    ),
+    responses(
+        (status = 200, description = "The bytes.", body = Vec<u8>, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
+        (status = 206, description = "The range that was asked for.", body = Vec<u8>, content_type = "*/*"),
+        (status = 304, description = "The caller has them already."),
+        (status = 404, description = "There is no such content, or not for the caller.", body = Envelope<Failure>),
+        (status = 416, description = "The content has no such range.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn contents(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place((id, role, version)): Place<(String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let version = match version.as_str() {
+        "latest" => None,
+        number => Some(number.parse().ok().filter(|number: &i32| *number > 0).ok_or_else(|| {
+            Error::invalid("/version", "INVALID", "A version is a number from 1, or latest.")
+        })?),
+    };
+    let work = async {
+        let grant = access::job::<View>(server.app.db.read(), &actor, parse(&id)?).await?;
+        server.app.jobs.content(&grant, &role, version).await
+    };
+    let document = in_time(&server, work).await?;
+    bytes(&server, &document, &method, &headers).await
+}
+
+fn parse(id: &str) -> Result<JobId> {
+    JobId::parse(id).ok_or_else(|| Error::not_found("job"))
+}
+
+async fn views(app: &App, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Job>> {
+    let details = app.jobs.details(actor, jobs).await?;
+    details.into_iter().map(|details| Job::of(details, app.jobs.documents.links())).collect()
+}
+
+async fn view(app: &App, actor: &Actor, job: job::Model) -> Result<(JobId, Job)> {
+    let id = job.id;
+    let found = views(app, actor, vec![job]).await?.pop();
+    found.map(|job| (id, job)).ok_or_else(|| Error::not_found("job"))
+}
+
+/// Changes with whatever somebody of this standing sees of a job: its history, how far its step is, and what they may see.
+async fn tag(app: &App, job: &job::Model, standing: &Standing) -> Result<String> {
+    let (fraction, message) = match app.jobs.task(job.id).await? {
+        Some(task) => (task.fraction, task.message),
+        None => (0.0, None),
+    };
+    let seen = json!([job.id, job.seq, fraction, message, format!("{standing:?}")]).to_string();
+    Ok(format!("W/\"{}\"", &hex::encode(Sha256::digest(seen))[..32]))
+}

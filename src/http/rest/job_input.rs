@@ -1,0 +1,496 @@
+//! What clients send about jobs, and what it means to the domain.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::input::{Names, has_nul, one_of};
+use super::view::OWNERS;
+use crate::error::{Error, Problem, Result};
+use crate::graphql::guard::NO_NUL;
+use crate::id::TeamId;
+use crate::job::collaborator::PrincipalRef;
+use crate::job::control::Changes;
+use crate::job::create::{NewJob, Source};
+use crate::job::query::{Filter, OrderBy};
+use crate::job::record::unname;
+use crate::job_type::{INPUT, metadata};
+use crate::page::{Direction, Paging};
+
+/// Where the domain says that something is, and where this client wrote it.
+type Places = Vec<(String, String)>;
+type Shared = Vec<(PrincipalRef, Vec<String>)>;
+
+/// Where a problem with the header of that name is.
+pub(super) const KEY: &str = "/Idempotency-Key";
+
+const LEAF: Names = Names(&[]);
+const COLLABORATOR: Names = Names(&[("id", LEAF), ("name", LEAF), ("email", LEAF), ("steps", LEAF)]);
+const COLLABORATION: Names = Names(&[("teams", COLLABORATOR), ("users", COLLABORATOR)]);
+pub(super) const CREATE: Names = Names(&[
+    ("type", LEAF),
+    ("input_content", Names(&[("uri", LEAF)])),
+    ("contents", Names(&[("role", LEAF), ("uri", LEAF)])),
+    ("collaboration", COLLABORATION),
+    ("metadata", LEAF),
+    ("priority", LEAF),
+]);
+pub(super) const UPDATE: Names =
+    Names(&[("collaboration", COLLABORATION), ("metadata", LEAF), ("priority", LEAF)]);
+pub(super) const CANCEL: Names = Names(&[("reason", LEAF)]);
+pub(super) const REWIND: Names = Names(&[("to_step", LEAF), ("reason", LEAF)]);
+
+/// A document of this server.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InputContent {
+    /// Its `contents_uri`. No other address is taken: the server fetches nothing.
+    #[schema(example = "http://127.0.0.1:8080/documents/01a20cf0-a6ed-70b7-bbae-5947a39396e8/contents")]
+    uri: String,
+}
+
+/// A document in a role.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewContent {
+    /// `input`, or another role of the job's type.
+    #[schema(example = "input")]
+    role: String,
+    /// The document's `contents_uri`.
+    #[schema(example = "http://127.0.0.1:8080/documents/01a20cf0-a6ed-70b7-bbae-5947a39396e8/contents")]
+    uri: String,
+}
+
+/// A team, by ID or by name, and what it is let in to.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTeam {
+    /// UUID of the team.
+    id: Option<String>,
+    /// Name of the team.
+    #[schema(example = "reviewers")]
+    name: Option<String>,
+    /// Steps that it may work on; `*`, which is also taken where nothing is given, stands for all.
+    #[schema(example = json!(["mapping"]))]
+    steps: Option<Vec<String>>,
+}
+
+/// A person, by ID or by address, and what they are let in to.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewUser {
+    /// UUID of the account.
+    id: Option<String>,
+    /// Address of the account.
+    #[schema(example = "bob@example.com")]
+    email: Option<String>,
+    /// Steps that they may work on; `*`, which is also taken where nothing is given, stands for all.
+    #[schema(example = json!(["*"]))]
+    steps: Option<Vec<String>>,
+}
+
+/// Who is let in besides the owner.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewCollaboration {
+    /// Teams: whoever belongs to them at the time.
+    teams: Option<Vec<NewTeam>>,
+    /// Single people.
+    users: Option<Vec<NewUser>>,
+}
+
+/// A job to be made. Fields that are not known are put into `metadata`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "type": "data-point-extraction",
+    "input_content": {"uri": "http://127.0.0.1:8080/documents/01a20cf0-a6ed-70b7-bbae-5947a39396e8/contents"},
+    "collaboration": {"teams": [{"name": "reviewers", "steps": ["mapping"]}], "users": [{"email": "bob@example.com"}]},
+    "mapping.taxonomy": "demo-invoice"
+}))]
+pub(super) struct CreateJob {
+    /// Job type.
+    #[serde(rename = "type")]
+    #[schema(example = "data-point-extraction")]
+    type_id: String,
+    /// What the job works on. Without it a content has the role `input`.
+    input_content: Option<InputContent>,
+    /// Further contents, and the input where `input_content` is not given.
+    contents: Option<Vec<NewContent>>,
+    /// Who may see the job besides its owner.
+    collaboration: Option<NewCollaboration>,
+    /// What the type needs to know, and whatever else should ride along. Dotted keys are paths.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// Runs before those with a lower one; 0 where it is not given.
+    #[schema(minimum = -1000, maximum = 1000)]
+    priority: Option<i32>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    rest: Map<String, Value>,
+}
+
+impl CreateJob {
+    /// The same for the domain.
+    pub(super) fn parse(self, key: Option<String>) -> Result<(NewJob, Places)> {
+        let mut problems = Vec::new();
+        let mut places: Places = vec![("/idempotencyKey".into(), KEY.into())];
+        let mut input: Option<(String, String)> =
+            self.input_content.map(|content| (content.uri, "/input_content".to_owned()));
+        let mut contents = Vec::new();
+        for (i, NewContent { role, uri }) in self.contents.into_iter().flatten().enumerate() {
+            let place = format!("/contents/{i}");
+            if role != INPUT {
+                places.push((format!("/contents/{}", contents.len()), place.clone()));
+                places.push((format!("/contents/{}/source", contents.len()), place));
+                contents.push((role, Source::Uri(uri)));
+                continue;
+            }
+            match &input {
+                Some((there, _)) if *there == uri => {}
+                Some((_, other)) => {
+                    let message = format!("The input is given once more, and differs from {other}.");
+                    problems.push(Problem::new(format!("{place}/uri"), "CLASH", message));
+                }
+                None => input = Some((uri, place)),
+            }
+        }
+        let (teams, users) =
+            self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut places));
+        let own = self.metadata.unwrap_or_default();
+        let metadata = metadata::join([(&own, "/metadata"), (&self.rest, "")]).unwrap_or_else(|found| {
+            problems.extend(found);
+            Map::new()
+        });
+        let Some((uri, place)) = input else {
+            let message = "Give the input as input_content, or as a content with the role input.";
+            problems.push(Problem::new("/input_content", "REQUIRED", message));
+            return Err(Error::Invalid(problems));
+        };
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        places.push(("/input".into(), place));
+        let new = NewJob {
+            type_id: self.type_id,
+            input: Source::Uri(uri),
+            contents,
+            metadata,
+            collaboration: teams.into_iter().chain(users).flatten().collect(),
+            idempotency_key: key,
+            priority: self.priority.unwrap_or_default(),
+        };
+        Ok((new, places))
+    }
+}
+
+impl NewCollaboration {
+    /// Teams and users, each where it was given. The domain counts the teams first.
+    fn parse(self, problems: &mut Vec<Problem>, places: &mut Places) -> (Option<Shared>, Option<Shared>) {
+        let all = || vec!["*".to_owned()];
+        let mut count = 0;
+        let mut place = |at: &str| {
+            let (collaborator, steps) =
+                (format!("/collaboration/{count}/collaborator"), format!("/collaboration/{count}/steps"));
+            places.extend([(collaborator, at.to_owned()), (steps, format!("{at}/steps"))]);
+            count += 1;
+        };
+        let teams = self.teams.map(|teams| {
+            let mut list = Vec::new();
+            for (i, NewTeam { id, name, steps }) in teams.into_iter().enumerate() {
+                let at = format!("/collaboration/teams/{i}");
+                place(&at);
+                let who = [id.map(PrincipalRef::TeamId), name.map(PrincipalRef::TeamName)];
+                let who = one_of(who, &at, "id and name", problems);
+                list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
+            }
+            list
+        });
+        let users = self.users.map(|users| {
+            let mut list = Vec::new();
+            for (i, NewUser { id, email, steps }) in users.into_iter().enumerate() {
+                let at = format!("/collaboration/users/{i}");
+                place(&at);
+                let who = [id.map(PrincipalRef::UserId), email.map(PrincipalRef::UserEmail)];
+                let who = one_of(who, &at, "id and email", problems);
+                list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
+            }
+            list
+        });
+        (teams, users)
+    }
+}
+
+/// What should change of a job.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"metadata": {"customer": "7"}, "collaboration": {"teams": [{"name": "reviewers"}]}}))]
+pub(super) struct UpdateJob {
+    /// JSON Merge Patch (RFC 7396) on the metadata: a field that is null goes.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Map<String, Value>>,
+    /// Runs before those with a lower one.
+    #[schema(minimum = -1000, maximum = 1000)]
+    priority: Option<i32>,
+    /// Whoever is let in from now on: `teams` in place of all teams, `users` in place of all single people.
+    collaboration: Option<NewCollaboration>,
+}
+
+/// The same for the domain.
+pub(super) struct Update {
+    pub(super) changes: Changes,
+    pub(super) shared: Option<(Option<Shared>, Option<Shared>)>,
+    pub(super) places: Places,
+}
+
+impl UpdateJob {
+    pub(super) fn parse(self) -> Result<Update> {
+        let (mut problems, mut places) = (Vec::new(), Vec::new());
+        let shared = self.collaboration.map(|given| given.parse(&mut problems, &mut places));
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let changes = Changes { metadata: self.metadata, priority: self.priority };
+        Ok(Update { changes, shared, places })
+    }
+}
+
+/// Why a job is cancelled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelJob {
+    /// For the history.
+    pub(super) reason: Option<String>,
+}
+
+/// Where a job is taken back to.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"to_step": "mapping", "reason": "Another look."}))]
+pub(super) struct RewindJob {
+    /// Name of a step that the job has reached before.
+    pub(super) to_step: String,
+    /// Why, for the history.
+    pub(super) reason: Option<String>,
+}
+
+/// What a list is ordered by.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// When jobs were made.
+    CreatedAt,
+    /// When they last changed.
+    UpdatedAt,
+}
+
+/// Which way a list runs.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Way {
+    /// The oldest first.
+    Asc,
+    /// The newest first.
+    Desc,
+}
+
+/// Which jobs, in which order, and how many.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) filter: Filter,
+    pub(super) order: (OrderBy, Direction),
+    pub(super) paging: Paging,
+    pub(super) places: Places,
+}
+
+/// What the parameters of a list ask for; everything that is wrong with them is said at once.
+pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
+    let mut given = Given { rest: parameters, problems: Vec::new() };
+    let status = given
+        .all("status", "QUEUED, RUNNING, BLOCKED, COMPLETED, CANCELLED or FAILED", |text| unname(text).ok());
+    let types = given.all("type", "a job type", |text| Some(text.to_owned()));
+    let owner = |text: &str| OWNERS.iter().find(|(name, _)| *name == text).map(|(_, owner)| *owner);
+    let time = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
+    let a_time = "a time by RFC 3339, such as 2026-01-31T12:00:00Z";
+    let filter = Filter {
+        status,
+        types,
+        ownership: given.one("owner", "ME, SHARED_WITH_ME or ANY", owner),
+        team: given.one("team_id", "the UUID of a team", TeamId::parse),
+        created_after: given.one("created_after", a_time, time),
+        created_before: given.one("created_before", a_time, time),
+        updated_after: given.one("updated_after", a_time, time),
+        metadata: given.metadata(),
+        input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
+    };
+    let by = match given.one("order_by", "created_at or updated_at", |text| unname(text).ok()) {
+        Some(Order::UpdatedAt) => OrderBy::Updated,
+        Some(Order::CreatedAt) | None => OrderBy::Created,
+    };
+    let direction = match given.one("direction", "asc or desc", |text| unname(text).ok()) {
+        Some(Way::Asc) => Direction::Ascending,
+        Some(Way::Desc) | None => Direction::Descending,
+    };
+    let size = |text: &str| text.parse().ok();
+    let sizes = [given.one("first", "a whole number", size), given.one("limit", "a whole number", size)];
+    let limited = sizes[1].is_some();
+    let first = match sizes {
+        [None, None] => None,
+        sizes => one_of(sizes, "/limit", "first and limit", &mut given.problems),
+    };
+    let after = given.one("after", "a cursor", |text| Some(text.to_owned()));
+    let Given { rest, mut problems } = given;
+    for (name, _) in rest {
+        let message = "There is no such parameter; the OpenAPI document lists all.";
+        problems.push(Problem::new(format!("/{}", metadata::escape(&name)), "UNKNOWN_PARAMETER", message));
+    }
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    let fields = filter.metadata.iter().flat_map(|fields| fields.keys()).map(|key| metadata::escape(key));
+    let mut places: Places =
+        fields.map(|key| (format!("/filter/metadata/{key}"), format!("/metadata.{key}"))).collect();
+    if limited {
+        places.push(("/first".into(), "/limit".into()));
+    }
+    Ok(Listing {
+        filter,
+        order: (by, direction),
+        paging: Paging { first, after, ..Paging::default() },
+        places,
+    })
+}
+
+/// Parameters that were not taken yet.
+struct Given {
+    rest: Vec<(String, String)>,
+    problems: Vec<Problem>,
+}
+
+impl Given {
+    fn take(&mut self, is: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let (taken, rest) = std::mem::take(&mut self.rest).into_iter().partition(|(name, _)| is(name));
+        self.rest = rest;
+        taken
+    }
+
+    /// Every value of a parameter that may be repeated.
+    fn all<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        let texts = self.take(|one| one == name);
+        let mut values = Vec::new();
+        for (_, text) in &texts {
+            match parse(text) {
+                Some(value) => values.push(value),
+                None => self.problems.push(Problem::new(
+                    format!("/{name}"),
+                    "INVALID",
+                    format!("This is not {what}."),
+                )),
+            }
+        }
+        (!texts.is_empty()).then_some(values)
+    }
+
+    /// The value of a parameter that is given once.
+    fn one<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let mut values = self.all(name, what, parse)?;
+        if values.len() > 1 {
+            let message = "This parameter is given once at the most.";
+            self.problems.push(Problem::new(format!("/{name}"), "DUPLICATE", message));
+        }
+        values.pop()
+    }
+
+    /// The fields of `metadata.…`. What is JSON is taken as that, anything else as text.
+    fn metadata(&mut self) -> Option<Map<String, Value>> {
+        let mut fields = Map::new();
+        for (name, text) in self.take(|name| name.starts_with("metadata.")) {
+            let path = format!("/{}", metadata::escape(&name));
+            let key = name.strip_prefix("metadata.").unwrap_or_default();
+            let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            if key.is_empty() || has_nul(&value) {
+                let message =
+                    if key.is_empty() { "Name a field, such as metadata.customer." } else { NO_NUL };
+                self.problems.push(Problem::new(&path, "INVALID", message));
+            }
+            if fields.insert(key.to_owned(), value).is_some() {
+                let message = "This parameter is given once at the most.";
+                self.problems.push(Problem::new(path, "DUPLICATE", message));
+            }
+        }
+        (!fields.is_empty()).then_some(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn create(body: &Value) -> Result<(NewJob, Places)> {
+        serde_json::from_value::<CreateJob>(body.clone()).unwrap().parse(None)
+    }
+
+    fn problems<T: std::fmt::Debug>(result: Result<T>) -> Vec<(String, String)> {
+        match result {
+            Err(Error::Invalid(problems)) => problems.into_iter().map(|one| (one.path, one.code)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_input_is_given_in_one_of_two_ways() {
+        let input = |body: Value| match create(&body).unwrap() {
+            (NewJob { input: Source::Uri(uri), contents, .. }, _) => (uri, contents.len()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(input(json!({"type": "t", "input_content": {"uri": "u"}})), ("u".into(), 0));
+        let contents = json!([{"role": "a", "uri": "x"}, {"role": "input", "uri": "u"}]);
+        assert_eq!(input(json!({"type": "t", "contents": contents})), ("u".into(), 1));
+        assert_eq!(
+            input(json!({"type": "t", "contents": contents, "input_content": {"uri": "u"}})),
+            ("u".into(), 1)
+        );
+        let clash = create(&json!({"type": "t", "contents": contents, "input_content": {"uri": "v"}}));
+        assert_eq!(problems(clash), [("/contents/1/uri".into(), "CLASH".into())]);
+        assert_eq!(problems(create(&json!({"type": "t"}))), [("/input_content".into(), "REQUIRED".into())]);
+    }
+
+    #[test]
+    fn unknown_fields_are_metadata_and_may_not_contradict_it() {
+        let body = json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "mapping.taxonomy": "x",
+            "metadata": {"mapping": {"high": 1}, "customer": 7}});
+        let expected = json!({"customer": 7, "mapping": {"taxonomy": "x", "high": 1}});
+        assert_eq!(Value::Object(create(&body).unwrap().0.metadata), expected);
+        let body =
+            json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "metadata": {"customer": 8}});
+        assert_eq!(problems(create(&body)), [("/customer".into(), "CLASH".into())]);
+    }
+
+    #[test]
+    fn parameters_of_a_list() {
+        let ask = |query: &str| {
+            let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap());
+            listing(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        };
+        let asked = ask("status=QUEUED&status=FAILED&owner=ME&metadata.a.b=7&metadata.c=x&limit=3").unwrap();
+        assert_eq!(asked.filter.status.map(|list| list.len()), Some(2));
+        assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x"})));
+        assert_eq!(asked.paging.first, Some(3));
+        let wrong = ask(
+            "status=QUEUED,FAILED&owner=me&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&Status=QUEUED",
+        );
+        let expected = [
+            ("/status", "INVALID"),
+            ("/owner", "INVALID"),
+            ("/team_id", "INVALID"),
+            ("/created_after", "INVALID"),
+            ("/metadata.", "INVALID"),
+            ("/order_by", "INVALID"),
+            ("/limit", "ONE_OF"),
+            ("/after", "DUPLICATE"),
+            ("/Status", "UNKNOWN_PARAMETER"),
+        ];
+        assert_eq!(problems(wrong), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
+    }
+}

@@ -1,0 +1,129 @@
+//! `/job-types`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::super::Server;
+use super::answer::{Envelope, Failure, done};
+use super::in_time;
+use super::input::{Caller, Place};
+use crate::error::{Error, Result};
+use crate::job::state::StepKind;
+use crate::job_type;
+
+/// The backend process of a job: its steps, what it accepts and what it produces.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobType {
+    /// Slug; what a job names it by.
+    #[schema(example = "data-point-extraction")]
+    id: String,
+    /// Name for people.
+    name: String,
+    /// What it does, for people.
+    description: String,
+    /// From 1. A job keeps the version that it began with.
+    #[schema(minimum = 1)]
+    version: i32,
+    /// MIME types accepted as input; none means any.
+    accepts: Vec<String>,
+    /// Roles of the contents that jobs of this type carry, `input` first.
+    content_roles: Vec<String>,
+    /// Steps in the order in which they run.
+    steps: Vec<JobTypeStep>,
+    /// JSON Schema (2020-12) that a job's metadata must satisfy.
+    #[schema(value_type = Object)]
+    metadata_schema: Value,
+}
+
+/// One stage of a job type.
+#[derive(Debug, Serialize, ToSchema)]
+struct JobTypeStep {
+    /// Also the name that a collaborator is given it by.
+    name: String,
+    /// Name for people.
+    title: String,
+    /// Who does it.
+    kind: StepKind,
+    /// Contents that it reads and writes: seeing them needs access to the step.
+    content_roles: Vec<String>,
+    /// How often it may be tried before the job fails.
+    #[schema(minimum = 1)]
+    max_attempts: u32,
+    /// Seconds that one attempt may take.
+    #[schema(minimum = 1)]
+    timeout_seconds: u32,
+    /// Metadata field that holds the step's review threshold; null where it never asks for a review.
+    threshold_field: Option<String>,
+    /// The job's owner may not decide its reviews.
+    four_eyes: bool,
+}
+
+impl From<&job_type::JobType> for JobType {
+    fn from(found: &job_type::JobType) -> Self {
+        let content_roles = found.content_roles();
+        let job_type::JobType { id, name, description, version, accepts, steps, metadata_schema } =
+            found.clone();
+        let step = |step: job_type::StepDefinition| JobTypeStep {
+            name: step.name,
+            title: step.title,
+            kind: step.kind,
+            content_roles: step.content_roles,
+            max_attempts: step.max_attempts,
+            timeout_seconds: step.timeout_seconds,
+            threshold_field: step.threshold_field,
+            four_eyes: step.four_eyes,
+        };
+        let steps = steps.into_iter().map(step).collect();
+        Self { id, name, description, version, accepts, content_roles, steps, metadata_schema }
+    }
+}
+
+/// Every job type.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobTypes {
+    /// The newest version of each, by ID.
+    job_types: Vec<JobType>,
+}
+
+/// Lists the job types
+///
+/// The newest version of each, by ID.
+#[utoipa::path(
+    get,
+    path = "/job-types",
+    operation_id = "list_job_types",
+    tag = "Job types",
+    responses((status = 200, description = "The job types.", body = Envelope<JobTypes>))
+)]
+pub(super) async fn list(State(server): State<Server>, _: Caller) -> Result<Response> {
+    let all = in_time(&server, server.app.jobs.types.list()).await?;
+    Ok(done(StatusCode::OK, JobTypes { job_types: all.iter().map(|found| (&**found).into()).collect() }))
+}
+
+/// Describes a job type
+///
+/// Its newest version: what a new job would get.
+#[utoipa::path(
+    get,
+    path = "/job-types/{id}",
+    operation_id = "get_job_type",
+    tag = "Job types",
+    params(("id" = String, Path, description = "Slug of the type.", example = "data-point-extraction", pattern = "^[A-Za-z0-9._-]{1,100}$")),
+    responses(
+        (status = 200, description = "The job type.", body = Envelope<JobType>),
+        (status = 404, description = "There is no such job type.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn describe(
+    State(server): State<Server>,
+    _: Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let found = in_time(&server, server.app.jobs.types.newest(&id)).await?;
+    let found = found.ok_or_else(|| Error::not_found("job type"))?;
+    Ok(done(StatusCode::OK, JobType::from(&*found)))
+}

@@ -1,0 +1,81 @@
+//! The REST façade under `/v1.1`: snake_case JSON in one envelope, over the same commands that GraphQL's resolvers use.
+
+mod answer;
+mod document;
+mod input;
+mod job;
+mod job_input;
+mod job_type;
+mod openapi;
+mod status;
+mod view;
+
+pub(super) use answer::envelope;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::compression::CompressionLayer;
+use tracing::Instrument;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Server, auth, graphiql, tracking};
+use crate::error::{Error, Result};
+
+/// Where the façade is mounted; the version is that of the API that it descends from.
+const ROOT: &str = "/v1.1";
+
+/// Its routes. They and the document that describes them come from one list, so that neither can lack what the other has.
+pub(super) fn routes(server: &Server) -> Router<Server> {
+    let json = OpenApiRouter::new()
+        .routes(routes!(job::list, job::create))
+        .routes(routes!(job::describe, job::update, job::delete))
+        .routes(routes!(job::cancel))
+        .routes(routes!(job::rewind))
+        .routes(routes!(job_type::list))
+        .routes(routes!(job_type::describe))
+        .routes(routes!(document::upload))
+        .routes(routes!(document::describe))
+        .layer(CompressionLayer::new().compress_when(super::texts()));
+    let bytes = OpenApiRouter::new().routes(routes!(job::contents)).routes(routes!(document::contents));
+    let signed_in = json.merge(bytes).layer(from_fn_with_state(server.clone(), auth::authenticate));
+    let open = OpenApiRouter::new().routes(routes!(status::status));
+    let all = OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, signed_in.merge(open));
+    let (router, described) = all.split_for_parts();
+    let described = axum::Json(openapi::complete(&described, &server.app.config.limits));
+    let texts = Router::new()
+        .route(&format!("{ROOT}/openapi.json"), get(async move || described))
+        .route(&format!("{ROOT}/docs"), get(async || graphiql::page("rest.html")))
+        .layer(CompressionLayer::new().compress_when(super::texts()));
+    router.merge(texts)
+}
+
+/// Reads something, for so long as anybody is to wait for it.
+async fn in_time<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let seconds = server.app.config.http.execution_seconds;
+    let late = || {
+        Error::TimedOut(format!("It took longer than {seconds} s and was given up. Ask for less at once."))
+    };
+    tokio::time::timeout(Duration::from_secs(seconds), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Changes something. What began ends, whether or not somebody still waits for it.
+async fn to_the_end<T: Send + 'static>(
+    server: &Server,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let seconds = server.app.config.http.execution_seconds;
+    let work = tracking::within(tracking::current(), work.in_current_span());
+    let late = || {
+        Error::TimedOut(format!(
+            "It takes longer than {seconds} s and goes on to its end: look at what changed before you send it again."
+        ))
+    };
+    match tokio::time::timeout(Duration::from_secs(seconds), server.app.tasks.spawn(work)).await {
+        Ok(done) => done.map_err(Error::internal)?,
+        Err(_) => Err(late()),
+    }
+}

@@ -1,0 +1,44 @@
+//! `/status`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::{Server, health};
+use super::answer::{Envelope, Failure, done};
+use crate::error::{Error, Result};
+
+/// What answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Works {
+    /// `ok`.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Version of the program.
+    version: &'static str,
+}
+
+/// Says whether the server can work
+///
+/// Needs no credential. Database, migrations and storage are looked at, once a second at the most.
+#[utoipa::path(
+    get,
+    path = "/status",
+    operation_id = "get_status",
+    tag = "Server",
+    security(()),
+    responses(
+        (status = 200, description = "It can.", body = Envelope<Works>),
+        (status = 503, description = "It cannot; the message names the parts that do not work.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn status(State(server): State<Server>) -> Result<Response> {
+    let parts = health::parts(&server).await;
+    let failing: Vec<_> = parts.iter().filter(|(_, works)| !works).map(|(part, _)| *part).collect();
+    match failing.is_empty() {
+        true => Ok(done(StatusCode::OK, Works { status: "ok", version: env!("CARGO_PKG_VERSION") })),
+        false => Err(Error::Unavailable(format!("These parts do not work: {}.", failing.join(", ")))),
+    }
+}
