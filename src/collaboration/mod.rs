@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::access::policy::works_on;
 use crate::access::{self, Grant, Share};
+use crate::audit::{self, Event};
 use crate::db::Work;
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
@@ -32,8 +33,8 @@ pub async fn share(
         return Err(Error::Invalid(problems));
     }
     let principal = principal_of(jobs.db.read(), who).await?;
-    let (steps, most) = (normal_steps(steps), jobs.limits.collaborators as u64);
-    change(jobs, grant, move |tx, locked, actor| {
+    let (steps, most, collaborator) = (normal_steps(steps), jobs.limits.collaborators as u64, principal.id);
+    let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let (id, now) = (locked.row().id, locked.now());
             let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
@@ -69,14 +70,17 @@ pub async fn share(
             locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
             Ok(())
         })
-    })
-    .await
+    });
+    let job = changed.await?;
+    audit::between(Event::CollaboratorAdded, grant.actor().into(), collaborator, job.id);
+    Ok(job)
 }
 
 /// Lets somebody out. Their subscriptions to the job end, and a review that they had claimed is free again.
 pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Result<job::Model> {
     let principal = principal_of(jobs.db.read(), who).await?;
-    change(jobs, grant, move |tx, locked, actor| {
+    let collaborator = principal.id;
+    let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let found = rows::Entity::find_by_id((locked.row().id, principal.id)).one(tx).await?;
             let Some(row) = found.filter(|row| row.kind != "OWNER") else {
@@ -87,8 +91,10 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
             locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
             Ok(())
         })
-    })
-    .await
+    });
+    let job = changed.await?;
+    audit::between(Event::CollaboratorRemoved, grant.actor().into(), collaborator, job.id);
+    Ok(job)
 }
 
 /// Somebody has joined or left a team: whoever watches jobs looks again, and what they had claimed and may not work on

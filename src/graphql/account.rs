@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::context::RequestContext;
 use super::loader::{MembersOf, TeamsOf};
 use crate::account::{NewAccount, NewKey, SignedIn};
+use crate::audit::{self, Event, Outcome};
 use crate::entity::{account, api_key, team};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, TeamId, UserId};
@@ -335,6 +336,7 @@ impl AccountMutation {
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) = accounts::create_key(&app.db, &app.clock, actor.user.id, new).await?;
+        audit::about(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
 

@@ -3,11 +3,13 @@
 mod auth;
 mod connections;
 mod documents;
+mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
 mod multipart;
 mod operation;
+mod rates;
 mod socket;
 mod tracking;
 
@@ -16,6 +18,7 @@ pub mod graphql_ws;
 pub use connections::serve;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -43,12 +46,14 @@ pub(crate) struct Server {
     schema: Schema,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
+    rates: Arc<rates::Rates>,
 }
 
 impl Server {
     fn new(app: App, metrics: PrometheusHandle) -> Self {
         let schema = crate::graphql::schema(app.clone());
-        Self { app, schema, metrics, readiness: health::Readiness::default() }
+        let rates = Arc::new(rates::Rates::new(&app.config));
+        Self { app, schema, metrics, readiness: health::Readiness::default(), rates }
     }
 }
 

@@ -64,9 +64,9 @@ impl Operations for Socket {
             fields.keys().find(named).and_then(|key| fields[key].as_str())
         });
         let actor = match given {
-            Some(authorization) => match auth::actor(&self.server, authorization).await {
+            Some(authorization) => match auth::actor(&self.server, authorization, self.address()).await {
                 Ok(actor) => Some(actor),
-                Err(Error::Unauthenticated(message)) => return Err(Refused::Forbidden(message)),
+                Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => return Err(Refused::Forbidden(message)),
                 Err(Error::Unavailable(message)) => return Err(Refused::Unavailable(message)),
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be authenticated");
@@ -90,7 +90,10 @@ impl Operations for Socket {
 
     fn execute(&self, session: &Viewer, request: Request) -> Execution {
         let mut request = request;
-        let checked = match prepare(&self.server, &request, &self.tracking) {
+        let counted = self.server.rates.request(session);
+        let counted = counted.map_err(|error| Box::new(finished(failed(&error), &self.tracking)));
+        let checked = counted.and_then(|()| prepare(&self.server, session, &request, &self.tracking));
+        let checked = match checked {
             Ok(checked) => checked,
             Err(refusal) => {
                 let responses = stream::once(async { *refusal }).boxed();
