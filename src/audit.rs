@@ -209,9 +209,15 @@ pub(crate) mod tests {
         record(Event::Credential, Outcome::Refused, By::default());
         let audit = lines.audit();
         let (event, outcome, line) = &audit[0];
-        assert_eq!((event.as_str(), outcome.as_str(), line["level"].as_str()), ("team_member_added", "ok", Some("INFO")));
+        assert_eq!(
+            (event.as_str(), outcome.as_str(), line["level"].as_str()),
+            ("team_member_added", "ok", Some("INFO"))
+        );
         assert_eq!((&line["subject"], &line["object"]), (&Value::from("person"), &Value::from("team")));
-        assert_eq!((line["actor"].as_str(), line["address"].as_str()), (by.actor.map(|id| id.to_string()).as_deref(), Some("192.0.2.7")));
+        assert_eq!(
+            (line["actor"].as_str(), line["address"].as_str()),
+            (by.actor.map(|id| id.to_string()).as_deref(), Some("192.0.2.7"))
+        );
         assert_eq!((audit[1].0.as_str(), audit[1].1.as_str()), ("credential", "refused"));
         assert!(audit[1].2.get("actor").is_none(), "what is not known is left out");
     }
@@ -220,10 +226,7 @@ pub(crate) mod tests {
     async fn who_is_let_in_to_what_is_written_down() {
         let (lines, _listening) = Lines::listen("info");
         let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
-        let owner = Actor {
-            address: Some([192, 0, 2, 7].into()),
-            ..actor(&app, "owner", Mode::Live).await
-        };
+        let owner = Actor { address: Some([192, 0, 2, 7].into()), ..actor(&app, "owner", Mode::Live).await };
         let [other, third] = [actor(&app, "other", Mode::Live).await, actor(&app, "third", Mode::Live).await];
         let (other, third) = (other.user.id, third.user.id);
         let (db, clock, jobs) = (&app.db, &app.clock, &app.jobs);
@@ -266,7 +269,11 @@ pub(crate) mod tests {
             let of = |key: &str| line[key].as_str().unwrap_or_default();
             assert_eq!((event.as_str(), outcome.as_str()), (name, "ok"));
             assert_eq!((of("subject"), of("object")), (subject.as_str(), object), "{name}");
-            assert_eq!((of("actor"), of("address")), (owner.user.id.to_string().as_str(), "192.0.2.7"), "{name}");
+            assert_eq!(
+                (of("actor"), of("address")),
+                (owner.user.id.to_string().as_str(), "192.0.2.7"),
+                "{name}"
+            );
         }
     }
 }

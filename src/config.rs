@@ -153,15 +153,21 @@ impl Oidc {
         for (key, url) in [("oidc.issuer", &self.issuer), ("oidc.jwks_url", &self.jwks_url)] {
             let encrypted = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
             if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && encrypted(&url)) {
-                return Err(format!("{key} is {url:?}; it needs an https address (http on this machine only)"));
+                return Err(format!(
+                    "{key} is {url:?}; it needs an https address (http on this machine only)"
+                ));
             }
         }
         if self.audience.is_empty() {
-            return Err("oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into());
+            return Err(
+                "oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into()
+            );
         }
         let symmetric = |algorithm: &&Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
         if let Some(algorithm) = self.algorithms.iter().find(symmetric) {
-            return Err(format!("oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"));
+            return Err(format!(
+                "oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"
+            ));
         }
         if self.algorithms.is_empty() {
             return Err("oidc.algorithms is empty; it needs one at least, such as RS256".into());
@@ -486,7 +492,9 @@ mod tests {
                 assert!(error.contains(&format!("{section}.{key}")), "{error}");
             }
         }
-        for url in ["docket.example.com", "ftp://a", "http://", "https://a/?q=1", "https://a/#f", "https://me@a"] {
+        for url in
+            ["docket.example.com", "ftp://a", "http://", "https://a/?q=1", "https://a/#f", "https://me@a"]
+        {
             let error = load(&format!("public_url = '{url}'")).unwrap_err();
             assert!(error.starts_with("public_url is") && error.contains("https://docket"), "{error}");
         }

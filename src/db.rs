@@ -4,8 +4,8 @@
 //! begins IMMEDIATE on the one writing connection, because a deferred one that turns from reading to writing fails.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sea_orm::sqlx;

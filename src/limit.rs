@@ -47,7 +47,8 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
     /// are not there now.
     pub fn take(&self, key: K, points: u64) -> Result<()> {
         let most = self.quota.burst_size();
-        let points = u32::try_from(points.max(1)).ok().and_then(NonZeroU32::new).map_or(most, |n| n.min(most));
+        let points =
+            u32::try_from(points.max(1)).ok().and_then(NonZeroU32::new).map_or(most, |n| n.min(most));
         let left = self.keys.get_with(key, || Arc::new(DefaultDirectRateLimiter::direct(self.quota)));
         match left.check_n(points) {
             Ok(Ok(())) => Ok(()),

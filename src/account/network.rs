@@ -47,11 +47,8 @@ async fn write(
 ) -> Result<()> {
     use sign_in_network::Column;
 
-    let row = sign_in_network::ActiveModel {
-        account_id: Set(account),
-        network: Set(network),
-        seen_at: Set(now),
-    };
+    let row =
+        sign_in_network::ActiveModel { account_id: Set(account), network: Set(network), seen_at: Set(now) };
     let again =
         OnConflict::columns([Column::AccountId, Column::Network]).update_column(Column::SeenAt).to_owned();
     sign_in_network::Entity::insert(row).on_conflict(again).exec_without_returning(tx).await?;

@@ -156,7 +156,11 @@ async fn the_use_of_a_key_is_noted_once_a_minute_and_nothing_fails_with_it() {
     assert!(later > first);
     assert_eq!(written, 1);
 
-    app.db.writer().execute_unprepared("CREATE TRIGGER no BEFORE UPDATE ON api_key BEGIN SELECT RAISE(FAIL, 'no'); END").await.unwrap();
+    app.db
+        .writer()
+        .execute_unprepared("CREATE TRIGGER no BEFORE UPDATE ON api_key BEGIN SELECT RAISE(FAIL, 'no'); END")
+        .await
+        .unwrap();
     app.clock.advance(TimeDelta::seconds(61));
     assert_eq!(uses(2).await.0, later, "it could not be noted, and nobody had to know");
 }
@@ -186,8 +190,7 @@ fn addresses_are_checked_for_plausibility_only() {
     for good in ["a@b", "ada@example.com", "o'hara+x@example.co.uk", "用户@例子.广告"] {
         assert!(plausible_email(good), "{good}");
     }
-    for bad in ["", "ada", "@example.com", "ada@", "a b@example.com", "ada@.com", "ada@example.", "a@b\n"]
-    {
+    for bad in ["", "ada", "@example.com", "ada@", "a b@example.com", "ada@.com", "ada@example.", "a@b\n"] {
         assert!(!plausible_email(bad), "{bad}");
     }
 }

@@ -76,7 +76,8 @@ impl Tokens {
         let invalid = || Error::Unauthenticated("The credential is not valid.".into());
         let named = decode_header(token).map_err(|_| invalid())?.kid;
         // Tokens of earlier versions name no key.
-        let mut keys = self.decoding.iter().filter(|(kid, _)| named.as_ref().is_none_or(|named| named == kid));
+        let mut keys =
+            self.decoding.iter().filter(|(kid, _)| named.as_ref().is_none_or(|named| named == kid));
         let read = |(_, key): &(String, DecodingKey)| {
             jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok()
         };

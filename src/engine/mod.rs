@@ -182,7 +182,9 @@ impl Engine {
         }
         match self.jobs.documents.remove_unfinished(now - UNFINISHED_AGE).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "what uploads left that died with their process was removed"),
+            Ok(removed) => {
+                tracing::info!(removed, "what uploads left that died with their process was removed")
+            }
             Err(error) => tracing::error!(%error, "what dead uploads left could not be removed"),
         }
     }

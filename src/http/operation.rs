@@ -36,9 +36,8 @@ pub(super) fn prepare(
         count(request.operation_name.as_deref(), "none", outcome(&answer));
         Box::new(finished(answer, tracking))
     };
-    let checked =
-        guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits)
-            .map_err(|refusal| refused(refusal.into()))?;
+    let checked = guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits)
+        .map_err(|refusal| refused(refusal.into()))?;
     let affordable = server.rates.operation(viewer, &checked.operation);
     affordable.map_err(|error| refused(failed(&error)))?;
     Ok(checked)
@@ -168,8 +167,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
-        let viewer =
-            Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
+        let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
         let server = super::super::tests::server(app.clone());
         let (begun, writes) = oneshot::channel();
         let (go_on, end) = oneshot::channel();

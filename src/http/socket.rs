@@ -66,7 +66,9 @@ impl Operations for Socket {
         let actor = match given {
             Some(authorization) => match auth::actor(&self.server, authorization, self.address()).await {
                 Ok(actor) => Some(actor),
-                Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => return Err(Refused::Forbidden(message)),
+                Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => {
+                    return Err(Refused::Forbidden(message));
+                }
                 Err(Error::Unavailable(message)) => return Err(Refused::Unavailable(message)),
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be authenticated");

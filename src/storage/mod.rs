@@ -321,7 +321,11 @@ mod tests {
         std::mem::forget(upload);
         assert_eq!(files(dir.path()), 2);
         let now = crate::clock::Clock::default().now();
-        assert_eq!(storage.remove_unfinished(now - chrono::TimeDelta::hours(1)).await.unwrap(), 0, "may go on");
+        assert_eq!(
+            storage.remove_unfinished(now - chrono::TimeDelta::hours(1)).await.unwrap(),
+            0,
+            "may go on"
+        );
         assert_eq!(storage.remove_unfinished(now + chrono::TimeDelta::hours(1)).await.unwrap(), 1);
         assert_eq!(files(dir.path()), 1);
         assert_eq!(storage.read("a/whole", 9).await.unwrap(), b"x");

@@ -82,7 +82,10 @@ async fn whoever_comes_for_the_first_time_gets_an_account(app: TestApp, issuer: 
     assert_eq!(again.data["viewer"], viewer, "the subject counts, by whichever key");
     let other = json!({"sub": "bob-1", "email": "bob@example.com", "name": null});
     let other = ask(&app, &rsa.sign(&claims(&app, &issuer, other))).await;
-    assert_eq!((&other.data["viewer"]["email"], &other.data["viewer"]["name"]), (&json!("bob@example.com"), &json!("bob@example.com")));
+    assert_eq!(
+        (&other.data["viewer"]["email"], &other.data["viewer"]["name"]),
+        (&json!("bob@example.com"), &json!("bob@example.com"))
+    );
     assert_eq!(issuer.fetches(), 1, "keys are kept");
 
     let at_once = ["eve", "eve", "eve"].map(|name| {
@@ -109,10 +112,17 @@ async fn only_what_the_issuer_signed_for_this_server_and_now_is_taken(app: TestA
         ("good in a moment", signed(json!({"nbf": now + 30}))),
         ("with fractions", signed(json!({"exp": 0.5 + now as f64}))),
         ("of a type of its own", {
-            let header = Header { typ: Some("at+jwt".into()), kid: Some("ec".into()), ..Header::new(Algorithm::ES256) };
+            let header = Header {
+                typ: Some("at+jwt".into()),
+                kid: Some("ec".into()),
+                ..Header::new(Algorithm::ES256)
+            };
             ec.sign_with(&header, &with(json!({})))
         }),
-        ("whose key is the only one that fits", ec.sign_with(&Header::new(Algorithm::ES256), &with(json!({})))),
+        (
+            "whose key is the only one that fits",
+            ec.sign_with(&Header::new(Algorithm::ES256), &with(json!({}))),
+        ),
     ] {
         let answer = ask(&app, &token).await;
         assert!(answer.data["viewer"]["id"].is_string(), "{what}: {answer:?}");
@@ -122,7 +132,11 @@ async fn only_what_the_issuer_signed_for_this_server_and_now_is_taken(app: TestA
     let part = |json: Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
     let modulus = rsa.public()["n"].as_str().expect("a modulus").to_owned();
     let confused = |secret: &[u8]| {
-        let token = jsonwebtoken::encode(&header(Algorithm::HS256, "rsa"), &with(json!({})), &EncodingKey::from_secret(secret));
+        let token = jsonwebtoken::encode(
+            &header(Algorithm::HS256, "rsa"),
+            &with(json!({})),
+            &EncodingKey::from_secret(secret),
+        );
         token.expect("a token")
     };
     let typed = |typ: &str| Header { typ: Some(typ.into()), ..header(Algorithm::ES256, "ec") };
@@ -142,11 +156,21 @@ async fn only_what_the_issuer_signed_for_this_server_and_now_is_taken(app: TestA
         ("of an endless subject", signed(json!({"sub": "x".repeat(256)}))),
         ("by another key of the same name", foreign.sign(&with(json!({})))),
         ("by a key of another kind", ec.sign_with(&header(Algorithm::ES256, "rsa"), &with(json!({})))),
-        ("by an algorithm that is not configured", rsa.sign_with(&header(Algorithm::RS512, "rsa"), &with(json!({})))),
+        (
+            "by an algorithm that is not configured",
+            rsa.sign_with(&header(Algorithm::RS512, "rsa"), &with(json!({}))),
+        ),
         ("with the public key as a secret", confused(modulus.as_bytes())),
         ("unsigned", format!("{}.{}.", part(json!({"alg": "none", "kid": "ec"})), part(with(json!({}))))),
         ("without its signature", format!("{head}.")),
-        ("with another's signature", format!("{}.{}.{signature}", part(json!({"alg": "ES256", "kid": "ec"})), part(with(json!({"sub": "eve"}))))),
+        (
+            "with another's signature",
+            format!(
+                "{}.{}.{signature}",
+                part(json!({"alg": "ES256", "kid": "ec"})),
+                part(with(json!({"sub": "eve"})))
+            ),
+        ),
         ("for a logout", ec.sign_with(&typed("logout+jwt"), &with(json!({})))),
         ("with what has to be understood", {
             let crit = Header { crit: Some(vec!["b64".into()]), ..header(Algorithm::ES256, "ec") };
@@ -154,7 +178,8 @@ async fn only_what_the_issuer_signed_for_this_server_and_now_is_taken(app: TestA
         }),
         ("that brings its key along", {
             let jwk = serde_json::from_value(foreign.public()).expect("a key");
-            foreign.sign_with(&Header { jwk: Some(jwk), ..header(Algorithm::ES256, "mine") }, &with(json!({})))
+            foreign
+                .sign_with(&Header { jwk: Some(jwk), ..header(Algorithm::ES256, "mine") }, &with(json!({})))
         }),
         ("that is too long", signed(json!({"padding": "x".repeat(20_000)}))),
     ] {
@@ -167,7 +192,8 @@ with_issuer!(keys_are_taken_and_given_up_as_the_issuer_says);
 async fn keys_are_taken_and_given_up_as_the_issuer_says(app: TestApp, issuer: Issuer) {
     let (old, new) = (SigningKey::ec("old"), SigningKey::ec("new"));
     let long = json!({"exp": app.clock.now().timestamp() + 500_000});
-    let (with_old, with_new) = (old.sign(&claims(&app, &issuer, long.clone())), new.sign(&claims(&app, &issuer, long)));
+    let (with_old, with_new) =
+        (old.sign(&claims(&app, &issuer, long.clone())), new.sign(&claims(&app, &issuer, long)));
     let status = async |token: &str| ask(&app, token).await.status.as_u16();
     issuer.publish_keys(&[&old]);
     assert_eq!(status(&with_old).await, 200);
@@ -188,7 +214,11 @@ async fn keys_are_taken_and_given_up_as_the_issuer_says(app: TestApp, issuer: Is
     issuer.publish_keys(&[&new]);
     assert_eq!(status(&with_old).await, 200, "nobody knows yet");
     app.clock.advance(TimeDelta::seconds(3_601));
-    assert_eq!((status(&with_old).await, status(&with_new).await), (401, 200), "a key that was taken back is not taken");
+    assert_eq!(
+        (status(&with_old).await, status(&with_new).await),
+        (401, 200),
+        "a key that was taken back is not taken"
+    );
     assert_eq!(issuer.fetches(), 3);
 
     issuer.publish(Published::Broken);
@@ -205,7 +235,9 @@ with_issuer!(an_issuer_that_misbehaves_is_not_followed);
 async fn an_issuer_that_misbehaves_is_not_followed(app: TestApp, issuer: Issuer) {
     let key = SigningKey::ec("key");
     let token = key.sign(&claims(&app, &issuer, json!({})));
-    for (i, published) in [Published::Broken, Published::Elsewhere, Published::TooMuch].into_iter().enumerate() {
+    for (i, published) in
+        [Published::Broken, Published::Elsewhere, Published::TooMuch].into_iter().enumerate()
+    {
         issuer.publish(published.clone());
         let answer = ask(&app, &token).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"), "{published:?}");
@@ -286,9 +318,10 @@ with_issuer!(what_a_token_opened_ends_with_it, |config| config.oidc.clock_skew_s
 async fn what_a_token_opened_ends_with_it(app: TestApp, issuer: Issuer) {
     let key = SigningKey::ec("key");
     issuer.publish_keys(&[&key]);
-    let token = key.sign(&claims(&app, &issuer, json!({"exp": app.clock.now().timestamp() + 3})));
-    let ada = app.bearer_of(&format!("Bearer {token}"));
-    let job = ada.noop_job().await;
+    let bearer = |token: &str| app.bearer_of(&format!("Bearer {token}"));
+    let job = bearer(&key.sign(&claims(&app, &issuer, json!({})))).noop_job().await;
+    let token = key.sign(&claims(&app, &issuer, json!({"exp": app.clock.now().timestamp() + 5})));
+    let ada = bearer(&token);
     let query = "subscription($id: ID!) { jobUpdated(id: $id) { status } }";
     let mut updates = ada.subscribe(query, json!({"id": job})).await;
     updates.next().await;

@@ -59,10 +59,14 @@ async fn first_sight(
     let email = subject.email.as_deref().map(normalize_email).filter(|email| plausible_email(email));
     let Some(email) = email else {
         let claim = &config.email_claim;
-        return forbidden(&format!("The token has no e-mail address in {claim:?}, and no account belongs to it."));
+        return forbidden(&format!(
+            "The token has no e-mail address in {claim:?}, and no account belongs to it."
+        ));
     };
     if subject.email_verified == Some(false) {
-        return forbidden("The token's issuer has not verified the e-mail address; an account needs one that is.");
+        return forbidden(
+            "The token's issuer has not verified the e-mail address; an account needs one that is.",
+        );
     }
     let (account, event) = match by_email(tx, &email).await? {
         Some(account) => {
@@ -111,7 +115,8 @@ fn at_once(error: sea_orm::DbErr) -> Error {
 
 /// What the issuer calls somebody, made fit for a name here; else their address.
 fn name(given: Option<&str>, email: &str) -> String {
-    let kept: String = given.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+    let kept: String =
+        given.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     match kept.trim() {
         "" => email.chars().take(LONGEST_NAME).collect(),
         name => name.to_owned(),

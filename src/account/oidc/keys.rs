@@ -229,6 +229,9 @@ mod tests {
             assert!(matches!(found, Err(Error::Unavailable(_))), "the issuer cannot be reached");
         }
         let found = keys.find(Some("a"), Algorithm::RS384).await;
-        assert!(matches!(found, Err(Error::Unauthenticated(_))), "for what nobody configured there is no need to");
+        assert!(
+            matches!(found, Err(Error::Unauthenticated(_))),
+            "for what nobody configured there is no need to"
+        );
     }
 }

@@ -99,7 +99,8 @@ impl Issuer {
         if claims.nbf.map(time).transpose()?.is_some_and(|from| from - skew > now) {
             return Err(Error::Unauthenticated("The token is not good yet.".into()));
         }
-        if claims.sub.is_empty() || claims.sub.chars().count() > LONGEST_SUBJECT || claims.sub.contains('\0') {
+        if claims.sub.is_empty() || claims.sub.chars().count() > LONGEST_SUBJECT || claims.sub.contains('\0')
+        {
             return Err(invalid());
         }
         let text = |claim: &str| claims.others.get(claim).and_then(Value::as_str).map(str::to_owned);

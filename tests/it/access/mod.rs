@@ -101,7 +101,10 @@ async fn what_is_somebody_elses_answers_like_what_is_nobodys(app: TestApp) {
             expected = expected.replace(&made_up, &id);
         }
         if answer != expected {
-            wrong.push(format!("{} ({}):\n  somebody's: {answer}\n  nobody's:   {expected}", row.field, row.what));
+            wrong.push(format!(
+                "{} ({}):\n  somebody's: {answer}\n  nobody's:   {expected}",
+                row.field, row.what
+            ));
         }
     }
     assert!(asked > 40, "only {asked} rows name something of the world");

@@ -185,8 +185,16 @@ impl World {
     /// The same variables, with IDs that nobody has in place of those of things that are the owner's, and which stands for
     /// which. People are found by who knows their ID or address, types of jobs by all.
     pub(super) fn made_up(&self, variables: &Value) -> (Value, Vec<(String, String)>) {
-        let things =
-            [&self.job, &self.stopped, &self.review, &self.team, &self.input, &self.text, &self.mapping, &self.loose];
+        let things = [
+            &self.job,
+            &self.stopped,
+            &self.review,
+            &self.team,
+            &self.input,
+            &self.text,
+            &self.mapping,
+            &self.loose,
+        ];
         let mut text = variables.to_string();
         let mut replaced = Vec::new();
         for id in things.into_iter().chain([&self.key]) {

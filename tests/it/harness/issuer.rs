@@ -141,8 +141,10 @@ impl Drop for Issuer {
 
 async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     let keys = format!("{}/keys", shared.url);
-    axum::Json(json!({"issuer": shared.url, "jwks_uri": keys, "id_token_signing_alg_values_supported": ["none"]}))
-        .into_response()
+    axum::Json(
+        json!({"issuer": shared.url, "jwks_uri": keys, "id_token_signing_alg_values_supported": ["none"]}),
+    )
+    .into_response()
 }
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
