@@ -140,7 +140,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::access::{self, Actor, Share};
-    use crate::account::{NewKey, create_key, revoke_key};
+    use crate::account::{NewKey, create_key};
     use crate::app::tests::{actor, open, upload};
     use crate::config::Switch;
     use crate::job::collaborator::PrincipalRef;
@@ -250,7 +250,7 @@ pub(crate) mod tests {
         collaboration::revoke(jobs, &grant, &share(third)).await.unwrap();
         let new = NewKey { name: "k".into(), mode: Mode::Live, expires_at: None };
         let (_, key) = create_key(db, clock, owner.user.id, new).await.unwrap();
-        revoke_key(db, clock, &owner, key.id).await.unwrap();
+        app.accounts.revoke_key(&owner, key.id).await.unwrap();
 
         let (team, job, key) = (team.to_string(), job.to_string(), key.id.to_string());
         let (other, third) = (other.to_string(), third.to_string());

@@ -138,7 +138,7 @@ pub async fn list(db: &Db, actor: &Actor) -> Result<Vec<api_key::Model>> {
 }
 
 /// Ends a key of the viewer's own; ending it again changes nothing.
-pub async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
+pub(super) async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
     let (account, now) = (actor.user.id, clock.now());
     let ended = db.write(move |tx| {
         Box::pin(async move {

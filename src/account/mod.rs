@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::task::TaskTracker;
 
-pub use key::{NewKey, create as create_key, list as keys, revoke as revoke_key};
+pub use key::{NewKey, create as create_key, list as keys};
 pub use secret::{SECRET_BYTES, Secrets, rotate as rotate_secret};
 pub use token::Token;
 
@@ -29,14 +30,17 @@ use crate::audit::{self, By, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Signup, Switch};
 use crate::db::Db;
-use crate::entity::account;
+use crate::entity::{account, api_key};
 use crate::error::{Error, Problem, Result, unique_or};
-use crate::id::UserId;
+use crate::id::{ApiKeyId, UserId};
 use crate::job::state::Mode;
 use crate::limit;
 
 /// Bytes of an e-mail address (RFC 5321 section 4.5.3.1.3, without the angle brackets).
 const LONGEST_EMAIL: usize = 254;
+
+/// Ended keys that whoever is slow may hear of later.
+const REVOCATIONS: usize = 64;
 
 /// Signs people up and in, and finds out who sent a request.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub struct Accounts {
     attempts: Option<throttle::Attempts>,
     known_for: TimeDelta,
     uses: key::Uses,
+    /// Keys that this node ends.
+    revoked: broadcast::Sender<ApiKeyId>,
     tasks: TaskTracker,
 }
 
@@ -94,6 +100,7 @@ impl Accounts {
             attempts: (config.rate_limits == Switch::On).then(|| throttle::Attempts::new(&config.rates)),
             known_for: TimeDelta::days(config.auth.known_network_days.into()),
             uses: key::Uses::default(),
+            revoked: broadcast::Sender::new(REVOCATIONS),
             db,
             clock,
             tasks,
@@ -243,6 +250,30 @@ impl Accounts {
         let account =
             account.ok_or_else(|| Error::Unauthenticated("This account does not exist any more.".into()))?;
         Ok(Actor { user: Arc::new(account), mode, credential: proof, address })
+    }
+
+    /// Ends a key of the actor's own, and with it what it has opened; ending it again changes nothing.
+    pub async fn revoke_key(&self, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
+        let key = key::revoke(&self.db, &self.clock, actor, id).await?;
+        // Nobody may be listening.
+        drop(self.revoked.send(id));
+        Ok(key)
+    }
+
+    /// Resolves when this node ends the key that an actor came with, or may have ended it; what other nodes do is found by
+    /// asking [`Accounts::still_good`] now and then.
+    pub fn revocation(&self, actor: &Actor) -> impl Future<Output = ()> + Send + use<> {
+        let (mut ended, mine) = (self.revoked.subscribe(), actor.credential.api_key);
+        async move {
+            let Some(mine) = mine else { return std::future::pending().await };
+            loop {
+                match ended.recv().await {
+                    Ok(other) if other != mine => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        }
     }
 
     /// Whether what an actor proved themselves with still holds. A database that does not answer ends nobody's session.

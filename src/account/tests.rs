@@ -6,7 +6,6 @@ use super::*;
 use crate::app::App;
 use crate::app::tests::{open, open_in};
 use crate::audit::tests::Lines;
-use crate::entity::api_key;
 use crate::id::DocumentId;
 
 const PASSWORD: &str = "correct horse battery";

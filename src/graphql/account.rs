@@ -348,7 +348,7 @@ impl AccountMutation {
     ) -> Result<RevokeApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let id = ApiKeyId::parse(&id).ok_or_else(|| Error::not_found("API key"))?;
-        let key = accounts::revoke_key(&app.db, &app.clock, actor, id).await?;
+        let key = app.accounts.revoke_key(actor, id).await?;
         Ok(RevokeApiKeyPayload { api_key: ApiKey(key) })
     }
 

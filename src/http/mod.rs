@@ -160,6 +160,7 @@ pub(crate) mod tests {
     use crate::access::Actor;
     use crate::account::{NewKey, create_key};
     use crate::app::tests::{actor, open};
+    use crate::audit::tests::Lines;
     use crate::job::state::Mode;
 
     pub(crate) fn server(app: App) -> Server {
@@ -235,6 +236,22 @@ pub(crate) mod tests {
         };
         assert_eq!(look(&ada).await, (200, made));
         assert_eq!(look(&bob).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_credential_is_in_the_audit_log_and_not_what_it_was() {
+        let (lines, _listening) = Lines::listen("info");
+        let (app, _dir) = open(|_| ()).await;
+        for wrong in ["Bearer user-live-hush", "Bearer hush", "hush"] {
+            let asked = request("GET", "/documents/x").header("authorization", wrong);
+            let (status, ..) = ask(&app, asked.body(Body::empty()).unwrap()).await;
+            assert_eq!(status, 401);
+        }
+        let audit = lines.audit();
+        let seen: Vec<_> =
+            audit.iter().map(|(event, outcome, _)| (event.as_str(), outcome.as_str())).collect();
+        assert_eq!(seen, [("credential", "refused"); 3]);
+        assert!(!lines.text().contains("hush"));
     }
 
     async fn body(error: &Error) -> Value {

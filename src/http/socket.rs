@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::graphql::Viewer;
 use crate::telemetry::SUBSCRIPTIONS;
 
-/// A revoked key ends its connections within this time.
+/// A key that another node ends, ends its connections within this time.
 const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
 
 /// Serves a WebSocket, also where the upgrade comes to `/graphql` itself.
@@ -84,8 +84,16 @@ impl Operations for Socket {
         let (app, actor) = (self.server.app.clone(), session.actor.clone());
         async move {
             let Some(actor) = actor else { return std::future::pending().await };
-            while app.accounts.still_good(&actor).await {
-                tokio::time::sleep(left(&app.clock, &actor)).await;
+            loop {
+                // Before looking, so that nothing falls in between.
+                let revocation = app.accounts.revocation(&actor);
+                if !app.accounts.still_good(&actor).await {
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(left(&app.clock, &actor)) => {}
+                    () = revocation => {}
+                }
             }
         }
     }

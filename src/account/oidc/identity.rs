@@ -126,6 +126,44 @@ fn name(given: Option<&str>, email: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::NewAccount;
+    use crate::app::tests::open;
+    use crate::audit::tests::Lines;
+
+    #[tokio::test]
+    async fn whoever_comes_for_the_first_time_is_in_the_audit_log() {
+        let (lines, _listening) = Lines::listen("info");
+        let (app, _dir) = open(|_| ()).await;
+        let mut config = app.config.oidc.clone();
+        (config.issuer, config.link_verified_email) = ("https://id.example.com".into(), Switch::On);
+        let local = NewAccount {
+            email: "bob@example.com".into(),
+            name: "Bob".into(),
+            password: None,
+            is_admin: false,
+        };
+        let local = app.accounts.create(local).await.unwrap();
+        let by = By::address(Some([192, 0, 2, 7].into()));
+        let mut accounts = Vec::new();
+        for (id, email) in [("a", "ada@example.com"), ("a", "ada@example.com"), ("b", "bob@example.com")] {
+            let now = app.clock.now();
+            let (email, name) = (Some(email.to_owned()), None);
+            let subject = Subject { id: id.into(), email, email_verified: Some(true), name, expires_at: now };
+            accounts.push(account_of(&app.db, &config, subject, now, by).await.unwrap().id);
+        }
+        assert_eq!((accounts[0], accounts[2]), (accounts[1], local.id));
+        let audit = lines.audit();
+        let seen: Vec<_> = audit
+            .iter()
+            .map(|(event, _, line)| (event.as_str(), line["subject"].as_str(), line["address"].as_str()))
+            .collect();
+        let (ada, bob) = (accounts[0].to_string(), local.id.to_string());
+        let expected = [
+            ("oidc_account_created", Some(ada.as_str()), Some("192.0.2.7")),
+            ("oidc_account_linked", Some(bob.as_str()), Some("192.0.2.7")),
+        ];
+        assert_eq!(seen, expected);
+    }
 
     #[test]
     fn names_are_made_to_fit() {
