@@ -115,15 +115,15 @@ pub fn record(event: Event, outcome: Outcome, by: By) {
 
 /// An event about somebody or something, by ID.
 pub fn about(event: Event, outcome: Outcome, by: By, subject: impl ToString) {
-    write(event, outcome, by, Some(subject.to_string()), None);
+    write(event, outcome, by, Some(&subject.to_string()), None);
 }
 
 /// Somebody who is let in to something, or out, by their IDs. It has been done.
 pub fn between(event: Event, by: By, subject: impl ToString, object: impl ToString) {
-    write(event, Outcome::Ok, by, Some(subject.to_string()), Some(object.to_string()));
+    write(event, Outcome::Ok, by, Some(&subject.to_string()), Some(&object.to_string()));
 }
 
-fn write(event: Event, outcome: Outcome, by: By, subject: Option<String>, object: Option<String>) {
+fn write(event: Event, outcome: Outcome, by: By, subject: Option<&str>, object: Option<&str>) {
     let (event, outcome) = (event.name(), outcome.name());
     let (actor, address) = (by.actor.map(display), by.address.map(display));
     tracing::info!(target: TARGET, event, outcome, actor, address, subject, object, "audit");

@@ -16,7 +16,7 @@ use rsa::pkcs1::EncodeRsaPrivateKey;
 use rsa::rand_core::OsRng;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// What the issuer says when it is asked for its keys.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub(crate) enum Published {
 #[derive(Debug)]
 pub(crate) struct Issuer {
     shared: Arc<Shared>,
-    server: JoinHandle<()>,
+    _server: JoinSet<()>,
 }
 
 #[derive(Debug)]
@@ -106,10 +106,11 @@ impl Issuer {
             .route("/realm/.well-known/openid-configuration", get(metadata))
             .route("/realm/keys", get(keys))
             .with_state(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
+        let mut server = JoinSet::new();
+        server.spawn(async move {
             axum::serve(listener, routes).await.expect("the issuer ends with the test");
         });
-        Self { shared, server }
+        Self { shared, _server: server }
     }
 
     /// What its tokens have in `iss`.
@@ -130,12 +131,6 @@ impl Issuer {
     /// How often it was asked for its keys.
     pub(crate) fn fetches(&self) -> usize {
         self.shared.fetches.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Issuer {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 
