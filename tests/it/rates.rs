@@ -21,8 +21,8 @@ async fn ask(user: &User, query: &str, accept: &str) -> (u16, Option<u64>, Value
     let response = request.json(&json!({"query": query})).send().await.expect("an answer");
     let retry = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let status = response.status().as_u16();
-    let mut body: Value = response.json().await.expect("JSON");
-    (status, retry, body["errors"][0]["extensions"].take())
+    let body: Value = response.json().await.expect("JSON");
+    (status, retry, body["errors"][0]["extensions"].clone())
 }
 
 /// What old clients ask for.

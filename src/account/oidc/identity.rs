@@ -34,10 +34,9 @@ pub(in crate::account) async fn account_of(
             audit::about(event, Outcome::Ok, by, account.id);
             Ok(account)
         }
-        // Two requests of the same person came at once, and the other was faster.
-        Err(Error::Conflict { message, details }) => {
-            let there = known(db.read(), &issuer, &id).await?;
-            there.ok_or(Error::Conflict { message, details })
+        // Two requests of the same person came at once, and the other was faster: the address is theirs already.
+        Err(error @ (Error::Conflict { .. } | Error::Forbidden(_))) => {
+            known(db.read(), &issuer, &id).await?.ok_or(error)
         }
         Err(other) => Err(other),
     }
