@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::account::{Accounts, load_or_make_secret};
+use crate::account::{Accounts, Secrets};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
@@ -62,11 +62,11 @@ impl App {
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
         let types = JobTypes::new(db.clone(), config.noop_type);
         set_up(&db, &clock, &types, migrations).await?;
-        let secret = secret(&config)?;
+        let secrets = Secrets::load(&config, clock.now())?;
         let storage = Storage::open(&config)?;
-        let accounts =
-            Accounts::new(db.clone(), clock.clone(), &config, &secret).map_err(|error| error.to_string())?;
-        let links = Links::new(public_url, &secret);
+        let tasks = TaskTracker::new();
+        let accounts = Accounts::new(db.clone(), clock.clone(), &config, &secrets, tasks.clone())?;
+        let links = Links::new(public_url, &secrets);
         let upload = config.limits.upload_bytes;
         let documents = Documents::open(db.clone(), clock.clone(), storage.clone(), links, upload).await;
         let documents = documents.map_err(|error| format!("the database: {error}"))?;
@@ -96,7 +96,7 @@ impl App {
             storage,
             accounts: Arc::new(accounts),
             jobs,
-            tasks: TaskTracker::new(),
+            tasks,
             stopping: CancellationToken::new(),
         })
     }
@@ -138,17 +138,6 @@ async fn migrate(db: &Db, migrations: Migrations) -> Result<(), String> {
     }
 }
 
-fn secret(config: &Config) -> Result<Vec<u8>, String> {
-    match config.jwt_secret.expose() {
-        "" => {
-            let path = config.data_dir.join("jwt.key");
-            load_or_make_secret(&path)
-                .map_err(|error| format!("the signing key in {}: {error}", path.display()))
-        }
-        secret => Ok(secret.as_bytes().to_vec()),
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
@@ -183,7 +172,7 @@ pub(crate) mod tests {
         let new = NewAccount { email, name: name.into(), password: None, is_admin: false };
         let account = app.accounts.create(new).await.unwrap();
         let credential = Credential { api_key: None, expires_at: None };
-        Actor { user: Arc::new(account), mode, credential }
+        Actor { user: Arc::new(account), mode, credential, address: None }
     }
 
     /// A plain text document of theirs.

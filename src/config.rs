@@ -4,13 +4,18 @@
 //! flags override all.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::Dict;
+use ipnet::IpNet;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use crate::account::SECRET_BYTES;
 use crate::error::Problem;
 
 /// The defaults, with what each key means.
@@ -101,9 +106,12 @@ pub struct Config {
     pub log: String,
     pub log_format: LogFormat,
     pub jwt_secret: Secret,
+    pub jwt_previous_secrets: Vec<Secret>,
     pub engine_concurrency: usize,
     pub noop_type: Switch,
     pub auth: Auth,
+    pub oidc: Oidc,
+    pub rates: Rates,
     pub http: Http,
     pub engine: Engine,
     pub review: Review,
@@ -126,6 +134,72 @@ pub struct Auth {
     pub token_seconds: u32,
     pub hash_concurrency: usize,
     pub hash_queue: usize,
+    pub known_network_days: u32,
+}
+
+/// Section `[oidc]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Oidc {
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+    pub algorithms: Vec<Algorithm>,
+    pub clock_skew_seconds: u32,
+    pub create_users: Switch,
+    pub link_verified_email: Switch,
+    pub email_claim: String,
+    pub name_claim: String,
+    pub keys_seconds: u32,
+    pub retry_seconds: u32,
+    pub fetch_seconds: u64,
+    pub fetch_bytes: usize,
+}
+
+impl Oidc {
+    fn check(&self) -> Result<(), String> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        for (key, url) in [("oidc.issuer", &self.issuer), ("oidc.jwks_url", &self.jwks_url)] {
+            let encrypted = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
+            if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && encrypted(&url)) {
+                return Err(format!(
+                    "{key} is {url:?}; it needs an https address (http on this machine only)"
+                ));
+            }
+        }
+        if self.audience.is_empty() {
+            return Err(
+                "oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into()
+            );
+        }
+        let symmetric = |algorithm: &&Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+        if let Some(algorithm) = self.algorithms.iter().find(symmetric) {
+            return Err(format!(
+                "oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"
+            ));
+        }
+        if self.algorithms.is_empty() {
+            return Err("oidc.algorithms is empty; it needs one at least, such as RS256".into());
+        }
+        between("oidc.clock_skew_seconds", self.clock_skew_seconds, 0, 600)?;
+        between("oidc.keys_seconds", self.keys_seconds, 1, 86_400)?;
+        between("oidc.retry_seconds", self.retry_seconds, 1, 86_400)?;
+        between("oidc.fetch_seconds", self.fetch_seconds, 1, 60)?;
+        between("oidc.fetch_bytes", self.fetch_bytes, 1_024, 16_777_216)
+    }
+}
+
+/// Section `[rates]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Rates {
+    pub requests_per_minute: NonZeroU32,
+    pub cost_per_minute: NonZeroU32,
+    pub sign_in_address_per_minute: NonZeroU32,
+    pub sign_in_pair_per_minute: NonZeroU32,
+    pub sign_in_account_per_hour: NonZeroU32,
 }
 
 /// Section `[http]`.
@@ -135,6 +209,7 @@ pub struct Http {
     pub header_seconds: u64,
     pub body_seconds: u64,
     pub execution_seconds: u64,
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Section `[engine]`.
@@ -251,10 +326,22 @@ impl Config {
             let days = self.retention.test_days;
             return Err(format!("retention.test_days is {days}; it needs {MOST_DAYS} or less, 0 for ever"));
         }
-        let secret = self.jwt_secret.expose();
-        if !secret.is_empty() && secret.len() < 32 {
-            return Err(format!("jwt_secret has {} bytes; it needs 32 or more", secret.len()));
+        let current = Some(&self.jwt_secret).filter(|secret| !secret.expose().is_empty());
+        let previous = self.jwt_previous_secrets.iter().map(|secret| ("jwt_previous_secrets", secret));
+        for (key, secret) in current.map(|secret| ("jwt_secret", secret)).into_iter().chain(previous) {
+            let bytes = secret.expose().len();
+            if bytes < SECRET_BYTES {
+                return Err(format!("{key} has {bytes} bytes; it needs {SECRET_BYTES} or more"));
+            }
         }
+        if !self.public_url.is_empty() {
+            self.check_public_url()?;
+        }
+        self.oidc.check()?;
+        between("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
+        between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
+        between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
+        between("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
         let seconds = [
             ("http.header_seconds", self.http.header_seconds),
             ("http.body_seconds", self.http.body_seconds),
@@ -265,7 +352,6 @@ impl Config {
         }
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),
-            ("auth.hash_concurrency", self.auth.hash_concurrency),
             ("database_connections", self.database_connections as usize),
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
             ("review.claim_seconds", self.review.claim_seconds as usize),
@@ -287,6 +373,22 @@ impl Config {
         self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
 
+    fn check_public_url(&self) -> Result<(), String> {
+        let good = |url: Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        if Url::parse(&self.public_url).is_ok_and(good) {
+            return Ok(());
+        }
+        let right = "it needs an address such as https://docket.example.com, without query, fragment or user";
+        Err(format!("public_url is {:?}; {right}", self.public_url))
+    }
+
     /// How clients reach this server, which listens on `address`.
     pub fn public_url(&self, address: SocketAddr) -> String {
         match self.public_url.as_str() {
@@ -302,6 +404,21 @@ impl Config {
             url => url.to_owned(),
         }
     }
+}
+
+/// Refuses a value by its key where it is out of range.
+fn between<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<(), String> {
+    if value < least || value > most {
+        return Err(format!("{key} is {value}; it needs {least} to {most}"));
+    }
+    Ok(())
+}
+
+/// Whether an address is on this machine, so that nobody listens in between.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// `DOCKET_KEY` and `DOCKET_SECTION__KEY`, and what stands for them. What is text in the defaults is taken as text, so that a secret of digits only is
@@ -412,6 +529,50 @@ mod tests {
         assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
         assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
         assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
+        let short = load("jwt_previous_secrets = ['short']").unwrap_err();
+        assert_eq!(short, "jwt_previous_secrets has 5 bytes; it needs 32 or more");
+        for (section, key, values) in [
+            ("auth", "token_seconds", &["0", "4294967295"][..]),
+            ("auth", "hash_concurrency", &["0", "9223372036854775807"]),
+            ("auth", "hash_queue", &["9223372036854775807"]),
+            ("auth", "known_network_days", &["0", "4294967295"]),
+            ("rates", "requests_per_minute", &["0"]),
+            ("http", "trusted_proxies", &["['10.0.0.0/33']", "['proxy']", "'10.0.0.0/8'"]),
+        ] {
+            for value in values {
+                let error = load(&format!("[{section}]\n{key} = {value}")).unwrap_err();
+                assert!(error.contains(&format!("{section}.{key}")), "{error}");
+            }
+        }
+        for url in
+            ["docket.example.com", "ftp://a", "http://", "https://a/?q=1", "https://a/#f", "https://me@a"]
+        {
+            let error = load(&format!("public_url = '{url}'")).unwrap_err();
+            assert!(error.starts_with("public_url is") && error.contains("https://docket"), "{error}");
+        }
+        assert!(load("public_url = 'https://docket.example.com/api/'").is_ok());
+    }
+
+    #[test]
+    fn an_issuer_is_configured_wholly_or_not_at_all() {
+        let oidc = |further: &str| load(&format!("[oidc]\naudience = 'docket'\n{further}")).map(drop);
+        assert_eq!(oidc("issuer = 'https://id.example.com'"), Ok(()));
+        assert_eq!(oidc("issuer = 'http://127.0.0.1:99/realm'\njwks_url = 'http://[::1]/keys'"), Ok(()));
+        for (further, key) in [
+            ("issuer = 'http://id.example.com'", "oidc.issuer"),
+            ("issuer = 'id.example.com'", "oidc.issuer"),
+            ("issuer = 'http://localhost.example.com'", "oidc.issuer"),
+            ("issuer = 'https://a'\njwks_url = 'http://a/keys'", "oidc.jwks_url"),
+            ("issuer = 'https://a'\nalgorithms = []", "oidc.algorithms"),
+            ("issuer = 'https://a'\nalgorithms = ['RS256', 'HS256']", "oidc.algorithms"),
+            ("issuer = 'https://a'\nalgorithms = ['none']", "oidc.algorithms"),
+            ("issuer = 'https://a'\nretry_seconds = 0", "oidc.retry_seconds"),
+            ("issuer = 'https://a'\nclock_skew_seconds = 9999", "oidc.clock_skew_seconds"),
+        ] {
+            let error = oidc(further).unwrap_err();
+            assert!(error.contains(key), "{further}: {error}");
+        }
+        assert!(load("[oidc]\nissuer = 'https://a'").unwrap_err().starts_with("oidc.audience is"));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! begins IMMEDIATE on the one writing connection, because a deferred one that turns from reading to writing fails.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sea_orm::sqlx;
@@ -13,7 +13,7 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +36,7 @@ pub struct Db {
     write: DatabaseConnection,
     transactions: TaskTracker,
     statements: Arc<AtomicU64>,
+    listener: Arc<OnceLock<mpsc::UnboundedSender<String>>>,
     /// On SQLite: whose turn it is to write.
     turn: Option<Arc<Turn>>,
 }
@@ -91,16 +92,20 @@ impl Db {
             let reading = postgres(url, connections, &[]);
             (Database::connect(reading).await?, Database::connect(writing).await?)
         };
-        let statements = Arc::<AtomicU64>::default();
+        let (statements, listener) = (Arc::<AtomicU64>::default(), Arc::<OnceLock<_>>::default());
         for connection in [&mut read, &mut write] {
-            let statements = Arc::clone(&statements);
+            let (statements, listener) = (Arc::clone(&statements), Arc::clone(&listener));
             connection.set_metric_callback(move |sent| {
                 statements.fetch_add(1, Ordering::Relaxed);
-                // With its values, so it is for those who look for a slow one, and off unless they ask for it.
-                tracing::trace!(target: SQL, statement = %sent.statement, elapsed = ?sent.elapsed, "statement");
+                // Without its values: hashes of passwords and keys are among them, and what people write.
+                tracing::trace!(target: SQL, statement = sent.statement.sql, elapsed = ?sent.elapsed, "statement");
+                if let Some(listener) = listener.get() {
+                    // Whoever listens no more is missed by nobody.
+                    drop(mpsc::UnboundedSender::send(listener, sent.statement.to_string()));
+                }
             });
         }
-        Ok(Self { read, write, transactions: TaskTracker::new(), statements, turn })
+        Ok(Self { read, write, transactions: TaskTracker::new(), statements, listener, turn })
     }
 
     /// For queries outside of transactions.
@@ -130,6 +135,14 @@ impl Db {
     /// How many statements were sent, those that begin and end transactions apart.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Every statement from now on, with its values: for tests that ask how it is answered. The first to ask is told.
+    pub fn listen(&self) -> mpsc::UnboundedReceiver<String> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        // A second listener hears nothing: its sender is gone.
+        drop(self.listener.set(sender));
+        receiver
     }
 
     /// Which database it is.

@@ -11,6 +11,8 @@
 //! | [`telemetry`] | logs, metrics and traces |
 //! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
+//! | [`audit`] | the log of security events |
+//! | [`limit`] | how often something may happen |
 //! | [`config`] | typed configuration, and the only reader of the environment |
 //! | [`db`] | the readers and the one write path |
 //! | [`engine`] | when and by whom a step is done |
@@ -30,6 +32,7 @@
 pub mod access;
 pub mod account;
 pub mod app;
+pub mod audit;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -51,6 +54,7 @@ pub mod http;
 pub mod id;
 pub mod job;
 pub mod job_type;
+pub mod limit;
 pub mod page;
 pub mod review;
 pub mod storage;

@@ -4,12 +4,14 @@ pub mod policy;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
+use crate::audit::By;
 use crate::clock::Timestamp;
 use crate::entity::{access, account, job, review, team_member};
 use crate::error::{Error, Result};
@@ -26,6 +28,14 @@ pub struct Actor {
     pub mode: Mode,
     /// How they proved it.
     pub credential: Credential,
+    /// Where they are, where that is known.
+    pub address: Option<IpAddr>,
+}
+
+impl From<&Actor> for By {
+    fn from(actor: &Actor) -> Self {
+        Self { actor: Some(actor.user.id), address: actor.address }
+    }
 }
 
 /// What an actor's word rests on.

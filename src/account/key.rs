@@ -1,16 +1,21 @@
 //! API keys: long-lived credentials, shown once, kept as the SHA-256 of 32 random bytes.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::TimeDelta;
+use chrono::{Datelike, TimeDelta};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
 };
 use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
 
 use super::expired;
 use crate::access::Actor;
+use crate::audit::{self, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::entity::api_key;
@@ -24,6 +29,58 @@ pub(super) const PREFIX: &str = "user-";
 const SHOWN: usize = 14;
 /// `lastUsedAt` is kept to the minute, so that not every request writes.
 const USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
+/// Keys whose use was noted lately, that are remembered.
+const MOST_NOTED: usize = 10_000;
+/// Times of later years are not written alike by all who read them (RFC 3339 section 1).
+const LAST_YEAR: i32 = 9999;
+
+/// Notes when keys were last used: each once a minute, however many requests come with it at once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Uses(Arc<Mutex<HashMap<ApiKeyId, Timestamp>>>);
+
+impl Uses {
+    /// Notes a use, if none was lately. Nobody waits for it, and nothing fails with it.
+    pub(super) fn note(&self, db: &Db, tasks: &TaskTracker, key: &api_key::Model, now: Timestamp) {
+        let stale = now - USE_RESOLUTION;
+        if key.last_used_at.is_some_and(|at| at >= stale) || !self.first(key.id, now) {
+            return;
+        }
+        let (db, id) = (db.clone(), key.id);
+        tasks.spawn(async move {
+            if let Err(error) = used(&db, id, now, stale).await {
+                tracing::warn!(%error, key = %id, "when an API key was last used could not be noted");
+            }
+        });
+    }
+
+    fn first(&self, id: ApiKeyId, now: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.get(&id).is_some_and(|at| (now - *at).abs() < USE_RESOLUTION) {
+            return false;
+        }
+        if noted.len() >= MOST_NOTED {
+            noted.retain(|_, at| (now - *at).abs() < USE_RESOLUTION);
+        }
+        noted.insert(id, now);
+        true
+    }
+}
+
+async fn used(db: &Db, id: ApiKeyId, now: Timestamp, stale: Timestamp) -> Result<()> {
+    db.write(move |tx| {
+        Box::pin(async move {
+            // Another node may have noted a later use.
+            let older = Condition::any()
+                .add(api_key::Column::LastUsedAt.is_null())
+                .add(api_key::Column::LastUsedAt.lt(stale));
+            let update =
+                api_key::Entity::update_many().col_expr(api_key::Column::LastUsedAt, Expr::value(now));
+            update.filter(api_key::Column::Id.eq(id)).filter(older).exec(tx).await?;
+            Ok(())
+        })
+    })
+    .await
+}
 
 /// What somebody asks for.
 #[derive(Debug, Clone)]
@@ -49,6 +106,10 @@ pub async fn create(
     }
     if expired(new.expires_at, clock.now()) {
         return Err(Error::invalid("/expiresAt", "PAST", "This time has passed already."));
+    }
+    if new.expires_at.is_some_and(|at| at.year() > LAST_YEAR) {
+        let message = format!("A key expires in the year {LAST_YEAR} at the latest, or never.");
+        return Err(Error::invalid("/expiresAt", "RANGE", message));
     }
     let mode = match new.mode {
         Mode::Live => "live",
@@ -79,9 +140,9 @@ pub async fn list(db: &Db, actor: &Actor) -> Result<Vec<api_key::Model>> {
 }
 
 /// Ends a key of the viewer's own; ending it again changes nothing.
-pub async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
+pub(super) async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
     let (account, now) = (actor.user.id, clock.now());
-    db.write(move |tx| {
+    let ended = db.write(move |tx| {
         Box::pin(async move {
             let mine = api_key::Entity::find_by_id(id).filter(api_key::Column::AccountId.eq(account));
             let key = mine.lock_exclusive().one(tx).await?.ok_or_else(|| Error::not_found("API key"))?;
@@ -92,8 +153,10 @@ pub async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) -> Resu
             row.revoked_at = Set(Some(now));
             Ok(row.update(tx).await?)
         })
-    })
-    .await
+    });
+    let key: api_key::Model = ended.await?;
+    audit::about(Event::ApiKeyRevoked, Outcome::Ok, actor.into(), key.id);
+    Ok(key)
 }
 
 /// The key of this secret, if it works at `now`.
@@ -106,22 +169,6 @@ pub(super) async fn find(db: &Db, secret: &str, now: Timestamp) -> Result<api_ke
     }
     if expired(key.expires_at, now) {
         return Err(Error::Unauthenticated("This API key has expired.".into()));
-    }
-    let stale = now - USE_RESOLUTION;
-    if key.last_used_at.is_none_or(|at| at < stale) {
-        let id = key.id;
-        db.write(move |tx| {
-            Box::pin(async move {
-                let older = Condition::any()
-                    .add(api_key::Column::LastUsedAt.is_null())
-                    .add(api_key::Column::LastUsedAt.lt(stale));
-                let update =
-                    api_key::Entity::update_many().col_expr(api_key::Column::LastUsedAt, Expr::value(now));
-                update.filter(api_key::Column::Id.eq(id)).filter(older).exec(tx).await?;
-                Ok(())
-            })
-        })
-        .await?;
     }
     Ok(key)
 }

@@ -4,29 +4,43 @@
 //! either is ever logged.
 
 mod key;
+mod network;
+mod oidc;
 mod password;
+mod secret;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::task::TaskTracker;
 
-pub use key::{NewKey, create as create_key, list as keys, revoke as revoke_key};
-pub use token::{Token, load_or_make_secret};
+pub use key::{NewKey, create as create_key, list as keys};
+pub use secret::{SECRET_BYTES, Secrets, rotate as rotate_secret};
+pub use token::Token;
 
 use crate::access::{Actor, Credential};
+use crate::audit::{self, By, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Signup, Switch};
 use crate::db::Db;
-use crate::entity::account;
+use crate::entity::{account, api_key};
 use crate::error::{Error, Problem, Result, unique_or};
-use crate::id::UserId;
+use crate::id::{ApiKeyId, UserId};
 use crate::job::state::Mode;
+use crate::limit;
 
 /// Bytes of an e-mail address (RFC 5321 section 4.5.3.1.3, without the angle brackets).
 const LONGEST_EMAIL: usize = 254;
+
+/// Ended keys that whoever is slow may hear of later.
+const REVOCATIONS: usize = 64;
 
 /// Signs people up and in, and finds out who sent a request.
 #[derive(Debug)]
@@ -36,7 +50,13 @@ pub struct Accounts {
     signup: Signup,
     hasher: password::Hasher,
     tokens: token::Tokens,
+    issuer: Option<oidc::Issuer>,
     attempts: Option<throttle::Attempts>,
+    known_for: TimeDelta,
+    uses: key::Uses,
+    /// Keys that this node ends.
+    revoked: broadcast::Sender<ApiKeyId>,
+    tasks: TaskTracker,
 }
 
 /// What somebody gives to get an account.
@@ -62,15 +82,28 @@ pub struct SignedIn {
 }
 
 impl Accounts {
-    /// With the secret that signs tokens.
-    pub fn new(db: Db, clock: Clock, config: &Config, secret: &[u8]) -> Result<Self> {
+    /// With the secrets of tokens. What nobody waits for runs among the tasks.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        config: &Config,
+        secrets: &Secrets,
+        tasks: TaskTracker,
+    ) -> Result<Self, String> {
+        let hasher = password::Hasher::new(config.auth.hash_concurrency, config.auth.hash_queue);
+        let configured = !config.oidc.issuer.is_empty();
         Ok(Self {
+            signup: config.signup,
+            hasher: hasher.map_err(|error| error.to_string())?,
+            tokens: token::Tokens::new(secrets, config.auth.token_seconds),
+            issuer: configured.then(|| oidc::Issuer::new(&config.oidc, &clock, &tasks)).transpose()?,
+            attempts: (config.rate_limits == Switch::On).then(|| throttle::Attempts::new(&config.rates)),
+            known_for: TimeDelta::days(config.auth.known_network_days.into()),
+            uses: key::Uses::default(),
+            revoked: broadcast::Sender::new(REVOCATIONS),
             db,
             clock,
-            signup: config.signup,
-            hasher: password::Hasher::new(config.auth.hash_concurrency, config.auth.hash_queue)?,
-            tokens: token::Tokens::new(secret, config.auth.token_seconds),
-            attempts: (config.rate_limits == Switch::On).then(throttle::Attempts::default),
+            tasks,
         })
     }
 
@@ -81,11 +114,14 @@ impl Accounts {
                 "Sign-up is closed on this server. Ask its operator for an account.".into(),
             ));
         }
+        let by = By::address(address);
         if let Some(attempts) = &self.attempts {
-            attempts.count_address(address)?;
+            let limited = attempts.from(address.map(limit::network));
+            limited.inspect_err(|_| audit::record(Event::SignUp, Outcome::Limited, by))?;
         }
         let account = self.create(NewAccount { is_admin: false, ..new }).await?;
-        self.signed_in(account)
+        audit::about(Event::SignUp, Outcome::Ok, by, account.id);
+        self.signed_in(account, address).await
     }
 
     /// Makes an account. For the command line, and for [`Accounts::sign_up`].
@@ -128,23 +164,51 @@ impl Accounts {
 
     /// Takes the same time, and says the same, for an unknown address and a wrong password.
     pub async fn sign_in(&self, email: &str, password: String, address: Option<IpAddr>) -> Result<SignedIn> {
-        let email = normalize_email(email);
+        let (email, by) = (normalize_email(email), By::address(address));
         let wrong = || Error::Unauthenticated("The e-mail address or the password is wrong.".into());
-        if let Some(attempts) = &self.attempts {
-            attempts.count_address(address)?;
+        if let Err(limited) = self.attempt(&email, address).await {
+            audit::record(Event::SignIn, Outcome::Limited, by);
+            return Err(limited);
         }
         if email.len() > LONGEST_EMAIL {
-            // No account has one, so that it tells nothing; and it would be kept with the tries.
+            // No account has one, so that it tells nothing.
+            audit::record(Event::SignIn, Outcome::Refused, by);
             return Err(wrong());
-        }
-        if let Some(attempts) = &self.attempts {
-            attempts.count_account(&email)?;
         }
         let found = self.by_email(&email).await?;
         let hash = found.as_ref().and_then(|account| account.password_hash.clone());
         match (self.hasher.verify(password, hash).await?, found) {
-            (true, Some(account)) => self.signed_in(account),
-            _ => Err(wrong()),
+            (true, Some(account)) => {
+                audit::about(Event::SignIn, Outcome::Ok, by, account.id);
+                self.signed_in(account, address).await
+            }
+            (_, Some(account)) => {
+                audit::about(Event::SignIn, Outcome::Refused, by, account.id);
+                Err(wrong())
+            }
+            (_, None) => {
+                audit::record(Event::SignIn, Outcome::Refused, by);
+                Err(wrong())
+            }
+        }
+    }
+
+    /// Counts a try, where tries are counted; RATE_LIMITED where there were too many.
+    async fn attempt(&self, email: &str, address: Option<IpAddr>) -> Result<()> {
+        let Some(attempts) = &self.attempts else { return Ok(()) };
+        let network = address.map(limit::network);
+        attempts.from(network)?;
+        if email.len() > LONGEST_EMAIL {
+            // It would be kept with the tries.
+            return Ok(());
+        }
+        attempts.pair(email, network)?;
+        let Err(limited) = attempts.account(email) else { return Ok(()) };
+        // What others try elsewhere does not shut out whoever has signed in from here.
+        let since = self.clock.now() - self.known_for;
+        match network {
+            Some(network) if network::known(&self.db, email, network, since).await? => Ok(()),
+            _ => Err(limited),
         }
     }
 
@@ -153,15 +217,29 @@ impl Accounts {
         self.tokens.issue(account.id, self.clock.now())
     }
 
-    fn signed_in(&self, account: account::Model) -> Result<SignedIn> {
+    async fn signed_in(&self, account: account::Model, address: Option<IpAddr>) -> Result<SignedIn> {
+        if let Some(network) = address.map(limit::network) {
+            let now = self.clock.now();
+            let noted = network::note(&self.db, &account, network, now, now - self.known_for).await;
+            if let Err(error) = noted {
+                tracing::warn!(%error, "where somebody has signed in from could not be noted");
+            }
+        }
         Ok(SignedIn { token: self.token_for(&account)?, account })
     }
 
-    /// Who sent this credential: a token of ours, or an API key.
-    pub async fn authenticate(&self, credential: &str) -> Result<Actor> {
-        let now = self.clock.now();
+    /// Who sent this credential, and from where: a token of ours or of the configured issuer, or an API key.
+    pub async fn authenticate(&self, credential: &str, address: Option<IpAddr>) -> Result<Actor> {
+        let (now, by) = (self.clock.now(), By::address(address));
+        if let Some(issuer) = self.issuer.as_ref().filter(|issuer| issuer.claims(credential)) {
+            let subject = issuer.verify(credential, now).await?;
+            let proof = Credential { api_key: None, expires_at: Some(subject.expires_at) };
+            let account = oidc::identity::account_of(&self.db, issuer.config(), subject, now, by).await?;
+            return Ok(Actor { user: Arc::new(account), mode: Mode::Live, credential: proof, address });
+        }
         let (account_id, mode, proof) = if credential.starts_with(key::PREFIX) {
             let key = key::find(&self.db, credential, now).await?;
+            self.uses.note(&self.db, &self.tasks, &key, now);
             let mode = if key.mode == "TEST" { Mode::Test } else { Mode::Live };
             (key.account_id, mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
         } else {
@@ -171,7 +249,31 @@ impl Accounts {
         let account = account::Entity::find_by_id(account_id).one(self.db.read()).await?;
         let account =
             account.ok_or_else(|| Error::Unauthenticated("This account does not exist any more.".into()))?;
-        Ok(Actor { user: Arc::new(account), mode, credential: proof })
+        Ok(Actor { user: Arc::new(account), mode, credential: proof, address })
+    }
+
+    /// Ends a key of the actor's own, and with it what it has opened; ending it again changes nothing.
+    pub async fn revoke_key(&self, actor: &Actor, id: ApiKeyId) -> Result<api_key::Model> {
+        let key = key::revoke(&self.db, &self.clock, actor, id).await?;
+        // Nobody may be listening.
+        drop(self.revoked.send(id));
+        Ok(key)
+    }
+
+    /// Resolves when this node ends the key that an actor came with, or may have ended it; what other nodes do is found by
+    /// asking [`Accounts::still_good`] now and then.
+    pub fn revocation(&self, actor: &Actor) -> impl Future<Output = ()> + Send + use<> {
+        let (mut ended, mine) = (self.revoked.subscribe(), actor.credential.api_key);
+        async move {
+            let Some(mine) = mine else { return std::future::pending().await };
+            loop {
+                match ended.recv().await {
+                    Ok(other) if other != mine => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        }
     }
 
     /// Whether what an actor proved themselves with still holds. A database that does not answer ends nobody's session.
@@ -216,43 +318,4 @@ fn plausible_email(email: &str) -> bool {
 /// Whether a credential has run out at `now`.
 pub fn expired(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
     expires_at.is_some_and(|at| at <= now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::tests::open;
-
-    #[tokio::test]
-    async fn one_address_makes_only_so_many_accounts() {
-        let (app, _dir) = open(|_| ()).await;
-        let address = Some(IpAddr::from([127, 0, 0, 1]));
-        // Refused for its password, before anything is hashed.
-        let new = NewAccount {
-            email: "ada@example.com".into(),
-            name: "Ada".into(),
-            password: Some("short".into()),
-            is_admin: false,
-        };
-        for _ in 0..30 {
-            assert!(matches!(app.accounts.sign_up(new.clone(), address).await, Err(Error::Invalid(_))));
-        }
-        assert!(matches!(app.accounts.sign_up(new, address).await, Err(Error::RateLimited(_))));
-        let long = format!("{}@example.com", "x".repeat(250));
-        for _ in 0..11 {
-            let refused = app.accounts.sign_in(&long, "password".into(), None).await;
-            assert!(matches!(refused, Err(Error::Unauthenticated(_))), "nothing is kept of such an address");
-        }
-    }
-
-    #[test]
-    fn addresses_are_checked_for_plausibility_only() {
-        for good in ["a@b", "ada@example.com", "o'hara+x@example.co.uk", "用户@例子.广告"] {
-            assert!(plausible_email(good), "{good}");
-        }
-        for bad in ["", "ada", "@example.com", "ada@", "a b@example.com", "ada@.com", "ada@example.", "a@b\n"]
-        {
-            assert!(!plausible_email(bad), "{bad}");
-        }
-    }
 }

@@ -1,21 +1,18 @@
-//! Tokens that `signIn` gives: JWT (RFC 7519), always HS256, whatever a token says of itself.
-
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+//! Tokens that `signIn` gives: JWT (RFC 7519), always HS256, whatever a token says of itself. `kid` says which of the secrets
+//! signed it, so that a new one can be taken without ending what the one before has signed.
 
 use chrono::{DateTime, TimeDelta};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode_header};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use super::secret::Secrets;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 
 const ISSUER: &str = "docket";
 const AUDIENCE: &str = "docket-api";
-/// Bytes of a generated secret.
-const SECRET_BYTES: usize = 32;
 
 /// A token and when it runs out.
 #[derive(Debug, Clone)]
@@ -36,8 +33,10 @@ struct Claims {
 }
 
 pub(super) struct Tokens {
+    header: Header,
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// What verifies, by its `kid`.
+    decoding: Vec<(String, DecodingKey)>,
     validation: Validation,
     lifetime: TimeDelta,
 }
@@ -49,7 +48,7 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(secret: &[u8], lifetime_seconds: u32) -> Self {
+    pub(super) fn new(secrets: &Secrets, lifetime_seconds: u32) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -57,8 +56,9 @@ impl Tokens {
         // The time is checked below by the clock that tests can move.
         validation.validate_exp = false;
         Self {
-            encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
+            header: Header { kid: Some(kid(secrets.current())), ..Header::new(Algorithm::HS256) },
+            encoding: EncodingKey::from_secret(secrets.current()),
+            decoding: secrets.all().map(|secret| (kid(secret), DecodingKey::from_secret(secret))).collect(),
             validation,
             lifetime: TimeDelta::seconds(lifetime_seconds.into()),
         }
@@ -68,15 +68,20 @@ impl Tokens {
         let exp = (now + self.lifetime).timestamp();
         let claims =
             Claims { iss: ISSUER.into(), aud: AUDIENCE.into(), sub: account, iat: now.timestamp(), exp };
-        let text = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
-            .map_err(Error::internal)?;
+        let text = jsonwebtoken::encode(&self.header, &claims, &self.encoding).map_err(Error::internal)?;
         Ok(Token { text, expires_at: DateTime::from_timestamp(exp, 0).unwrap_or(now) })
     }
 
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<(UserId, Timestamp)> {
         let invalid = || Error::Unauthenticated("The credential is not valid.".into());
-        let data =
-            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).map_err(|_| invalid())?;
+        let named = decode_header(token).map_err(|_| invalid())?.kid;
+        // Tokens of earlier versions name no key.
+        let mut keys =
+            self.decoding.iter().filter(|(kid, _)| named.as_ref().is_none_or(|named| named == kid));
+        let read = |(_, key): &(String, DecodingKey)| {
+            jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok()
+        };
+        let data = keys.find_map(read).ok_or_else(invalid)?;
         let expires_at = DateTime::from_timestamp(data.claims.exp, 0).ok_or_else(invalid)?;
         if expires_at <= now {
             return Err(Error::Unauthenticated("The token has expired. Sign in again.".into()));
@@ -85,39 +90,28 @@ impl Tokens {
     }
 }
 
-/// The secret in `path`, made there with mode 0600 where there is none. Of two processes that start at once, one makes
-/// it and the other reads it: the file appears under its name only when it is whole.
-pub fn load_or_make_secret(path: &Path) -> std::io::Result<Vec<u8>> {
-    match std::fs::read(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        found => return found,
-    }
-    let secret: [u8; SECRET_BYTES] = rand::random();
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(&secret)?;
-    file.sync_all()?;
-    let linked = std::fs::hard_link(&draft, path);
-    std::fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => std::fs::read(path),
-    }
+/// What names a secret in tokens, and tells nothing of it.
+fn kid(secret: &[u8]) -> String {
+    let hash = Sha256::new().chain_update(b"docket token key 1\0").chain_update(secret).finalize();
+    hex::encode(&hash[..8])
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
+    fn tokens(secret: u8, previous: &[u8]) -> Tokens {
+        let previous = previous.iter().map(|secret| vec![*secret; 32]).collect();
+        Tokens::new(&Secrets::new([secret; 32], previous), 60)
+    }
+
     #[test]
     fn a_token_names_its_account_until_it_expires() {
-        let tokens = Tokens::new(&[7; 32], 60);
+        let tokens = tokens(7, &[]);
         let ada = UserId::new();
         let token = tokens.issue(ada, at(1_000)).unwrap();
         assert_eq!(tokens.verify(&token.text, at(1_059)), Ok((ada, at(1_060))));
@@ -126,8 +120,8 @@ mod tests {
 
     #[test]
     fn nobody_elses_token_passes() {
-        let tokens = Tokens::new(&[7; 32], 60);
-        let foreign = Tokens::new(&[8; 32], 60).issue(UserId::new(), at(0)).unwrap();
+        let foreign = tokens(8, &[]).issue(UserId::new(), at(0)).unwrap();
+        let tokens = tokens(7, &[9]);
         assert!(tokens.verify(&foreign.text, at(1)).is_err(), "another secret");
 
         let claims =
@@ -147,13 +141,19 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_made_once_and_for_its_owner_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("jwt.key");
-        let made = load_or_make_secret(&path).unwrap();
-        assert_eq!(made.len(), SECRET_BYTES);
-        assert_eq!(load_or_make_secret(&path).unwrap(), made);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    fn a_new_secret_ends_no_token_of_the_one_before() {
+        let ada = UserId::new();
+        let before = tokens(7, &[]).issue(ada, at(0)).unwrap().text;
+        let rotated = tokens(8, &[7]);
+        assert_eq!(rotated.verify(&before, at(1)), Ok((ada, at(60))));
+        let after = rotated.issue(ada, at(0)).unwrap().text;
+        assert!(tokens(8, &[]).verify(&after, at(1)).is_ok(), "the new one signs");
+        assert!(tokens(8, &[]).verify(&before, at(1)).is_err());
+        let header = Header { kid: Some(kid(&[7; 32])), ..Header::new(Algorithm::HS256) };
+        let claims = Claims { iss: ISSUER.into(), aud: AUDIENCE.into(), sub: ada, iat: 0, exp: 60 };
+        let misnamed = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&[8; 32])).unwrap();
+        assert!(rotated.verify(&misnamed, at(1)).is_err(), "only the secret that it names is tried");
+        let nameless = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(&[7; 32]));
+        assert!(rotated.verify(&nameless.unwrap(), at(1)).is_ok(), "as earlier versions made them");
     }
 }

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::{Common, say};
 use crate::access::{Actor, Credential};
-use crate::account::{NewAccount, NewKey, create_key};
+use crate::account::{NewAccount, NewKey, create_key, rotate_secret};
 use crate::app::App;
+use crate::audit::{self, By, Event, Outcome};
+use crate::clock::{Clock, Timestamp};
+use crate::document::LONGEST_LINK_SECONDS;
 use crate::error::Error;
 use crate::job::state::Mode;
 use crate::job_type::JobType;
@@ -55,6 +59,14 @@ pub(super) enum KeyCommand {
         /// Whether its jobs are for real.
         #[arg(long, value_enum, default_value = "live")]
         mode: KeyMode,
+        /// When it stops working, e.g. 2030-01-31T00:00:00Z; it works for ever where nothing is said.
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<Timestamp>,
+    },
+    /// Sign tokens and links with a new key from the next start on. Those that were given out hold until they run out.
+    RotateSigning {
+        #[command(flatten)]
+        common: Common,
     },
 }
 
@@ -100,25 +112,54 @@ pub(super) enum JobTypeCommand {
 pub(super) async fn user(command: UserCommand) -> Result<ExitCode, String> {
     let UserCommand::Add { common, email, name, password_stdin, admin } = command;
     let password = password_stdin.then(read_password).transpose()?;
-    let app = common.open().await?;
+    let app = logged(&common).await?;
     let new = NewAccount { email, name, password, is_admin: admin };
     let account = app.accounts.create(new).await.map_err(explain)?;
+    let made = if account.is_admin { Event::AdminCreated } else { Event::AccountCreated };
+    audit::about(made, Outcome::Ok, By::default(), account.id);
     app.drain().await;
     say(&account.id.to_string())
 }
 
 pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
-    let KeyCommand::Create { common, email, name, mode } = command;
-    let app = common.open().await?;
+    let (common, email, name, mode, expires_at) = match command {
+        KeyCommand::Create { common, email, name, mode, expires_at } => {
+            (common, email, name, mode, expires_at)
+        }
+        KeyCommand::RotateSigning { common } => return rotate_signing(&common),
+    };
+    let app = logged(&common).await?;
     let actor = actor(&app, &email).await?;
     let mode = match mode {
         KeyMode::Live => Mode::Live,
         KeyMode::Test => Mode::Test,
     };
-    let new = NewKey { name, mode, expires_at: None };
-    let (secret, _) = create_key(&app.db, &app.clock, actor.user.id, new).await.map_err(explain)?;
+    let new = NewKey { name, mode, expires_at };
+    let (secret, key) = create_key(&app.db, &app.clock, actor.user.id, new).await.map_err(explain)?;
+    audit::about(Event::ApiKeyCreated, Outcome::Ok, By::default(), key.id);
     app.drain().await;
     say(&secret)
+}
+
+/// The application, with its audit log.
+async fn logged(common: &Common) -> Result<App, String> {
+    telemetry::logs(&common.load(None)?)?;
+    common.open().await
+}
+
+/// `docket key rotate-signing`.
+fn rotate_signing(common: &Common) -> Result<ExitCode, String> {
+    let config = common.load(None)?;
+    telemetry::logs(&config)?;
+    if !config.jwt_secret.expose().is_empty() {
+        let instead = "move it to jwt_previous_secrets and set another";
+        return Err(format!("jwt_secret is configured, so there is no key file to change; {instead}"));
+    }
+    let links = i64::from(LONGEST_LINK_SECONDS);
+    let longest = TimeDelta::seconds(links.max(i64::from(config.auth.token_seconds)));
+    rotate_secret(&config.data_dir, longest, Clock::default().now())?;
+    audit::record(Event::SigningKeyRotated, Outcome::Ok, By::default());
+    say("There is a new signing key. Start the server again: it signs with it from then on.")
 }
 
 pub(super) async fn taxonomy(command: TaxonomyCommand) -> Result<ExitCode, String> {
@@ -185,7 +226,7 @@ async fn actor(app: &App, email: &str) -> Result<Actor, String> {
     let account =
         found.ok_or_else(|| format!("there is no account {email}; make one with docket user add"))?;
     let credential = Credential { api_key: None, expires_at: None };
-    Ok(Actor { user: Arc::new(account), mode: Mode::Live, credential })
+    Ok(Actor { user: Arc::new(account), mode: Mode::Live, credential, address: None })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {

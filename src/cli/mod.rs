@@ -43,7 +43,7 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     User(admin::UserCommand),
-    /// Manage API keys.
+    /// Manage API keys, and the key that signs tokens.
     #[command(subcommand)]
     Key(admin::KeyCommand),
     /// Manage taxonomies.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::access::policy::works_on;
 use crate::access::{self, Grant, Share};
+use crate::audit::{self, Event};
 use crate::db::Work;
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
@@ -33,20 +34,23 @@ pub async fn share(
         return Err(Error::Invalid(problems));
     }
     let principal = principal_of(jobs.db.read(), who).await?;
-    let (steps, most) = (normal_steps(steps), jobs.limits.collaborators as u64);
-    change(jobs, grant, move |tx, locked, actor| {
+    let (steps, most, collaborator) = (normal_steps(steps), jobs.limits.collaborators as u64, principal.id);
+    let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let added = let_in(tx, locked, &principal, &steps, actor).await?;
             if added { check_count(tx, locked, most, "/collaborator").await } else { Ok(()) }
         })
-    })
-    .await
+    });
+    let job = changed.await?;
+    audit::between(Event::CollaboratorAdded, grant.actor().into(), collaborator, job.id);
+    Ok(job)
 }
 
 /// Lets somebody out. Their subscriptions to the job end, and a review that they had claimed is free again.
 pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Result<job::Model> {
     let principal = principal_of(jobs.db.read(), who).await?;
-    change(jobs, grant, move |tx, locked, actor| {
+    let collaborator = principal.id;
+    let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let found = rows::Entity::find_by_id((locked.row().id, principal.id)).one(tx).await?;
             let Some(row) = found.filter(|row| row.kind != "OWNER") else {
@@ -54,8 +58,10 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
             };
             let_out(tx, locked, row, &principal, actor).await
         })
-    })
-    .await
+    });
+    let job = changed.await?;
+    audit::between(Event::CollaboratorRemoved, grant.actor().into(), collaborator, job.id);
+    Ok(job)
 }
 
 /// Whoever should be let in to a job instead of those of the same kinds who are: found, and with steps that there are.

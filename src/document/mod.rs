@@ -14,6 +14,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use crate::access::Actor;
+use crate::account::Secrets;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
 use crate::entity::{content, document, identity};
@@ -32,7 +33,7 @@ const LONGEST_TYPE: usize = 255;
 /// Keys looked up at once.
 const COLLECT_AT_ONCE: usize = 500;
 /// A signed link works for so long at the most.
-const LONGEST_LINK_SECONDS: i32 = 7 * 24 * 3600;
+pub const LONGEST_LINK_SECONDS: i32 = 7 * 24 * 3600;
 
 /// The documents of this server; clones share them.
 #[derive(Debug, Clone)]
@@ -315,7 +316,10 @@ pub fn file_name(given: &str) -> String {
 #[derive(Clone)]
 pub struct Links {
     base: String,
+    /// What signs.
     key: Vec<u8>,
+    /// What verifies: the same, and those from before.
+    keys: Vec<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Links {
@@ -325,10 +329,11 @@ impl std::fmt::Debug for Links {
 }
 
 impl Links {
-    /// Under the address that clients use, signed with a key derived from the server's secret.
-    pub fn new(public_url: &str, secret: &[u8]) -> Self {
-        let key = mac(secret, b"docket signed links 1").finalize().into_bytes().to_vec();
-        Self { base: public_url.trim_end_matches('/').to_owned(), key }
+    /// Under the address that clients use, signed with keys derived from the server's secrets.
+    pub fn new(public_url: &str, secrets: &Secrets) -> Self {
+        let key = |secret| mac(secret, b"docket signed links 1").finalize().into_bytes().to_vec();
+        let base = public_url.trim_end_matches('/').to_owned();
+        Self { base, key: key(secrets.current()), keys: secrets.all().map(key).collect() }
     }
 
     /// The link that takes the API's credentials.
@@ -343,14 +348,15 @@ impl Links {
             return Err(Error::invalid("/expiresInSeconds", "RANGE", message));
         }
         let expires = now.timestamp() + i64::from(seconds);
-        let signature = hex::encode(self.sign(id, expires).finalize().into_bytes());
+        let signature = hex::encode(sign(&self.key, id, expires).finalize().into_bytes());
         Ok(format!("{}?expires={expires}&signature={signature}", self.contents(id)))
     }
 
     /// Whether a signed link is ours and still good.
     pub fn verify(&self, id: DocumentId, expires: i64, signature: &str, now: Timestamp) -> bool {
         let given = hex::decode(signature).unwrap_or_default();
-        self.sign(id, expires).verify_slice(&given).is_ok() && now.timestamp() < expires
+        let signed = |key: &Vec<u8>| sign(key, id, expires).verify_slice(&given).is_ok();
+        self.keys.iter().any(signed) && now.timestamp() < expires
     }
 
     /// The document that a plain link of this server names.
@@ -358,10 +364,10 @@ impl Links {
         let rest = uri.strip_prefix(&self.base)?.strip_prefix("/documents/")?;
         DocumentId::parse(rest.strip_suffix("/contents")?)
     }
+}
 
-    fn sign(&self, id: DocumentId, expires: i64) -> Hmac<Sha256> {
-        mac(&self.key, format!("{id}:{expires}").as_bytes())
-    }
+fn sign(key: &[u8], id: DocumentId, expires: i64) -> Hmac<Sha256> {
+    mac(key, format!("{id}:{expires}").as_bytes())
 }
 
 fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
@@ -429,9 +435,13 @@ mod tests {
         assert_eq!(file_name(&"ü".repeat(300)).chars().count(), LONGEST_NAME);
     }
 
+    fn secrets(current: &str) -> Secrets {
+        Secrets::new(current, Vec::new())
+    }
+
     #[test]
     fn signed_links_hold_for_their_document_and_time() {
-        let links = Links::new("http://localhost:1/", b"secret");
+        let links = Links::new("http://localhost:1/", &secrets("secret"));
         let (id, now) = (DocumentId::new(), Timestamp::UNIX_EPOCH);
         let link = links.signed(id, 60, now).unwrap();
         let signature = link.rsplit_once('=').unwrap().1;
@@ -441,13 +451,17 @@ mod tests {
         assert!(!links.verify(id, 61, signature, now), "another time");
         assert!(!links.verify(DocumentId::new(), 60, signature, now), "another document");
         assert!(!links.verify(id, 60, "", now));
-        assert!(!Links::new("http://localhost:1", b"other").verify(id, 60, signature, now));
+        let other = |secrets| Links::new("http://localhost:1", &secrets);
+        assert!(!other(secrets("other")).verify(id, 60, signature, now));
+        let rotated = other(Secrets::new("other", vec![b"secret".into()]));
+        assert!(rotated.verify(id, 60, signature, later(59)), "a new secret ends no link of the one before");
+        assert!(!rotated.verify(id, 60, signature, later(60)));
         assert!(links.signed(id, 0, now).is_err());
     }
 
     #[test]
     fn only_links_of_this_server_name_documents() {
-        let links = Links::new("http://localhost:1", b"secret");
+        let links = Links::new("http://localhost:1", &secrets("secret"));
         let id = DocumentId::new();
         assert_eq!(links.parse(&links.contents(id)), Some(id));
         for foreign in [

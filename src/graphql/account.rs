@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::context::RequestContext;
 use super::loader::{MembersOf, TeamsOf};
 use crate::account::{NewAccount, NewKey, SignedIn};
+use crate::audit::{self, Event, Outcome};
 use crate::entity::{account, api_key, team};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, TeamId, UserId};
@@ -344,6 +345,7 @@ impl AccountMutation {
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) = accounts::create_key(&app.db, &app.clock, actor.user.id, new).await?;
+        audit::about(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
 
@@ -355,7 +357,7 @@ impl AccountMutation {
     ) -> Result<RevokeApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let id = ApiKeyId::parse(&id).ok_or_else(|| Error::not_found("API key"))?;
-        let key = accounts::revoke_key(&app.db, &app.clock, actor, id).await?;
+        let key = app.accounts.revoke_key(actor, id).await?;
         Ok(RevokeApiKeyPayload { api_key: ApiKey(key) })
     }
 

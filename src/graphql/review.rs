@@ -13,6 +13,7 @@ use super::loader::{ContentOf, JobOf, MatterOf};
 use super::paging::{Connection, USUAL, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
+use crate::clock::kept;
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
@@ -361,7 +362,7 @@ impl ReviewQuery {
         #[graphql(desc = "Only what steps have made since then.")] since: Option<DateTime<Utc>>,
     ) -> Result<ReviewSimulation> {
         let (jobs, actor) = (&ctx.app()?.jobs, ctx.actor()?);
-        Ok(simulate(jobs, actor, (&type_id, &step), threshold, since).await?.into())
+        Ok(simulate(jobs, actor, (&type_id, &step), threshold, since.map(kept)).await?.into())
     }
 }
 

@@ -9,15 +9,25 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::forwarded::client_address;
 use super::{Server, refuse};
 use crate::access::Actor;
+use crate::audit::{self, By, Event, Outcome};
 use crate::error::{Error, Result};
 use crate::graphql::Viewer;
 
-/// Puts a [`Viewer`] into the request's extensions.
+/// Puts a [`Viewer`] into the request's extensions, and counts the request as theirs.
 pub(super) async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    match viewer(&server, request.headers(), address).await {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let trusted = &server.app.config.http.trusted_proxies;
+    let address = peer.map(|peer| client_address(peer, request.headers(), trusted));
+    let viewer = viewer(&server, request.headers(), address).await;
+    // Whoever sends wrong credentials is nobody yet, and is counted too.
+    let counted = match &viewer {
+        Ok(viewer) => server.rates.request(viewer),
+        Err(_) => server.rates.request(&Viewer { actor: None, address }),
+    };
+    match counted.and(viewer) {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
             next.run(request).await
@@ -30,7 +40,7 @@ async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -
     let actor = match headers.get(header::AUTHORIZATION) {
         Some(value) => {
             let text = value.to_str().map_err(|_| malformed())?;
-            Some(actor(server, text).await?)
+            Some(actor(server, text, address).await?)
         }
         None => None,
     };
@@ -38,14 +48,24 @@ async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -
 }
 
 /// Whoever an `Authorization` header, or what stands for one, names.
-pub(super) async fn actor(server: &Server, authorization: &str) -> Result<Actor> {
-    let (scheme, rest) = authorization.trim().split_once(' ').ok_or_else(malformed)?;
-    let credential = match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => rest.trim().to_owned(),
-        "basic" => basic_user(rest.trim()).ok_or_else(malformed)?,
-        _ => return Err(malformed()),
+pub(super) async fn actor(server: &Server, authorization: &str, address: Option<IpAddr>) -> Result<Actor> {
+    let found = match credential(authorization) {
+        Some(credential) => server.app.accounts.authenticate(&credential, address).await,
+        None => Err(malformed()),
     };
-    server.app.accounts.authenticate(&credential).await
+    if let Err(Error::Unauthenticated(_) | Error::Forbidden(_)) = found {
+        audit::record(Event::Credential, Outcome::Refused, By::address(address));
+    }
+    found
+}
+
+fn credential(authorization: &str) -> Option<String> {
+    let (scheme, rest) = authorization.trim().split_once(' ')?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(rest.trim().to_owned()),
+        "basic" => basic_user(rest.trim()),
+        _ => None,
+    }
 }
 
 /// The user name of Basic authentication (RFC 7617): an API key. The password does not matter.

@@ -150,7 +150,7 @@ pub(super) async fn get(
         Body { query: params.query, operation_name: params.operation_name, variables, extensions }.request()
     };
     match read() {
-        Ok(request) => match prepare(&server, &request, &tracking::current()) {
+        Ok(request) => match prepare(&server, &viewer, &request, &tracking::current()) {
             Ok(checked) if checked.operation.kind == OperationType::Query => {
                 run(&server, viewer, request, checked, &headers, None).await
             }
@@ -185,7 +185,7 @@ async fn answer(
     headers: &HeaderMap,
     uploads: Option<Uploads>,
 ) -> Response {
-    match prepare(server, &request, &tracking::current()) {
+    match prepare(server, &viewer, &request, &tracking::current()) {
         Ok(checked) => run(server, viewer, request, checked, headers, uploads).await,
         Err(refusal) => {
             if let Some(uploads) = uploads {
@@ -232,6 +232,8 @@ fn send(response: &Answer, headers: &HeaderMap) -> Response {
     // Nothing was run: by this media type the status says so (GraphQL over HTTP, section 6.4.2).
     let refused = response.data == Value::Null && response.errors.iter().all(|error| error.path.is_empty());
     let status = match outcome(response) {
+        // By any media type: what stands in between looks at the status too.
+        "RATE_LIMITED" if refused => StatusCode::TOO_MANY_REQUESTS,
         _ if !typed || !refused || response.errors.is_empty() => StatusCode::OK,
         "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
         "TIMEOUT" => StatusCode::GATEWAY_TIMEOUT,

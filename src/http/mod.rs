@@ -4,12 +4,14 @@ mod auth;
 mod body;
 mod connections;
 mod documents;
+mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
 mod multipart;
 mod operation;
 mod rest;
+mod rates;
 mod socket;
 mod tracking;
 
@@ -18,6 +20,7 @@ pub mod graphql_ws;
 pub use connections::serve;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -45,12 +48,14 @@ pub(crate) struct Server {
     schema: Schema,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
+    rates: Arc<rates::Rates>,
 }
 
 impl Server {
     fn new(app: App, metrics: PrometheusHandle) -> Self {
         let schema = crate::graphql::schema(app.clone());
-        Self { app, schema, metrics, readiness: health::Readiness::default() }
+        let rates = Arc::new(rates::Rates::new(&app.config));
+        Self { app, schema, metrics, readiness: health::Readiness::default(), rates }
     }
 }
 
@@ -169,6 +174,7 @@ pub(crate) mod tests {
     use crate::access::Actor;
     use crate::account::{NewKey, create_key};
     use crate::app::tests::{actor, open};
+    use crate::audit::tests::Lines;
     use crate::job::state::Mode;
 
     pub(crate) fn server(app: App) -> Server {
@@ -244,6 +250,22 @@ pub(crate) mod tests {
         };
         assert_eq!(look(&ada).await, (200, made));
         assert_eq!(look(&bob).await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_credential_is_in_the_audit_log_and_not_what_it_was() {
+        let (lines, _listening) = Lines::listen("info");
+        let (app, _dir) = open(|_| ()).await;
+        for wrong in ["Bearer user-live-hush", "Bearer hush", "hush"] {
+            let asked = request("GET", "/documents/x").header("authorization", wrong);
+            let (status, ..) = ask(&app, asked.body(Body::empty()).unwrap()).await;
+            assert_eq!(status, 401);
+        }
+        let audit = lines.audit();
+        let seen: Vec<_> =
+            audit.iter().map(|(event, outcome, _)| (event.as_str(), outcome.as_str())).collect();
+        assert_eq!(seen, [("credential", "refused"); 3]);
+        assert!(!lines.text().contains("hush"));
     }
 
     async fn body(error: &Error) -> Value {

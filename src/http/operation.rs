@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer, ServerError, Value};
+use axum::http::{HeaderValue, header};
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -13,7 +14,7 @@ use super::{Server, tracking};
 use crate::document::Staged;
 use crate::error::{Error, Result};
 use crate::graphql::guard::{self, Checked};
-use crate::graphql::{Uploads, extensions, log_internal};
+use crate::graphql::{Uploads, Viewer, extensions, log_internal};
 use crate::telemetry::OPERATIONS;
 
 /// Errors of one response: who has these to mend is not helped by more.
@@ -23,15 +24,23 @@ const COUNTED_NAMES: usize = 200;
 /// Bytes of a name that is counted.
 const LONGEST_NAME: usize = 100;
 
-/// Has the guard look at an operation before it is run.
-pub(super) fn prepare(server: &Server, request: &Request, tracking: &str) -> Result<Checked, Box<Answer>> {
+/// Has the guard look at an operation before it is run, and counts its cost as the viewer's.
+pub(super) fn prepare(
+    server: &Server,
+    viewer: &Viewer,
+    request: &Request,
+    tracking: &str,
+) -> Result<Checked, Box<Answer>> {
     let limits = &server.app.config.graphql;
-    guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits).map_err(
-        |refusal| {
-            count(request.operation_name.as_deref(), "none", refusal.code.as_str());
-            Box::new(finished(refusal.into(), tracking))
-        },
-    )
+    let refused = |answer: Answer| {
+        count(request.operation_name.as_deref(), "none", outcome(&answer));
+        Box::new(finished(answer, tracking))
+    };
+    let checked = guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits)
+        .map_err(|refusal| refused(refusal.into()))?;
+    let affordable = server.rates.operation(viewer, &checked.operation);
+    affordable.map_err(|error| refused(failed(&error)))?;
+    Ok(checked)
 }
 
 /// Runs a query or mutation, for so long as anybody is to wait. A query that takes longer is dropped. A mutation that began
@@ -72,9 +81,13 @@ pub(super) async fn execute(
 /// The answer to an operation that came to nothing as a whole.
 pub(super) fn failed(error: &Error) -> Answer {
     log_internal(error);
-    let mut answer = ServerError::new(error.message(), None);
-    answer.extensions = Some(extensions(error));
-    Answer::from_errors(vec![answer])
+    let mut told = ServerError::new(error.message(), None);
+    told.extensions = Some(extensions(error));
+    let mut answer = Answer::from_errors(vec![told]);
+    if let Error::RateLimited(seconds) = error {
+        answer.http_headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    answer
 }
 
 /// Gives every error its code and the request's ID.
@@ -158,8 +171,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
-        let viewer =
-            crate::graphql::Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
+        let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
         let server = super::super::tests::server(app.clone());
         let (begun, writes) = oneshot::channel();
         let (go_on, end) = oneshot::channel();

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::graphql::Viewer;
 use crate::telemetry::SUBSCRIPTIONS;
 
-/// A revoked key ends its connections within this time.
+/// A key that another node ends, ends its connections within this time.
 const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
 
 /// Serves a WebSocket, also where the upgrade comes to `/graphql` itself.
@@ -64,9 +64,11 @@ impl Operations for Socket {
             fields.keys().find(named).and_then(|key| fields[key].as_str())
         });
         let actor = match given {
-            Some(authorization) => match auth::actor(&self.server, authorization).await {
+            Some(authorization) => match auth::actor(&self.server, authorization, self.address()).await {
                 Ok(actor) => Some(actor),
-                Err(Error::Unauthenticated(message)) => return Err(Refused::Forbidden(message)),
+                Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => {
+                    return Err(Refused::Forbidden(message));
+                }
                 Err(Error::Unavailable(message)) => return Err(Refused::Unavailable(message)),
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be authenticated");
@@ -82,15 +84,26 @@ impl Operations for Socket {
         let (app, actor) = (self.server.app.clone(), session.actor.clone());
         async move {
             let Some(actor) = actor else { return std::future::pending().await };
-            while app.accounts.still_good(&actor).await {
-                tokio::time::sleep(left(&app.clock, &actor)).await;
+            loop {
+                // Before looking, so that nothing falls in between.
+                let revocation = app.accounts.revocation(&actor);
+                if !app.accounts.still_good(&actor).await {
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(left(&app.clock, &actor)) => {}
+                    () = revocation => {}
+                }
             }
         }
     }
 
     fn execute(&self, session: &Viewer, request: Request) -> Execution {
         let mut request = request;
-        let checked = match prepare(&self.server, &request, &self.tracking) {
+        let counted = self.server.rates.request(session);
+        let counted = counted.map_err(|error| Box::new(finished(failed(&error), &self.tracking)));
+        let checked = counted.and_then(|()| prepare(&self.server, session, &request, &self.tracking));
+        let checked = match checked {
             Ok(checked) => checked,
             Err(refusal) => {
                 let responses = stream::once(async { *refusal }).boxed();

@@ -18,6 +18,7 @@ use super::state::State;
 use super::{Jobs, contents};
 use crate::access::Actor;
 use crate::access::policy::ALL_STEPS;
+use crate::audit::{self, Event};
 use crate::db::{self, Work};
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
@@ -95,8 +96,14 @@ impl Jobs {
             None => None,
         };
         let key = taxonomy.as_ref().map(|(_, document)| document.storage_key.clone());
+        let let_in: Vec<_> = prepared.collaborators.iter().map(|(who, _)| who.id).collect();
         match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
-            Ok(saved) => Ok(self.announce(saved)),
+            Ok(saved) => {
+                for who in let_in {
+                    audit::between(Event::CollaboratorAdded, actor.into(), who, id);
+                }
+                Ok(self.announce(saved))
+            }
             Err(error) => {
                 if let Some(key) = key.filter(|_| error.nothing_written()) {
                     self.documents.discard(&key).await;

@@ -7,6 +7,7 @@ use sea_orm::{
 
 use crate::access::Actor;
 use crate::account;
+use crate::audit::{self, Event, Outcome};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::entity::{account as accounts, team, team_member};
@@ -75,7 +76,7 @@ pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result
         return Err(Error::invalid("/name", "INVALID", "A team's name has 1 to 200 characters."));
     }
     let (maker, now) = (actor.user.id, clock.now());
-    db.write(move |tx| {
+    let made = db.write(move |tx| {
         Box::pin(async move {
             let id = TeamId::new();
             let row = team::ActiveModel {
@@ -91,8 +92,10 @@ pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result
             member.insert(tx).await?;
             Ok(team)
         })
-    })
-    .await
+    });
+    let team: team::Model = made.await?;
+    audit::about(Event::TeamCreated, Outcome::Ok, actor.into(), team.id);
+    Ok(team)
 }
 
 /// Lets somebody in, and says whom; who is in already stays.
@@ -103,10 +106,10 @@ pub async fn add_member(
     id: TeamId,
     who: PersonRef,
 ) -> Result<(team::Model, UserId)> {
-    let (actor, now) = (actor.clone(), clock.now());
-    db.write(move |tx| {
+    let (viewer, now) = (actor.clone(), clock.now());
+    let added = db.write(move |tx| {
         Box::pin(async move {
-            let team = get(tx, &actor, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let team = get(tx, &viewer, id).await?.ok_or_else(|| Error::not_found("team"))?;
             let person = person(tx, &who).await?;
             let row = team_member::ActiveModel {
                 team_id: Set(id),
@@ -119,8 +122,10 @@ pub async fn add_member(
             team_member::Entity::insert(row).on_conflict(there).exec_without_returning(tx).await?;
             Ok((team, person.id))
         })
-    })
-    .await
+    });
+    let (team, member): (team::Model, _) = added.await?;
+    audit::between(Event::TeamMemberAdded, actor.into(), member, team.id);
+    Ok((team, member))
 }
 
 /// Lets somebody out, and says whom, at once. Who is not in it is NOT_FOUND.
@@ -130,10 +135,10 @@ pub async fn remove_member(
     id: TeamId,
     who: PersonRef,
 ) -> Result<(team::Model, UserId)> {
-    let actor = actor.clone();
-    db.write(move |tx| {
+    let viewer = actor.clone();
+    let removed = db.write(move |tx| {
         Box::pin(async move {
-            let team = get(tx, &actor, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let team = get(tx, &viewer, id).await?.ok_or_else(|| Error::not_found("team"))?;
             let person = person(tx, &who).await?;
             let gone = team_member::Entity::delete_by_id((id, person.id)).exec(tx).await?;
             if gone.rows_affected == 0 {
@@ -141,6 +146,8 @@ pub async fn remove_member(
             }
             Ok((team, person.id))
         })
-    })
-    .await
+    });
+    let (team, member): (team::Model, _) = removed.await?;
+    audit::between(Event::TeamMemberRemoved, actor.into(), member, team.id);
+    Ok((team, member))
 }

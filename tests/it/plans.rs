@@ -1,11 +1,8 @@
 //! By which indexes the lists are found at 100,000 jobs, on both databases, and that no large table is read as a whole.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
 
 use docket::access::Actor;
-use docket::db::SQL;
 use docket::events::feed::Place;
 use docket::id::UserId;
 use docket::job::query::{Filter, OrderBy, Ownership};
@@ -13,32 +10,9 @@ use docket::page::{Direction, List, Paging};
 use docket::review;
 use docket::team;
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::harness::{Backend, TestApp};
-
-/// Hears of every statement.
-#[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Vec<String>>>);
-
-impl<S: tracing::Subscriber> Layer<S> for Ear {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == SQL {
-            event.record(&mut Statements(&self.0));
-        }
-    }
-}
-
-struct Statements<'e>(&'e Mutex<Vec<String>>);
-
-impl Visit for Statements<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "statement" {
-            self.0.lock().expect("nobody panics here").push(format!("{value:?}"));
-        }
-    }
-}
 
 /// A question, the indexes that it is answered by, and the tables that it reads as a whole.
 struct Plan {
@@ -49,15 +23,15 @@ struct Plan {
 
 struct Planner<'a> {
     app: &'a TestApp,
-    ear: Ear,
+    sent: UnboundedReceiver<String>,
     plans: Vec<Plan>,
 }
 
 impl Planner<'_> {
     async fn ask<T>(&mut self, what: &'static str, work: impl Future<Output = T>) -> T {
-        self.ear.0.lock().expect("nobody panics here").clear();
+        while self.sent.try_recv().is_ok() {}
         let answer = work.await;
-        let statements = std::mem::take(&mut *self.ear.0.lock().expect("nobody panics here"));
+        let statements: Vec<_> = std::iter::from_fn(|| self.sent.try_recv().ok()).collect();
         assert!(!statements.is_empty(), "{what}: nothing was asked of the database");
         let (mut found, mut scans) = (BTreeSet::new(), Vec::new());
         for statement in statements.iter().filter(|statement| statement.trim_start().starts_with("SELECT")) {
@@ -188,10 +162,7 @@ async fn plans(app: TestApp) {
     let team = team::create(&app.db, &app.clock, &bob, "reviewers").await.expect("a team");
     fill(&app, ada.user.id, team.id.0).await;
 
-    let ear = Ear::default();
-    let subscriber = tracing_subscriber::registry().with(ear.clone());
-    let _heard = tracing::subscriber::set_default(subscriber);
-    let mut planner = Planner { app: &app, ear, plans: Vec::new() };
+    let mut planner = Planner { app: &app, sent: app.db.listen(), plans: Vec::new() };
     let page =
         Paging { first: Some(20), ..Paging::default() }.window(List::Reviews, 20, 100).expect("a page");
     let (all, newest) = (Filter::default(), Direction::Descending);

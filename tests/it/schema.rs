@@ -1,7 +1,8 @@
 //! The migrations build on both databases what the entities read and write.
 
 use docket::entity::{
-    access, account, api_key, content, document, job, job_event, job_type, review, task, taxonomy,
+    access, account, api_key, content, document, job, job_event, job_type, oidc_identity, review,
+    sign_in_network, task, taxonomy,
 };
 use docket::entity::{team, team_member};
 use docket::error::{Error, unique_or};
@@ -40,7 +41,7 @@ async fn agree(db: &DatabaseConnection) {
         )*};
     }
     readable!(access, account, api_key, content, document, job, job_event, job_type, review, task, taxonomy);
-    readable!(team, team_member);
+    readable!(team, team_member, oidc_identity, sign_in_network);
 
     let ada = account::Model {
         id: UserId::new(),

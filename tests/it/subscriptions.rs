@@ -1,7 +1,7 @@
 //! Following jobs over WebSocket: what comes first, what comes last, and that nothing is left out in between.
 
 use chrono::TimeDelta;
-use docket::account::{NewKey, create_key, revoke_key};
+use docket::account::{NewKey, create_key};
 use docket::job::state::Mode;
 use serde_json::{Value, json};
 
@@ -189,13 +189,32 @@ async fn a_credential_that_runs_out_ends_what_it_opened(app: TestApp) {
     assert_eq!(refused.code(), "UNAUTHENTICATED");
 }
 
+both!(a_key_that_is_revoked_ends_what_it_opened_at_once);
+async fn a_key_that_is_revoked_ends_what_it_opened_at_once(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let create = "mutation { createApiKey(input: {name: \"robot\"}) { secret apiKey { id } } }";
+    let made = ada.gql(create, json!({})).await["createApiKey"].take();
+    let robot = app.bearer_of(&format!("Bearer {}", made["secret"].as_str().expect("a secret")));
+    let mut theirs = robot.subscribe(UPDATED, json!({"id": job})).await;
+    let mut own = ada.subscribe(UPDATED, json!({"id": job})).await;
+    theirs.next().await;
+    own.next().await;
+    let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
+    ada.gql(revoke, json!({"id": made["apiKey"]["id"]})).await;
+    // Sooner than connections are looked at anyway.
+    assert_eq!(theirs.closed().await, 4401);
+    ada.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": job})).await;
+    assert_eq!(status(&own.next().await), "CANCELLED", "what other keys opened goes on");
+}
+
 both!(a_wrong_credential_is_refused_with_the_protocols_code);
 async fn a_wrong_credential_is_refused_with_the_protocols_code(app: TestApp) {
     let ada = app.user("ada").await;
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
     let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
     let (revoked, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
-    revoke_key(&app.db, &app.clock, &ada.actor().await, key.id).await.expect("it is ended");
+    app.accounts.revoke_key(&ada.actor().await, key.id).await.expect("it is ended");
     for wrong in [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()] {
         let mut socket = Socket::open(&app).await;
         socket.send(&json!({"type": "connection_init", "payload": {"Authorization": wrong}})).await;

@@ -11,7 +11,7 @@ use docket::account::{NewAccount, NewKey, create_key};
 use docket::app::{App, Migrations};
 use docket::config::{Config, Flags, Secret, Switch};
 use docket::engine::Engine;
-use docket::entity::{account, task};
+use docket::entity::{account, api_key, task};
 use docket::job::state::Mode;
 use docket::{http, telemetry};
 use futures_util::FutureExt;
@@ -113,7 +113,6 @@ impl TestApp {
         let mut config = Config::load(None, &flags).expect("the defaults are a configuration");
         config.database_url = Secret::from(database.clone());
         config.database_connections = 4;
-        config.rate_limits = Switch::Off;
         config.noop_type = Switch::On;
         config.engine.poll_milliseconds = 50;
         configure(&mut config);
@@ -219,9 +218,15 @@ impl TestApp {
 
     async fn key(&self, account: &account::Model, mode: Mode) -> User {
         let new = NewKey { name: "for tests".into(), mode, expires_at: None };
-        let (secret, _) = create_key(&self.db, &self.clock, account.id, new).await.expect("a new key");
+        let (secret, key) = create_key(&self.db, &self.clock, account.id, new).await.expect("a new key");
         // The first use of a key is written down; here it is, so that no test counts it.
-        self.accounts.authenticate(&secret).await.expect("a new key is good");
+        self.accounts.authenticate(&secret, None).await.expect("a new key is good");
+        let (db, id) = (self.db.read(), key.id);
+        let used = async || {
+            let key = api_key::Entity::find_by_id(id).one(db).await.expect("keys can be read");
+            key.is_some_and(|key| key.last_used_at.is_some())
+        };
+        self.wait_until("the use of a key is written down", used).await;
         User::new(self.clone(), &account.name, Some(account.id), Some(format!("Bearer {secret}")))
     }
 

@@ -14,6 +14,7 @@
 mod answer;
 mod app;
 mod database;
+mod issuer;
 mod multipart;
 mod socket;
 mod user;
@@ -22,6 +23,7 @@ mod worker;
 pub(crate) use answer::Answer;
 pub(crate) use app::TestApp;
 pub(crate) use database::{Backend, connect};
+pub(crate) use issuer::{Issuer, Published, SigningKey};
 pub(crate) use multipart::{File, body as multipart_body};
 pub(crate) use socket::{Received, Socket};
 pub(crate) use user::{User, job_id};

@@ -53,7 +53,7 @@ impl User {
 
     /// The person as the domain knows them.
     pub(crate) async fn actor(&self) -> Actor {
-        self.app.accounts.authenticate(self.secret()).await.expect("a good key")
+        self.app.accounts.authenticate(self.secret(), None).await.expect("a good key")
     }
 
     /// A request to a path, or to a whole URL, with the person's credential.
