@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Has schemathesis make up requests to the GraphQL endpoint and, where there is one, to the REST façade.
+
+No answer may be a fault of the server (5xx, INTERNAL_SERVER_ERROR), say anything of its insides, or be an error without a
+code; nothing may be logged as an error; and the server must still stop in order. What was found is printed with a curl
+command that repeats it. Needs schemathesis (tests/clients/requirements.txt) beside the Python that runs this.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import harness
+
+TAXONOMY = {"name": "fuzz", "data_points": [
+    {"name": "invoice.number", "type": "code", "labels": ["Invoice number"], "required": True}]}
+HOOKS = pathlib.Path(__file__).with_name("fuzz_hooks.py")
+
+
+def main():
+    parser = harness.arguments(__doc__)
+    parser.add_argument("--seconds", type=int, default=1800, help="for each of the two interfaces (default: half an hour)")
+    parser.add_argument("--seed", type=int, help="makes up the same requests again")
+    options = harness.parse(parser)
+    command = shutil.which("st", path=os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]))
+    if not command:
+        parser.error("there is no program st; install schemathesis")
+    verdicts = harness.Verdicts(options.database)
+    with harness.Server(options) as server:
+        server.start()
+        known = {"FUZZ_IDS": " ".join(things(server.client)), "FUZZ_NAMES": TAXONOMY["name"]}
+        targets = {"GraphQL": "/graphql"}
+        if server.client.request("GET", "/v1.1/openapi.json")[0] == 200:
+            targets["REST"] = "/v1.1/openapi.json"
+        for name, path in targets.items():
+            found = fuzz(command, f"http://{server.client.address}{path}", server, known, options)
+            verdicts.add(found == 0, f"schemathesis finds nothing: {name}, {options.seconds} s", f"exit code {found}")
+        verdicts.add(not server.problems_logged(), "nothing is logged as an error", f"{len(server.problems_logged())} lines")
+        code, took = server.stop()
+        verdicts.add(code == 0, "the server stops in order afterwards", f"exit code {code} after {took:.1f} s")
+    verdicts.finish()
+
+
+def things(client):
+    """IDs of one thing of each kind, so that what is made up also reaches what exists."""
+    client.put_taxonomy(TAXONOMY)
+    document = client.upload(b"Invoice number: HL-2025-0418\n", "invoice.txt", "text/plain")
+    metadata = {"mapping.taxonomy": TAXONOMY["name"], "zoning.high_confidence_threshold": 0}
+    query = "mutation($input: CreateJobInput!) { createJob(input: $input) { job { id } } }"
+    job = client.graphql(query, input={"type": harness.EXTRACTION, "input": {"documentId": document["id"]},
+                                       "metadata": metadata})["createJob"]["job"]["id"]
+    done = client.create_job(document, taxonomy=TAXONOMY["name"])
+    query = """mutation { createTeam(input: {name: "fuzz"}) { team { id members { id } } } }"""
+    team = client.graphql(query)["createTeam"]["team"]
+    return [document["id"], job, done, team["id"], team["members"][0]["id"], harness.EXTRACTION, "fuzz"]
+
+
+def fuzz(command, url, server, known, options):
+    """Exit code of schemathesis: 0 where it finds nothing."""
+    arguments = [command, "run", url, "--header", f"Authorization: Bearer {server.key}", "--max-time", str(options.seconds),
+                 "--checks", "no_fault,nothing_internal", "--mode", "all", "--continue-on-failure",
+                 "--request-timeout", "60", "--suppress-health-check", "all", "--warnings", "off", "--no-color"]
+    if options.seed is not None:
+        arguments += ["--seed", str(options.seed)]
+    environment = {**os.environ, **known, "SCHEMATHESIS_HOOKS": HOOKS.stem, "PYTHONPATH": str(HOOKS.parent)}
+    # Schemathesis keeps what it has found in the folder that it runs in.
+    return subprocess.run(arguments, env=environment, cwd=server.home, check=False).returncode
+
+
+if __name__ == "__main__":
+    main()
