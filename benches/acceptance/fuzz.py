@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import harness
 
@@ -30,7 +31,9 @@ def main():
     verdicts = harness.Verdicts(options.database)
     with harness.Server(options) as server:
         server.start()
-        known = {"FUZZ_IDS": " ".join(things(server.client)), "FUZZ_NAMES": TAXONOMY["name"]}
+        # Some are deleted at every turn, so a longer run needs more.
+        count = max(10, options.seconds // 2)
+        known = {"FUZZ_IDS": " ".join(things(server.client, count)), "FUZZ_NAMES": TAXONOMY["name"]}
         targets = {"GraphQL": "/graphql"}
         if server.client.request("GET", "/v1.1/openapi.json")[0] == 200:
             targets["REST"] = "/v1.1/openapi.json"
@@ -43,18 +46,35 @@ def main():
     verdicts.finish()
 
 
-def things(client):
-    """IDs of one thing of each kind, so that what is made up also reaches what exists."""
+def things(client, count):
+    """IDs of what is there, so that what is made up also reaches it: so many jobs, half of which wait for a person."""
     client.put_taxonomy(TAXONOMY)
     document = client.upload(b"Invoice number: HL-2025-0418\n", "invoice.txt", "text/plain")
-    metadata = {"mapping.taxonomy": TAXONOMY["name"], "zoning.high_confidence_threshold": 0}
+    jobs = [create_job(client, document, threshold=number % 2) for number in range(count)]
+    reviews = until_opened(client, jobs[1::2])
+    team = client.graphql("""mutation { createTeam(input: {name: "fuzz"}) { team { id members { id } } } }""")["createTeam"]["team"]
+    return [document["id"], *jobs, *reviews, team["id"], team["members"][0]["id"], harness.EXTRACTION]
+
+
+def create_job(client, document, threshold):
     query = "mutation($input: CreateJobInput!) { createJob(input: $input) { job { id } } }"
-    job = client.graphql(query, input={"type": harness.EXTRACTION, "input": {"documentId": document["id"]},
-                                       "metadata": metadata})["createJob"]["job"]["id"]
-    done = client.create_job(document, taxonomy=TAXONOMY["name"])
-    query = """mutation { createTeam(input: {name: "fuzz"}) { team { id members { id } } } }"""
-    team = client.graphql(query)["createTeam"]["team"]
-    return [document["id"], job, done, team["id"], team["members"][0]["id"], harness.EXTRACTION, "fuzz"]
+    metadata = {"mapping": {"taxonomy": TAXONOMY["name"], "high_confidence_threshold": threshold},
+                "zoning": {"high_confidence_threshold": 0}}
+    given = {"type": harness.EXTRACTION, "input": {"documentId": document["id"]}, "metadata": metadata}
+    return client.graphql(query, input=given)["createJob"]["job"]["id"]
+
+
+def until_opened(client, jobs):
+    """IDs of the reviews of these jobs, once all are open."""
+    query = "query($id: ID!) { job(id: $id) { status review { id } } }"
+    found = []
+    for job_id in jobs:
+        while not (job := client.graphql(query, id=job_id)["job"])["review"]:
+            if job["status"] in harness.FINAL:
+                raise RuntimeError(f"job {job_id} is {job['status']} and was not reviewed")
+            time.sleep(0.1)
+        found.append(job["review"]["id"])
+    return found
 
 
 def fuzz(command, url, server, known, options):
