@@ -19,10 +19,11 @@ TAXONOMY = {"name": "fuzz", "data_points": [
     {"name": "invoice.number", "type": "code", "labels": ["Invoice number"], "required": True}]}
 # Where each is described, and what is asked of its answers. To schemathesis every error of GraphQL is a fault, so that only our
 # own checks serve there. What a new job needs to be, and what a cursor is, no description of REST can say, so that a request
-# which it allows may be refused.
+# which it allows may be refused; and a job that exists is refused with 404 where a team that it is shared with does not.
 INTERFACES = {
     "GraphQL": ["/graphql", "--checks", "no_fault,nothing_internal"],
-    "REST": ["/v1.1/openapi.json", "--checks", "all", "--exclude-checks", "positive_data_acceptance"],
+    "REST": ["/v1.1/openapi.json", "--checks", "all", "--exclude-checks",
+             "positive_data_acceptance,ensure_resource_availability"],
 }
 HOOKS = pathlib.Path(__file__).with_name("fuzz_hooks.py")
 
@@ -40,7 +41,8 @@ def main():
         server.start()
         # Some are deleted at every turn, so a longer run needs more.
         count = max(10, options.seconds // 2)
-        known = {"FUZZ_IDS": " ".join(things(server.client, count)), "FUZZ_NAMES": TAXONOMY["name"]}
+        ids, uri = things(server.client, count)
+        known = {"FUZZ_IDS": " ".join(ids), "FUZZ_NAMES": TAXONOMY["name"], "FUZZ_URI": uri}
         for name, (path, *checks) in INTERFACES.items():
             if server.client.request("GET", path)[0] == 404:
                 continue
@@ -54,13 +56,16 @@ def main():
 
 
 def things(client, count):
-    """IDs of what is there, so that what is made up also reaches it: so many jobs, half of which wait for a person."""
+    """What is there, so that what is made up also reaches it: IDs, among them those of so many jobs, half of which wait for a
+    person; and the contentsUri of a document."""
     client.put_taxonomy(TAXONOMY)
     document = client.upload(b"Invoice number: HL-2025-0418\n", "invoice.txt", "text/plain")
     jobs = [create_job(client, document, threshold=number % 2) for number in range(count)]
     reviews = until_opened(client, jobs[1::2])
-    team = client.graphql("""mutation { createTeam(input: {name: "fuzz"}) { team { id members { id } } } }""")["createTeam"]["team"]
-    return [document["id"], *jobs, *reviews, team["id"], team["members"][0]["id"], harness.EXTRACTION]
+    query = """mutation { createTeam(input: {name: "fuzz"}) { team { id members { id } } } }"""
+    team = client.graphql(query)["createTeam"]["team"]
+    ids = [document["id"], *jobs, *reviews, team["id"], team["members"][0]["id"], harness.EXTRACTION]
+    return ids, document["contentsUri"]
 
 
 def create_job(client, document, threshold):
