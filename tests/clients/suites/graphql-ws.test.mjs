@@ -217,10 +217,13 @@ async function refusal(headers) {
     'Sec-WebSocket-Key': randomBytes(16).toString('base64'),
   };
   const request = get(urls.socket.replace(/^ws/, 'http'), { headers: { ...handshake, ...headers } });
-  const [response, socket, head] = await Promise.race([once(request, 'upgrade'), once(request, 'response')]);
-  assert.equal(response.statusCode, 101);
-  const frame = head.length ? head : (await once(socket, 'data'))[0];
-  socket.destroy();
-  assert.equal(frame[0], 0x88, 'it is a close frame');
-  return frame.readUInt16BE(2);
+  try {
+    const [response, socket, head] = await Promise.race([once(request, 'upgrade'), once(request, 'response')]);
+    assert.equal(response.statusCode, 101);
+    const frame = head.length ? head : (await once(socket, 'data'))[0];
+    assert.equal(frame[0], 0x88, 'it is a close frame');
+    return frame.readUInt16BE(2);
+  } finally {
+    request.destroy();
+  }
 }
