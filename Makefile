@@ -1,5 +1,5 @@
 # What people and CI run. Each target makes what it needs; web/dist is made once and again when its sources change.
-.PHONY: demo run release test check schema web
+.PHONY: demo run release test test-clients check schema web
 
 WEB := web/dist/index.html
 WEB_SOURCES := web/package-lock.json web/vite.config.js web/index.html web/rest.html $(shell find web/src web/public -type f)
@@ -20,6 +20,12 @@ test: $(WEB)
 	@url=$$(tools/test-postgres) && echo "PostgreSQL: $$url" && \
 	DOCKET_TEST_POSTGRES_URL=$$url cargo test --workspace --locked
 	@if command -v npm >/dev/null; then cd web && npm test; fi
+	@if command -v npm >/dev/null && command -v python3 >/dev/null; then $(MAKE) test-clients; fi
+
+# The clients that people use and the examples, against the program. Needs Node and Python; see tests/clients/README.md.
+test-clients: $(WEB)
+	cargo build --locked
+	tests/clients/run
 
 # Formatting, lints, and the schema that is kept in the repository.
 check:

@@ -10,7 +10,6 @@ mod timing;
 use async_graphql::connection::EmptyFields;
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
 use super::account::{KeyMode, User};
 use super::context::RequestContext;
