@@ -78,7 +78,12 @@ impl Secrets {
 pub fn rotate(dir: &Path, keep: TimeDelta, now: Timestamp) -> Result<(), String> {
     let path = dir.join(FILE);
     // Whatever is there has to be good: it will verify.
-    load(&path).map_err(|error| said(&path, &error))?;
+    load(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => {
+            format!("there is no signing key {} yet; a server makes one when it first starts", path.display())
+        }
+        _ => said(&path, &error),
+    })?;
     let until = (now + keep).timestamp();
     let old = dir.join(format!("{FILE}{UNTIL}{until}"));
     let changed = || -> std::io::Result<()> {
