@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::Dict;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -100,6 +101,7 @@ pub struct Config {
     pub review: Review,
     pub retention: Retention,
     pub limits: Limits,
+    pub webhooks: Webhooks,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
     #[serde(default)]
@@ -162,6 +164,28 @@ pub struct Limits {
     pub collaborators: usize,
     pub comment_characters: usize,
     pub request_files: usize,
+}
+
+/// Section `[webhooks]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Webhooks {
+    pub allow_http: Switch,
+    pub allowed_networks: Vec<IpNet>,
+    pub per_user: u64,
+    pub url_bytes: usize,
+    pub message_bytes: usize,
+    pub concurrency: usize,
+    pub host_concurrency: usize,
+    pub connect_seconds: u32,
+    pub attempt_seconds: u32,
+    pub poll_milliseconds: u64,
+    pub first_retry_seconds: u32,
+    pub longest_retry_seconds: u32,
+    pub give_up_seconds: u32,
+    pub disable_days: u32,
+    pub old_secret_seconds: u32,
+    pub log_days: u32,
 }
 
 impl Limits {
@@ -232,6 +256,11 @@ impl Config {
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
             ("review.claim_seconds", self.review.claim_seconds as usize),
             ("limits.page_size", self.limits.page_size as usize),
+            ("webhooks.concurrency", self.webhooks.concurrency),
+            ("webhooks.host_concurrency", self.webhooks.host_concurrency),
+            ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
+            ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
+            ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
         ] {
             if value == 0 {
                 return Err(format!("{key} is 0; it needs 1 or more"));
@@ -360,6 +389,9 @@ mod tests {
         assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
         assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
         assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
+        let network = load("[webhooks]\nallowed_networks = ['10.0.0.0/99']").unwrap_err();
+        assert!(network.contains("webhooks.allowed_networks"), "{network}");
+        assert!(load("[webhooks]\nconcurrency = 0").unwrap_err().contains("webhooks.concurrency"));
     }
 
     #[test]
@@ -370,6 +402,7 @@ mod tests {
             given("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
             given("DOCKET_LIMITS__PAGE_SIZE", "7"),
             given("DOCKET_ENGINE_CONCURRENCY", "3"),
+            given("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
             given("DOCKET_TEST_POSTGRES_URL", "x"),
             given("DOCKET_TOKEN", "x"),
             given("HOME", "/"),
@@ -380,6 +413,7 @@ mod tests {
         let config: Config = figment.extract().unwrap();
         assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
         assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
+        assert_eq!(config.webhooks.allowed_networks.len(), 2);
     }
 
     #[test]

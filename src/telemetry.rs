@@ -30,6 +30,11 @@ pub const POOL: &str = "docket_database_connections";
 /// Statements sent to the database.
 pub const STATEMENTS: &str = "docket_database_statements_total";
 
+/// Attempts to deliver to webhooks by outcome.
+pub const WEBHOOK_DELIVERIES: &str = "docket_webhook_deliveries_total";
+/// Deliveries to webhooks that have not ended.
+pub const WEBHOOK_PENDING: &str = "docket_webhook_deliveries_pending";
+
 const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 /// Sends log lines to standard error, as the configuration says.

@@ -18,6 +18,7 @@ mod scalar;
 mod subscription;
 mod taxonomy;
 mod upload;
+mod webhook;
 
 use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
 use futures_util::Stream;
@@ -40,6 +41,7 @@ pub struct Query(
     job_type::JobTypeQuery,
     job::JobQuery,
     review::ReviewQuery,
+    webhook::WebhookQuery,
 );
 
 /// What can be done. Fields run one after another, in the order of the request.
@@ -51,6 +53,7 @@ pub struct Mutation(
     job_type::JobTypeMutation,
     job::JobMutation,
     review::ReviewMutation,
+    webhook::WebhookMutation,
 );
 
 /// The schema of this server.

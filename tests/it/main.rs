@@ -25,3 +25,4 @@ mod statements;
 mod story;
 mod subscriptions;
 mod transactions;
+mod webhooks;
