@@ -84,7 +84,8 @@ impl Webhooks {
         let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<Claim>> {
             Box::pin(async move {
                 let (now, mut busy, mut chosen) = (db.now(tx, &clock).await?, busy, Vec::new());
-                let full = busy.iter().filter(|(_, count)| **count >= most).map(|(host, _)| host.as_str());
+                let full =
+                    busy.iter().filter(|(_, count)| **count >= most).map(|(host, _)| host.clone()).collect();
                 for (id, host) in due(tx, now, full, limit).await? {
                     let count = busy.entry(host).or_default();
                     if *count < most {
@@ -239,7 +240,7 @@ impl Webhooks {
 async fn due(
     tx: &DatabaseTransaction,
     now: Timestamp,
-    full: impl Iterator<Item = &str>,
+    full: Vec<String>,
     limit: usize,
 ) -> Result<Vec<(DeliveryId, String)>> {
     let (this, before) = (webhook_delivery::Entity, Alias::new("earlier"));
