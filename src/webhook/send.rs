@@ -11,6 +11,9 @@ use super::target::{NotAllowed, Targets};
 use crate::clock::Timestamp;
 use crate::config::Webhooks as Settings;
 
+/// A connection may idle for so long: less than after which common servers close it, perhaps as the next event is sent.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// What a request carries besides its body.
 #[derive(Debug)]
 pub(super) struct Signed {
@@ -85,6 +88,7 @@ fn builder(settings: &Settings, targets: Targets) -> ClientBuilder {
         .http1_only()
         .http1_max_headers(100)
         .pool_max_idle_per_host(settings.host_concurrency)
+        .pool_idle_timeout(IDLE)
         .connect_timeout(Duration::from_secs(settings.connect_seconds.into()))
         .timeout(Duration::from_secs(settings.attempt_seconds.into()))
 }
