@@ -116,6 +116,6 @@ async fn deliveries(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let waits = || Expr::col(name("next_attempt_at")).is_not_null();
     let due = index("webhook_delivery_due", &["next_attempt_at", "id"]).and_where(waits()).to_owned();
     manager.create_index(due).await?;
-    let lane = index("webhook_delivery_lane", &["webhook_id", "job_id", "sequence"]);
-    manager.create_index(lane.to_owned().and_where(waits()).to_owned()).await
+    let lane = ["webhook_id", "job_id", "sequence"];
+    manager.create_index(index("webhook_delivery_lane", &lane).and_where(waits()).to_owned()).await
 }
