@@ -21,6 +21,7 @@ use crate::job::Jobs;
 use crate::job::estimate::Pasts;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
+use crate::webhook::Webhooks;
 
 /// Everything that requests and the engine share; clones share it.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// What is done.
     pub jobs: Jobs,
+    /// Who is told of it.
+    pub webhooks: Webhooks,
     /// Every task that outlives a request; joined at the end.
     pub tasks: TaskTracker,
     /// Cancelled when the server is asked to stop.
@@ -89,6 +92,7 @@ impl App {
             )),
             workers: config.workers.clone(),
         };
+        let webhooks = Webhooks::new(jobs.clone(), &config.webhooks);
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -96,6 +100,7 @@ impl App {
             storage,
             accounts: Arc::new(accounts),
             jobs,
+            webhooks,
             tasks,
             stopping: CancellationToken::new(),
         })

@@ -119,6 +119,7 @@ pub struct Config {
     pub retention: Retention,
     pub limits: Limits,
     pub telemetry: Telemetry,
+    pub webhooks: Webhooks,
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
     #[serde(default)]
@@ -267,6 +268,28 @@ pub struct Telemetry {
     pub sample_ratio: f64,
 }
 
+/// Section `[webhooks]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Webhooks {
+    pub allow_http: Switch,
+    pub allowed_networks: Vec<IpNet>,
+    pub per_user: u64,
+    pub url_bytes: usize,
+    pub message_bytes: usize,
+    pub concurrency: usize,
+    pub host_concurrency: usize,
+    pub connect_seconds: u32,
+    pub attempt_seconds: u32,
+    pub poll_milliseconds: u64,
+    pub first_retry_seconds: u32,
+    pub longest_retry_seconds: u32,
+    pub give_up_seconds: u32,
+    pub disable_days: u32,
+    pub old_secret_seconds: u32,
+    pub log_days: u32,
+}
+
 impl Limits {
     /// What is wrong with a comment or reason that people give, at a place of the input.
     pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
@@ -356,6 +379,11 @@ impl Config {
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
             ("review.claim_seconds", self.review.claim_seconds as usize),
             ("limits.page_size", self.limits.page_size as usize),
+            ("webhooks.concurrency", self.webhooks.concurrency),
+            ("webhooks.host_concurrency", self.webhooks.host_concurrency),
+            ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
+            ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
+            ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
         ] {
             if value == 0 {
                 return Err(format!("{key} is 0; it needs 1 or more"));
@@ -573,6 +601,9 @@ mod tests {
             assert!(error.contains(key), "{further}: {error}");
         }
         assert!(load("[oidc]\nissuer = 'https://a'").unwrap_err().starts_with("oidc.audience is"));
+        let network = load("[webhooks]\nallowed_networks = ['10.0.0.0/99']").unwrap_err();
+        assert!(network.contains("webhooks.allowed_networks"), "{network}");
+        assert!(load("[webhooks]\nconcurrency = 0").unwrap_err().contains("webhooks.concurrency"));
     }
 
     #[test]
@@ -583,6 +614,7 @@ mod tests {
             given("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
             given("DOCKET_LIMITS__PAGE_SIZE", "7"),
             given("DOCKET_ENGINE_CONCURRENCY", "3"),
+            given("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
             given("DOCKET_TEST_POSTGRES_URL", "x"),
             given("DOCKET_TOKEN", "x"),
             given("HOME", "/"),
@@ -593,6 +625,7 @@ mod tests {
         let config: Config = figment.extract().unwrap();
         assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
         assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
+        assert_eq!(config.webhooks.allowed_networks.len(), 2);
     }
 
     #[test]

@@ -60,6 +60,10 @@ ids! {
     ContentId,
     /// A review.
     ReviewId,
+    /// Where events are sent.
+    WebhookId,
+    /// An event on its way to a webhook.
+    DeliveryId,
     /// Proof of a claim: names one lease of one attempt.
     LeaseToken,
 }

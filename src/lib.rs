@@ -27,6 +27,7 @@
 //! | [`job`] | what a job may do, and does |
 //! | [`collaboration`] | letting others in to a job, and out |
 //! | [`review`] | a person's turn on a job |
+//! | [`webhook`] | sending events to where somebody wants them |
 //! | [`entity`] | one row type per table |
 
 pub mod access;
@@ -61,3 +62,4 @@ pub mod storage;
 pub mod taxonomy;
 pub mod team;
 pub mod telemetry;
+pub mod webhook;

@@ -64,6 +64,10 @@ pub enum List {
     Documents = 4,
     /// Reviews by when they were opened.
     Reviews = 5,
+    /// Webhooks by when they were made.
+    Webhooks = 6,
+    /// Deliveries to a webhook by when their events happened.
+    Deliveries = 7,
 }
 
 impl Cursor {

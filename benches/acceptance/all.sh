@@ -36,6 +36,7 @@ for database in "$@"; do
     run upload.py --database "$database"
     run paging.py --database "$database"
     run people.py "$folder/invoices" --database "$database"
+    run webhooks.py --database "$database"
 done
 
 printf '\n'

@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 mod m20261124_000001_foundation;
 mod m20261125_000002_reviews_and_feed;
 mod m20261125_000003_identity_and_retention;
+mod m20261126_000004_webhooks;
 mod m20261126_000005_identity;
 mod m20261126_000006_current_contents;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000001_foundation::Migration),
             Box::new(m20261125_000002_reviews_and_feed::Migration),
             Box::new(m20261125_000003_identity_and_retention::Migration),
+            Box::new(m20261126_000004_webhooks::Migration),
             Box::new(m20261126_000005_identity::Migration),
             Box::new(m20261126_000006_current_contents::Migration),
         ]

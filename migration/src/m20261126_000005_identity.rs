@@ -35,6 +35,11 @@ fn of_account(table: &'static str) -> ForeignKeyCreateStatement {
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let identity = Table::create()
             .table(name("oidc_identity"))

@@ -13,6 +13,7 @@ use crate::app::{App, Migrations, lock};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::webhook::dispatch::Dispatcher;
 use crate::{http, telemetry};
 
 /// What connections may take to end after the engine has stopped.
@@ -74,6 +75,7 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         Parts::All => {
             let engine =
                 Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+            dispatch_webhooks(&app)?;
             let stop = app.stopping.clone();
             Some(app.tasks.spawn(async move { engine.run(stop).await }))
         }
@@ -87,6 +89,14 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
     app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
     app.spawn(http::serve(listener, app.clone(), metrics));
     Ok(Running { app, address, engine, _lock: lock })
+}
+
+/// Sends events to webhooks until the application stops.
+fn dispatch_webhooks(app: &App) -> Result<(), String> {
+    let dispatcher = Dispatcher::new(app.webhooks.clone()).map_err(|error| format!("webhooks: {error}"))?;
+    let stop = app.stopping.clone();
+    app.spawn(async move { dispatcher.run(stop).await });
+    Ok(())
 }
 
 impl Running {
@@ -138,6 +148,7 @@ pub(super) async fn worker(common: &Common) -> Result<(), String> {
     let app = App::open(config, &url, Migrations::Check).await?;
     let engine =
         Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+    dispatch_webhooks(&app)?;
     let stop = asked_to_stop()?;
     say("Docket works")?;
     engine.run(stop).await;

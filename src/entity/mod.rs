@@ -18,3 +18,5 @@ pub mod task;
 pub mod taxonomy;
 pub mod team;
 pub mod team_member;
+pub mod webhook;
+pub mod webhook_delivery;

@@ -20,6 +20,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::outbox;
 use crate::clock::Timestamp;
 use crate::db::Db;
 use crate::entity::job_event::{self, Column};
@@ -39,18 +40,17 @@ pub struct NewEvent {
     pub data: Value,
 }
 
-/// Writes events of a job that this transaction has locked. Nothing was written before the lock was held, or its
-/// position could come before that of an earlier change.
-pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
-    }
-    let position = match (tx.get_database_backend(), events.first()) {
-        (DbBackend::Postgres, Some(first)) => {
+/// Writes events of a job that this transaction has locked, and what is to be sent of them to webhooks; says how much
+/// that is. Nothing was written before the lock was held, or its position could come before that of an earlier change.
+pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<usize> {
+    let Some(first) = events.first() else { return Ok(0) };
+    let job = first.job;
+    let position = match tx.get_database_backend() {
+        DbBackend::Postgres => {
             // Not before the job's last event: whoever locks several jobs has an ID from the first, and may wait in between
             // for none, yet come to another job after a later transaction has changed it. A position above one's own ID
             // is as safe as the ID: the horizon does not pass it while this transaction runs.
-            let (job, before) = (first.job, first.sequence - 1);
+            let before = first.sequence - 1;
             format!(
                 "GREATEST(pg_current_xact_id()::text::bigint + (SELECT base FROM feed), \
                  (SELECT position FROM job_event WHERE job_id = '{job}' AND sequence = {before}))"
@@ -72,6 +72,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(
         Column::Data,
         Column::Position,
     ]);
+    let happened: Vec<_> = events.iter().map(outbox::Happened::from).collect();
     for event in events {
         insert.values_panic([
             event.job.into(),
@@ -84,8 +85,11 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<(
             Expr::cust(position.clone()),
         ]);
     }
-    tx.execute(&insert).await?;
-    Ok(())
+    // Asked in the same statement: an event that nobody has a webhook for costs none more.
+    insert.returning(Query::returning().exprs([Expr::cust(outbox::ANY)]));
+    let written = tx.query_all(&insert).await?;
+    let anybody = written.first().map(|row| row.try_get_by_index(0)).transpose()?;
+    if anybody == Some(true) { outbox::append(tx, job, &happened).await } else { Ok(0) }
 }
 
 /// The position below which every event is there to be read. Ask for it first, read then.

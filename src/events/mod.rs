@@ -1,10 +1,12 @@
-//! Fan-out: who waits for a change of a job, of any job, and for work in the queue; and the [`feed`] over all jobs.
+//! Fan-out: who waits for a change of a job, of any job, and for work in the queue; the [`feed`] over all jobs; and the
+//! [`outbox`] of what is sent to webhooks.
 //!
 //! A hint says only that something changed; it may come twice, late, or not at all. Whoever is woken reads the rows. For
 //! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Who
 //! follows many jobs gets what changed in [`Batch`]es.
 
 pub mod feed;
+pub mod outbox;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -112,6 +114,7 @@ impl Changes {
 pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
+    outbox: Arc<Notify>,
     changes: broadcast::Sender<Change>,
     /// The last events of each job that this process has hinted at itself, without a gap.
     announced: Cache<JobId, RangeInclusive<i64>>,
@@ -123,6 +126,7 @@ impl<T> Clone for Hub<T> {
         Self {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
+            outbox: Arc::clone(&self.outbox),
             changes: self.changes.clone(),
             announced: self.announced.clone(),
             shares: Arc::clone(&self.shares),
@@ -135,6 +139,7 @@ impl<T> Default for Hub<T> {
         Self {
             jobs: Arc::default(),
             queue: Arc::default(),
+            outbox: Arc::default(),
             changes: broadcast::Sender::new(BACKLOG),
             announced: Cache::new(ANNOUNCED),
             shares: Arc::default(),
@@ -233,6 +238,16 @@ impl<T> Hub<T> {
     /// Waits for [`Hub::queued`]; one that came while nobody waited is not lost.
     pub async fn work(&self) {
         self.queue.notified().await;
+    }
+
+    /// Something may be to be sent to a webhook.
+    pub fn posted(&self) {
+        self.outbox.notify_one();
+    }
+
+    /// Waits for [`Hub::posted`]; one that came while nobody waited is not lost.
+    pub async fn post(&self) {
+        self.outbox.notified().await;
     }
 
     /// Watches a job from now on. Subscribe first, then read: what changes in between wakes the watcher.

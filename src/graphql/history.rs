@@ -2,17 +2,16 @@
 
 use async_graphql::{Context, Enum, ID, Object};
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 use super::account::User;
 use super::document::user;
 use super::job::Job;
 use super::scalar::JsonObject;
-use crate::access::policy::{Standing, works_on};
+use crate::access::policy::Standing;
 use crate::entity::{job, job_event};
 use crate::error::Result;
 use crate::events::feed::Place;
-use crate::job::contents;
+use crate::job::history::seen_by;
 use crate::job::record::{EventKind, unname};
 use crate::job_type::JobType;
 
@@ -20,7 +19,6 @@ use crate::job_type::JobType;
 pub(super) struct JobEvent {
     row: job_event::Model,
     job: job::Model,
-    withheld: bool,
 }
 
 impl JobEvent {
@@ -31,14 +29,7 @@ impl JobEvent {
         row: job_event::Model,
         job: job::Model,
     ) -> Self {
-        let role = row.data.get("role").and_then(|role| role.as_str());
-        let shown = match (row.kind.as_str(), role, &row.step) {
-            // Who sees a content hears of it.
-            ("CONTENT_ADDED", Some(role), _) => contents::visible(standing, job_type, role),
-            (_, _, Some(step)) => works_on(standing, step),
-            (_, _, None) => true,
-        };
-        Self { row, job, withheld: !shown }
+        Self { row: seen_by(standing, job_type, row), job }
     }
 
     pub(super) fn cursor_text(&self) -> String {
@@ -88,12 +79,7 @@ impl JobEvent {
 
     /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.
     async fn data(&self) -> JsonObject {
-        let shown = if self.withheld {
-            json!({"step": self.row.step, "withheld": true})
-        } else {
-            self.row.data.clone()
-        };
-        JsonObject(shown.as_object().cloned().unwrap_or_default())
+        JsonObject(self.row.data.as_object().cloned().unwrap_or_default())
     }
 
     /// The job as it is when this is read.
@@ -104,6 +90,7 @@ impl JobEvent {
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "EventKind")]
 pub(super) enum JobEventKind {
     /// The job was created and waits for its first step.
     Created,
@@ -132,23 +119,4 @@ pub(super) enum JobEventKind {
     ReviewDecided,
     /// The job was run again after it had failed or been cancelled.
     Retried,
-}
-
-impl From<EventKind> for JobEventKind {
-    fn from(kind: EventKind) -> Self {
-        match kind {
-            EventKind::Created => Self::Created,
-            EventKind::Rewound => Self::Rewound,
-            EventKind::StatusChanged => Self::StatusChanged,
-            EventKind::StepChanged => Self::StepChanged,
-            EventKind::ContentAdded => Self::ContentAdded,
-            EventKind::CollaborationChanged => Self::CollaborationChanged,
-            EventKind::MetadataChanged => Self::MetadataChanged,
-            EventKind::ReviewOpened => Self::ReviewOpened,
-            EventKind::ReviewClaimed => Self::ReviewClaimed,
-            EventKind::ReviewReleased => Self::ReviewReleased,
-            EventKind::ReviewDecided => Self::ReviewDecided,
-            EventKind::Retried => Self::Retried,
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod scalar;
 mod subscription;
 mod taxonomy;
 mod upload;
+mod webhook;
 mod worker;
 
 use std::task::Poll;
@@ -49,6 +50,7 @@ pub struct Query(
     job_type::JobTypeQuery,
     job::JobQuery,
     review::ReviewQuery,
+    webhook::WebhookQuery,
 );
 
 /// Everything that can be changed. Fields run one after another, in the order of the request.
@@ -61,6 +63,7 @@ pub struct Mutation(
     job::JobMutation,
     review::ReviewMutation,
     worker::WorkerMutation,
+    webhook::WebhookMutation,
 );
 
 /// The schema of this server.

@@ -14,10 +14,11 @@ use super::job::Job;
 use super::loader::Account;
 use super::review::Review;
 use super::taxonomy::Taxonomy;
+use super::webhook::{Webhook, WebhookDelivery};
 use crate::access;
 use crate::entity::{api_key, job, review, taxonomy};
 use crate::error::{Error, Result};
-use crate::id::{DocumentId, TeamId, UserId};
+use crate::id::{DeliveryId, DocumentId, TeamId, UserId, WebhookId};
 use crate::team;
 
 /// Anything with a globally unique ID (a UUID).
@@ -38,6 +39,10 @@ pub(super) enum Node {
     Team(Team),
     /// An API key.
     ApiKey(ApiKey),
+    /// A webhook.
+    Webhook(Box<Webhook>),
+    /// A delivery to a webhook.
+    WebhookDelivery(Box<WebhookDelivery>),
 }
 
 /// IDs in one `nodes`.
@@ -117,6 +122,17 @@ async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
             .filter(api_key::Column::AccountId.eq(actor.user.id));
         let keys = keys.all(db).await?.into_iter();
         if take(&mut open, keys.map(|row| (row.id.0, Node::ApiKey(ApiKey(row)))).collect()) {
+            return Ok(());
+        }
+        let webhooks = app.webhooks.among(actor, open.iter().copied().map(WebhookId)).await?.into_iter();
+        if take(&mut open, webhooks.map(|row| (row.id.0, Node::Webhook(Box::new(Webhook(row))))).collect()) {
+            return Ok(());
+        }
+        let deliveries = app.webhooks.deliveries_among(actor, open.iter().copied().map(DeliveryId)).await?;
+        let deliveries = deliveries.into_iter().map(|(row, webhook)| {
+            (row.id.0, Node::WebhookDelivery(Box::new(WebhookDelivery { row, webhook })))
+        });
+        if take(&mut open, deliveries.collect()) {
             return Ok(());
         }
         // People see themselves; whom they work with they meet through jobs and teams.

@@ -18,11 +18,12 @@ use tokio::time::{Instant, timeout};
 
 use super::Server;
 use crate::app::App;
-use crate::entity::{job, review, task};
+use crate::entity::{job, review, task, webhook_delivery};
 use crate::error::{Error, Result};
 use crate::events::feed;
 use crate::telemetry::{
     FEED_LAG, JOBS, POOL, POOL_MAX, POOL_NAME, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS, TARGET_INFO,
+    WEBHOOK_PENDING,
 };
 
 /// An answer of `/readyz` is given again for so long: probes of many may not cost more than those of one.
@@ -149,6 +150,10 @@ async fn gauges(server: &Server) -> Result<()> {
     let oldest = open.order_by_asc(review::Column::CreatedAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |review| (app.clock.now() - review.created_at).as_seconds_f64().max(0.0));
     metrics::gauge!(REVIEW_AGE).set(age);
+    let pending =
+        webhook_delivery::Entity::find().filter(webhook_delivery::Column::NextAttemptAt.is_not_null());
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    metrics::gauge!(WEBHOOK_PENDING).set(pending.count(app.db.read()).await? as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(FEED_LAG).set(feed::lag(&app.db).await? as f64);
     let (open, idle) = app.db.pool();

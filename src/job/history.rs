@@ -4,15 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::json;
 
-use super::Jobs;
 use super::query::{Filter, Ownership};
-use crate::access::policy::Standing;
+use super::{Jobs, contents};
+use crate::access::policy::{Standing, works_on};
 use crate::access::{self, Actor};
 use crate::entity::{job, job_event};
 use crate::error::{Error, Result};
 use crate::events::feed::{self, Place};
 use crate::id::JobId;
+use crate::job_type::JobType;
 
 /// The place that a cursor names; an error where it is none.
 pub fn parse_cursor(text: &str) -> Result<Place> {
@@ -27,6 +29,22 @@ pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
         return Ok(place.sequence);
     }
     Err(Error::invalid("/after", "CURSOR", "This is the cursor of another job's event."))
+}
+
+/// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`.
+pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
+    let role = event.data.get("role").and_then(|role| role.as_str());
+    let shown = match (event.kind.as_str(), role, &event.step) {
+        // Who sees a content hears of it.
+        ("CONTENT_ADDED", Some(role), _) => contents::visible(standing, job_type, role),
+        (_, _, Some(step)) => works_on(standing, step),
+        (_, _, None) => true,
+    };
+    if shown {
+        return event;
+    }
+    let data = json!({"step": event.step, "withheld": true});
+    job_event::Model { data, ..event }
 }
 
 /// An event of the feed, with what decides who sees what of it.

@@ -90,7 +90,7 @@ impl Jobs {
 
     /// Hints at a change that was committed.
     pub fn announce(&self, saved: Saved) -> job::Model {
-        let Saved { job, reviews, first } = saved;
+        let Saved { job, reviews, first, deliveries } = saved;
         if first <= job.seq {
             self.hub.announced(job.id, first..=job.seq);
             self.hub.changed(job.id);
@@ -100,6 +100,9 @@ impl Jobs {
         }
         if job.status == "QUEUED" {
             self.hub.queued();
+        }
+        if deliveries > 0 {
+            self.hub.posted();
         }
         job
     }

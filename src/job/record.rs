@@ -78,6 +78,8 @@ pub struct Saved {
     pub reviews: Vec<ReviewId>,
     /// Sequence of the first event that was written; above the job's last where none was.
     pub first: i64,
+    /// What is to be sent to webhooks.
+    pub deliveries: usize,
 }
 
 /// A job whose row is locked by this transaction, with everything that decides what may happen to it.
@@ -341,7 +343,7 @@ impl Locked {
         let reviews = self.save_reviews(tx).await?;
         let first = self.row.seq + 1 - i64::try_from(self.events.len()).map_err(Error::internal)?;
         if self.events.is_empty() {
-            return Ok(Saved { job: self.row, reviews, first });
+            return Ok(Saved { job: self.row, reviews, first, deliveries: 0 });
         }
         self.row.status = name(self.state.status);
         self.row.fence = self.state.fence;
@@ -355,10 +357,10 @@ impl Locked {
         let row = self.row.clone().into_active_model().reset_all().update(tx).await?;
 
         self.save_task(tx, &row).await?;
-        feed::append(tx, self.events).await?;
+        let deliveries = feed::append(tx, self.events).await?;
         let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(self.now));
         touch.filter(access::Column::JobId.eq(row.id)).exec(tx).await?;
-        Ok(Saved { job: row, reviews, first })
+        Ok(Saved { job: row, reviews, first, deliveries })
     }
 
     async fn save_task(&self, tx: &DatabaseTransaction, job: &job::Model) -> Result<()> {

@@ -10,10 +10,15 @@ const LONGEST: f64 = 300.0;
 /// How long to wait after the given attempt (from 1) has failed: doubling from one second to five minutes, with half of
 /// it drawn by `jitter` (0 to 1), so that what failed together is not tried again together.
 pub fn backoff(attempt: u32, jitter: f64) -> TimeDelta {
+    backoff_within(FIRST, LONGEST, attempt, jitter)
+}
+
+/// The same from one number of seconds to another.
+pub fn backoff_within(first: f64, longest: f64, attempt: u32, jitter: f64) -> TimeDelta {
     let doublings = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX).min(30);
-    let full = (FIRST * 2f64.powi(doublings)).min(LONGEST);
+    let full = (first * 2f64.powi(doublings)).min(longest);
     let seconds = full * (0.5 + 0.5 * jitter.clamp(0.0, 1.0));
-    #[expect(clippy::cast_possible_truncation, reason = "at most 300,000")]
+    #[expect(clippy::cast_possible_truncation, reason = "seconds of a configuration fit")]
     TimeDelta::milliseconds((seconds * 1000.0) as i64)
 }
 

@@ -37,6 +37,10 @@ pub const POOL: &str = "db_client_connection_count";
 pub const POOL_MAX: &str = "db_client_connection_max";
 /// Statements sent to the database.
 pub const STATEMENTS: &str = "docket_database_statements_total";
+/// Attempts to deliver to webhooks by outcome.
+pub const WEBHOOK_DELIVERIES: &str = "docket_webhook_deliveries_total";
+/// Deliveries to webhooks that have not ended.
+pub const WEBHOOK_PENDING: &str = "docket_webhook_deliveries_pending";
 /// Which program this is.
 pub const TARGET_INFO: &str = "target_info";
 
@@ -66,7 +70,9 @@ const REQUEST: Kind =
 const STEP: Kind =
     Kind::Histogram(&[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0]);
 
-const METRICS: [Metric; 15] = [
+const METRICS: [Metric; 17] = [
+    Metric { name: WEBHOOK_DELIVERIES, kind: Kind::Counter, help: "Attempts to deliver to webhooks." },
+    Metric { name: WEBHOOK_PENDING, kind: Kind::Gauge, help: "Deliveries to webhooks that have not ended." },
     Metric { name: HTTP_SECONDS, kind: REQUEST, help: "How long HTTP requests took to be answered." },
     Metric { name: HTTP_ACTIVE, kind: Kind::Gauge, help: "HTTP requests that are being answered." },
     Metric {

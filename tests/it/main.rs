@@ -31,3 +31,4 @@ mod subscriptions;
 mod telemetry;
 mod transactions;
 mod workers;
+mod webhooks;

@@ -4,7 +4,7 @@ use docket::entity::{
     access, account, api_key, content, document, job, job_event, job_type, oidc_identity, review,
     sign_in_network, task, taxonomy,
 };
-use docket::entity::{team, team_member};
+use docket::entity::{team, team_member, webhook, webhook_delivery};
 use docket::error::{Error, unique_or};
 use docket::{clock::Clock, id::UserId};
 use migration::Migrator;
@@ -41,7 +41,7 @@ async fn agree(db: &DatabaseConnection) {
         )*};
     }
     readable!(access, account, api_key, content, document, job, job_event, job_type, review, task, taxonomy);
-    readable!(team, team_member, oidc_identity, sign_in_network);
+    readable!(team, team_member, oidc_identity, sign_in_network, webhook, webhook_delivery);
 
     let ada = account::Model {
         id: UserId::new(),

@@ -58,10 +58,11 @@ pub struct Limits {
 }
 
 /// Lists of Docket's schema and of introspection, with what a usual one holds.
-const LIST_SIZES: [(&str, u64); 23] = [
+const LIST_SIZES: [(&str, u64); 25] = [
     ("apiKeys", 10),
     ("args", 3),
     ("contents", 8),
+    ("deliveries", 20),
     ("directives", 5),
     ("documents", 20),
     ("enumValues", 5),
@@ -82,10 +83,12 @@ const LIST_SIZES: [(&str, u64); 23] = [
     ("types", 100),
     ("users", 10),
     ("validateJob", 10),
+    ("webhooks", 20),
 ];
 
 /// Fields that ask the database on their own, or read more rows than they return.
-const WEIGHTS: [(&str, u64); 7] = [
+const WEIGHTS: [(&str, u64); 9] = [
+    ("deliveries", 20),
     ("documents", 100),
     ("events", 20),
     ("jobs", 100),
@@ -93,6 +96,7 @@ const WEIGHTS: [(&str, u64); 7] = [
     ("simulateReviewThreshold", 1_000),
     ("totalCount", 100),
     ("validateJob", 20),
+    ("webhooks", 20),
 ];
 
 impl Default for Limits {

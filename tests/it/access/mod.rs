@@ -45,7 +45,7 @@ fn every_identifier_is_tried_with_somebody_elses() {
     assert!(missing.is_empty(), "no row in access/table.rs has these among its `foreign`: {missing:#?}");
 }
 
-both!(everybody_gets_what_the_table_says);
+both!(everybody_gets_what_the_table_says, |config| config.webhooks.per_user = 1_000_000);
 async fn everybody_gets_what_the_table_says(app: TestApp) {
     let people = People::new(&app).await;
     let mut world = World::new(&app, &people).await;

@@ -54,6 +54,8 @@ const OF_ANOTHER_STEP: Expected = [Data, Data, Null, Null, Data, UNAUTHENTICATED
 const EDITORS: Expected = [Data, Data, FORBIDDEN, NOT_FOUND, Data, UNAUTHENTICATED];
 /// What only the owner's side may do.
 const OWNERS: Expected = [Data, FORBIDDEN, FORBIDDEN, NOT_FOUND, Data, UNAUTHENTICATED];
+/// What nobody else sees, whoever they are.
+const OWNERS_ALONE: Expected = [Data, Null, Null, Null, Null, UNAUTHENTICATED];
 /// What is everybody's who has signed in.
 const SIGNED_IN: Expected = [Data, Data, Data, Data, Data, UNAUTHENTICATED];
 /// What is there for nobody.
@@ -82,7 +84,7 @@ impl Row {
 }
 
 const NODE: &str = "query($id: ID!) { node(id: $id) { id ... on Job { metadata } ... on Document { name } ... on Team { name } \
-                    ... on ApiKey { name } } }";
+                    ... on ApiKey { name } ... on Webhook { description } ... on WebhookDelivery { webhook { description } } } }";
 const DOCUMENT: &str = "query($id: ID!) { document(id: $id) { name signedContentsUri } }";
 const VALIDATE: &str = "query($in: CreateJobInput!) { validateJob(input: $in) { path code } }";
 const CREATE: &str = "mutation($in: CreateJobInput!) { createJob(input: $in) { job { id } } }";
@@ -104,6 +106,7 @@ pub(super) fn rows() -> Vec<Row> {
         sharing(),
         reviews(),
         workers(),
+        webhooks(),
         lists(),
     ];
     tables.into_iter().flatten().collect()
@@ -214,14 +217,9 @@ fn nodes() -> Vec<Row> {
         row("Query.node", NODE, |w, _| json!({"id": w.team})).what("a team").expect(OF_ANOTHER_STEP),
         row("Query.node", NODE, |w, _| json!({"id": w.owner})).what("a person").expect(OWN),
         row("Query.node", NODE, |w, _| json!({"id": w.taxonomy})).what("a taxonomy"),
-        row("Query.node", NODE, |w, _| json!({"id": w.key})).what("an API key").expect([
-            Data,
-            Null,
-            Null,
-            Null,
-            Null,
-            UNAUTHENTICATED,
-        ]),
+        row("Query.node", NODE, |w, _| json!({"id": w.key})).what("an API key").expect(OWNERS_ALONE),
+        row("Query.node", NODE, |w, _| json!({"id": w.webhook})).what("a webhook").expect(OWNERS_ALONE),
+        row("Query.node", NODE, |w, _| json!({"id": w.delivery})).what("a delivery").expect(OWNERS_ALONE),
         row(
             "Query.nodes",
             "query($ids: [ID!]!) { nodes(ids: $ids) { id } }",
@@ -579,6 +577,50 @@ fn workers() -> Vec<Row> {
         )
         .foreign(&["types"])
         .expect(NO_TYPE),
+    ]
+}
+
+/// Webhooks are their makers' alone: their addresses may be secrets.
+fn webhooks() -> Vec<Row> {
+    const MINE: Expected = [Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
+    const VIEWERS: Expected = [Data, Data, Data, NOT_FOUND, Data, UNAUTHENTICATED];
+    let mine =
+        |field, query| row(field, query, |w, _| json!({"id": w.webhook})).foreign(&["id"]).expect(MINE);
+    vec![
+        row("Query.webhook", "query($id: ID!) { webhook(id: $id) { url description deliveries(first: 1) { nodes { id } } } }", |w, _| {
+            json!({"id": w.webhook})
+        })
+        .foreign(&["id"])
+        .expect(OWNERS_ALONE),
+        row("Query.webhooks", "{ webhooks(first: 100) { nodes { id description job { metadata } } } }", |_, _| json!({}))
+            .about(|w| w.webhook.clone())
+            .expect([With, Without, Without, Without, Without, UNAUTHENTICATED]),
+        row(
+            "Mutation.createWebhook",
+            "mutation($in: CreateWebhookInput!) { createWebhook(input: $in) { webhook { id job { metadata } } } }",
+            |w, _| json!({"in": {"url": "https://192.0.1.1/", "jobId": w.job}}),
+        )
+        .foreign(&["input.jobId"])
+        .expect(VIEWERS),
+        row(
+            "Mutation.updateWebhook",
+            "mutation($in: UpdateWebhookInput!) { updateWebhook(input: $in) { webhook { id } } }",
+            |w, _| json!({"in": {"id": w.webhook, "description": "other"}}),
+        )
+        .foreign(&["input.id"])
+        .expect(MINE),
+        mine(
+            "Mutation.rotateWebhookSecret",
+            "mutation($id: ID!) { rotateWebhookSecret(id: $id) { webhook { id } } }",
+        ),
+        mine("Mutation.deleteWebhook", "mutation($id: ID!) { deleteWebhook(id: $id) { deletedId } }"),
+        row(
+            "Mutation.redeliverWebhook",
+            "mutation($id: ID!) { redeliverWebhook(deliveryId: $id) { delivery { id } } }",
+            |w, _| json!({"id": w.delivery}),
+        )
+        .foreign(&["deliveryId"])
+        .expect(MINE),
     ]
 }
 

@@ -96,6 +96,9 @@ pub(super) struct World {
     pub(super) outsider: String,
     /// A taxonomy.
     pub(super) taxonomy: String,
+    /// A webhook, and something that waits to be sent to it.
+    pub(super) webhook: String,
+    pub(super) delivery: String,
     uri: String,
     /// Of what the review is about.
     pub(super) mapping_sha256: String,
@@ -157,7 +160,13 @@ impl World {
         }
         let stopped = json!({"input": source, "metadata": {"note": name}, "collaboration": share("first")});
         let stopped = owner.create_job(stopped).await;
+        let hook = "mutation($in: CreateWebhookInput!) { createWebhook(input: $in) { webhook { id } } }";
+        let hook_input = json!({"url": "https://192.0.1.1/", "jobId": stopped, "description": name});
+        let webhook = owner.gql(hook, json!({"in": hook_input})).await;
+        let webhook = text(&webhook["createWebhook"]["webhook"]["id"]);
         owner.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": stopped})).await;
+        let log = "query($id: ID!) { webhook(id: $id) { deliveries(first: 1) { nodes { id } } } }";
+        let log = owner.gql(log, json!({"id": webhook})).await;
         let key = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { id } } }";
         let key = owner.gql(key, json!({"in": {"name": name}})).await;
         let seen =
@@ -174,6 +183,8 @@ impl World {
             member: people.all().id(),
             outsider: people.outsider.id(),
             taxonomy: text(&taxonomy["taxonomy"]["id"]),
+            delivery: text(&log["webhook"]["deliveries"]["nodes"][0]["id"]),
+            webhook,
             job,
             stopped,
             team,

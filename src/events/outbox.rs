@@ -1,0 +1,123 @@
+//! What is to be sent to webhooks, written in the transaction of the events themselves.
+//!
+//! An event goes to the enabled webhooks of its job, and to those over all jobs of people who own it or were let in to it.
+//! What somebody may see of it is looked at when it is sent, not here.
+
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, UnionType};
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
+use serde_json::Value;
+
+use super::feed::NewEvent;
+use crate::entity::{access, team_member, webhook, webhook_delivery};
+use crate::error::Result;
+use crate::id::{DeliveryId, JobId, WebhookId};
+
+/// The status of what has still to be sent.
+pub const PENDING: &str = "PENDING";
+
+/// Whether there is any webhook at all, as an expression: a look at an index.
+pub(super) const ANY: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
+
+/// Rows of one statement: databases take so many values only.
+const ROWS: usize = 500;
+
+/// An event as far as it matters here.
+#[derive(Debug)]
+pub(super) struct Happened {
+    sequence: i64,
+    kind: String,
+    at: crate::clock::Timestamp,
+}
+
+impl From<&NewEvent> for Happened {
+    fn from(event: &NewEvent) -> Self {
+        Self { sequence: event.sequence, kind: event.kind.clone(), at: event.at }
+    }
+}
+
+/// Writes what is to be sent of the events of a job; says how much it is.
+pub(super) async fn append(tx: &DatabaseTransaction, job: JobId, events: &[Happened]) -> Result<usize> {
+    let mut rows = Vec::new();
+    for (webhook, kinds) in listening(tx, job).await? {
+        let wanted = |event: &&Happened| wants(&kinds, &event.kind);
+        rows.extend(events.iter().filter(wanted).map(|event| row(webhook, job, event)));
+    }
+    let count = rows.len();
+    while !rows.is_empty() {
+        let some = rows.split_off(rows.len().saturating_sub(ROWS));
+        webhook_delivery::Entity::insert_many(some).exec_without_returning(tx).await?;
+    }
+    Ok(count)
+}
+
+/// Whether a webhook of these kinds is sent an event of this one.
+fn wants(kinds: &Value, kind: &str) -> bool {
+    kinds.as_array().is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind))
+}
+
+async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value)>> {
+    let over_all = Condition::all()
+        .add(webhook::Column::JobId.is_null())
+        .add(Expr::col((webhook::Entity, webhook::Column::AccountId)).in_subquery(let_in(job)));
+    let found = webhook::Entity::find()
+        .select_only()
+        .columns([webhook::Column::Id, webhook::Column::EventKinds])
+        .filter(Expr::cust("enabled"))
+        .filter(Condition::any().add(webhook::Column::JobId.eq(job)).add(over_all));
+    Ok(found.into_tuple().all(tx).await?)
+}
+
+/// The accounts of those who made a job or were let in to it, teams resolved to their members.
+fn let_in(job: JobId) -> SelectStatement {
+    let members = Query::select()
+        .column((team_member::Entity, team_member::Column::AccountId))
+        .from(access::Entity)
+        .inner_join(
+            team_member::Entity,
+            Expr::col((team_member::Entity, team_member::Column::TeamId))
+                .equals((access::Entity, access::Column::PrincipalId)),
+        )
+        .and_where(access::Column::JobId.eq(job))
+        .to_owned();
+    Query::select()
+        .column(access::Column::PrincipalId)
+        .from(access::Entity)
+        .and_where(access::Column::JobId.eq(job))
+        .union(UnionType::Distinct, members)
+        .to_owned()
+}
+
+fn row(webhook: WebhookId, job: JobId, event: &Happened) -> webhook_delivery::ActiveModel {
+    webhook_delivery::ActiveModel {
+        id: Set(DeliveryId::new()),
+        webhook_id: Set(webhook),
+        job_id: Set(job),
+        sequence: Set(event.sequence),
+        kind: Set(event.kind.clone()),
+        status: Set(PENDING.to_owned()),
+        redelivery: Set(false),
+        attempts: Set(0),
+        queued_at: Set(event.at),
+        next_attempt_at: Set(Some(event.at)),
+        lease_token: Set(None),
+        last_attempt_at: Set(None),
+        last_status_code: Set(None),
+        last_error: Set(None),
+        created_at: Set(event.at),
+        finished_at: Set(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_kinds_are_all_kinds() {
+        assert!(wants(&json!([]), "CREATED"));
+        assert!(wants(&json!(["CREATED", "RETRIED"]), "RETRIED"));
+        assert!(!wants(&json!(["CREATED"]), "RETRIED"));
+    }
+}

@@ -1,0 +1,55 @@
+//! What a webhook is told of an event: as much as its owner may see of it now.
+
+use sea_orm::EntityTrait;
+use serde_json::{Value, json};
+
+use super::Webhooks;
+use super::queue::Claim;
+use crate::access;
+use crate::entity::{account, job, job_event};
+use crate::error::{Error, Result};
+use crate::events::feed::Place;
+use crate::job::history::seen_by;
+
+impl Webhooks {
+    /// The body of a delivery, by the Standard Webhooks specification; `None` where the owner of the webhook does not see
+    /// the job any more.
+    pub(super) async fn message(&self, claim: &Claim) -> Result<Option<String>> {
+        let (db, delivery) = (self.jobs.db.read(), &claim.delivery);
+        let Some(job) = job::Entity::find_by_id(delivery.job_id).one(db).await? else { return Ok(None) };
+        let owner = account::Entity::find_by_id(claim.webhook.account_id).one(db).await?;
+        let Some(owner) = owner else { return Ok(None) };
+        let Some(standing) = access::standing_of_account(db, &owner, &job).await? else { return Ok(None) };
+        let event = job_event::Entity::find_by_id((job.id, delivery.sequence)).one(db).await?;
+        let Some(event) = event else { return Ok(None) };
+        let job_type = self.jobs.types.version(&job.type_id, job.type_version).await?;
+        let event = seen_by(&standing, &job_type, event);
+        let body = body(&job, &event, &event.data)?;
+        if body.len() <= self.settings.message_bytes {
+            return Ok(Some(body));
+        }
+        body_without_data(&job, &event).map(Some)
+    }
+}
+
+fn body_without_data(job: &job::Model, event: &job_event::Model) -> Result<String> {
+    body(job, event, &json!({"omitted": true}))
+}
+
+fn body(job: &job::Model, event: &job_event::Model, data: &Value) -> Result<String> {
+    let message = json!({
+        "type": format!("job.{}", event.kind.to_lowercase()),
+        "timestamp": event.at,
+        "data": {
+            "jobId": event.job_id,
+            "jobType": job.type_id,
+            "mode": job.mode,
+            "sequence": event.sequence,
+            "cursor": Place::of(event).encode(),
+            "kind": event.kind,
+            "actorId": event.actor_id,
+            "data": data,
+        },
+    });
+    serde_json::to_string(&message).map_err(Error::internal)
+}
