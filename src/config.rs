@@ -42,6 +42,18 @@ pub enum Signup {
     Closed,
 }
 
+/// Whether documents that the operator trusts are read, and whether others run too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trusted {
+    /// There are none.
+    Off,
+    /// They run, and so does every other.
+    Allow,
+    /// They run, and no other does.
+    Only,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,6 +108,8 @@ pub struct Config {
     pub noop_type: Switch,
     pub auth: Auth,
     pub http: Http,
+    pub sse: Sse,
+    pub persisted: Persisted,
     pub engine: Engine,
     pub review: Review,
     pub retention: Retention,
@@ -123,7 +137,26 @@ pub struct Auth {
 pub struct Http {
     pub header_seconds: u64,
     pub body_seconds: u64,
+    pub write_seconds: u64,
     pub execution_seconds: u64,
+    pub cors_origins: Vec<String>,
+}
+
+/// Section `[sse]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Sse {
+    pub keep_alive_milliseconds: u64,
+    pub streams: usize,
+}
+
+/// Section `[persisted]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Persisted {
+    pub automatic: Switch,
+    pub mode: Trusted,
+    pub path: String,
 }
 
 /// Section `[engine]`.
@@ -220,7 +253,9 @@ impl Config {
         let seconds = [
             ("http.header_seconds", self.http.header_seconds),
             ("http.body_seconds", self.http.body_seconds),
+            ("http.write_seconds", self.http.write_seconds),
             ("http.execution_seconds", self.http.execution_seconds),
+            ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
         ];
         if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
             return Err(format!("{key} is 0; it needs 1 or more"));
@@ -232,10 +267,19 @@ impl Config {
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
             ("review.claim_seconds", self.review.claim_seconds as usize),
             ("limits.page_size", self.limits.page_size as usize),
+            ("sse.streams", self.sse.streams),
         ] {
             if value == 0 {
                 return Err(format!("{key} is 0; it needs 1 or more"));
             }
+        }
+        if let Some(problem) =
+            self.http.cors_origins.iter().find_map(|origin| crate::http::origin_problem(origin))
+        {
+            return Err(format!("http.cors_origins: {problem}"));
+        }
+        if self.persisted.mode != Trusted::Off && self.persisted.path.is_empty() {
+            return Err("persisted.mode is not off; persisted.path must name a folder or a manifest".into());
         }
         self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
@@ -360,6 +404,10 @@ mod tests {
         assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
         assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
         assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
+        let origins = |list: &str| load(&format!("[http]\ncors_origins = [{list}]"));
+        assert!(origins("'https://a.example', 'https://a.example/x'").unwrap_err().contains("a.example/x"));
+        assert_eq!(origins("'https://a.example'").unwrap().http.cors_origins.len(), 1);
+        assert!(load("[persisted]\nmode = 'only'").unwrap_err().contains("persisted.path"));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 pub use key::{NewKey, create as create_key, list as keys, revoke as revoke_key};
 pub use token::{Token, load_or_make_secret};
@@ -37,6 +39,8 @@ pub struct Accounts {
     hasher: password::Hasher,
     tokens: token::Tokens,
     attempts: Option<throttle::Attempts>,
+    /// Told when a key is revoked on this node.
+    revocations: Notify,
 }
 
 /// What somebody gives to get an account.
@@ -71,6 +75,7 @@ impl Accounts {
             hasher: password::Hasher::new(config.auth.hash_concurrency, config.auth.hash_queue)?,
             tokens: token::Tokens::new(secret, config.auth.token_seconds),
             attempts: (config.rate_limits == Switch::On).then(throttle::Attempts::default),
+            revocations: Notify::new(),
         })
     }
 
@@ -187,6 +192,16 @@ impl Accounts {
                 true
             }
         }
+    }
+
+    /// A key was revoked: whoever waits for [`Accounts::revocations`] looks again.
+    pub fn revoked(&self) {
+        self.revocations.notify_waiters();
+    }
+
+    /// Resolves at the next [`Accounts::revoked`] from when this is called.
+    pub fn revocations(&self) -> Notified<'_> {
+        self.revocations.notified()
     }
 
     /// An account by its address, in any case.

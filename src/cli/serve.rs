@@ -84,7 +84,7 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         let stop = app.stopping.clone();
         app.spawn(async move { follower.run(&stop).await });
     }
-    app.spawn(http::serve(listener, app.clone(), metrics));
+    app.spawn(http::serve(listener, app.clone(), metrics)?);
     Ok(Running { app, address, engine, _lock: lock })
 }
 

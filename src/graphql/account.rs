@@ -347,6 +347,7 @@ impl AccountMutation {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let id = ApiKeyId::parse(&id).ok_or_else(|| Error::not_found("API key"))?;
         let key = accounts::revoke_key(&app.db, &app.clock, actor, id).await?;
+        app.accounts.revoked();
         Ok(RevokeApiKeyPayload { api_key: ApiKey(key) })
     }
 

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::account::User;
+use super::context::RequestContext;
 use super::document::user;
 use super::job::Job;
 use super::scalar::JsonObject;
@@ -87,13 +88,14 @@ impl JobEvent {
     }
 
     /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.
-    async fn data(&self) -> JsonObject {
+    async fn data(&self, ctx: &Context<'_>) -> Result<JsonObject> {
         let shown = if self.withheld {
             json!({"step": self.row.step, "withheld": true})
         } else {
             self.row.data.clone()
         };
-        JsonObject(shown.as_object().cloned().unwrap_or_default())
+        ctx.budget()?.show(&shown)?;
+        Ok(JsonObject(shown.as_object().cloned().unwrap_or_default()))
     }
 
     /// The job as it is when this is read.

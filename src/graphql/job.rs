@@ -198,8 +198,9 @@ impl Job {
     }
 
     /// The client's own JSON, and what the type needs, its defaults filled in.
-    async fn metadata(&self) -> JsonObject {
-        JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default())
+    async fn metadata(&self, ctx: &Context<'_>) -> Result<JsonObject> {
+        ctx.budget()?.show(&self.row.metadata)?;
+        Ok(JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default()))
     }
 
     /// Every step of the type, in order, as it stands.
@@ -673,6 +674,7 @@ impl JobQuery {
         let paging = Paging { first, after, last, before };
         let window = paging.window(field.list(), USUAL, app.config.limits.page_size)?;
         let page = app.jobs.list(actor, &filter, (field, direction), window).await?;
+        ctx.budget()?.read(page.rows.iter().map(|row| &row.metadata))?;
         Ok(connection(page, JobList(filter), |row| {
             (Cursor { at: field.of(&row), id: row.id.0 }.encode(field.list()), Job::new(row))
         }))

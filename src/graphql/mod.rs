@@ -2,6 +2,7 @@
 
 mod account;
 mod batch;
+mod budget;
 mod context;
 mod document;
 mod error;
@@ -19,11 +20,14 @@ mod subscription;
 mod taxonomy;
 mod upload;
 
+use std::sync::Arc;
+
 use async_graphql::{MergedObject, Request, Response, SDLExportOptions};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 
 use crate::app::App;
 use batch::Batches;
+use budget::Budget;
 use loader::Loaders;
 
 pub use context::Viewer;
@@ -64,15 +68,17 @@ pub fn schema(app: App) -> Schema {
 /// Runs a query or mutation; its request carries a [`Viewer`].
 pub async fn execute(schema: &Schema, app: &App, request: Request) -> Response {
     let batches = Batches::default();
-    let request = request.data(Loaders::new(app, &batches));
+    let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
+    let request = request.data(Loaders::new(app, &batches)).data(budget);
     batches.run(schema.execute(request)).await
 }
 
 /// Runs any operation; a query or mutation has one response.
 pub fn execute_stream(schema: &Schema, app: &App, request: Request) -> impl Stream<Item = Response> + use<> {
     let batches = Batches::default();
-    let request = request.data(Loaders::new(app, &batches));
-    batches.run_stream(schema.execute_stream(request))
+    let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
+    let request = request.data(Loaders::new(app, &batches)).data(Arc::clone(&budget));
+    batches.run_stream(schema.execute_stream(request)).inspect(move |_| budget.renew())
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {

@@ -73,8 +73,10 @@ impl Review {
     }
 
     /// Corrections saved but not yet decided (JSON Patch, RFC 6902).
-    async fn draft(&self) -> Option<Json> {
-        self.0.draft.clone().map(Json)
+    async fn draft(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
+        let draft = self.0.draft.as_ref()?;
+        let charged = ctx.budget().and_then(|budget| budget.show(draft));
+        Some(charged.map(|()| Json(draft.clone())))
     }
 
     /// Who is working on it; null while nobody is.
@@ -340,6 +342,8 @@ impl ReviewQuery {
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Reviews, USUAL, app.config.limits.page_size)?;
         let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
+        let drafts = page.rows.iter().filter_map(|row| row.draft.as_ref());
+        ctx.budget()?.read(page.rows.iter().map(|row| &row.items).chain(drafts))?;
         Ok(connection(page, ReviewList(filter), |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Reviews), Review(row))
         }))
