@@ -56,6 +56,18 @@ pub enum Signup {
     Closed,
 }
 
+/// Whether documents that the operator trusts are read, and whether others run too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trusted {
+    /// There are none.
+    Off,
+    /// They run, and so does every other.
+    Allow,
+    /// They run, and no other does.
+    Only,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,6 +125,8 @@ pub struct Config {
     pub oidc: Oidc,
     pub rates: Rates,
     pub http: Http,
+    pub sse: Sse,
+    pub persisted: Persisted,
     pub engine: Engine,
     pub review: Review,
     pub workers: Workers,
@@ -209,8 +223,27 @@ pub struct Rates {
 pub struct Http {
     pub header_seconds: u64,
     pub body_seconds: u64,
+    pub write_seconds: u64,
     pub execution_seconds: u64,
     pub trusted_proxies: Vec<IpNet>,
+    pub cors_origins: Vec<String>,
+}
+
+/// Section `[sse]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Sse {
+    pub keep_alive_milliseconds: u64,
+    pub streams: usize,
+}
+
+/// Section `[persisted]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Persisted {
+    pub automatic: Switch,
+    pub mode: Trusted,
+    pub path: String,
 }
 
 /// Section `[engine]`.
@@ -368,7 +401,9 @@ impl Config {
         let seconds = [
             ("http.header_seconds", self.http.header_seconds),
             ("http.body_seconds", self.http.body_seconds),
+            ("http.write_seconds", self.http.write_seconds),
             ("http.execution_seconds", self.http.execution_seconds),
+            ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
         ];
         if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
             return Err(format!("{key} is 0; it needs 1 or more"));
@@ -384,6 +419,7 @@ impl Config {
             ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
             ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
             ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
+            ("sse.streams", self.sse.streams),
         ] {
             if value == 0 {
                 return Err(format!("{key} is 0; it needs 1 or more"));
@@ -397,6 +433,14 @@ impl Config {
         if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
         {
             return Err(format!("telemetry.otlp_endpoint is {endpoint}; it needs http://… or https://…"));
+        }
+        if let Some(problem) =
+            self.http.cors_origins.iter().find_map(|origin| crate::http::origin_problem(origin))
+        {
+            return Err(format!("http.cors_origins: {problem}"));
+        }
+        if self.persisted.mode != Trusted::Off && self.persisted.path.is_empty() {
+            return Err("persisted.mode is not off; persisted.path must name a folder or a manifest".into());
         }
         self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
@@ -604,6 +648,10 @@ mod tests {
         let network = load("[webhooks]\nallowed_networks = ['10.0.0.0/99']").unwrap_err();
         assert!(network.contains("webhooks.allowed_networks"), "{network}");
         assert!(load("[webhooks]\nconcurrency = 0").unwrap_err().contains("webhooks.concurrency"));
+        let origins = |list: &str| load(&format!("[http]\ncors_origins = [{list}]"));
+        assert!(origins("'https://a.example', 'https://a.example/x'").unwrap_err().contains("a.example/x"));
+        assert_eq!(origins("'https://a.example'").unwrap().http.cors_origins.len(), 1);
+        assert!(load("[persisted]\nmode = 'only'").unwrap_err().contains("persisted.path"));
     }
 
     #[test]

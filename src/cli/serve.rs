@@ -87,7 +87,7 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         app.spawn(async move { follower.run(&stop).await });
     }
     app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
-    app.spawn(http::serve(listener, app.clone(), metrics));
+    app.spawn(http::serve(listener, app.clone(), metrics)?);
     Ok(Running { app, address, engine, _lock: lock })
 }
 

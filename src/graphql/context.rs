@@ -1,9 +1,11 @@
 //! What a resolver finds in its context: the application, who asks, and the loaders of the request.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use async_graphql::Context;
 
+use super::budget::Budget;
 use super::loader::Loaders;
 use crate::access::Actor;
 use crate::app::App;
@@ -22,6 +24,7 @@ pub(super) trait RequestContext {
     fn app(&self) -> Result<&App>;
     fn loaders(&self) -> Result<&Loaders>;
     fn viewer(&self) -> Result<&Viewer>;
+    fn budget(&self) -> Result<&Budget>;
 
     fn actor(&self) -> Result<&Actor> {
         let signed_in = self.viewer()?.actor.as_ref();
@@ -42,6 +45,10 @@ impl RequestContext for Context<'_> {
 
     fn viewer(&self) -> Result<&Viewer> {
         self.data::<Viewer>().map_err(|error| missing(&error))
+    }
+
+    fn budget(&self) -> Result<&Budget> {
+        self.data::<Arc<Budget>>().map(AsRef::as_ref).map_err(|error| missing(&error))
     }
 }
 

@@ -4,6 +4,7 @@ use async_graphql::{Context, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
 use super::account::User;
+use super::context::RequestContext;
 use super::document::user;
 use super::job::Job;
 use super::scalar::JsonObject;
@@ -78,8 +79,9 @@ impl JobEvent {
     }
 
     /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.
-    async fn data(&self) -> JsonObject {
-        JsonObject(self.row.data.as_object().cloned().unwrap_or_default())
+    async fn data(&self, ctx: &Context<'_>) -> Result<JsonObject> {
+        ctx.budget()?.show(&self.row.data)?;
+        Ok(JsonObject(self.row.data.as_object().cloned().unwrap_or_default()))
     }
 
     /// The job as it is when this is read.

@@ -47,8 +47,9 @@ impl JobType {
     }
 
     /// JSON Schema (2020-12) that a job's metadata must satisfy.
-    async fn metadata_schema(&self) -> Json {
-        Json(self.0.metadata_schema.clone())
+    async fn metadata_schema(&self, ctx: &Context<'_>) -> Result<Json> {
+        ctx.budget()?.show(&self.0.metadata_schema)?;
+        Ok(Json(self.0.metadata_schema.clone()))
     }
 
     /// Roles of the contents that jobs of this type carry, `input` first.

@@ -2,6 +2,7 @@
 
 mod account;
 mod batch;
+mod budget;
 mod context;
 mod document;
 mod error;
@@ -21,6 +22,7 @@ mod upload;
 mod webhook;
 mod worker;
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -33,6 +35,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::telemetry::{OPERATION_SECONDS, trace};
 use batch::Batches;
+use budget::Budget;
 use loader::Loaders;
 
 pub use context::Viewer;
@@ -79,7 +82,8 @@ pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Respon
     let (span, kind) = span(&mut request);
     let began = Instant::now();
     let batches = Batches::default();
-    let request = request.data(Loaders::new(app, &batches));
+    let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
+    let request = request.data(Loaders::new(app, &batches)).data(budget);
     let response = batches.run(schema.execute(request)).instrument(span.clone()).await;
     metrics::histogram!(OPERATION_SECONDS, "graphql_operation_type" => kind)
         .record(began.elapsed().as_secs_f64());
@@ -95,8 +99,10 @@ pub fn execute_stream(
 ) -> impl Stream<Item = Response> + use<> {
     let (span, _) = span(&mut request);
     let batches = Batches::default();
-    let request = request.data(Loaders::new(app, &batches));
-    let mut responses = batches.run_stream(schema.execute_stream(request)).boxed();
+    let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
+    let request = request.data(Loaders::new(app, &batches)).data(Arc::clone(&budget));
+    let responses = batches.run_stream(schema.execute_stream(request));
+    let mut responses = responses.inspect(move |_| budget.renew()).boxed();
     stream::poll_fn(move |ctx| {
         let next = span.in_scope(|| responses.poll_next_unpin(ctx));
         if let Poll::Ready(Some(response)) = &next {

@@ -78,8 +78,14 @@ impl Review {
 
     /// Corrections saved but not yet decided (JSON Patch, RFC 6902).
     async fn draft(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
-        let matter: Result<_> = async { ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await }.await;
-        matter.map(|matter| matter.and_then(|matter| matter.draft.clone()).map(Json)).transpose()
+        let shown: Result<Option<Json>> = async {
+            let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
+            let Some(draft) = matter.and_then(|matter| matter.draft.clone()) else { return Ok(None) };
+            ctx.budget()?.show(&draft)?;
+            Ok(Some(Json(draft)))
+        }
+        .await;
+        shown.transpose()
     }
 
     /// Who is working on it; null while nobody is.
@@ -346,6 +352,8 @@ impl ReviewQuery {
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Reviews, USUAL, app.config.limits.page_size)?;
         let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
+        let drafts = page.rows.iter().filter_map(|row| row.draft.as_ref());
+        ctx.budget()?.read(page.rows.iter().map(|row| &row.items).chain(drafts))?;
         Ok(connection(page, ReviewList(filter), |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Reviews), Review(row))
         }))

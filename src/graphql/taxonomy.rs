@@ -46,10 +46,12 @@ impl Taxonomy {
 
     /// What to look for: data points with labels, patterns and types, and keywords.
     async fn definition(&self, ctx: &Context<'_>) -> Result<Json> {
-        Ok(Json(match &self.definition {
+        let definition = match &self.definition {
             Some(read) => read.clone(),
             None => taxonomies::definition(ctx.app()?.db.read(), self.heading.id).await?,
-        }))
+        };
+        ctx.budget()?.show(&definition)?;
+        Ok(Json(definition))
     }
 
     /// Who made it.

@@ -1,9 +1,12 @@
-//! Connections: taking them, how long one may say nothing, and letting them end.
+//! Connections: taking them, how long one may say or take nothing, and letting them end.
+
+mod patience;
 
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::serve::Listener;
 use hyper::Request;
@@ -15,12 +18,23 @@ use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
+use self::patience::Patient;
 use crate::app::App;
 
 /// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
-/// the request that is under way then.
-pub async fn serve(mut listener: TcpListener, app: App, metrics: PrometheusHandle) {
-    let routes = TowerToHyperService::new(super::routes(app.clone(), metrics));
+/// the request that is under way then. The error names a trusted document that cannot be run.
+pub fn serve(
+    listener: TcpListener,
+    app: App,
+    metrics: PrometheusHandle,
+) -> Result<impl Future<Output = ()> + Send + 'static, String> {
+    let routes = super::routes(app.clone(), metrics)?;
+    Ok(accept(listener, app, routes))
+}
+
+async fn accept(mut listener: TcpListener, app: App, routes: Router) {
+    let routes = TowerToHyperService::new(routes);
+    let patience = Duration::from_secs(app.config.http.write_seconds);
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
     protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
@@ -35,7 +49,8 @@ pub async fn serve(mut listener: TcpListener, app: App, metrics: PrometheusHandl
             request.extensions_mut().insert(ConnectInfo(address));
             routes.call(request)
         });
-        let connection = protocol.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let stream = TokioIo::new(Patient::new(stream, patience));
+        let connection = protocol.serve_connection(stream, service).with_upgrades();
         let stop = app.stopping.clone();
         app.spawn(async move {
             let mut connection = pin!(connection);
@@ -71,7 +86,7 @@ mod tests {
         .await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()));
+        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
         let say = |text: &'static str| async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(text.as_bytes()).await.unwrap();
@@ -91,5 +106,24 @@ mod tests {
         assert_eq!(answer, b"HTTP/1.1 200");
         app.drain().await;
         assert!(TcpStream::connect(address).await.is_err());
+    }
+    #[tokio::test]
+    async fn whoever_takes_nothing_of_an_answer_is_cut_off() {
+        let (app, _dir) = open(|config| config.http.write_seconds = 1).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        // Answers fill what the kernel keeps for a client that does not read; then the server stops reading too.
+        let (mut read, mut write) = stream.split();
+        let full = async { while write.write_all(&request).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(60), full).await.expect("the connection is closed");
+        let mut answers = vec![0; 12];
+        // What is left of them, unless the end of the connection swept it away.
+        if read.read_exact(&mut answers).await.is_ok() {
+            assert_eq!(answers, b"HTTP/1.1 200");
+        }
+        app.drain().await;
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  upgrade ──► waiting for connection_init ──ack──► open: any number of operations at once
-//!   │ 400        4408 too late, 4403 refused,          4409 id in use, 4429 second init, 4401 credential ended,
+//!   │ 4406       4408 too late, 4403 refused,          4409 id in use, 4429 second init, 4401 credential ended,
 //!   ▼            4401 subscribe comes first            1001 server stops, 4499 peer is silent, 4400 nonsense
 //! ```
 //! One task serves a connection: it reads a message, or takes one response of one operation and writes it out before it
@@ -20,10 +20,7 @@ mod tests;
 use std::future::Future;
 use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response};
 use axum::extract::ws::WebSocketUpgrade;
-use axum::http::StatusCode;
 use axum::response::Response as HttpResponse;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -33,7 +30,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::connection::Connection;
-use super::{rejected, tracking};
+use super::{Parameters, Written, tracking};
 use crate::telemetry::trace;
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
@@ -52,6 +49,9 @@ pub struct Settings {
     /// How long one message may take to be written, and a closing handshake to be answered; then the connection is
     /// dropped. Default 10,000.
     pub write_milliseconds: u64,
+    /// Connections that one user may have, or one address of users who are not signed in; one more is close code 1013, upon
+    /// which clients try again later. Default 100.
+    pub connections: usize,
     /// Operations that run at once. One more gets an `error`. Default 100.
     pub operations: usize,
     /// UTF-8 bytes of an operation's ID; a longer one is close code 4400. Default 256.
@@ -69,6 +69,7 @@ impl Default for Settings {
             ping_milliseconds: 20_000,
             pong_milliseconds: 10_000,
             write_milliseconds: 10_000,
+            connections: 100,
             operations: 100,
             id_bytes: 256,
             message_bytes: 65_536,
@@ -85,6 +86,7 @@ impl Settings {
             ("ping_milliseconds", self.ping_milliseconds == 0),
             ("pong_milliseconds", self.pong_milliseconds == 0),
             ("write_milliseconds", self.write_milliseconds == 0),
+            ("connections", self.connections == 0),
             ("operations", self.operations == 0),
             ("id_bytes", self.id_bytes == 0),
             ("message_bytes", self.message_bytes == 0),
@@ -114,18 +116,10 @@ pub trait Operations: Send + Sync + 'static {
     fn ended(&self, session: &Self::Session) -> impl Future<Output = ()> + Send + 'static;
 
     /// Starts an operation. It should return at once and work where its stream is polled.
-    fn execute(&self, session: &Self::Session, request: Request) -> Execution;
-}
-
-/// An operation on its way.
-pub struct Execution {
-    /// What it is; a query for a request that is refused before that is known.
-    pub kind: OperationType,
-    /// One response of a query or mutation, any number of a subscription. A panic in it ends this operation only.
     ///
-    /// A response without data whose errors have no path (the request could not be run), or at a subscription's root only,
-    /// goes out as `error` and ends the operation; any other goes out as `next`.
-    pub responses: BoxStream<'static, Response>,
+    /// There is one response of a query or mutation, any number of a subscription. What is refused goes out as `error` and
+    /// ends the operation; any other response goes out as `next`. A panic in the stream ends this operation only.
+    fn execute(&self, session: &Self::Session, asked: Parameters) -> BoxStream<'static, Written>;
 }
 
 /// Why `connection_init` is not acknowledged. The texts go to the client, cut to 123 bytes.
@@ -139,7 +133,8 @@ pub enum Refused {
     Internal,
 }
 
-/// Answers an upgrade request and serves the connection until it ends; 400 where the client does not offer [`PROTOCOL`].
+/// Answers an upgrade request and serves the connection until it ends; at once with 4406 where the client does not offer
+/// [`PROTOCOL`].
 ///
 /// `tasks` waits for the connection. When `stopping` is cancelled, every operation is completed and the connection closed.
 pub fn upgrade<O: Operations>(
@@ -155,18 +150,19 @@ pub fn upgrade<O: Operations>(
         .write_buffer_size(settings.read_buffer_bytes)
         .max_message_size(settings.message_bytes)
         .max_frame_size(settings.message_bytes);
-    if upgrade.selected_protocol().is_none() {
-        let message =
-            format!("This WebSocket speaks {PROTOCOL} only. Send Sec-WebSocket-Protocol: {PROTOCOL}");
-        return rejected(StatusCode::BAD_REQUEST, "SUBPROTOCOL", message);
-    }
+    let spoken = upgrade.selected_protocol().is_some();
     let token = tasks.token();
     // Everything on the connection belongs to the request that it began with, by its ID. The request itself ends here.
     let tracking = tracking::current();
     let span = trace::connection(&tracking);
     upgrade.on_upgrade(move |socket| {
         let serve = async move {
-            Connection::new(socket, operations, settings).serve(&stopping).await;
+            let connection = Connection::new(socket, operations, settings);
+            if spoken {
+                connection.serve(&stopping).await;
+            } else {
+                connection.refuse().await;
+            }
             drop(token);
         };
         tracking::within(tracking, serve).instrument(span)

@@ -1,23 +1,33 @@
 //! HTTP: routes, and what every request goes through. Thin: what is done is decided by the nouns.
 
+mod answer;
 mod auth;
 mod body;
 mod connections;
+mod cors;
 mod documents;
 mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
 mod multipart;
+mod negotiate;
 mod operation;
-mod rest;
+mod parameters;
+mod persisted;
 mod rates;
+mod rest;
+mod session;
 mod socket;
+mod sse;
 mod tracking;
 
 pub mod graphql_ws;
 
+pub use answer::Written;
 pub use connections::serve;
+pub use cors::origin_problem;
+pub use parameters::Parameters;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,46 +50,69 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::app::App;
 use crate::error::Error;
 use crate::graphql::Schema;
+use session::Places;
 
 /// What routes share.
 #[derive(Clone)]
 pub(crate) struct Server {
     app: App,
     schema: Schema,
+    documents: Arc<persisted::Documents>,
+    /// Of WebSockets.
+    sockets: Places,
+    /// Of event streams.
+    streams: Places,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
     rates: Arc<rates::Rates>,
 }
 
 impl Server {
-    fn new(app: App, metrics: PrometheusHandle) -> Self {
+    fn new(app: App, metrics: PrometheusHandle) -> Result<Self, String> {
         let schema = crate::graphql::schema(app.clone());
-        let rates = Arc::new(rates::Rates::new(&app.config));
-        Self { app, schema, metrics, readiness: health::Readiness::default(), rates }
+        let documents = Arc::new(persisted::Documents::open(&app.config.persisted, &app.config.graphql)?);
+        let sockets = Places::new(app.config.websocket.connections, "WebSockets");
+        let streams = Places::new(app.config.sse.streams, "event streams");
+        let (rates, readiness) = (Arc::new(rates::Rates::new(&app.config)), health::Readiness::default());
+        Ok(Self { app, schema, documents, sockets, streams, metrics, readiness, rates })
     }
 }
 
-/// The whole HTTP service of an application, for `axum::serve`. [`serve`] has limits for connections besides.
-pub fn service(app: App, metrics: PrometheusHandle) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
-    routes(app, metrics).into_make_service_with_connect_info()
+/// The whole HTTP service of an application, for `axum::serve`. [`serve`] has limits for connections besides. The error
+/// names a trusted document that cannot be run.
+pub fn service(
+    app: App,
+    metrics: PrometheusHandle,
+) -> Result<IntoMakeServiceWithConnectInfo<Router, SocketAddr>, String> {
+    Ok(routes(app, metrics)?.into_make_service_with_connect_info())
 }
 
-fn routes(app: App, metrics: PrometheusHandle) -> Router {
-    let server = Server::new(app, metrics);
+fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
+    let server = Server::new(app, metrics)?;
     let body_pause = Duration::from_secs(server.app.config.http.body_seconds);
     let documents = Router::new()
         .route("/documents", post(documents::upload).layer(DefaultBodyLimit::disable()))
         .route("/documents/{id}", get(documents::describe))
         .route("/documents/{id}/contents", get(documents::contents));
+    let authenticate = from_fn_with_state(server.clone(), auth::authenticate);
+    let operations = || get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable());
+    // Nothing that is compressed is an event stream: it would wait for more.
+    let whole = texts().and(NotForContentType::SSE);
     let graphql = Router::new()
-        .route("/graphql", get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable()))
-        .layer(CompressionLayer::new().compress_when(texts()))
-        .route("/graphql/ws", get(socket::upgrade));
-    let authenticated =
-        documents.merge(graphql).layer(from_fn_with_state(server.clone(), auth::authenticate));
+        .route("/graphql", operations())
+        .layer(CompressionLayer::new().compress_when(whole))
+        .layer(authenticate.clone())
+        .layer(from_fn(negotiate::answers));
+    let stream = Router::new()
+        .route("/graphql/stream", operations())
+        .layer(authenticate.clone())
+        .layer(from_fn(negotiate::events));
+    let authenticated = documents.route("/graphql/ws", get(socket::upgrade)).layer(authenticate);
     let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts()));
     let rest = rest::routes(&server);
-    authenticated
+    let routes = authenticated
+        .merge(graphql)
+        .merge(stream)
         .merge(page)
         .merge(rest)
         .route("/healthz", get(health::live))
@@ -94,8 +127,12 @@ fn routes(app: App, metrics: PrometheusHandle) -> Router {
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(from_fn(tracking::track))
-        .with_state(server)
+        .with_state(server.clone());
+    let routes = match cors::layer(&server.app.config.http.cors_origins) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    Ok(routes.layer(from_fn(tracking::track)))
 }
 
 /// What is worth compressing.
@@ -178,7 +215,7 @@ pub(crate) mod tests {
     use crate::job::state::Mode;
 
     pub(crate) fn server(app: App) -> Server {
-        Server::new(app, PrometheusBuilder::new().build_recorder().handle())
+        Server::new(app, PrometheusBuilder::new().build_recorder().handle()).unwrap()
     }
 
     /// What somebody sends as `Authorization`.
@@ -191,7 +228,7 @@ pub(crate) mod tests {
     /// Status, headers and JSON of an answer.
     async fn ask(app: &App, request: Request<Body>) -> (StatusCode, header::HeaderMap, Value) {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let routes = TowerToHyperService::new(routes(app.clone(), metrics));
+        let routes = TowerToHyperService::new(routes(app.clone(), metrics).unwrap());
         let answer = routes.call(request).await.unwrap();
         let (head, body) = answer.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();

@@ -1,12 +1,11 @@
 //! GraphQL multipart requests: operations with files.
 
-use async_graphql::Request;
 use axum::extract::{FromRequest, Multipart, Request as HttpRequest};
 use futures_util::TryStreamExt;
 use serde_json::Value as Json;
 
-use super::graphql::Body;
 use super::operation::discard;
+use super::parameters::Parameters;
 use super::{Server, body};
 use crate::document::{Described, Staged};
 use crate::error::{Error, Result};
@@ -18,7 +17,7 @@ pub(super) async fn read(
     server: &Server,
     viewer: &Viewer,
     request: HttpRequest,
-) -> Result<(Request, Uploads)> {
+) -> Result<(Parameters, Uploads)> {
     if viewer.actor.is_none() {
         return Err(Error::Unauthenticated("Sign in before you upload.".into()));
     }
@@ -65,15 +64,12 @@ pub(super) async fn read(
             break Err(error);
         }
     };
-    let request = outcome.and_then(|()| {
+    let asked = outcome.and_then(|()| {
         let missing = || Error::invalid("", "MULTIPART", "The request has no operations.");
-        let body: Body = serde_json::from_value(operations.ok_or_else(missing)?).map_err(|error| {
-            Error::invalid("/operations", "SHAPE", format!("The request is malformed: {error}."))
-        })?;
-        body.request()
+        Parameters::try_from(operations.ok_or_else(missing)?)
     });
-    match request {
-        Ok(request) => Ok((request, Uploads::new(files))),
+    match asked {
+        Ok(asked) => Ok((asked, Uploads::new(files))),
         Err(error) => {
             discard(server, files).await;
             Err(error)
@@ -163,7 +159,8 @@ mod tests {
         let (app, _dir) = open(|_| ()).await;
         let key = key_of(&app, &actor(&app, "ada", Mode::Live).await).await;
         let routes =
-            TowerToHyperService::new(routes(app.clone(), PrometheusBuilder::new().build_recorder().handle()));
+            routes(app.clone(), PrometheusBuilder::new().build_recorder().handle()).expect("the routes");
+        let routes = TowerToHyperService::new(routes);
         let (send, body) = mpsc::channel::<std::io::Result<Bytes>>(1);
         let part = |head: &str, text: &str| {
             format!("--x\r\ncontent-disposition: form-data; {head}\r\n\r\n{text}\r\n")

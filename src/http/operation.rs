@@ -1,51 +1,127 @@
-//! What every operation goes through, whatever it came by: the guard, the run, its errors and its count.
+//! The front door: what every operation goes through, whatever it came by. Its document is found, measured and run, its
+//! response written and counted.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response as Answer, ServerError, Value};
-use axum::http::{HeaderValue, header};
+use async_graphql::{Request, Response as Answer, ServerError, value};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use super::answer::Written;
+use super::parameters::Parameters;
 use super::{Server, tracking};
 use crate::document::Staged;
 use crate::error::{Error, Result};
-use crate::graphql::guard::{self, Checked};
+use crate::graphql::guard::{self, Bound};
 use crate::graphql::{Uploads, Viewer, extensions, log_internal};
-use crate::telemetry::OPERATIONS;
+use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
 
-/// Errors of one response: who has these to mend is not helped by more.
-const MOST_ERRORS: usize = 20;
 /// Names of operations that are counted apart; clients choose them, so there has to be an end.
 const COUNTED_NAMES: usize = 200;
 /// Bytes of a name that is counted.
 const LONGEST_NAME: usize = 100;
 
-/// Has the guard look at an operation before it is run, and counts its cost as the viewer's.
+/// An operation that may be run.
+pub(super) struct Prepared {
+    request: Request,
+    pub(super) kind: OperationType,
+    /// What it asks for, and what it may.
+    cost: Bound,
+}
+
+/// Finds the document of a request, has the guard look at it with its variables, and counts its cost as the viewer's.
 pub(super) fn prepare(
     server: &Server,
     viewer: &Viewer,
-    request: &Request,
+    asked: Parameters,
     tracking: &str,
-) -> Result<Checked, Box<Answer>> {
+) -> Result<Prepared, Box<Written>> {
     let limits = &server.app.config.graphql;
+    let name = asked.operation_name.as_deref();
+    let found = server.documents.find(&asked).and_then(|parsed| {
+        let operation = guard::measure(&parsed.document, name, &asked.variables, limits)?;
+        Ok((parsed, operation))
+    });
     let refused = |answer: Answer| {
-        count(request.operation_name.as_deref(), "none", outcome(&answer));
-        Box::new(finished(answer, tracking))
+        let written = Written::new(answer, OperationType::Query, limits, tracking);
+        count(name, "none", written.outcome);
+        Box::new(written)
     };
-    let checked = guard::check(&request.query, request.operation_name.as_deref(), &request.variables, limits)
-        .map_err(|refusal| refused(refusal.into()))?;
-    let affordable = server.rates.operation(viewer, &checked.operation);
-    affordable.map_err(|error| refused(failed(&error)))?;
-    Ok(checked)
+    let (parsed, operation) = found.map_err(|refusal| refused(refusal.into()))?;
+    server.rates.operation(viewer, &operation).map_err(|error| refused(failed(&error)))?;
+    let (kind, cost) = (operation.kind, Bound::from((operation.cost, limits.cost)));
+    let mut request = Request::new(asked.query.unwrap_or_default()).variables(asked.variables);
+    request.operation_name = asked.operation_name;
+    operation.fill_defaults(&mut request.variables);
+    request.set_parsed_query(parsed.document.clone());
+    Ok(Prepared { request, kind, cost })
+}
+
+/// Runs a query or mutation.
+pub(super) async fn run(
+    server: &Server,
+    viewer: Viewer,
+    prepared: Prepared,
+    uploads: Option<Uploads>,
+) -> Written {
+    let mut responses = stream(server, viewer, prepared, uploads);
+    // A query or mutation has one response.
+    responses.next().await.unwrap_or_else(|| broken(server))
+}
+
+/// Runs any operation: one response of a query or mutation, any number of a subscription. A panic ends it with an error.
+pub(super) fn stream(
+    server: &Server,
+    viewer: Viewer,
+    prepared: Prepared,
+    uploads: Option<Uploads>,
+) -> BoxStream<'static, Written> {
+    let Prepared { request, kind, cost } = prepared;
+    let name = request.operation_name.clone();
+    let uploads = Arc::new(uploads.unwrap_or_default());
+    let request = request.data(viewer).data(Arc::clone(&uploads));
+    let open = (kind == OperationType::Subscription).then(Open::new);
+    let (server, tracking) = (server.clone(), tracking::current());
+    let answers = match kind {
+        OperationType::Subscription => {
+            crate::graphql::execute_stream(&server.schema, &server.app, request).boxed()
+        }
+        _ => {
+            let server = server.clone();
+            let answer = async move { execute(&server, kind, request, uploads).await };
+            stream::once(answer.map(|ran| ran.unwrap_or_else(|error| failed(&error)))).boxed()
+        }
+    };
+    let mut counted = false;
+    let cost = value!({"requested": (cost.requested), "limit": (cost.limit)});
+    AssertUnwindSafe(answers)
+        .catch_unwind()
+        .map(move |answer| {
+            let _open = &open;
+            let written = match answer {
+                Ok(answer) => {
+                    let answer = answer.extension("cost", cost.clone());
+                    Written::new(answer, kind, &server.app.config.graphql, &tracking)
+                }
+                Err(_) => broken(&server),
+            };
+            if !std::mem::replace(&mut counted, true) {
+                count(name.as_deref(), &kind.to_string(), written.outcome);
+            }
+            written
+        })
+        .boxed()
 }
 
 /// Runs a query or mutation, for so long as anybody is to wait. A query that takes longer is dropped. A mutation that began
 /// ends, whether or not somebody still waits for it; then the bytes of files that it did not take are removed.
-pub(super) async fn execute(
+async fn execute(
     server: &Server,
     kind: OperationType,
     request: Request,
@@ -81,60 +157,23 @@ pub(super) async fn execute(
 /// The answer to an operation that came to nothing as a whole.
 pub(super) fn failed(error: &Error) -> Answer {
     log_internal(error);
-    let mut told = ServerError::new(error.message(), None);
-    told.extensions = Some(extensions(error));
-    let mut answer = Answer::from_errors(vec![told]);
-    if let Error::RateLimited(seconds) = error {
-        answer.http_headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-    }
-    answer
+    let mut answer = ServerError::new(error.message(), None);
+    answer.extensions = Some(extensions(error));
+    Answer::from_errors(vec![answer])
 }
 
-/// Gives every error its code and the request's ID.
-pub(super) fn finished(mut response: Answer, tracking: &str) -> Answer {
-    response.errors.truncate(MOST_ERRORS);
-    for error in &mut response.errors {
-        let request_error = error.path.is_empty();
-        let values = error.extensions.get_or_insert_default();
-        if values.get("code").is_none() {
-            // Without a code of ours it is async-graphql's own: validation before the run, a scalar that did not parse in it.
-            values.set("code", if request_error { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
-        }
-        values.set("tracking", tracking);
-    }
-    response
+/// What a viewer is told as the last thing, where an error ends what was begun.
+pub(super) fn ended(server: &Server, error: &Error) -> Written {
+    let limits = &server.app.config.graphql;
+    Written::new(failed(error), OperationType::Query, limits, &tracking::current())
 }
 
-/// The code of the first error, or OK: one of few, for metrics.
-pub(super) fn outcome(response: &Answer) -> &str {
-    let code = |error: &ServerError| match error.extensions.as_ref().and_then(|values| values.get("code")) {
-        Some(Value::String(code)) => KNOWN.iter().find(|known| *known == code).copied(),
-        _ => None,
-    };
-    response.errors.first().map_or("OK", |error| code(error).unwrap_or("INTERNAL_SERVER_ERROR"))
+fn broken(server: &Server) -> Written {
+    ended(server, &Error::internal("an operation panicked"))
 }
-
-/// The codes of the contract, section 9.
-const KNOWN: [&str; 15] = [
-    "UNAUTHENTICATED",
-    "FORBIDDEN",
-    "NOT_FOUND",
-    "BAD_USER_INPUT",
-    "CONFLICT",
-    "PAYLOAD_TOO_LARGE",
-    "UNSUPPORTED_MEDIA_TYPE",
-    "RATE_LIMITED",
-    "QUERY_TOO_COMPLEX",
-    "TIMEOUT",
-    "UNAVAILABLE",
-    "GRAPHQL_PARSE_FAILED",
-    "GRAPHQL_VALIDATION_FAILED",
-    "PERSISTED_QUERY_NOT_FOUND",
-    "INTERNAL_SERVER_ERROR",
-];
 
 /// Counts an operation.
-pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
+fn count(name: Option<&str>, kind: &str, outcome: &str) {
     static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let name = name.unwrap_or("(none)");
     let name = if name.len() > LONGEST_NAME { "(other)" } else { name };
@@ -151,6 +190,22 @@ pub(super) fn count(name: Option<&str>, kind: &str, outcome: &str) {
     metrics::counter!(OPERATIONS, &labels).increment(1);
 }
 
+/// Counts a subscription for as long as it is open.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        metrics::gauge!(SUBSCRIPTIONS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(SUBSCRIPTIONS).decrement(1.0);
+    }
+}
+
 /// Removes the bytes of files that nobody took.
 pub(super) async fn discard(server: &Server, files: Vec<Staged>) {
     for file in files {
@@ -161,6 +216,7 @@ pub(super) async fn discard(server: &Server, files: Vec<Staged>) {
 #[cfg(test)]
 mod tests {
     use sea_orm::{EntityTrait, PaginatorTrait};
+    use serde_json::json;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -189,9 +245,10 @@ mod tests {
         });
         writes.await.unwrap();
         let text = "mutation { createTeam(input: {name: \"t\"}) { team { id } } }";
-        let request = Request::new(text).data(viewer);
-        let answer = execute(&server, OperationType::Mutation, request, Arc::default()).await.unwrap();
-        assert_eq!(outcome(&answer), "TIMEOUT", "{answer:?}");
+        let asked = Parameters::try_from(json!({"query": text})).unwrap();
+        let Ok(prepared) = prepare(&server, asked, "t") else { panic!("it may be run") };
+        let answer = run(&server, viewer, prepared, None).await;
+        assert_eq!(answer.outcome, "TIMEOUT", "{answer:?}");
         go_on.send(()).unwrap();
         app.drain().await;
         assert_eq!(team::Entity::find().count(app.db.read()).await, Ok(1));

@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
         if definition.variable_definitions.len() > self.limits.variables {
             let (count, most) = (definition.variable_definitions.len(), self.limits.variables);
             let message = format!("An operation defines {count} variables; the most is {most}.");
-            return Err(Refusal::too_complex(message, operation.pos));
+            return Err(Refusal::too_complex(message, (count, most), operation.pos));
         }
         for variable in &definition.variable_definitions {
             self.directives(&variable.node.directives, variable.pos)?;
@@ -146,6 +146,7 @@ impl<'a> Walk<'a> {
             let (count, most) = (field.arguments.len(), self.limits.arguments);
             return Err(Refusal::too_complex(
                 format!("{name} has {count} arguments; the most is {most}."),
+                (count, most),
                 at,
             ));
         }
@@ -222,7 +223,7 @@ impl<'a> Walk<'a> {
         let most = self.limits.depth;
         let message =
             format!("The document nests {level} selection sets, fragments expanded; the most is {most}.");
-        Err(Refusal::too_complex(message, at))
+        Err(Refusal::too_complex(message, (level, most), at))
     }
 
     fn directives(&self, directives: &[Positioned<Directive>], at: Pos) -> Result<(), Refusal> {
@@ -232,6 +233,7 @@ impl<'a> Walk<'a> {
         let (count, most) = (directives.len(), self.limits.directives);
         Err(Refusal::too_complex(
             format!("There are {count} directives in one place; the most is {most}."),
+            (count, most),
             at,
         ))
     }
@@ -249,7 +251,7 @@ impl<'a> Walk<'a> {
             if *count > self.limits.duplicates {
                 let most = self.limits.duplicates;
                 let message = format!("One selection set names {key} {count} times; the most is {most}.");
-                return Err(Refusal::too_complex(message, field.pos));
+                return Err(Refusal::too_complex(message, (*count, most), field.pos));
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ pub(super) struct Scan {
 pub(super) fn scan(document: &str, limits: &Limits) -> Result<Scan, Refusal> {
     if document.len() > limits.bytes {
         let message = format!("The document has {} bytes; the most is {}.", document.len(), limits.bytes);
-        return Err(Refusal::new(Code::TooComplex, message, Vec::new()));
+        return Err(Refusal::too_complex(message, (document.len(), limits.bytes), None));
     }
     let bytes = document.as_bytes();
     let mut scan = Scan { tokens: 0, nesting: 0 };
@@ -61,14 +61,15 @@ pub(super) fn scan(document: &str, limits: &Limits) -> Result<Scan, Refusal> {
         scan.tokens += 1;
         if scan.tokens > limits.tokens {
             let message = format!("The document has more than {} tokens, which is the most.", limits.tokens);
-            return Err(Refusal::too_complex(message, position(document, start)));
+            let bound = (scan.tokens, limits.tokens);
+            return Err(Refusal::too_complex(message, bound, position(document, start)));
         }
         if open > limits.nesting {
             let message = format!(
                 "The document opens {open} brackets within each other; the most is {}.",
                 limits.nesting
             );
-            return Err(Refusal::too_complex(message, position(document, start)));
+            return Err(Refusal::too_complex(message, (open, limits.nesting), position(document, start)));
         }
     }
     if scan.tokens == 0 {

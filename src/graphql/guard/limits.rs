@@ -50,6 +50,17 @@ pub struct Limits {
     pub variable_bytes: usize,
     /// Lists and objects within each other inside a variable. Default 32.
     pub variable_depth: usize,
+    /// Bytes of a response as JSON; also of the rows and of the JSON values that it is made from. Default 16,777,216.
+    pub response_bytes: usize,
+    /// Errors of a response; those beyond are left out. Default 20.
+    pub errors: usize,
+    /// Characters of an error's message, and of each problem in it; the rest is cut. Default 1,000.
+    pub message_characters: usize,
+    /// Problems that one error names in its extensions; those beyond are left out. Default 100.
+    pub problems: usize,
+    /// UTF-8 bytes of documents that are kept parsed, for the next time and for whoever names one by its hash; a parsed
+    /// document takes some twenty times as much memory. Default 1,048,576.
+    pub cached_bytes: u64,
     /// Entries assumed where a list has no `first`, `last`, `limit` or `ids`, by the field's name. Fields that are not
     /// here are taken as single values.
     pub list_sizes: BTreeMap<String, u64>,
@@ -122,6 +133,11 @@ impl Default for Limits {
             variable_values: 50_000,
             variable_bytes: 1_048_576,
             variable_depth: 32,
+            response_bytes: 16_777_216,
+            errors: 20,
+            message_characters: 1_000,
+            problems: 100,
+            cached_bytes: 1_048_576,
             list_sizes: LIST_SIZES.map(|(name, size)| (name.to_owned(), size)).into(),
             weights: WEIGHTS.map(|(name, weight)| (name.to_owned(), weight)).into(),
         }

@@ -22,7 +22,7 @@ use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 
 use self::cost::{Tally, Walk};
 pub use self::limits::Limits;
-pub use self::refusal::{Code, Refusal};
+pub use self::refusal::{Bound, Code, Refusal};
 use self::size::Sizes;
 pub use self::variables::NO_NUL;
 
@@ -97,6 +97,7 @@ pub fn measure(
     variables::check(variables, limits)?;
     let operation = select(document, operation_name)?;
     let definition = &operation.node;
+    variables::required(variables, &definition.variable_definitions)?;
     let sizes = Sizes::new(variables, &definition.variable_definitions);
     let tally = Walk::new(document, limits, sizes).operation(operation)?;
     let kind = definition.ty;
@@ -115,7 +116,7 @@ fn structure(document: &ExecutableDocument, limits: &Limits) -> Result<usize, Re
     let operations = document.operations.iter().len();
     if operations > limits.operations {
         let message = format!("The document has {operations} operations; the most is {}.", limits.operations);
-        return Err(Refusal::new(Code::TooComplex, message, Vec::new()));
+        return Err(Refusal::too_complex(message, (operations, limits.operations), None));
     }
     let mut walk = Walk::new(document, limits, Sizes::default());
     let mut selections = 0_u64;
@@ -130,7 +131,7 @@ fn structure(document: &ExecutableDocument, limits: &Limits) -> Result<usize, Re
         let message = format!(
             "The document has {selections} fields and fragments once fragments are expanded; the most is {most}."
         );
-        return Err(Refusal::new(Code::TooComplex, message, Vec::new()));
+        return Err(Refusal::too_complex(message, (selections, most), None));
     }
     Ok(walk.visits)
 }
@@ -190,7 +191,7 @@ fn affordable(kind: OperationType, tally: &Tally, at: Pos, limits: &Limits) -> R
     ] {
         if count > most {
             let message = format!("The {kind} has {count} {what}; the most is {most}. {instead}");
-            return Err(Refusal::too_complex(message, at));
+            return Err(Refusal::too_complex(message, (count, most), at));
         }
     }
     Ok(())

@@ -14,6 +14,10 @@ pub enum Code {
     TooComplex,
     /// Its variables are not acceptable.
     BadInput,
+    /// It names a document that the server does not have.
+    NotPersisted,
+    /// It is a document that this server is not to run for anybody.
+    Untrusted,
 }
 
 impl Code {
@@ -24,7 +28,31 @@ impl Code {
             Self::ValidationFailed => "GRAPHQL_VALIDATION_FAILED",
             Self::TooComplex => "QUERY_TOO_COMPLEX",
             Self::BadInput => "BAD_USER_INPUT",
+            Self::NotPersisted => "PERSISTED_QUERY_NOT_FOUND",
+            Self::Untrusted => "FORBIDDEN",
         }
+    }
+}
+
+/// What was asked for, and the most that may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// As the request has it.
+    pub requested: u64,
+    /// As the configuration has it.
+    pub limit: u64,
+}
+
+impl From<(u64, u64)> for Bound {
+    fn from((requested, limit): (u64, u64)) -> Self {
+        Self { requested, limit }
+    }
+}
+
+impl From<(usize, usize)> for Bound {
+    fn from((requested, limit): (usize, usize)) -> Self {
+        let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Self { requested: wide(requested), limit: wide(limit) }
     }
 }
 
@@ -39,22 +67,31 @@ pub struct Refusal {
     pub locations: Vec<Pos>,
     /// JSON Pointer (RFC 6901) into the variables, or from an argument on, where a value there is wrong.
     pub variable: Option<String>,
+    /// The numbers of a limit that it is beyond.
+    pub bound: Option<Bound>,
 }
 
 impl Refusal {
-    pub(super) fn new(code: Code, message: impl Into<String>, locations: Vec<Pos>) -> Self {
-        Self { code, message: message.into(), locations, variable: None }
+    /// A refusal that says no more than this.
+    pub fn new(code: Code, message: impl Into<String>, locations: Vec<Pos>) -> Self {
+        Self { code, message: message.into(), locations, variable: None, bound: None }
     }
 
-    pub(super) fn too_complex(message: impl Into<String>, at: Pos) -> Self {
-        Self::new(Code::TooComplex, message, vec![at])
+    pub(super) fn too_complex(
+        message: impl Into<String>,
+        bound: impl Into<Bound>,
+        at: impl Into<Option<Pos>>,
+    ) -> Self {
+        let locations = at.into().into_iter().collect();
+        Self { bound: Some(bound.into()), ..Self::new(Code::TooComplex, message, locations) }
     }
 
     pub(super) fn invalid(message: impl Into<String>, at: Pos) -> Self {
         Self::new(Code::ValidationFailed, message, vec![at])
     }
 
-    pub(super) fn variable(pointer: String, message: impl Into<String>) -> Self {
+    /// Something in the request is wrong, at a JSON Pointer.
+    pub fn variable(pointer: String, message: impl Into<String>) -> Self {
         Self { variable: Some(pointer), ..Self::new(Code::BadInput, message, Vec::new()) }
     }
 
@@ -112,6 +149,10 @@ impl Refusal {
         if let Some(path) = &self.variable {
             let problem = value!({ "path": path, "code": "INVALID", "message": (self.message.clone()) });
             extensions.set("problems", Value::List(vec![problem]));
+        }
+        if let Some(Bound { requested, limit }) = self.bound {
+            extensions.set("requested", requested);
+            extensions.set("limit", limit);
         }
         let mut error = ServerError::new(self.message, None);
         error.locations = self.locations;

@@ -169,8 +169,9 @@ impl Job {
     }
 
     /// The client's own JSON, and what the type needs, its defaults filled in.
-    async fn metadata(&self) -> JsonObject {
-        JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default())
+    async fn metadata(&self, ctx: &Context<'_>) -> Result<JsonObject> {
+        ctx.budget()?.show(&self.row.metadata)?;
+        Ok(JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default()))
     }
 
     /// Every step of the type, in order, as it stands.

@@ -60,6 +60,7 @@ impl JobQuery {
         let paging = Paging { first, after, last, before };
         let window = paging.window(field.list(), USUAL, app.config.limits.page_size)?;
         let page = app.jobs.list(actor, &filter, (field, direction), window).await?;
+        ctx.budget()?.read(page.rows.iter().map(|row| &row.metadata))?;
         Ok(connection(page, JobList(filter), |row| {
             (Cursor { at: field.of(&row), id: row.id.0 }.encode(field.list()), Job::new(row))
         }))

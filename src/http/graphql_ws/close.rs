@@ -2,7 +2,7 @@
 
 use axum::extract::ws::CloseFrame;
 
-use super::Refused;
+use super::{PROTOCOL, Refused};
 
 /// The end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,10 @@ impl End {
 
     pub(super) fn expired() -> Self {
         Self::Close(4401, "Unauthorized: the credential has ended".into())
+    }
+
+    pub(super) fn foreign_protocol() -> Self {
+        Self::Close(4406, format!("Subprotocol not acceptable: this is {PROTOCOL}"))
     }
 
     pub(super) fn init_timeout() -> Self {

@@ -6,8 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::parser::types::OperationType;
-use async_graphql::{ErrorExtensionValues, Response, ServerError};
+use async_graphql::{ErrorExtensionValues, ServerError};
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,9 +16,9 @@ use tokio_stream::StreamMap;
 use tokio_util::sync::CancellationToken;
 
 use super::close::End;
-use super::message::{ClientMessage, ServerMessage, Subscribe};
-use super::{Execution, Operations, Refused, Settings};
-use crate::http::tracking;
+use super::message::{ClientMessage, ServerMessage, next};
+use super::{Operations, Refused, Settings};
+use crate::http::{Parameters, Written, tracking};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -35,7 +34,7 @@ enum Phase<S> {
 
 /// What an operation has to say.
 enum Output {
-    Response(OperationType, Box<Response>),
+    Response(Written),
     Panicked,
     Done,
 }
@@ -86,6 +85,15 @@ impl<O: Operations> Connection<O> {
                 break end;
             }
         };
+        self.close(end).await;
+    }
+
+    /// Says goodbye to who speaks another subprotocol.
+    pub(super) async fn refuse(self) {
+        self.close(End::foreign_protocol()).await;
+    }
+
+    async fn close(mut self, end: End) {
         tracing::debug!(?end, "websocket ends");
         if end == End::Gone {
             return;
@@ -190,7 +198,7 @@ impl<O: Operations> Connection<O> {
         Ok(())
     }
 
-    async fn subscribe(&mut self, id: String, payload: Subscribe) -> Result<(), End> {
+    async fn subscribe(&mut self, id: String, asked: Parameters) -> Result<(), End> {
         let Phase::Open(session, _) = &self.phase else { return Err(End::too_early()) };
         if self.running.contains_key(&id) {
             return Err(End::duplicate(&id));
@@ -203,22 +211,21 @@ impl<O: Operations> Connection<O> {
                 .tell(&ServerMessage::Error { id: &id, payload: &[error("UNAVAILABLE", message)] })
                 .await;
         }
-        let Execution { kind, responses } = self.operations.execute(session, payload.into());
-        let outputs = AssertUnwindSafe(responses).catch_unwind().map(move |response| match response {
-            Ok(response) => Output::Response(kind, Box::new(response)),
-            Err(_) => Output::Panicked,
-        });
+        let responses = self.operations.execute(session, asked);
+        let outputs = AssertUnwindSafe(responses)
+            .catch_unwind()
+            .map(|response| response.map_or(Output::Panicked, Output::Response));
         self.running.insert(id, outputs.chain(stream::once(async { Output::Done })).boxed());
         Ok(())
     }
 
     async fn output(&mut self, id: &str, output: Output) -> Result<(), End> {
         match output {
-            Output::Response(kind, response) if is_request_error(kind, &response) => {
+            Output::Response(response) if !response.refused.is_empty() => {
                 self.running.remove(id);
-                self.tell(&ServerMessage::Error { id, payload: &response.errors }).await
+                self.tell(&ServerMessage::Error { id, payload: &response.refused }).await
             }
-            Output::Response(_, response) => self.tell(&ServerMessage::Next { id, payload: &response }).await,
+            Output::Response(response) => self.write(Message::Text(next(id, &response.json).into())).await,
             Output::Panicked => {
                 self.running.remove(id);
                 tracing::error!(id, "an operation panicked");
@@ -286,14 +293,6 @@ impl<O: Operations> Connection<O> {
             }
         }
     }
-}
-
-/// Whether a response says that there is and will be no result, rather than that a field has none.
-fn is_request_error(kind: OperationType, response: &Response) -> bool {
-    let root = usize::from(kind == OperationType::Subscription);
-    response.data == async_graphql::Value::Null
-        && !response.errors.is_empty()
-        && response.errors.iter().all(|error| error.path.len() <= root)
 }
 
 fn error(code: &str, message: String) -> ServerError {

@@ -1,8 +1,10 @@
 //! The messages of the protocol as JSON.
 
-use async_graphql::{Extensions, Request, Response, ServerError, Variables};
+use async_graphql::ServerError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::http::Parameters;
 
 /// From the client.
 #[derive(Debug, Deserialize)]
@@ -19,53 +21,32 @@ pub(super) enum ClientMessage {
     Pong,
     Subscribe {
         id: String,
-        payload: Subscribe,
+        payload: Parameters,
     },
     Complete {
         id: String,
     },
 }
 
-/// What is to be run. `query` may be absent only where `extensions` name a persisted one.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Subscribe {
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    operation_name: Option<String>,
-    #[serde(default)]
-    variables: Variables,
-    #[serde(default)]
-    extensions: Extensions,
-}
-
 impl ClientMessage {
     /// The error is for the client.
     pub(super) fn parse(text: &str, id_bytes: usize) -> Result<Self, String> {
         let message: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if let Self::Subscribe { id, payload } = &message {
-            if id.len() > id_bytes {
-                return Err(format!("id has {} bytes; the most is {id_bytes}", id.len()));
+        match &message {
+            Self::Subscribe { id, .. } if id.len() > id_bytes => {
+                Err(format!("id has {} bytes; the most is {id_bytes}", id.len()))
             }
-            if payload.query.is_none() && payload.extensions.is_empty() {
-                return Err("payload has no query".into());
-            }
+            _ => Ok(message),
         }
-        Ok(message)
     }
 }
 
-impl From<Subscribe> for Request {
-    fn from(subscribe: Subscribe) -> Self {
-        let mut request = Self::new(subscribe.query.unwrap_or_default()).variables(subscribe.variables);
-        request.operation_name = subscribe.operation_name;
-        request.extensions = subscribe.extensions;
-        request
-    }
+/// `next`, with a payload that is JSON already.
+pub(super) fn next(id: &str, payload: &str) -> String {
+    format!(r#"{{"type":"next","id":{},"payload":{payload}}}"#, Value::from(id))
 }
 
-/// To the client.
+/// To the client, all but [`next`].
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerMessage<'a> {
@@ -73,10 +54,6 @@ pub(super) enum ServerMessage<'a> {
     Pong {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<Map<String, Value>>,
-    },
-    Next {
-        id: &'a str,
-        payload: &'a Response,
     },
     Error {
         id: &'a str,

@@ -120,7 +120,8 @@ impl TestApp {
         let address = listener.local_addr().expect("an address");
         let app =
             App::open(config, &format!("http://{address}"), Migrations::Run).await.expect("an application");
-        let (service, stop) = (http::service(app.clone(), metrics()), app.stopping.clone());
+        let service = http::service(app.clone(), metrics()).expect("a service");
+        let stop = app.stopping.clone();
         let server = app.tasks.spawn(async move {
             let serve = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
             serve.await.expect("the server ends without an error");

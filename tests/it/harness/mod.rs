@@ -15,6 +15,7 @@ mod answer;
 mod app;
 mod database;
 mod issuer;
+mod events;
 mod multipart;
 mod socket;
 mod user;
@@ -24,9 +25,10 @@ pub(crate) use answer::Answer;
 pub(crate) use app::TestApp;
 pub(crate) use database::{Backend, connect};
 pub(crate) use issuer::{Issuer, Published, SigningKey};
+pub(crate) use events::{Events, Sent};
 pub(crate) use multipart::{File, body as multipart_body};
 pub(crate) use socket::{Received, Socket};
-pub(crate) use user::{User, job_id};
+pub(crate) use user::{User, job_id, with_query};
 pub(crate) use worker::Worker;
 
 /// Makes two tests of a story, `story::sqlite` and `story::postgres`. A closure changes the configuration first:

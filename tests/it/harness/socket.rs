@@ -33,8 +33,12 @@ pub(crate) enum Received {
 impl Socket {
     /// Connects without saying anything.
     pub(crate) async fn open(app: &TestApp) -> Self {
-        let mut request =
-            app.url("/graphql/ws").replacen("http", "ws", 1).into_client_request().expect("an address");
+        Self::open_at(app, "/graphql/ws").await
+    }
+
+    /// Connects at a path.
+    pub(crate) async fn open_at(app: &TestApp, path: &str) -> Self {
+        let mut request = app.url(path).replacen("http", "ws", 1).into_client_request().expect("an address");
         let protocol = "graphql-transport-ws".parse().expect("a header");
         request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
         let (stream, response) = connect_async(request).await.expect("the server takes WebSockets");

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use docket::access::Actor;
 use docket::id::{JobId, UserId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -23,6 +24,14 @@ pub(crate) struct User {
 /// The ID of a job as the domain knows it.
 pub(crate) fn job_id(id: &str) -> JobId {
     JobId::parse(id).expect("the ID of a job")
+}
+
+/// A path with parameters.
+pub(crate) fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let pairs: Vec<_> =
+        parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 impl User {

@@ -3,15 +3,15 @@
 use super::*;
 
 #[tokio::test]
-async fn the_subprotocol_is_required() {
+async fn another_subprotocol_is_4406() {
     let server = Server::start(Settings::default()).await;
-    for protocol in [None, Some("graphql-ws"), Some("chat, soap")] {
-        let Err(Error::Http(response)) = server.handshake(protocol).await else {
-            panic!("{protocol:?} was taken")
-        };
-        assert_eq!(response.status(), 400);
-        let body = String::from_utf8(response.body().clone().unwrap()).unwrap();
-        assert!(body.contains("Sec-WebSocket-Protocol: graphql-transport-ws"), "{body}");
+    let mut silent = server.handshake(None).await.unwrap();
+    let said = "Subprotocol not acceptable: this is graphql-transport-ws";
+    assert_eq!(silent.closed().await, (4406, said.into()));
+    for protocol in ["graphql-ws", "chat, soap"] {
+        // None is selected, so that a strict client does not even wait for the close frame.
+        let Err(error) = server.handshake(Some(protocol)).await else { panic!("{protocol} was taken") };
+        assert!(error.to_string().contains("SubProtocol error"), "{error}");
     }
     assert!(server.handshake(Some("graphql-ws, graphql-transport-ws")).await.is_ok());
 }
