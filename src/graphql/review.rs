@@ -70,10 +70,9 @@ impl Review {
     /// Parts of the content that need a decision.
     async fn items(&self, ctx: &Context<'_>) -> Result<Vec<ReviewItem>> {
         let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
-        matter.map_or_else(
-            || Ok(Vec::new()),
-            |m| Vec::<ReviewItem>::deserialize(&m.items).map_err(Error::internal),
-        )
+        let Some(matter) = matter else { return Ok(Vec::new()) };
+        ctx.budget()?.show(&matter.items)?;
+        Vec::<ReviewItem>::deserialize(&matter.items).map_err(Error::internal)
     }
 
     /// Corrections saved but not yet decided (JSON Patch, RFC 6902).
@@ -352,8 +351,6 @@ impl ReviewQuery {
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Reviews, USUAL, app.config.limits.page_size)?;
         let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
-        let drafts = page.rows.iter().filter_map(|row| row.draft.as_ref());
-        ctx.budget()?.read(page.rows.iter().map(|row| &row.items).chain(drafts))?;
         Ok(connection(page, ReviewList(filter), |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Reviews), Review(row))
         }))

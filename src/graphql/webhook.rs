@@ -1,6 +1,6 @@
 //! Webhooks and what was sent to them.
 
-use async_graphql::connection::{Connection, EmptyFields};
+use async_graphql::connection::EmptyFields;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use super::document::DeletePayload;
 use super::history::JobEventKind;
 use super::job::Job;
 use super::loader::JobOf;
-use super::paging::{USUAL, connection};
+use super::paging::{Connection, USUAL, connection};
 use super::scalar::Url;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ impl Webhook {
         ctx: &Context<'_>,
         #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-    ) -> Result<Connection<String, WebhookDelivery, EmptyFields, EmptyFields>> {
+    ) -> Result<Connection<WebhookDelivery>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Deliveries, USUAL, app.config.limits.page_size)?;
@@ -316,7 +316,7 @@ impl WebhookQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
         #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-    ) -> Result<Connection<String, Webhook, EmptyFields, EmptyFields>> {
+    ) -> Result<Connection<Webhook>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let paging = Paging { first, after, ..Paging::default() };
         let window = paging.window(List::Webhooks, USUAL, app.config.limits.page_size)?;

@@ -166,5 +166,11 @@ fn send(answer: Written, whole: Whole) -> Response {
         "INTERNAL_SERVER_ERROR" => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
-    (status, [(header::CONTENT_TYPE, whole.content_type())], answer.json).into_response()
+    let wait =
+        answer.refused.first().and_then(|error| error.extensions.as_ref()?.get("retryAfterSeconds").cloned());
+    let mut response = (status, [(header::CONTENT_TYPE, whole.content_type())], answer.json).into_response();
+    if let Some(seconds) = wait.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok()) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }

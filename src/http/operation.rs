@@ -246,7 +246,7 @@ mod tests {
         writes.await.unwrap();
         let text = "mutation { createTeam(input: {name: \"t\"}) { team { id } } }";
         let asked = Parameters::try_from(json!({"query": text})).unwrap();
-        let Ok(prepared) = prepare(&server, asked, "t") else { panic!("it may be run") };
+        let Ok(prepared) = prepare(&server, &viewer, asked, "t") else { panic!("it may be run") };
         let answer = run(&server, viewer, prepared, None).await;
         assert_eq!(answer.outcome, "TIMEOUT", "{answer:?}");
         go_on.send(()).unwrap();

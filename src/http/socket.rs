@@ -88,8 +88,8 @@ impl Operations for Socket {
     fn execute(&self, session: &Session, asked: Parameters) -> BoxStream<'static, Written> {
         let counted = self.server.rates.request(&session.viewer);
         let counted = counted.map_err(|error| Box::new(operation::ended(&self.server, &error)));
-        let prepared = counted
-            .and_then(|()| operation::prepare(&self.server, &session.viewer, asked, &self.tracking));
+        let prepared =
+            counted.and_then(|()| operation::prepare(&self.server, &session.viewer, asked, &self.tracking));
         match prepared {
             Ok(prepared) => operation::stream(&self.server, session.viewer.clone(), prepared, None),
             Err(refused) => stream::once(async { *refused }).boxed(),

@@ -314,7 +314,8 @@ impl Jobs {
                 Err(_) => None,
             },
         };
-        let collaborators = self.collaborators(actor.user.id, &job_type, &new.collaboration, &mut problems).await?;
+        let collaborators =
+            self.collaborators(actor.user.id, &job_type, &new.collaboration, &mut problems).await?;
         Ok(match (input, metadata) {
             (Some(input), Some(metadata)) if problems.is_empty() => {
                 Ok(Prepared { job_type, metadata, input, contents, taxonomy, collaborators })

@@ -28,7 +28,7 @@ use serde_json::json;
 
 use crate::access::{self, Actor, View};
 use crate::config::Webhooks as Settings;
-use crate::db::Work;
+use crate::db::{self, Work};
 use crate::entity::{account, webhook, webhook_delivery};
 use crate::error::{Error, Problem, Result};
 use crate::events::outbox::PENDING;
@@ -221,10 +221,10 @@ impl Webhooks {
         let missing = || Error::not_found("delivery");
         let of = webhook_delivery::Entity::find_by_id(id).one(self.jobs.db.read()).await?;
         let of = of.ok_or_else(missing)?.webhook_id;
-        let (db, clock) = (self.jobs.db.clone(), self.jobs.clock.clone());
+        let clock = self.jobs.clock.clone();
         let sent = self.change(actor, of, move |tx, mine| -> Work<'_, webhook_delivery::Model> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
+                let now = db::now(tx, &clock).await?;
                 let found = webhook_delivery::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
                 let found = found.ok_or_else(missing)?;
                 if !mine.enabled {

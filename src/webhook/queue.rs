@@ -14,7 +14,7 @@ use sea_orm::{
 
 use super::{DisabledReason, Webhooks};
 use crate::clock::Timestamp;
-use crate::db::Work;
+use crate::db::{self, Work};
 use crate::entity::webhook_delivery::Column;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
@@ -78,12 +78,12 @@ impl Webhooks {
     /// Takes up to `limit` deliveries that are due, the longest due first: of each job and webhook none but the first that
     /// has not ended. `busy` is how many this node has under way to each host.
     pub async fn claim(&self, limit: usize, busy: &HashMap<String, usize>) -> Result<Vec<Claim>> {
-        let (db, clock, busy) = (self.jobs.db.clone(), self.jobs.clock.clone(), busy.clone());
+        let (clock, busy) = (self.jobs.clock.clone(), busy.clone());
         let most = self.settings.host_concurrency;
         let holds = TimeDelta::seconds(self.settings.attempt_seconds.into()) + SLACK;
         let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<Claim>> {
             Box::pin(async move {
-                let (now, mut busy, mut chosen) = (db.now(tx, &clock).await?, busy, Vec::new());
+                let (now, mut busy, mut chosen) = (db::now(tx, &clock).await?, busy, Vec::new());
                 let full =
                     busy.iter().filter(|(_, count)| **count >= most).map(|(host, _)| host.clone()).collect();
                 for (id, host) in due(tx, now, full, limit).await? {
@@ -120,11 +120,11 @@ impl Webhooks {
 
     /// Writes down what came of an attempt, and lets the next event of the job go.
     pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Taken> {
-        let (db, clock, settings) = (self.jobs.db.clone(), self.jobs.clock.clone(), self.settings.clone());
+        let (clock, settings) = (self.jobs.clock.clone(), self.settings.clone());
         let (id, token, of) = (claim.delivery.id, claim.token, claim.webhook.id);
         let taken = self.jobs.db.write(move |tx| -> Work<'_, Taken> {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
+                let now = db::now(tx, &clock).await?;
                 // In this order everywhere: first the webhook, then what is sent to it.
                 let webhook = webhook::Entity::find_by_id(of).lock(LockType::NoKeyUpdate).one(tx).await?;
                 let mine = webhook_delivery::Entity::find_by_id(id).filter(Column::LeaseToken.eq(token));
@@ -195,10 +195,10 @@ impl Webhooks {
     /// Removes from the log what ended before a time, by pages, and gives up what was written for webhooks while they were
     /// being disabled.
     pub async fn clear(&self, before: Timestamp) -> Result<u64> {
-        let (db, clock) = (self.jobs.db.clone(), self.jobs.clock.clone());
+        let clock = self.jobs.clock.clone();
         let given_up = self.jobs.db.write(move |tx| {
             Box::pin(async move {
-                let now = db.now(tx, &clock).await?;
+                let now = db::now(tx, &clock).await?;
                 let disabled = Query::select()
                     .column(webhook::Column::Id)
                     .from(webhook::Entity)
