@@ -129,8 +129,8 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> Result<ExitCode, String> {
     match command {
-        Command::Serve(args) => serve::serve(args).await.map(|()| ExitCode::SUCCESS),
-        Command::Demo(args) => demo::demo(args).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => Box::pin(serve::serve(args)).await.map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => Box::pin(demo::demo(args)).await.map(|()| ExitCode::SUCCESS),
         Command::Submit(args) => Ok(submit::run(*args).await.into()),
         Command::Worker(common) => serve::worker(&common).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(common) => {
