@@ -114,12 +114,12 @@ pub fn record(event: Event, outcome: Outcome, by: By) {
 }
 
 /// An event about somebody or something, by ID.
-pub fn about(event: Event, outcome: Outcome, by: By, subject: impl ToString) {
+pub fn about(event: Event, outcome: Outcome, by: By, subject: impl ToString + Copy) {
     write(event, outcome, by, Some(&subject.to_string()), None);
 }
 
 /// Somebody who is let in to something, or out, by their IDs. It has been done.
-pub fn between(event: Event, by: By, subject: impl ToString, object: impl ToString) {
+pub fn between(event: Event, by: By, subject: impl ToString + Copy, object: impl ToString + Copy) {
     write(event, Outcome::Ok, by, Some(&subject.to_string()), Some(&object.to_string()));
 }
 

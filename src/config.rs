@@ -479,7 +479,12 @@ impl Config {
 }
 
 /// Refuses a value by its key where it is out of range.
-fn between<N: PartialOrd + std::fmt::Display>(key: &str, value: N, least: N, most: N) -> Result<(), String> {
+fn between<N: Copy + PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: N,
+    least: N,
+    most: N,
+) -> Result<(), String> {
     if value < least || value > most {
         return Err(format!("{key} is {value}; it needs {least} to {most}"));
     }
