@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::body::Body;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -52,13 +52,18 @@ pub(super) async fn run(
         (_, uploads) => (std::future::pending().boxed(), uploads),
     };
     let results = operation::stream(server, viewer, prepared, uploads);
-    answer(server, Stream { results, end, _place: Some(place) })
+    answer(Stream { results, end, keep_alive: keep_alive(server), _place: Some(place) })
 }
 
 /// Answers with a stream of one result.
 pub(super) fn once(server: &Server, result: Written) -> Response {
     let results = stream::once(async { result }).boxed();
-    answer(server, Stream { results, end: std::future::pending().boxed(), _place: None })
+    let end = std::future::pending().boxed();
+    answer(Stream { results, end, keep_alive: keep_alive(server), _place: None })
+}
+
+fn keep_alive(server: &Server) -> Duration {
+    Duration::from_millis(server.app.config.sse.keep_alive_milliseconds)
 }
 
 /// Resolves when a stream is to end from this side, to what is said then.
@@ -80,43 +85,48 @@ fn end(server: &Server, viewer: &Viewer) -> impl Future<Output = Option<Written>
 struct Stream {
     results: BoxStream<'static, Written>,
     end: BoxFuture<'static, Option<Written>>,
+    keep_alive: Duration,
     _place: Option<Place>,
 }
 
 impl Stream {
     /// What is to be sent next, and the stream where more may come.
-    async fn next(mut self) -> (Vec<Event>, Option<Self>) {
+    async fn next(mut self) -> (String, Option<Self>) {
         let last = tokio::select! {
             biased;
             last = &mut self.end => last,
             result = self.results.next() => match result {
-                Some(result) => return (vec![next(result)], Some(self)),
+                Some(result) => return (event(&result), Some(self)),
                 None => None,
             },
+            () = tokio::time::sleep(self.keep_alive) => return (KEEP_ALIVE.to_owned(), Some(self)),
         };
-        // Data, though empty: browsers drop an event without.
-        let complete = Event::default().event("complete").data("");
-        (last.map(next).into_iter().chain([complete]).collect(), None)
+        (last.as_ref().map(event).unwrap_or_default() + COMPLETE, None)
     }
 }
 
-fn next(result: Written) -> Event {
-    Event::default().event("next").data(result.json)
+/// A comment, which clients pass over.
+const KEEP_ALIVE: &str = ":\n\n";
+/// It has data, though empty: browsers drop an event without, and some clients read whatever data there is as a result.
+const COMPLETE: &str = "event: complete\ndata:\n\n";
+
+/// JSON has no line breaks of its own, so one line holds it.
+fn event(result: &Written) -> String {
+    format!("event: next\ndata: {}\n\n", result.json)
 }
 
-fn answer(server: &Server, stream: Stream) -> Response {
+fn answer(stream: Stream) -> Response {
     // What is done while the body is written belongs to the request too.
     let (span, tracking) = (Span::current(), tracking::current());
     let events = stream::unfold(Some(stream), move |stream| {
         let next = async move { Some(stream?.next().await) };
         tracking::within(tracking.clone(), next).instrument(span.clone())
     });
-    let events =
-        events.flat_map(|events| stream::iter(events.into_iter().map(Ok::<_, std::convert::Infallible>)));
-    let every = Duration::from_millis(server.app.config.sse.keep_alive_milliseconds);
-    let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(every)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    response
+    let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (ACCEL_BUFFERING, "no"),
+    ];
+    (headers, body).into_response()
 }

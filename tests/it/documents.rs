@@ -312,7 +312,7 @@ async fn multipart_requests_that_are_wrong_leave_nothing(app: TestApp) {
         ("no place", good.clone(), json!({"0": ["variables.other"]}), vec![file], "BAD_USER_INPUT"),
         ("outside of the variables", good.clone(), json!({"0": ["query"]}), vec![file], "BAD_USER_INPUT"),
         ("not in the map", good.clone(), json!({}), vec![file], "BAD_USER_INPUT"),
-        ("no file", good.clone(), map.clone(), vec![], "GRAPHQL_VALIDATION_FAILED"),
+        ("no file", good.clone(), map.clone(), vec![], "BAD_USER_INPUT"),
         ("a map that is none", good.clone(), json!([]), vec![file], "BAD_USER_INPUT"),
         ("too many files", good.clone(), all_to_one, many, "PAYLOAD_TOO_LARGE"),
         (
