@@ -4,7 +4,7 @@ use async_graphql::{Enum, ID, InputObject, OneofObject};
 use chrono::{DateTime, Utc};
 
 use super::scalar::{JsonObject, Url};
-use crate::clock::{self, kept};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
@@ -195,9 +195,9 @@ impl JobFilter {
             types: self.types.map(|list| list.into_iter().map(|id| id.0).collect()),
             ownership: self.owner.map(Into::into),
             team,
-            created_after: self.created_after.map(kept),
-            created_before: self.created_before.map(kept),
-            updated_after: self.updated_after.map(kept),
+            created_after: self.created_after,
+            created_before: self.created_before,
+            updated_after: self.updated_after,
             metadata: self.metadata.map(|object| object.0),
             input_name: self.input_name,
         })

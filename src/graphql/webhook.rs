@@ -337,7 +337,7 @@ impl WebhookMutation {
     async fn create_webhook(
         &self,
         ctx: &Context<'_>,
-        input: CreateWebhookInput,
+        #[graphql(desc = "Where to, and of what.")] input: CreateWebhookInput,
     ) -> Result<CreateWebhookPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let missing = || Error::not_found("job");
@@ -348,7 +348,11 @@ impl WebhookMutation {
     }
 
     /// Changes a webhook of the viewer's own; disables or enables it.
-    async fn update_webhook(&self, ctx: &Context<'_>, input: UpdateWebhookInput) -> Result<WebhookPayload> {
+    async fn update_webhook(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which webhook, and what should be otherwise.")] input: UpdateWebhookInput,
+    ) -> Result<WebhookPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (url, kinds) = (input.url.map(|url| url.0), input.event_kinds.map(distinct));
         let change = Change { url, kinds, description: input.description, enabled: input.enabled };

@@ -142,7 +142,11 @@ pub(super) struct WorkerMutation;
 impl WorkerMutation {
     /// External workers: take up to `limit` queued steps under a lease, of jobs whose step the viewer works on; those of high
     /// priority and the oldest first. With a TEST key those of TEST jobs only.
-    async fn claim_steps(&self, ctx: &Context<'_>, input: ClaimStepsInput) -> Result<ClaimStepsPayload> {
+    async fn claim_steps(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who asks, and for what.")] input: ClaimStepsInput,
+    ) -> Result<ClaimStepsPayload> {
         let ClaimStepsInput { worker_id, types, limit, lease_seconds } = input;
         let types = types.into_iter().map(|id| id.0).collect();
         let wish = Wish { worker: worker_id, types, limit, lease_seconds };
@@ -151,7 +155,11 @@ impl WorkerMutation {
     }
 
     /// Renews the lease and reports progress; says whether the job was cancelled meanwhile. CONFLICT where the claim was lost.
-    async fn report_step(&self, ctx: &Context<'_>, input: ReportStepInput) -> Result<ReportStepPayload> {
+    async fn report_step(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which claim, and how far it is.")] input: ReportStepInput,
+    ) -> Result<ReportStepPayload> {
         let ReportStepInput { lease_token, fraction, message } = input;
         let reported = ctx.app()?.jobs.report_as(ctx.actor()?, &lease_token, fraction, message.as_deref());
         Ok(reported.await?.into())
@@ -159,7 +167,11 @@ impl WorkerMutation {
 
     /// Hands in what a step made; the job goes on. It is taken once: under a claim that was lost it is CONFLICT and changes
     /// nothing.
-    async fn complete_step(&self, ctx: &Context<'_>, input: CompleteStepInput) -> Result<JobPayload> {
+    async fn complete_step(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which claim, and what it made.")] input: CompleteStepInput,
+    ) -> Result<JobPayload> {
         let contents = input.contents.unwrap_or_default().into_iter().map(Into::into).collect();
         let handed_in = HandedIn { contents, review: input.review.map(Into::into) };
         let job = ctx.app()?.jobs.complete_as(ctx.actor()?, &input.lease_token, handed_in).await?;
@@ -167,7 +179,11 @@ impl WorkerMutation {
     }
 
     /// Says that a step did not work: it is tried again where that can help and attempts are left, otherwise the job fails.
-    async fn fail_step(&self, ctx: &Context<'_>, input: FailStepInput) -> Result<JobPayload> {
+    async fn fail_step(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which claim, and why.")] input: FailStepInput,
+    ) -> Result<JobPayload> {
         let FailStepInput { lease_token, code, message, retryable } = input;
         let job = ctx.app()?.jobs.fail_as(ctx.actor()?, &lease_token, code, message, retryable).await?;
         Ok(JobPayload { job: Job::new(job) })

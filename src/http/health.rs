@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::events::feed;
 use crate::telemetry::{
     FEED_LAG, JOBS, POOL, POOL_MAX, POOL_NAME, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS, TARGET_INFO,
-    WEBHOOK_PENDING,
+    WEBHOOK_DELIVERIES, WEBHOOK_PENDING,
 };
 
 /// An answer of `/readyz` is given again for so long: probes of many may not cost more than those of one.
@@ -152,6 +152,10 @@ async fn gauges(server: &Server) -> Result<()> {
     metrics::gauge!(REVIEW_AGE).set(age);
     let pending =
         webhook_delivery::Entity::find().filter(webhook_delivery::Column::NextAttemptAt.is_not_null());
+    for outcome in ["delivered", "failed", "given_up", "dropped", "lost"] {
+        // Zero, where there was none yet: a rate that begins with its first count would not see it.
+        metrics::counter!(WEBHOOK_DELIVERIES, "outcome" => outcome).increment(0);
+    }
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(WEBHOOK_PENDING).set(pending.count(app.db.read()).await? as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
