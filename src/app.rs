@@ -58,6 +58,11 @@ pub enum Migrations {
 impl App {
     /// Opens database and storage. `public_url` is how clients reach this server.
     pub async fn open(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
+        // It is large, and whoever starts anything would be as large.
+        Box::pin(Self::wired(config, public_url, migrations)).await
+    }
+
+    async fn wired(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| format!("the data directory {}: {error}", config.data_dir.display()))?;
         let clock = Clock::default();

@@ -136,7 +136,7 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
 }
 
 /// What is worth compressing.
-fn texts() -> impl Predicate + Clone {
+fn texts() -> impl Predicate {
     SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"))
 }
 

@@ -179,6 +179,11 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
             Value::Object(known)
         }
         Value::Array(values) => {
+            // Of what has fields, the reader would take a list for the fields in their order.
+            let wrong = |(_, value): &(usize, &Value)| !names.0.is_empty() && !value.is_object();
+            if let Some((i, _)) = values.iter().enumerate().find(wrong) {
+                problems.push(Problem::new(format!("{at}/{i}"), "SHAPE", "An object is wanted."));
+            }
             let entries = values.into_iter().enumerate();
             Value::Array(
                 entries.map(|(i, value)| renamed(value, names, &format!("{at}/{i}"), problems)).collect(),
@@ -246,8 +251,13 @@ mod tests {
             let given = json!({name: {"URI": "x"}, "Metadata": {"Uri": 1}, "Own_Field": {"Uri": 1}});
             assert_eq!(read(&given).unwrap(), expected, "{name}");
         }
-        let Err(Error::Invalid(problems)) = read(&json!({"metadata": {}, "Metadata": {}})) else { panic!() };
-        assert_eq!((&*problems[0].path, &*problems[0].code), ("/metadata", "DUPLICATE"));
+        for (wrong, path, code) in [
+            (json!({"metadata": {}, "Metadata": {}}), "/metadata", "DUPLICATE"),
+            (json!({"inputContent": ["x"]}), "/input_content/0", "SHAPE"),
+        ] {
+            let Err(Error::Invalid(problems)) = read(&wrong) else { panic!("{wrong}") };
+            assert_eq!((&*problems[0].path, &*problems[0].code), (path, code));
+        }
     }
 
     #[test]

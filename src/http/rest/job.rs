@@ -336,8 +336,8 @@ pub(super) async fn rewind(
         ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
     ),
     responses(
-        (status = 200, description = "The bytes.", body = Vec<u8>, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
-        (status = 206, description = "The range that was asked for.", body = Vec<u8>, content_type = "*/*"),
+        (status = 200, description = "The bytes.", body = serde_json::Value, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
+        (status = 206, description = "The range that was asked for.", body = serde_json::Value, content_type = "*/*"),
         (status = 304, description = "The caller has them already."),
         (status = 404, description = "There is no such content, or not for the caller.", body = Envelope<Failure>),
         (status = 416, description = "The content has no such range.", body = Envelope<Failure>),
