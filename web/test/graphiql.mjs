@@ -4,6 +4,7 @@
 // Further: --screenshots DIR keeps pictures; CHROMIUM names the browser (default /usr/bin/chromium).
 // A real run uploads small documents, makes a taxonomy and two jobs and cancels those, all in the name of that user.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
@@ -21,7 +22,8 @@ const { values: options } = parseArgs({
 });
 assert.ok(!options.url || (options.email && options.password), '--url needs --email and --password');
 
-const EXAMPLE_COUNT = 10;
+const EXAMPLES = readdirSync(new URL('../src/examples/', import.meta.url));
+const EXAMPLE_COUNT = EXAMPLES.filter((name) => name.endsWith('.graphql')).length;
 const RUNNING = /"status":\s"(QUEUED|RUNNING|BLOCKED)"/;
 const mock = options.url ? null : await startMock();
 const { url: base, email, password } = mock ?? options;
