@@ -158,6 +158,7 @@ pub(crate) mod tests {
     use crate::config::Flags;
     use crate::document::Described;
     use crate::entity::document;
+    use crate::job::request::{NewJob, Source};
     use crate::job::state::Mode;
 
     /// An application on a SQLite database and a store of its own, which go with the folder.
@@ -191,5 +192,18 @@ pub(crate) mod tests {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
         app.jobs.documents.upload(actor, described, stream).await.unwrap()
+    }
+
+    /// A wish for a job of a type, without anything else.
+    pub(crate) fn new_job(type_id: &str, input: &document::Model) -> NewJob {
+        NewJob {
+            type_id: type_id.into(),
+            input: Source::Document(input.id.to_string()),
+            contents: Vec::new(),
+            metadata: serde_json::Map::new(),
+            collaboration: Vec::new(),
+            idempotency_key: None,
+            priority: 0,
+        }
     }
 }

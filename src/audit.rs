@@ -141,10 +141,10 @@ pub(crate) mod tests {
     use super::*;
     use crate::access::{self, Actor, Share};
     use crate::account::{NewKey, create_key};
-    use crate::app::tests::{actor, open, upload};
+    use crate::app::tests::{actor, new_job, open, upload};
     use crate::config::Switch;
     use crate::job::collaborator::PrincipalRef;
-    use crate::job::create::{NewJob, Source};
+    use crate::job::request::NewJob;
     use crate::job::state::Mode;
     use crate::job_type::NOOP;
     use crate::team::PersonRef;
@@ -235,15 +235,7 @@ pub(crate) mod tests {
         team::remove_member(db, &owner, team, PersonRef::Id(other)).await.unwrap();
         let input = upload(&app, &owner, "a").await;
         let share = |who: UserId| PrincipalRef::UserId(who.to_string());
-        let new = NewJob {
-            type_id: NOOP.into(),
-            input: Source::Document(input.id.to_string()),
-            contents: Vec::new(),
-            metadata: serde_json::Map::new(),
-            collaboration: vec![(share(other), vec!["*".into()])],
-            idempotency_key: None,
-            priority: 0,
-        };
+        let new = NewJob { collaboration: vec![(share(other), vec!["*".into()])], ..new_job(NOOP, &input) };
         let job = jobs.create(&owner, new).await.unwrap().id;
         let grant = access::job::<Share>(db.read(), &owner, job).await.unwrap();
         collaboration::share(jobs, &grant, &share(third), &["*".into()]).await.unwrap();

@@ -10,13 +10,6 @@ use chrono::{DateTime, Datelike, SubsecRound, TimeDelta, Utc};
 /// An instant in UTC with the microseconds that both databases keep.
 pub type Timestamp = DateTime<Utc>;
 
-/// The nearest time that both databases keep, and compare as they should: one of the years 1 to 9999.
-pub fn kept(at: Timestamp) -> Timestamp {
-    const FIRST: Option<Timestamp> = DateTime::from_timestamp(-62_135_596_800, 0);
-    const LAST: Option<Timestamp> = DateTime::from_timestamp(253_402_300_799, 0);
-    at.clamp(FIRST.unwrap_or(at), LAST.unwrap_or(at))
-}
-
 /// A clock that tests can move forward. Clones share their offset.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {

@@ -3,38 +3,25 @@
 //! Defaults are `config.default.toml`, which is compiled in; a file overrides them, `DOCKET_*` variables override the file,
 //! flags override all.
 
+mod check;
+mod sections;
+mod sources;
+
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
-use figment::value::Dict;
-use ipnet::IpNet;
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use crate::account::SECRET_BYTES;
-use crate::error::Problem;
+pub use check::is_loopback;
+pub use sections::{
+    Auth, Engine, Http, Limits, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Webhooks, Workers,
+};
+use sources::{environment, refuse_unknown};
 
 /// The defaults, with what each key means.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
-
-/// A hundred years, which no clock overflows by.
-const MOST_DAYS: u32 = 36_500;
-
-/// Variables with this prefix that are not keys of the configuration.
-const NOT_KEYS: [&str; 4] = ["CONFIG", "SERVER", "TOKEN", "TEST_"];
-
-/// Variables of OpenTelemetry's own that stand for variables of ours; ours win.
-const STANDARD: [(&str, &str); 2] = [
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "DOCKET_TELEMETRY__OTLP_ENDPOINT"),
-    ("OTEL_SERVICE_NAME", "DOCKET_TELEMETRY__SERVICE_NAME"),
-];
-
-/// Sections whose keys the parts that own them document and check.
-const OPEN_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
 
 /// A switch, spelled as operators write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,196 +129,6 @@ pub struct Config {
     pub websocket: crate::http::graphql_ws::Settings,
 }
 
-/// Section `[auth]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Auth {
-    pub token_seconds: u32,
-    pub hash_concurrency: usize,
-    pub hash_queue: usize,
-    pub known_network_days: u32,
-}
-
-/// Section `[oidc]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Oidc {
-    pub issuer: String,
-    pub jwks_url: String,
-    pub audience: String,
-    pub algorithms: Vec<Algorithm>,
-    pub clock_skew_seconds: u32,
-    pub create_users: Switch,
-    pub link_verified_email: Switch,
-    pub email_claim: String,
-    pub name_claim: String,
-    pub keys_seconds: u32,
-    pub retry_seconds: u32,
-    pub fetch_seconds: u64,
-    pub fetch_bytes: usize,
-}
-
-impl Oidc {
-    fn check(&self) -> Result<(), String> {
-        if self.issuer.is_empty() {
-            return Ok(());
-        }
-        for (key, url) in [("oidc.issuer", &self.issuer), ("oidc.jwks_url", &self.jwks_url)] {
-            let encrypted = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
-            if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && encrypted(&url)) {
-                return Err(format!(
-                    "{key} is {url:?}; it needs an https address (http on this machine only)"
-                ));
-            }
-        }
-        if self.audience.is_empty() {
-            return Err(
-                "oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into()
-            );
-        }
-        let symmetric = |algorithm: &&Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
-        if let Some(algorithm) = self.algorithms.iter().find(symmetric) {
-            return Err(format!(
-                "oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"
-            ));
-        }
-        if self.algorithms.is_empty() {
-            return Err("oidc.algorithms is empty; it needs one at least, such as RS256".into());
-        }
-        between("oidc.clock_skew_seconds", self.clock_skew_seconds, 0, 600)?;
-        between("oidc.keys_seconds", self.keys_seconds, 1, 86_400)?;
-        between("oidc.retry_seconds", self.retry_seconds, 1, 86_400)?;
-        between("oidc.fetch_seconds", self.fetch_seconds, 1, 60)?;
-        between("oidc.fetch_bytes", self.fetch_bytes, 1_024, 16_777_216)
-    }
-}
-
-/// Section `[rates]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Rates {
-    pub requests_per_minute: NonZeroU32,
-    pub cost_per_minute: NonZeroU32,
-    pub sign_in_address_per_minute: NonZeroU32,
-    pub sign_in_pair_per_minute: NonZeroU32,
-    pub sign_in_account_per_hour: NonZeroU32,
-}
-
-/// Section `[http]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Http {
-    pub header_seconds: u64,
-    pub body_seconds: u64,
-    pub write_seconds: u64,
-    pub execution_seconds: u64,
-    pub trusted_proxies: Vec<IpNet>,
-    pub cors_origins: Vec<String>,
-}
-
-/// Section `[sse]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Sse {
-    pub keep_alive_milliseconds: u64,
-    pub streams: usize,
-}
-
-/// Section `[persisted]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Persisted {
-    pub automatic: Switch,
-    pub mode: Trusted,
-    pub path: String,
-}
-
-/// Section `[engine]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Engine {
-    pub lease_seconds: u32,
-    pub poll_milliseconds: u64,
-    pub shutdown_seconds: u64,
-}
-
-/// Section `[workers]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Workers {
-    pub claims: u32,
-    pub lease_seconds: u32,
-}
-
-/// Section `[review]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Review {
-    pub claim_seconds: u32,
-    pub content_bytes: usize,
-}
-
-/// Section `[retention]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Retention {
-    pub test_days: u32,
-}
-
-/// Section `[limits]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Limits {
-    pub upload_bytes: u64,
-    pub request_bytes: usize,
-    pub page_size: u32,
-    pub metadata_bytes: usize,
-    pub taxonomy_bytes: usize,
-    pub collaborators: usize,
-    pub comment_characters: usize,
-    pub request_files: usize,
-}
-
-/// Section `[telemetry]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Telemetry {
-    pub otlp_endpoint: String,
-    pub service_name: String,
-    pub sample_ratio: f64,
-}
-
-/// Section `[webhooks]`.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Webhooks {
-    pub allow_http: Switch,
-    pub allowed_networks: Vec<IpNet>,
-    pub per_user: u64,
-    pub url_bytes: usize,
-    pub message_bytes: usize,
-    pub concurrency: usize,
-    pub host_concurrency: usize,
-    pub connect_seconds: u32,
-    pub attempt_seconds: u32,
-    pub poll_milliseconds: u64,
-    pub first_retry_seconds: u32,
-    pub longest_retry_seconds: u32,
-    pub give_up_seconds: u32,
-    pub disable_days: u32,
-    pub old_secret_seconds: u32,
-    pub log_days: u32,
-}
-
-impl Limits {
-    /// What is wrong with a comment or reason that people give, at a place of the input.
-    pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
-        let most = self.comment_characters;
-        text.filter(|text| text.chars().count() > most)
-            .map(|_| Problem::new(path, "TOO_LARGE", format!("It has {most} characters at the most.")))
-    }
-}
-
 /// What the command line says; `None` where it says nothing.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Flags {
@@ -368,99 +165,6 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
-        let shared = !self.database().starts_with("sqlite:");
-        match self.bus_url.as_str() {
-            "" | "local" => {}
-            "postgres" if shared => {}
-            "postgres" => {
-                return Err("bus_url is postgres, and the database is SQLite; that takes local".into());
-            }
-            other => return Err(format!("bus_url is {other}; this version takes local and postgres")),
-        }
-        if self.retention.test_days > MOST_DAYS {
-            let days = self.retention.test_days;
-            return Err(format!("retention.test_days is {days}; it needs {MOST_DAYS} or less, 0 for ever"));
-        }
-        let current = Some(&self.jwt_secret).filter(|secret| !secret.expose().is_empty());
-        let previous = self.jwt_previous_secrets.iter().map(|secret| ("jwt_previous_secrets", secret));
-        for (key, secret) in current.map(|secret| ("jwt_secret", secret)).into_iter().chain(previous) {
-            let bytes = secret.expose().len();
-            if bytes < SECRET_BYTES {
-                return Err(format!("{key} has {bytes} bytes; it needs {SECRET_BYTES} or more"));
-            }
-        }
-        if !self.public_url.is_empty() {
-            self.check_public_url()?;
-        }
-        self.oidc.check()?;
-        between("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
-        between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
-        between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
-        between("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
-        let seconds = [
-            ("http.header_seconds", self.http.header_seconds),
-            ("http.body_seconds", self.http.body_seconds),
-            ("http.write_seconds", self.http.write_seconds),
-            ("http.execution_seconds", self.http.execution_seconds),
-            ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
-        ];
-        if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
-            return Err(format!("{key} is 0; it needs 1 or more"));
-        }
-        for (key, value) in [
-            ("engine_concurrency", self.engine_concurrency),
-            ("database_connections", self.database_connections as usize),
-            ("engine.lease_seconds", self.engine.lease_seconds as usize),
-            ("review.claim_seconds", self.review.claim_seconds as usize),
-            ("limits.page_size", self.limits.page_size as usize),
-            ("webhooks.concurrency", self.webhooks.concurrency),
-            ("webhooks.host_concurrency", self.webhooks.host_concurrency),
-            ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
-            ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
-            ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
-            ("sse.streams", self.sse.streams),
-        ] {
-            if value == 0 {
-                return Err(format!("{key} is 0; it needs 1 or more"));
-            }
-        }
-        let ratio = self.telemetry.sample_ratio;
-        if !(0.0..=1.0).contains(&ratio) {
-            return Err(format!("telemetry.sample_ratio is {ratio}; it needs 0 to 1"));
-        }
-        let endpoint = &self.telemetry.otlp_endpoint;
-        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
-        {
-            return Err(format!("telemetry.otlp_endpoint is {endpoint}; it needs http://… or https://…"));
-        }
-        if let Some(problem) =
-            self.http.cors_origins.iter().find_map(|origin| crate::http::origin_problem(origin))
-        {
-            return Err(format!("http.cors_origins: {problem}"));
-        }
-        if self.persisted.mode != Trusted::Off && self.persisted.path.is_empty() {
-            return Err("persisted.mode is not off; persisted.path must name a folder or a manifest".into());
-        }
-        self.websocket.check().map_err(|error| format!("websocket: {error}"))
-    }
-
-    fn check_public_url(&self) -> Result<(), String> {
-        let good = |url: Url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none()
-        };
-        if Url::parse(&self.public_url).is_ok_and(good) {
-            return Ok(());
-        }
-        let right = "it needs an address such as https://docket.example.com, without query, fragment or user";
-        Err(format!("public_url is {:?}; {right}", self.public_url))
-    }
-
     /// How clients reach this server, which listens on `address`.
     pub fn public_url(&self, address: SocketAddr) -> String {
         match self.public_url.as_str() {
@@ -476,92 +180,6 @@ impl Config {
             url => url.to_owned(),
         }
     }
-}
-
-/// Refuses a value by its key where it is out of range.
-fn between<N: Copy + PartialOrd + std::fmt::Display>(
-    key: &str,
-    value: N,
-    least: N,
-    most: N,
-) -> Result<(), String> {
-    if value < least || value > most {
-        return Err(format!("{key} is {value}; it needs {least} to {most}"));
-    }
-    Ok(())
-}
-
-/// Whether an address is on this machine, so that nobody listens in between.
-pub fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// `DOCKET_KEY` and `DOCKET_SECTION__KEY`, and what stands for them. What is text in the defaults is taken as text, so that a secret of digits only is
-/// no number.
-fn environment(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Dict {
-    let mut found = Dict::new();
-    let standard = |name: &String| STANDARD.iter().position(|(standard, _)| standard == name);
-    // What is set later wins.
-    let (others, ours): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| standard(name).is_some());
-    let others =
-        others.into_iter().filter_map(|(name, text)| Some((STANDARD[standard(&name)?].1.to_owned(), text)));
-    for (name, text) in others.chain(ours) {
-        let Some(key) = name.strip_prefix("DOCKET_") else { continue };
-        if NOT_KEYS.iter().any(|other| key.starts_with(other)) {
-            continue;
-        }
-        let path = key.to_lowercase().replace("__", ".");
-        let is_text = matches!(defaults.find_value(&path), Ok(figment::value::Value::String(..)));
-        let value = match text.parse::<figment::value::Value>() {
-            Ok(parsed) if !is_text => parsed,
-            _ => text.into(),
-        };
-        match path.split_once('.') {
-            Some((section, key)) => {
-                let inner = found.entry(section.to_owned()).or_insert_with(|| Dict::new().into());
-                if let figment::value::Value::Dict(_, inner) = inner {
-                    inner.insert(key.to_owned(), value);
-                }
-            }
-            None => {
-                found.insert(path, value);
-            }
-        }
-    }
-    found
-}
-
-fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), String> {
-    let known = keys(defaults)?;
-    for key in keys(given)? {
-        if known.contains(&key) {
-            continue;
-        }
-        let nearest = known
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
-        return Err(match nearest.filter(|near| strsim::jaro_winkler(near, &key) > 0.8) {
-            Some(near) => format!("configuration: there is no key {key}; did you mean {near}?"),
-            None => format!("configuration: there is no key {key}; config.default.toml lists all"),
-        });
-    }
-    Ok(())
-}
-
-fn keys(figment: &Figment) -> Result<Vec<String>, String> {
-    let all: Dict = figment.extract().map_err(|error| format!("configuration: {error}"))?;
-    let mut keys = Vec::new();
-    for (key, value) in all {
-        match value.into_dict() {
-            // These refuse unknown keys themselves, with the list of those that exist.
-            Some(_) if OPEN_SECTIONS.contains(&key.as_str()) => {}
-            Some(section) => keys.extend(section.into_keys().map(|inner| format!("{key}.{inner}"))),
-            None => keys.push(key),
-        }
-    }
-    Ok(keys)
 }
 
 #[cfg(test)]

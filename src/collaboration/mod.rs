@@ -14,9 +14,9 @@ use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::job::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
-use crate::job::create::refuse;
 use crate::job::decide::{Command, ReleaseWord};
 use crate::job::record::{EventKind, Locked, Saved};
+use crate::job::request::refuse;
 use crate::job::{Jobs, gone};
 
 /// Lets somebody in, or changes the steps of somebody who is in. The owner has everything already, so that nothing

@@ -18,9 +18,9 @@ use crate::entity::{job, task};
 use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, LeaseToken};
 use crate::job::contents::{self, Origin};
-use crate::job::create::Source;
 use crate::job::decide::{Command, Rejection};
 use crate::job::record::{Locked, ReviewSubject, Saved};
+use crate::job::request::Source;
 use crate::job::{Jobs, gone};
 use crate::job_type::INPUT;
 

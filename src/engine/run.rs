@@ -59,7 +59,7 @@ impl Engine {
                 (outcome, self.jobs.complete(claim, results).await.map(drop))
             }
             Ending::Failed(failure) => {
-                let (code, retryable) = (crate::job::record::name(failure.code), failure.code.retryable());
+                let (code, retryable) = (crate::job::rows::name(failure.code), failure.code.retryable());
                 tracing::info!(code, failure.message, "the document cannot be read");
                 ("failed", self.jobs.fail(claim, code, failure.message, retryable).await.map(drop))
             }

@@ -13,7 +13,8 @@ use crate::entity::{job, job_event};
 use crate::error::Result;
 use crate::events::feed::Place;
 use crate::job::history::seen_by;
-use crate::job::record::{EventKind, unname};
+use crate::job::record::EventKind;
+use crate::job::rows::unname;
 use crate::job_type::JobType;
 
 /// One change of a job. `sequence` starts at 1 for each job and has no gaps.

@@ -8,8 +8,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
-use crate::job::create::{NewJob, Source};
 use crate::job::query::{Filter, OrderBy, Ownership};
+use crate::job::request::{NewJob, Source};
 use crate::job::state::Status;
 use crate::page::Direction;
 

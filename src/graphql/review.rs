@@ -13,11 +13,10 @@ use super::loader::{ContentOf, JobOf, MatterOf};
 use super::paging::{Connection, USUAL, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
-use crate::clock::kept;
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
-use crate::job::record::unname;
+use crate::job::rows::unname;
 use crate::page::{Cursor, List, Paging};
 use crate::review::decide::{Choice, Decision};
 use crate::review::simulate::{Simulation, simulate};
@@ -367,7 +366,7 @@ impl ReviewQuery {
         #[graphql(desc = "Only what steps have made since then.")] since: Option<DateTime<Utc>>,
     ) -> Result<ReviewSimulation> {
         let (jobs, actor) = (&ctx.app()?.jobs, ctx.actor()?);
-        Ok(simulate(jobs, actor, (&type_id, &step), threshold, since.map(kept)).await?.into())
+        Ok(simulate(jobs, actor, (&type_id, &step), threshold, since).await?.into())
     }
 }
 

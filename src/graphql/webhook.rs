@@ -15,7 +15,8 @@ use super::scalar::Url;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
 use crate::id::{DeliveryId, JobId, WebhookId};
-use crate::job::record::{EventKind, unname};
+use crate::job::record::EventKind;
+use crate::job::rows::unname;
 use crate::page::{Cursor, List, Paging};
 use crate::webhook::{Change, DisabledReason, NewWebhook};
 

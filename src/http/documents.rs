@@ -178,8 +178,13 @@ pub(super) async fn serve(
     let size = u64::try_from(document.size).map_err(Error::internal)?;
     let etag = format!("\"{}\"", document.sha256);
     let if_range = headers.get(header::IF_RANGE);
-    if headers.contains_key(header::IF_MATCH) && !names_tag(headers, header::IF_MATCH, &etag) {
-        return Ok(StatusCode::PRECONDITION_FAILED.into_response());
+    // A weak tag never matches here (RFC 9110 section 13.1.1).
+    let same = |list: &HeaderValue| {
+        list.to_str().is_ok_and(|list| list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag))
+    };
+    if headers.get(header::IF_MATCH).is_some_and(|list| !same(list)) {
+        let message = format!("The document has the entity tag {etag}.");
+        return Ok(rejected(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
     }
     let mut response = if names_tag(headers, header::IF_NONE_MATCH, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -191,8 +196,14 @@ pub(super) async fn serve(
             None | Some(Asked::Whole) => body(server, document, method, None, size).await?,
             Some(Asked::Part(range)) => body(server, document, method, Some(range), size).await?,
             Some(Asked::Unsatisfiable) => {
-                let whole = format!("bytes */{size}");
-                (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, whole)]).into_response()
+                let message = format!("The document has {size} bytes; the range begins behind them.");
+                let mut refused = rejected(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE", message);
+                let whole = HeaderValue::from_str(&format!("bytes */{size}")).map_err(Error::internal)?;
+                refused.headers_mut().insert(header::CONTENT_RANGE, whole);
+                refused
+                    .headers_mut()
+                    .insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Error::internal)?);
+                return Ok(refused);
             }
         }
     };

@@ -36,7 +36,7 @@ impl Jobs {
     pub async fn update(&self, grant: &Grant<Edit>, changes: Changes) -> Result<job::Model> {
         let before = grant.job();
         let job_type = self.types.version(&before.type_id, before.type_version).await?;
-        if let Some(problem) = changes.priority.and_then(super::create::priority_problem) {
+        if let Some(problem) = changes.priority.and_then(super::request::priority_problem) {
             return Err(Error::Invalid(vec![problem]));
         }
         let (largest, actor) = (self.limits.metadata_bytes, grant.actor().user.id);
@@ -53,7 +53,7 @@ impl Jobs {
                 let patched = patched.as_object().cloned().unwrap_or_default();
                 let patched = metadata::normalize(&job_type.metadata_schema, &patched, "/metadata");
                 let patched = Value::Object(patched.map_err(Error::Invalid)?);
-                super::create::metadata_size(&patched, largest)?;
+                super::request::metadata_size(&patched, largest)?;
                 same_taxonomies(&job_type, &locked.row().metadata, &patched)?;
                 if patched != locked.row().metadata {
                     let data = json!({"patch": patch, "metadata": patched});
@@ -248,11 +248,10 @@ mod tests {
     use super::*;
     use crate::access::{self, Actor};
     use crate::app::App;
-    use crate::app::tests::{actor, open, upload};
+    use crate::app::tests::{actor, new_job, open, upload};
     use crate::collaboration;
     use crate::config::Switch;
     use crate::job::collaborator::PrincipalRef;
-    use crate::job::create::{NewJob, Source};
     use crate::job::state::Mode;
 
     #[test]
@@ -276,20 +275,8 @@ mod tests {
     async fn two(app: &App) -> (Actor, Actor, JobId) {
         let (ada, bob) = (actor(app, "ada", Mode::Live).await, actor(app, "bob", Mode::Live).await);
         let input = upload(app, &ada, "x").await;
-        let id = app.jobs.create(&ada, new_job(&input)).await.unwrap().id;
+        let id = app.jobs.create(&ada, new_job("noop", &input)).await.unwrap().id;
         (ada, bob, id)
-    }
-
-    fn new_job(input: &document::Model) -> NewJob {
-        NewJob {
-            type_id: "noop".into(),
-            input: Source::Document(input.id.to_string()),
-            contents: Vec::new(),
-            metadata: Map::new(),
-            collaboration: Vec::new(),
-            idempotency_key: None,
-            priority: 0,
-        }
     }
 
     #[tokio::test]
@@ -332,7 +319,7 @@ mod tests {
         let grant = access::job::<access::Share>(app.db.read(), &ada, id).await.unwrap();
         let who = PrincipalRef::UserId(bob.user.id.to_string());
         collaboration::share(&app.jobs, &grant, &who, &["*".to_owned()]).await.unwrap();
-        let heir = app.jobs.create(&bob, new_job(&output)).await.unwrap();
+        let heir = app.jobs.create(&bob, new_job("noop", &output)).await.unwrap();
 
         let grant = access::job::<Delete>(app.db.read(), &ada, id).await.unwrap();
         app.jobs.delete(&grant).await.unwrap();

@@ -12,8 +12,11 @@ pub mod history;
 pub mod progress;
 pub mod query;
 pub mod record;
+mod rejection;
+pub mod request;
 pub mod retention;
 pub mod retry;
+pub mod rows;
 pub mod state;
 pub mod timing;
 

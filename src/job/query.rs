@@ -208,7 +208,7 @@ impl Jobs {
             Some(Ownership::Any) | None => Condition::all(),
         };
         if let Some(statuses) = &filter.status {
-            all = all.add(job::Column::Status.is_in(statuses.iter().map(super::record::name)));
+            all = all.add(job::Column::Status.is_in(statuses.iter().map(super::rows::name)));
         }
         if let Some(types) = &filter.types {
             all = all.add(job::Column::TypeId.is_in(types));

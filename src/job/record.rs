@@ -1,25 +1,20 @@
 //! The one way in which a job changes: lock its row, decide, write rows and history, commit, hint.
 
-use sea_orm::sea_query::{Expr, IntoIden, Query};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    Iterable, QueryFilter, QuerySelect, Set,
-};
-use serde::de::DeserializeOwned;
+mod save;
+
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::contents;
 use super::decide::{Command, Rejection, claimed, decide, leased};
-use super::state::{
-    Event, Failure, Lease, OpenReview, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task,
-};
-use super::timing::Timing;
+use super::rows::{name, state};
+use super::state::{Event, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task};
 use crate::clock::{Clock, Timestamp};
 use crate::db;
-use crate::entity::{access, job, review, review_matter, task};
+use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
-use crate::events::feed::{self, NewEvent};
+use crate::events::feed::NewEvent;
 use crate::id::{ContentId, JobId, LeaseToken, ReviewId, UserId};
 
 /// What a change in the history is.
@@ -337,187 +332,6 @@ impl Locked {
         tracked.row.updated_at = Some(self.now);
         Some(tracked.row.id)
     }
-
-    /// Writes the rows and the history that follow from what was performed and recorded.
-    pub async fn save(mut self, tx: &DatabaseTransaction) -> Result<Saved> {
-        let reviews = self.save_reviews(tx).await?;
-        let first = self.row.seq + 1 - i64::try_from(self.events.len()).map_err(Error::internal)?;
-        if self.events.is_empty() {
-            return Ok(Saved { job: self.row, reviews, first, deliveries: 0 });
-        }
-        self.row.status = name(self.state.status);
-        self.row.fence = self.state.fence;
-        self.row.steps = serde_json::to_value(&self.state.steps).map_err(Error::internal)?;
-        self.row.failure =
-            self.state.failure.as_ref().map(serde_json::to_value).transpose().map_err(Error::internal)?;
-        self.row.started_at = self.state.started_at;
-        self.row.finished_at = self.state.finished_at;
-        self.row.timing = Some(serde_json::to_value(self.state.timing).map_err(Error::internal)?);
-        self.row.updated_at = self.now;
-        let row = self.row.clone().into_active_model().reset_all().update(tx).await?;
-
-        self.save_task(tx, &row).await?;
-        let deliveries = feed::append(tx, self.events).await?;
-        let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(self.now));
-        touch.filter(access::Column::JobId.eq(row.id)).exec(tx).await?;
-        Ok(Saved { job: row, reviews, first, deliveries })
-    }
-
-    async fn save_task(&self, tx: &DatabaseTransaction, job: &job::Model) -> Result<()> {
-        match (&self.task, &self.state.task) {
-            // A worker may be renewing its lease and saying how far it is, without this lock: only what is ours is written.
-            (Some(before), Some(task)) if before == task => {
-                let place =
-                    task::Entity::update_many().col_expr(task::Column::Priority, Expr::value(job.priority));
-                let moved = place
-                    .filter(task::Column::JobId.eq(job.id))
-                    .filter(task::Column::Priority.ne(job.priority));
-                moved.exec(tx).await?;
-            }
-            (before, Some(task)) => upsert_task(tx, job, &self.state, task, before.is_some()).await?,
-            (Some(_), None) => {
-                task::Entity::delete_by_id(job.id).exec(tx).await?;
-            }
-            (None, None) => {}
-        }
-        Ok(())
-    }
-
-    async fn save_reviews(&mut self, tx: &DatabaseTransaction) -> Result<Vec<ReviewId>> {
-        let mut saved = Vec::new();
-        for Tracked { row, matter, stored, .. } in self.reviews.drain(..).filter(|tracked| tracked.touched) {
-            let id = row.id;
-            saved.push(id);
-            let row = row.into_active_model().reset_all();
-            if stored {
-                row.update(tx).await?;
-            } else {
-                insert_review(tx, &row, matter.items).await?;
-            }
-            if let Some(draft) = matter.draft {
-                let keep = review_matter::Entity::update_many()
-                    .col_expr(review_matter::Column::Draft, Expr::value(draft));
-                keep.filter(review_matter::Column::Id.eq(id)).exec(tx).await?;
-            }
-        }
-        Ok(saved)
-    }
-}
-
-async fn insert_review(
-    tx: &impl ConnectionTrait,
-    row: &review::ActiveModel,
-    items: Vec<Value>,
-) -> Result<()> {
-    let (mut columns, mut values) = (Vec::new(), Vec::new());
-    for column in review::Column::iter() {
-        if let Some(value) = row.get(column).into_value() {
-            columns.push(column.into_iden());
-            values.push(Expr::value(value));
-        }
-    }
-    columns.push(review_matter::Column::Items.into_iden());
-    values.push(Expr::value(Value::Array(items)));
-    let mut insert = Query::insert();
-    insert.into_table(review::Entity).columns(columns).values(values).map_err(Error::internal)?;
-    tx.execute(&insert).await?;
-    Ok(())
-}
-
-async fn upsert_task(
-    tx: &impl ConnectionTrait,
-    job: &job::Model,
-    state: &State,
-    task: &Task,
-    exists: bool,
-) -> Result<()> {
-    let lease = task.lease.as_ref();
-    let row = task::ActiveModel {
-        job_id: Set(job.id),
-        type_id: Set(job.type_id.clone()),
-        step: Set(state.steps[task.step].name.clone()),
-        priority: Set(job.priority),
-        run_at: Set(task.run_at),
-        fence: Set(state.fence),
-        lease_token: Set(lease.map(|lease| lease.token)),
-        lease_owner: Set(lease.map(|lease| lease.owner.clone())),
-        lease_until: Set(lease.map(|lease| lease.until)),
-        deadline: Set(lease.map(|lease| lease.deadline)),
-        fraction: Set(0.0),
-        message: Set(None),
-    };
-    if exists {
-        row.update(tx).await?;
-    } else {
-        row.insert(tx).await?;
-    }
-    Ok(())
-}
-
-/// The state that rows stand for.
-pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&review::Model>) -> Result<State> {
-    let steps: Vec<super::state::Step> = parse(&job.steps)?;
-    let index = |name: &str| {
-        let found = steps.iter().position(|step| step.name == name);
-        found.ok_or_else(|| Error::Internal(format!("job {} has no step {name}", job.id)))
-    };
-    let task = task.map(|row| {
-        let (step, lease) = (index(&row.step)?, lease(row));
-        Ok::<_, Error>(Task { step, run_at: row.run_at, fraction: row.fraction, lease })
-    });
-    let review = review.map(|row| {
-        let claim = row.claimed_by.zip(row.claim_expires_at);
-        Ok::<_, Error>(OpenReview {
-            step: index(&row.step)?,
-            claim: claim.map(|(by, until)| ReviewClaim { by, until }),
-        })
-    });
-    Ok(State {
-        owner: job.owner_id,
-        status: unname(&job.status)?,
-        mode: unname(&job.mode)?,
-        task: task.transpose()?,
-        review: review.transpose()?,
-        fence: job.fence,
-        failure: failure(job)?,
-        started_at: job.started_at,
-        finished_at: job.finished_at,
-        timing: job.timing.as_ref().map_or_else(|| Ok(Timing::since(job.updated_at)), parse)?,
-        steps,
-    })
-}
-
-/// Why a job failed.
-pub fn failure(job: &job::Model) -> Result<Option<Failure>> {
-    job.failure.as_ref().map(parse).transpose()
-}
-
-fn lease(row: &task::Model) -> Option<Lease> {
-    Some(Lease {
-        fence: row.fence,
-        token: row.lease_token?,
-        owner: row.lease_owner.clone()?,
-        until: row.lease_until?,
-        deadline: row.deadline?,
-    })
-}
-
-/// An enum's value as it stands in a column.
-pub(crate) fn name(value: impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(name)) => name,
-        // Only enums without data come here, and those are strings.
-        other => format!("{other:?}"),
-    }
-}
-
-/// The value of a column as its enum.
-pub(crate) fn unname<T: DeserializeOwned>(name: &str) -> Result<T> {
-    serde_json::from_value(Value::String(name.to_owned())).map_err(Error::internal)
-}
-
-fn parse<T: DeserializeOwned>(value: &Value) -> Result<T> {
-    T::deserialize(value).map_err(Error::internal)
 }
 
 fn insert_some(data: &mut Value, key: &str, value: Option<impl Serialize>) {
@@ -525,46 +339,5 @@ fn insert_some(data: &mut Value, key: &str, value: Option<impl Serialize>) {
         (value.and_then(|value| serde_json::to_value(value).ok()), data.as_object_mut())
     {
         object.insert(key.to_owned(), value);
-    }
-}
-
-/// What a caller is told when a command changes nothing.
-impl From<Rejection> for Error {
-    fn from(rejection: Rejection) -> Self {
-        Self::conflict(match rejection {
-            Rejection::Final(status) => format!("The job has ended already: it is {}.", name(status)),
-            Rejection::NotStopped(status) => {
-                format!(
-                    "Only a job that FAILED or was CANCELLED can be run again; this one is {}.",
-                    name(status)
-                )
-            }
-            Rejection::StaleLease => {
-                "This claim was lost: its time ran out, or the job went on without it.".into()
-            }
-            Rejection::NothingQueued | Rejection::LeaseHolds | Rejection::Started => {
-                "Somebody else was faster.".into()
-            }
-            Rejection::NoReview => "This review has ended already.".into(),
-            Rejection::ClaimedBy(who) => {
-                let message = "Somebody else has claimed this review.".into();
-                let details = [("claimedBy".to_owned(), json!(who))].into_iter().collect();
-                return Self::Conflict { message, details };
-            }
-            Rejection::NotClaimed => "Claim this review first, or again where its time ran out.".into(),
-            Rejection::FourEyes => {
-                let message =
-                    "This step is decided by four eyes: the owner of a job may not decide its reviews.";
-                return Self::Forbidden(message.into());
-            }
-            Rejection::NotEarlier => {
-                let message = "A review sends a job back to a step before its own.";
-                return Self::invalid("/toStep", "NOT_EARLIER", message);
-            }
-            Rejection::NotReached => {
-                let message = "The job has not come to this step yet; it can be taken back only.";
-                return Self::invalid("/toStep", "NOT_REACHED", message);
-            }
-        })
     }
 }

@@ -55,29 +55,18 @@ impl Jobs {
 mod tests {
     use chrono::TimeDelta;
     use sea_orm::PaginatorTrait;
-    use serde_json::Map;
 
     use super::*;
     use crate::access::Actor;
     use crate::app::App;
-    use crate::app::tests::{actor, open, upload};
+    use crate::app::tests::{actor, new_job, open, upload};
     use crate::config::Switch;
     use crate::entity::document;
-    use crate::job::create::{NewJob, Source};
     use crate::job::state::Mode;
     use crate::job_type::NOOP;
 
     async fn job(app: &App, actor: &Actor, input: &document::Model) -> job::Model {
-        let new = NewJob {
-            type_id: NOOP.into(),
-            input: Source::Document(input.id.to_string()),
-            contents: Vec::new(),
-            metadata: Map::new(),
-            collaboration: Vec::new(),
-            idempotency_key: None,
-            priority: 0,
-        };
-        app.jobs.create(actor, new).await.unwrap()
+        app.jobs.create(actor, new_job(NOOP, input)).await.unwrap()
     }
 
     #[tokio::test]

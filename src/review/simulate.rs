@@ -4,7 +4,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
 
 use crate::access::{self, Actor};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::entity::confidence::{self, Column};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
@@ -38,6 +38,9 @@ pub async fn simulate(
     }
     if !(0.0..=1.0).contains(&threshold) {
         return Err(Error::invalid("/threshold", "RANGE", "A threshold lies between 0 and 1."));
+    }
+    if since.is_some_and(|since| !clock::is_usual(since)) {
+        return Err(Error::invalid("/since", "RANGE", "A time in the years 1 to 9999 is wanted."));
     }
     let looked_at = if threshold <= 0.0 {
         "FALSE".to_owned()

@@ -34,7 +34,8 @@ use crate::error::{Error, Problem, Result};
 use crate::events::outbox::PENDING;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::Jobs;
-use crate::job::record::{EventKind, name};
+use crate::job::record::EventKind;
+use crate::job::rows::name;
 use crate::page::{Direction, Page, Window};
 use target::Targets;
 

@@ -25,7 +25,7 @@ use crate::access::policy::{self, Action, Standing, Verdict, works_on};
 use crate::entity::{content as content_entity, job, task};
 use crate::error::{Error, Result};
 use crate::job::progress::{self, StepNow};
-use crate::job::record::{failure, unname};
+use crate::job::rows::{failure, unname};
 use crate::job::state::{Mode, Status};
 use crate::job::{contents, history};
 use crate::page::{self, Page};

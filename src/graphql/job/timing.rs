@@ -7,7 +7,7 @@ use crate::entity::job;
 use crate::error::{Error, Result};
 use crate::graphql::context::RequestContext;
 use crate::graphql::loader::ReviewOf;
-use crate::job::record::{state, unname};
+use crate::job::rows::{state, unname};
 use crate::job::state::{Status, Step, StepStatus as State};
 use crate::job::timing::Spent;
 

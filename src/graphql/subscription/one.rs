@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::events::Watch;
 use crate::id::JobId;
-use crate::job::record::unname;
+use crate::job::rows::unname;
 use crate::job::state::Status;
 use crate::job::{Snapshot, history};
 

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
-use super::super::{Server, documents, rejected};
+use super::super::{Server, documents};
 use super::answer::{Envelope, Failure, done};
 use super::input::{Caller, Place};
 use super::view::Document;
@@ -95,6 +95,7 @@ pub(super) async fn describe(
         (status = 206, description = "The range that was asked for.", body = serde_json::Value, content_type = "*/*"),
         (status = 304, description = "The caller has them already."),
         (status = 404, description = "There is no such document, or not for the caller.", body = Envelope<Failure>),
+        (status = 412, description = "`If-Match` names other bytes.", body = Envelope<Failure>),
         (status = 416, description = "The document has no such range.", body = Envelope<Failure>),
     )
 )]
@@ -106,29 +107,10 @@ pub(super) async fn contents(
     headers: HeaderMap,
 ) -> Result<Response> {
     let document = in_time(&server, find(&server, &actor, &id)).await?;
-    bytes(&server, &document, &method, &headers).await
+    documents::serve(&server, &document, &method, &headers).await
 }
 
 async fn find(server: &Server, actor: &Actor, id: &str) -> Result<document::Model> {
     let id = DocumentId::parse(id).ok_or_else(|| Error::not_found("document"))?;
     server.app.jobs.document(actor, id).await
-}
-
-/// The bytes of a document that may be read; what cannot be given is refused in the API's own form.
-pub(super) async fn bytes(
-    server: &Server,
-    document: &document::Model,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Result<Response> {
-    let response = documents::serve(server, document, method, headers).await?;
-    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-        return Ok(response);
-    }
-    let message = format!("The document has {} bytes; the range begins behind them.", document.size);
-    let mut refused = rejected(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE", message);
-    if let Some(whole) = response.headers().get(header::CONTENT_RANGE) {
-        refused.headers_mut().insert(header::CONTENT_RANGE, whole.clone());
-    }
-    Ok(refused)
 }

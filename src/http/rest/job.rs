@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::super::{Server, documents};
 use super::answer::{Envelope, Failure, done};
-use super::document::bytes;
 use super::input::{Caller, JsonObject, Parameters, Place, relocated};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
 use super::view::Job;
@@ -340,6 +339,7 @@ pub(super) async fn rewind(
         (status = 206, description = "The range that was asked for.", body = serde_json::Value, content_type = "*/*"),
         (status = 304, description = "The caller has them already."),
         (status = 404, description = "There is no such content, or not for the caller.", body = Envelope<Failure>),
+        (status = 412, description = "`If-Match` names other bytes.", body = Envelope<Failure>),
         (status = 416, description = "The content has no such range.", body = Envelope<Failure>),
     )
 )]
@@ -361,7 +361,7 @@ pub(super) async fn contents(
         server.app.jobs.content(&grant, &role, version).await
     };
     let document = in_time(&server, work).await?;
-    bytes(&server, &document, &method, &headers).await
+    documents::serve(&server, &document, &method, &headers).await
 }
 
 fn parse(id: &str) -> Result<JobId> {

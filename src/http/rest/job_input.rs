@@ -11,9 +11,9 @@ use crate::graphql::guard::NO_NUL;
 use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
 use crate::job::control::Changes;
-use crate::job::create::{NewJob, Source};
 use crate::job::query::{Filter, OrderBy};
-use crate::job::record::unname;
+use crate::job::request::{NewJob, Source};
+use crate::job::rows::unname;
 use crate::job_type::{INPUT, metadata};
 use crate::page::{Direction, Paging};
 

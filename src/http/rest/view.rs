@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::job::details::Details;
 use crate::job::progress::{self, StepNow};
 use crate::job::query::Ownership;
-use crate::job::record::{self, name, unname};
+use crate::job::rows::{self, name, unname};
 use crate::job::state::{Mode, Status, StepKind, StepStatus};
 use crate::job_type::{INPUT, OUTPUT};
 
@@ -293,7 +293,7 @@ impl Job {
         let input_content = content(INPUT).ok_or_else(missing)?;
         let output_content = content(OUTPUT).filter(|_| status == Status::Completed);
         let contents = details.contents.iter().map(|held| Content::of(held, links)).collect();
-        let failure = record::failure(&details.job)?;
+        let failure = rows::failure(&details.job)?;
         let progress::Progress { current, total, fraction } = progress::Progress::of(&details.steps);
         let steps = details.steps.iter().map(Step::from).collect();
         let current_step = progress::current(details.steps).filter(|_| !status.is_final());

@@ -1,0 +1,162 @@
+//! What is wrong with values, each by its key: said at the start, not when they are first used.
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use reqwest::Url;
+
+use super::{Config, Oidc, Trusted};
+use crate::account::SECRET_BYTES;
+
+/// A hundred years, which no clock overflows by.
+const MOST_DAYS: u32 = 36_500;
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), String> {
+        let shared = !self.database().starts_with("sqlite:");
+        match self.bus_url.as_str() {
+            "" | "local" => {}
+            "postgres" if shared => {}
+            "postgres" => {
+                return Err("bus_url is postgres, and the database is SQLite; that takes local".into());
+            }
+            other => return Err(format!("bus_url is {other}; this version takes local and postgres")),
+        }
+        if self.retention.test_days > MOST_DAYS {
+            let days = self.retention.test_days;
+            return Err(format!("retention.test_days is {days}; it needs {MOST_DAYS} or less, 0 for ever"));
+        }
+        let current = Some(&self.jwt_secret).filter(|secret| !secret.expose().is_empty());
+        let previous = self.jwt_previous_secrets.iter().map(|secret| ("jwt_previous_secrets", secret));
+        for (key, secret) in current.map(|secret| ("jwt_secret", secret)).into_iter().chain(previous) {
+            let bytes = secret.expose().len();
+            if bytes < SECRET_BYTES {
+                return Err(format!("{key} has {bytes} bytes; it needs {SECRET_BYTES} or more"));
+            }
+        }
+        if !self.public_url.is_empty() {
+            self.check_public_url()?;
+        }
+        self.oidc.check()?;
+        between("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
+        between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
+        between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
+        between("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
+        let seconds = [
+            ("http.header_seconds", self.http.header_seconds),
+            ("http.body_seconds", self.http.body_seconds),
+            ("http.write_seconds", self.http.write_seconds),
+            ("http.execution_seconds", self.http.execution_seconds),
+            ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
+        ];
+        if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
+            return Err(format!("{key} is 0; it needs 1 or more"));
+        }
+        for (key, value) in [
+            ("engine_concurrency", self.engine_concurrency),
+            ("database_connections", self.database_connections as usize),
+            ("engine.lease_seconds", self.engine.lease_seconds as usize),
+            ("review.claim_seconds", self.review.claim_seconds as usize),
+            ("limits.page_size", self.limits.page_size as usize),
+            ("webhooks.concurrency", self.webhooks.concurrency),
+            ("webhooks.host_concurrency", self.webhooks.host_concurrency),
+            ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
+            ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
+            ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
+            ("sse.streams", self.sse.streams),
+            ("workers.claims", self.workers.claims as usize),
+            ("workers.lease_seconds", self.workers.lease_seconds as usize),
+        ] {
+            if value == 0 {
+                return Err(format!("{key} is 0; it needs 1 or more"));
+            }
+        }
+        let ratio = self.telemetry.sample_ratio;
+        if !(0.0..=1.0).contains(&ratio) {
+            return Err(format!("telemetry.sample_ratio is {ratio}; it needs 0 to 1"));
+        }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+        {
+            return Err(format!("telemetry.otlp_endpoint is {endpoint}; it needs http://… or https://…"));
+        }
+        if let Some(problem) =
+            self.http.cors_origins.iter().find_map(|origin| crate::http::origin_problem(origin))
+        {
+            return Err(format!("http.cors_origins: {problem}"));
+        }
+        if self.persisted.mode != Trusted::Off && self.persisted.path.is_empty() {
+            return Err("persisted.mode is not off; persisted.path must name a folder or a manifest".into());
+        }
+        self.websocket.check().map_err(|error| format!("websocket: {error}"))
+    }
+
+    fn check_public_url(&self) -> Result<(), String> {
+        let good = |url: Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        if Url::parse(&self.public_url).is_ok_and(good) {
+            return Ok(());
+        }
+        let right = "it needs an address such as https://docket.example.com, without query, fragment or user";
+        Err(format!("public_url is {:?}; {right}", self.public_url))
+    }
+}
+
+impl Oidc {
+    fn check(&self) -> Result<(), String> {
+        if self.issuer.is_empty() {
+            return Ok(());
+        }
+        for (key, url) in [("oidc.issuer", &self.issuer), ("oidc.jwks_url", &self.jwks_url)] {
+            let encrypted = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
+            if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && encrypted(&url)) {
+                return Err(format!(
+                    "{key} is {url:?}; it needs an https address (http on this machine only)"
+                ));
+            }
+        }
+        if self.audience.is_empty() {
+            return Err(
+                "oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into()
+            );
+        }
+        let symmetric = |algorithm: &&Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+        if let Some(algorithm) = self.algorithms.iter().find(symmetric) {
+            return Err(format!(
+                "oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"
+            ));
+        }
+        if self.algorithms.is_empty() {
+            return Err("oidc.algorithms is empty; it needs one at least, such as RS256".into());
+        }
+        between("oidc.clock_skew_seconds", self.clock_skew_seconds, 0, 600)?;
+        between("oidc.keys_seconds", self.keys_seconds, 1, 86_400)?;
+        between("oidc.retry_seconds", self.retry_seconds, 1, 86_400)?;
+        between("oidc.fetch_seconds", self.fetch_seconds, 1, 60)?;
+        between("oidc.fetch_bytes", self.fetch_bytes, 1_024, 16_777_216)
+    }
+}
+
+/// Refuses a value by its key where it is out of range.
+fn between<N: Copy + PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: N,
+    least: N,
+    most: N,
+) -> Result<(), String> {
+    if value < least || value > most {
+        return Err(format!("{key} is {value}; it needs {least} to {most}"));
+    }
+    Ok(())
+}
+
+/// Whether an address is on this machine, so that nobody listens in between.
+pub fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

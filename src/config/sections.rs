@@ -1,0 +1,165 @@
+//! What each section of the configuration holds. `config.default.toml` says what the keys mean.
+
+use std::num::NonZeroU32;
+
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+
+use super::{Switch, Trusted};
+use crate::error::Problem;
+
+/// Section `[auth]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Auth {
+    pub token_seconds: u32,
+    pub hash_concurrency: usize,
+    pub hash_queue: usize,
+    pub known_network_days: u32,
+}
+
+/// Section `[oidc]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Oidc {
+    pub issuer: String,
+    pub jwks_url: String,
+    pub audience: String,
+    pub algorithms: Vec<Algorithm>,
+    pub clock_skew_seconds: u32,
+    pub create_users: Switch,
+    pub link_verified_email: Switch,
+    pub email_claim: String,
+    pub name_claim: String,
+    pub keys_seconds: u32,
+    pub retry_seconds: u32,
+    pub fetch_seconds: u64,
+    pub fetch_bytes: usize,
+}
+
+/// Section `[rates]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Rates {
+    pub requests_per_minute: NonZeroU32,
+    pub cost_per_minute: NonZeroU32,
+    pub sign_in_address_per_minute: NonZeroU32,
+    pub sign_in_pair_per_minute: NonZeroU32,
+    pub sign_in_account_per_hour: NonZeroU32,
+}
+
+/// Section `[http]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Http {
+    pub header_seconds: u64,
+    pub body_seconds: u64,
+    pub write_seconds: u64,
+    pub execution_seconds: u64,
+    pub trusted_proxies: Vec<IpNet>,
+    pub cors_origins: Vec<String>,
+}
+
+/// Section `[sse]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Sse {
+    pub keep_alive_milliseconds: u64,
+    pub streams: usize,
+}
+
+/// Section `[persisted]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Persisted {
+    pub automatic: Switch,
+    pub mode: Trusted,
+    pub path: String,
+}
+
+/// Section `[engine]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Engine {
+    pub lease_seconds: u32,
+    pub poll_milliseconds: u64,
+    pub shutdown_seconds: u64,
+}
+
+/// Section `[workers]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Workers {
+    pub claims: u32,
+    pub lease_seconds: u32,
+}
+
+/// Section `[review]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Review {
+    pub claim_seconds: u32,
+    pub content_bytes: usize,
+}
+
+/// Section `[retention]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Retention {
+    pub test_days: u32,
+}
+
+/// Section `[limits]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Limits {
+    pub upload_bytes: u64,
+    pub request_bytes: usize,
+    pub page_size: u32,
+    pub metadata_bytes: usize,
+    pub taxonomy_bytes: usize,
+    pub collaborators: usize,
+    pub comment_characters: usize,
+    pub request_files: usize,
+}
+
+/// Section `[telemetry]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Telemetry {
+    pub otlp_endpoint: String,
+    pub service_name: String,
+    pub sample_ratio: f64,
+}
+
+/// Section `[webhooks]`.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
+pub struct Webhooks {
+    pub allow_http: Switch,
+    pub allowed_networks: Vec<IpNet>,
+    pub per_user: u64,
+    pub url_bytes: usize,
+    pub message_bytes: usize,
+    pub concurrency: usize,
+    pub host_concurrency: usize,
+    pub connect_seconds: u32,
+    pub attempt_seconds: u32,
+    pub poll_milliseconds: u64,
+    pub first_retry_seconds: u32,
+    pub longest_retry_seconds: u32,
+    pub give_up_seconds: u32,
+    pub disable_days: u32,
+    pub old_secret_seconds: u32,
+    pub log_days: u32,
+}
+
+impl Limits {
+    /// What is wrong with a comment or reason that people give, at a place of the input.
+    pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
+        let most = self.comment_characters;
+        text.filter(|text| text.chars().count() > most)
+            .map(|_| Problem::new(path, "TOO_LARGE", format!("It has {most} characters at the most.")))
+    }
+}

@@ -1,0 +1,76 @@
+//! What the rows of a job stand for: columns as values, rows as a [`State`].
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::state::{Failure, Lease, OpenReview, ReviewClaim, State, Step, Task};
+use super::timing::Timing;
+use crate::entity::{job, review, task};
+use crate::error::{Error, Result};
+
+/// The state that rows stand for.
+pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&review::Model>) -> Result<State> {
+    let steps: Vec<Step> = parse(&job.steps)?;
+    let index = |name: &str| {
+        let found = steps.iter().position(|step| step.name == name);
+        found.ok_or_else(|| Error::Internal(format!("job {} has no step {name}", job.id)))
+    };
+    let task = task.map(|row| {
+        let (step, lease) = (index(&row.step)?, lease(row));
+        Ok::<_, Error>(Task { step, run_at: row.run_at, fraction: row.fraction, lease })
+    });
+    let review = review.map(|row| {
+        let claim = row.claimed_by.zip(row.claim_expires_at);
+        Ok::<_, Error>(OpenReview {
+            step: index(&row.step)?,
+            claim: claim.map(|(by, until)| ReviewClaim { by, until }),
+        })
+    });
+    Ok(State {
+        owner: job.owner_id,
+        status: unname(&job.status)?,
+        mode: unname(&job.mode)?,
+        task: task.transpose()?,
+        review: review.transpose()?,
+        fence: job.fence,
+        failure: failure(job)?,
+        started_at: job.started_at,
+        finished_at: job.finished_at,
+        timing: job.timing.as_ref().map_or_else(|| Ok(Timing::since(job.updated_at)), parse)?,
+        steps,
+    })
+}
+
+/// Why a job failed.
+pub fn failure(job: &job::Model) -> Result<Option<Failure>> {
+    job.failure.as_ref().map(parse).transpose()
+}
+
+fn lease(row: &task::Model) -> Option<Lease> {
+    Some(Lease {
+        fence: row.fence,
+        token: row.lease_token?,
+        owner: row.lease_owner.clone()?,
+        until: row.lease_until?,
+        deadline: row.deadline?,
+    })
+}
+
+/// An enum's value as it stands in a column.
+pub(crate) fn name(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => name,
+        // Only enums without data come here, and those are strings.
+        other => format!("{other:?}"),
+    }
+}
+
+/// The value of a column as its enum.
+pub(crate) fn unname<T: DeserializeOwned>(name: &str) -> Result<T> {
+    serde_json::from_value(Value::String(name.to_owned())).map_err(Error::internal)
+}
+
+fn parse<T: DeserializeOwned>(value: &Value) -> Result<T> {
+    T::deserialize(value).map_err(Error::internal)
+}
