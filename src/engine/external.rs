@@ -184,31 +184,18 @@ impl Jobs {
     pub async fn complete_as(&self, actor: &Actor, ticket: &str, handed_in: HandedIn) -> Result<job::Model> {
         let (ticket, row) = self.holder(actor, ticket).await?;
         let step = self.held(actor, &ticket, &row).await?.step;
-        let HandedIn { contents, review } = handed_in;
         let job_type = self.types.version(&row.type_id, row.type_version).await?;
         let roles = job_type.step(&step).map(|step| step.content_roles.clone()).unwrap_or_default();
         let writes = |role: &String| roles.contains(role) && role != INPUT;
-        let (mut problems, mut made) = (Vec::new(), Vec::new());
-        for (i, (role, source)) in contents.iter().enumerate() {
-            if !writes(role) {
-                let message = format!("The step has no role {role:?}; it has: {}.", roles.join(", "));
-                problems.push(Problem::new(format!("/contents/{i}/role"), "UNKNOWN_ROLE", message));
-            } else if contents[..i].iter().any(|(earlier, _)| earlier == role) {
-                let message = "There is another content with this role.";
-                problems.push(Problem::new(format!("/contents/{i}/role"), "DUPLICATE", message));
-            }
-            let path = format!("/contents/{i}/source");
-            let document = self.source(actor, source, &path, &mut problems).await?;
-            made.extend(document.map(|document| (role.clone(), document)));
-        }
+        let mut problems = contents::role_problems(&roles, &handed_in.contents);
         let (mut subject, mut about) = (ReviewSubject::default(), None);
-        if let Some(wanted) = &review {
+        if let Some(wanted) = &handed_in.review {
             problems.extend(self.limits.comment_problem(Some(&wanted.reason), "/review/reason"));
             subject.items = items(&wanted.items).unwrap_or_else(|wrong| {
                 problems.extend(wrong);
                 Vec::new()
             });
-            if contents.iter().any(|(role, _)| *role == wanted.role) {
+            if handed_in.contents.iter().any(|(role, _)| *role == wanted.role) {
                 about = Some(wanted.role.clone());
             } else {
                 let current = match writes(&wanted.role) {
@@ -225,6 +212,7 @@ impl Jobs {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
+        let (made, review) = (self.sources(actor, &handed_in.contents).await?, handed_in.review);
         self.hand_in_as(actor, ticket, move |tx, locked, step, actor| {
             Box::pin(async move {
                 let mut subject = subject;
@@ -295,7 +283,11 @@ impl Jobs {
                 .to_owned();
             waiting.and_where(Expr::exists(of_mode));
         }
-        Ok(db.query_all(&waiting).await?.len() as u64)
+        let mut count = Query::select();
+        count.expr_as(Expr::cust("count(*)"), "waiting").from_subquery(waiting, "waiting");
+        let row = db.query_one(&count).await?;
+        let waiting: i64 = row.map_or(Ok(0), |row| row.try_get("", "waiting"))?;
+        Ok(u64::try_from(waiting).unwrap_or_default())
     }
 
     /// What is wrong with the types that a worker asks for.

@@ -69,7 +69,7 @@ impl Default for Settings {
             ping_milliseconds: 20_000,
             pong_milliseconds: 10_000,
             write_milliseconds: 10_000,
-            connections: 100,
+            connections: 2_000,
             operations: 100,
             id_bytes: 256,
             message_bytes: 65_536,

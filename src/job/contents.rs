@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::Jobs;
 use super::record::{EventKind, Locked};
+use super::request::Source;
 use crate::access::policy::{Standing, works_on};
 use crate::access::{self, Actor, Grant, View};
 use crate::document;
 use crate::entity::{content, document as documents, job};
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::id::{ContentId, DocumentId, JobId, UserId};
 use crate::job_type::{INPUT, JobType};
 
@@ -22,6 +23,21 @@ use crate::job_type::{INPUT, JobType};
 pub fn visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
     let everything = matches!(standing, Standing::Owner | Standing::Admin | Standing::AllSteps);
     everything || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
+}
+
+/// What is wrong with the roles of what is handed in for a step that writes these: each is one of them, and there once.
+pub fn role_problems(roles: &[String], contents: &[(String, Source)]) -> Vec<Problem> {
+    let problem = |(i, (role, _)): (usize, &(String, Source))| {
+        let (code, message) = if !roles.contains(role) || role == INPUT {
+            ("UNKNOWN_ROLE", format!("The step has no role {role:?}; it has: {}.", roles.join(", ")))
+        } else if contents[..i].iter().any(|(earlier, _)| earlier == role) {
+            ("DUPLICATE", "There is another content with this role.".to_owned())
+        } else {
+            return None;
+        };
+        Some(Problem::new(format!("/contents/{i}/role"), code, message))
+    };
+    contents.iter().enumerate().filter_map(problem).collect()
 }
 
 /// Where a content comes from.
@@ -190,6 +206,21 @@ impl Jobs {
         }
         mine.extend(others.into_iter().filter(|document| seen.contains(&document.id)));
         Ok(mine)
+    }
+
+    /// The documents that somebody hands in. Ask [`role_problems`] first: it also says whether there are too many.
+    pub async fn sources(
+        &self,
+        actor: &Actor,
+        contents: &[(String, Source)],
+    ) -> Result<Vec<(String, documents::Model)>> {
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        for (i, (role, source)) in contents.iter().enumerate() {
+            let path = format!("/contents/{i}/source");
+            let document = self.source(actor, source, &path, &mut problems).await?;
+            found.extend(document.map(|document| (role.clone(), document)));
+        }
+        if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
     }
 
     /// The current content of a role, whoever asks: for the engine.

@@ -21,7 +21,7 @@ use crate::job::record::{Locked, Saved};
 use crate::job::request::Source;
 use crate::job::state::{Receipt, StepKind};
 use crate::job::{Jobs, gone};
-use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, INPUT, JobType};
+use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, JobType};
 
 /// What a reviewer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, decision: Decision) -> Res
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
         return Err(name_claimant(jobs, rejection.into()).await);
     }
-    let contents = sources(jobs, grant, &decision).await?;
+    let contents = jobs.sources(grant.actor(), &decision.contents).await?;
     let correction = match (&decision.patch, &seen) {
         (Some(patch), Some(seen)) => correct(jobs, &job_type, grant, patch, seen).await?,
         _ => None,
@@ -131,15 +131,7 @@ fn check(
     }
     let roles =
         job_type.step(&grant.review().step).map(|step| step.content_roles.as_slice()).unwrap_or_default();
-    for (i, (role, _)) in decision.contents.iter().enumerate() {
-        if !roles.contains(role) || role == INPUT {
-            let message = format!("The step has no role {role:?}; it has: {}.", roles.join(", "));
-            problems.push(Problem::new(format!("/contents/{i}/role"), "UNKNOWN_ROLE", message));
-        } else if decision.contents[..i].iter().any(|(earlier, _)| earlier == role) {
-            let message = "There is another content with this role.";
-            problems.push(Problem::new(format!("/contents/{i}/role"), "DUPLICATE", message));
-        }
-    }
+    problems.extend(contents::role_problems(roles, &decision.contents));
     problems.extend(jobs.limits.comment_problem(decision.comment.as_deref(), "/comment"));
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
@@ -156,20 +148,6 @@ fn check(
 fn stale(now: &document::Model) -> Error {
     let details = Map::from_iter([("contentSha256".to_owned(), json!(now.sha256))]);
     Error::Conflict { message: "The content is not the one that was seen. Look again.".into(), details }
-}
-
-async fn sources(
-    jobs: &Jobs,
-    grant: &ReviewGrant,
-    decision: &Decision,
-) -> Result<Vec<(String, document::Model)>> {
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for (i, (role, source)) in decision.contents.iter().enumerate() {
-        let path = format!("/contents/{i}/source");
-        let document = jobs.source(grant.actor(), source, &path, &mut problems).await?;
-        found.extend(document.map(|document| (role.clone(), document)));
-    }
-    if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
 }
 
 /// Applies the patch and stores what comes of it; `None` where it changes nothing.
