@@ -47,21 +47,27 @@ async fn jobs(app: &TestApp, owner: &User, friend: &User, team: &str, count: usi
     made
 }
 
-/// Asks the same of three and of thirty. Says what it costs where that is not the same, `chance` statements apart: which
-/// look-ups meet in a batch depends on which of others was answered first, so it is asked again before it is blamed.
+/// How often is asked before an answer is blamed.
+const TRIES: usize = 20;
+
+/// Asks the same of three and of thirty. Says what it costs where the cheapest answer of thirty costs more than the dearest
+/// of three, `chance` statements apart: which look-ups meet in a batch depends on which of others was answered first,
+/// and a machine with much to do deals that anew each time.
 async fn dear(app: &TestApp, person: &User, query: &str, asks: [Value; 2], chance: u64) -> Option<String> {
-    let mut costs = [0, 0];
-    for _ in 0..4 {
+    let (mut of_three, mut of_thirty) = (0, u64::MAX);
+    for _ in 0..TRIES {
+        let mut costs = [0, 0];
         for (variables, cost) in asks.iter().zip(&mut costs) {
             // What is read once and kept (the definitions of job types) is read here.
             person.gql(query, variables.clone()).await;
             *cost = app.count_statements(person.gql(query, variables.clone())).await.1;
         }
-        if costs[1] <= costs[0] + chance {
+        (of_three, of_thirty) = (of_three.max(costs[0]), of_thirty.min(costs[1]));
+        if of_thirty <= of_three + chance {
             return None;
         }
     }
-    Some(format!("{}: {} for 3, {} for 30: {query}", person.name, costs[0], costs[1]))
+    Some(format!("{}: {of_three} for 3, {of_thirty} for 30: {query}", person.name))
 }
 
 both!(a_page_of_jobs_costs_the_same_whatever_its_length, |config| config.graphql.cost = 1_000_000);
