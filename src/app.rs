@@ -1,12 +1,12 @@
 //! The application: its parts, wired once.
 
 pub mod lock;
+pub mod schema;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lock::SettingUp;
-use migration::Migrator;
-use sea_orm_migration::MigratorTrait;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use crate::document::{Documents, Links};
 use crate::events::{Hub, feed};
 use crate::job::Jobs;
 use crate::job::estimate::Pasts;
+use crate::job::news::Newsstand;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use crate::webhook::Webhooks;
@@ -46,6 +47,9 @@ pub struct App {
     pub stopping: CancellationToken,
 }
 
+/// Between a panic of what keeps the house and its next run.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Whether opening the application changes the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migrations {
@@ -69,7 +73,7 @@ impl App {
         let db = Db::connect(&config.database(), config.database_connections).await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
         let types = JobTypes::new(db.clone(), config.noop_type);
-        set_up(&db, &clock, &types, migrations).await?;
+        set_up(&db, &config.database(), &clock, &types, migrations).await?;
         let secrets = Secrets::load(&config, clock.now())?;
         let storage = Storage::open(&config)?;
         let tasks = TaskTracker::new();
@@ -89,6 +93,7 @@ impl App {
             types,
             documents,
             hub: Hub::default(),
+            news: Newsstand::default(),
             limits: config.limits.clone(),
             pasts: Pasts::default(),
             review: config.review.clone(),
@@ -111,6 +116,23 @@ impl App {
         })
     }
 
+    /// Runs what keeps the house until the application is asked to stop, and again where it panics.
+    pub fn keep_up<F>(&self, what: &'static str, mut work: impl FnMut(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let app = self.clone();
+        self.tasks.spawn(async move {
+            while !app.stopping.is_cancelled() {
+                let ran = app.tasks.spawn(work(app.clone())).await;
+                if let Err(error) = ran {
+                    tracing::error!(what, %error, "what keeps the house broke; it goes on");
+                    app.stopping.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                }
+            }
+        });
+    }
+
     /// Runs a task that is joined when the server stops.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
@@ -126,26 +148,19 @@ impl App {
 }
 
 /// Brings a database to where this program can work on it, one node at a time.
-async fn set_up(db: &Db, clock: &Clock, types: &JobTypes, migrations: Migrations) -> Result<(), String> {
+async fn set_up(
+    db: &Db,
+    url: &str,
+    clock: &Clock,
+    types: &JobTypes,
+    migrations: Migrations,
+) -> Result<(), String> {
     let alone = SettingUp::begin(db).await.map_err(|error| format!("the lock for setting up: {error}"))?;
-    migrate(db, migrations).await?;
+    schema::bring_up_to_date(db, url, migrations).await?;
     feed::align(db).await.map_err(|error| format!("the feed: {error}"))?;
     types.install(clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
     alone.end().await;
     Ok(())
-}
-
-async fn migrate(db: &Db, migrations: Migrations) -> Result<(), String> {
-    match migrations {
-        Migrations::Run => {
-            Migrator::up(db.writer(), None).await.map_err(|error| format!("a migration failed: {error}"))
-        }
-        Migrations::Check => match Migrator::get_pending_migrations_read_only(db.read()).await {
-            Ok(pending) if pending.is_empty() => Ok(()),
-            Ok(pending) => Err(format!("{} migrations are pending; run docket migrate", pending.len())),
-            Err(error) => Err(format!("the migrations could not be looked up: {error}")),
-        },
-    }
 }
 
 #[cfg(test)]

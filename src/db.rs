@@ -108,12 +108,22 @@ impl Db {
         Ok(Self { read, write, transactions: TaskTracker::new(), statements, listener, turn })
     }
 
+    /// One connection of its own, whose statements may take as long as they need: for migrations.
+    pub async fn patient(url: &str) -> Result<DatabaseConnection, sea_orm::DbErr> {
+        let options = if url.starts_with("sqlite:") {
+            sqlite(url, 1)
+        } else {
+            postgres(url, 1, &[("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")])
+        };
+        Database::connect(options).await
+    }
+
     /// For queries outside of transactions.
     pub fn read(&self) -> &DatabaseConnection {
         &self.read
     }
 
-    /// The connection that writes; for migrations.
+    /// The connection that writes.
     pub fn writer(&self) -> &DatabaseConnection {
         &self.write
     }

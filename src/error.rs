@@ -1,6 +1,6 @@
 //! The domain's one error. A variant exists only where a client acts differently; transports map it at their edge.
 
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use serde::Serialize;
 
 /// The result of everything in the domain.
@@ -130,9 +130,23 @@ impl From<DbErr> for Error {
             DbErr::ConnectionAcquire(_) => {
                 Self::Unavailable("The database is busy. Try again shortly.".into())
             }
+            other if is_rolled_back(&other) => {
+                tracing::warn!(error = %other, "a transaction was given up for another");
+                Self::Unavailable("Others were changing the same at this moment. Try again.".into())
+            }
             other => Self::Internal(format!("database: {other}")),
         }
     }
+}
+
+/// Whether PostgreSQL ended a transaction so that another can go on: serialization_failure or deadlock_detected.
+fn is_rolled_back(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(sea_orm::sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
 /// Maps a violated unique constraint to `Conflict` at the place of the insert that names it.

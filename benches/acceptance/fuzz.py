@@ -31,6 +31,7 @@ HOOKS = pathlib.Path(__file__).with_name("fuzz_hooks.py")
 def main():
     parser = harness.arguments(__doc__)
     parser.add_argument("--seconds", type=int, default=1800, help="for each of the two interfaces (default: half an hour)")
+    parser.add_argument("--interface", choices=INTERFACES, help="only this one")
     parser.add_argument("--faults-only", action="store_true",
                         help="of REST too ask only what is asked of GraphQL: no fault, nothing of the server's insides")
     parser.add_argument("--seed", type=int, help="makes up the same requests again")
@@ -46,7 +47,7 @@ def main():
         ids, uri = things(server.client, count)
         known = {"FUZZ_IDS": " ".join(ids), "FUZZ_NAMES": TAXONOMY["name"], "FUZZ_URI": uri}
         for name, (path, *checks) in INTERFACES.items():
-            if server.client.request("GET", path)[0] == 404:
+            if options.interface not in (None, name) or server.client.request("GET", path)[0] == 404:
                 continue
             if options.faults_only:
                 checks = INTERFACES["GraphQL"][1:]

@@ -2,7 +2,7 @@
 
 pub mod policy;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -183,30 +183,36 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Reads who was let in to a job, teams resolved to their members.
-    pub async fn read(db: &impl ConnectionTrait, job: JobId) -> Result<Self> {
-        let rows = access::Entity::find().filter(access::Column::JobId.eq(job)).all(db).await?;
-        let teams: Vec<Uuid> =
+    /// Reads who was let in to each of some jobs, teams resolved to their members.
+    pub async fn of(
+        db: &impl ConnectionTrait,
+        jobs: impl IntoIterator<Item = JobId>,
+    ) -> Result<HashMap<JobId, Self>> {
+        let rows = access::Entity::find().filter(access::Column::JobId.is_in(jobs)).all(db).await?;
+        let teams: BTreeSet<Uuid> =
             rows.iter().filter(|row| row.kind == "TEAM").map(|row| row.principal_id).collect();
-        let members = match teams.is_empty() {
-            true => Vec::new(),
-            false => {
-                let of_teams = team_member::Entity::find().filter(team_member::Column::TeamId.is_in(teams));
-                of_teams.all(db).await?
-            }
-        };
-        let mut all: HashMap<UserId, Vec<String>> = HashMap::new();
-        for row in rows {
-            let steps = steps(&row.steps);
-            if row.kind == "TEAM" {
-                for member in members.iter().filter(|member| member.team_id.0 == row.principal_id) {
-                    all.entry(member.account_id).or_default().extend(steps.iter().cloned());
-                }
-            } else {
-                all.entry(UserId(row.principal_id)).or_default().extend(steps);
+        let mut members: HashMap<Uuid, Vec<UserId>> = HashMap::new();
+        if !teams.is_empty() {
+            let of_teams = team_member::Entity::find().filter(team_member::Column::TeamId.is_in(teams));
+            for member in of_teams.all(db).await? {
+                members.entry(member.team_id.0).or_default().push(member.account_id);
             }
         }
-        Ok(Self { steps: all })
+        let mut all: HashMap<JobId, Self> = HashMap::new();
+        for row in rows {
+            let (steps, audience) = (steps(&row.steps), all.entry(row.job_id).or_default());
+            let of_team = members.get(&row.principal_id).map(Vec::as_slice).unwrap_or_default();
+            let itself = [UserId(row.principal_id)];
+            for user in if row.kind == "TEAM" { of_team } else { &itself } {
+                audience.steps.entry(*user).or_default().extend(steps.iter().cloned());
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether an actor was let in. An admin sees the job without.
+    pub fn has(&self, actor: &Actor) -> bool {
+        self.steps.contains_key(&actor.user.id)
     }
 
     /// What an actor is to the job; `None` where it does not exist for them.

@@ -11,6 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -155,7 +156,8 @@ fn load_or_make(path: &Path) -> std::io::Result<Vec<u8>> {
 /// A new secret under a name of this process's own.
 fn draft(path: &Path) -> std::io::Result<PathBuf> {
     let secret: [u8; SECRET_BYTES] = rand::random();
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    // In containers every process has the same number.
+    let draft = path.with_extension(format!("{}.new", Uuid::now_v7().simple()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     file.write_all(&secret)?;
     file.sync_all()?;

@@ -13,6 +13,7 @@ use crate::app::{App, Migrations, lock};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::job::news::Newsroom;
 use crate::webhook::dispatch::Dispatcher;
 use crate::{http, telemetry};
 
@@ -81,11 +82,12 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
         }
         Parts::Api => None,
     };
-    if !embedded {
-        let follower = app.jobs.follower().await.map_err(|error| format!("the feed: {error}"))?;
-        let stop = app.stopping.clone();
-        app.spawn(async move { follower.run(&stop).await });
-    }
+    let newsroom = app.jobs.newsroom().await.map_err(|error| format!("the feed: {error}"))?;
+    let mut begun = Some(newsroom);
+    app.keep_up("news", move |app| {
+        let newsroom = begun.take().unwrap_or_else(|| Newsroom::anew(&app.jobs));
+        newsroom.run(app.stopping.clone())
+    });
     app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
     app.spawn(http::serve(listener, app.clone(), metrics)?);
     Ok(Running { app, address, engine, _lock: lock })
@@ -94,8 +96,10 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
 /// Sends events to webhooks until the application stops.
 fn dispatch_webhooks(app: &App) -> Result<(), String> {
     let dispatcher = Dispatcher::new(app.webhooks.clone()).map_err(|error| format!("webhooks: {error}"))?;
-    let stop = app.stopping.clone();
-    app.spawn(async move { dispatcher.run(stop).await });
+    app.keep_up("webhooks", move |app| {
+        let dispatcher = dispatcher.clone();
+        async move { dispatcher.run(app.stopping.clone()).await }
+    });
     Ok(())
 }
 

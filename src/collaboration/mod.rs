@@ -5,15 +5,17 @@ use sea_orm::{
     QueryFilter, Set,
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::access::policy::works_on;
 use crate::access::{self, Grant, Share};
-use crate::audit::{self, Event};
+use crate::audit::{self, By, Event};
 use crate::db::Work;
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::job::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use crate::job::control::Edits;
 use crate::job::decide::{Command, ReleaseWord};
 use crate::job::record::{EventKind, Locked, Saved};
 use crate::job::request::refuse;
@@ -34,34 +36,32 @@ pub async fn share(
         return Err(Error::Invalid(problems));
     }
     let principal = principal_of(jobs.db.read(), who).await?;
-    let (steps, most, collaborator) = (normal_steps(steps), jobs.limits.collaborators as u64, principal.id);
+    let (steps, most) = (normal_steps(steps), jobs.limits.collaborators as u64);
     let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
-            let added = let_in(tx, locked, &principal, &steps, actor).await?;
-            if added { check_count(tx, locked, most, "/collaborator").await } else { Ok(()) }
+            if let_in(tx, locked, &principal, &steps, actor).await? == LetIn::New {
+                check_count(tx, locked, most, "/collaborator").await?;
+            }
+            Ok(vec![(Event::CollaboratorAdded, principal.id)])
         })
     });
-    let job = changed.await?;
-    audit::between(Event::CollaboratorAdded, grant.actor().into(), collaborator, job.id);
-    Ok(job)
+    changed.await
 }
 
 /// Lets somebody out. Their subscriptions to the job end, and a review that they had claimed is free again.
 pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Result<job::Model> {
     let principal = principal_of(jobs.db.read(), who).await?;
-    let collaborator = principal.id;
     let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let found = rows::Entity::find_by_id((locked.row().id, principal.id)).one(tx).await?;
             let Some(row) = found.filter(|row| row.kind != "OWNER") else {
                 return Err(Error::not_found("collaborator of this job"));
             };
-            let_out(tx, locked, row, &principal, actor).await
+            let_out(tx, locked, row, &principal, actor).await?;
+            Ok(vec![(Event::CollaboratorRemoved, principal.id)])
         })
     });
-    let job = changed.await?;
-    audit::between(Event::CollaboratorRemoved, grant.actor().into(), collaborator, job.id);
-    Ok(job)
+    changed.await
 }
 
 /// Whoever should be let in to a job instead of those of the same kinds who are: found, and with steps that there are.
@@ -88,12 +88,14 @@ pub async fn wanted(
     if problems.is_empty() { Ok(Wanted { kinds, list }) } else { Err(refuse(problems)) }
 }
 
-/// Lets in whoever is wanted, and out whoever else of these kinds is in, all at once.
-pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted) -> Result<job::Model> {
+/// Lets in whoever is wanted, and out whoever else of these kinds is in, and makes other changes, all at once.
+pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted, edits: Edits) -> Result<job::Model> {
     let Wanted { kinds, list } = wanted;
     let most = jobs.limits.collaborators as u64;
     change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
+            edits.apply(locked, actor)?;
+            let mut done = Vec::new();
             let there = rows::Entity::find().filter(rows::Column::JobId.eq(locked.row().id));
             let leaves = |row: &rows::Model| {
                 kinds.contains(&row.kind.as_str()) && !list.iter().any(|(one, _)| one.id == row.principal_id)
@@ -104,29 +106,43 @@ pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted) -> Resul
                     if row.kind == "TEAM" { PrincipalRef::TeamId(id) } else { PrincipalRef::UserId(id) };
                 let principal = principal_of(tx, &who).await?;
                 let_out(tx, locked, row, &principal, actor).await?;
+                done.push((Event::CollaboratorRemoved, principal.id));
             }
             for (principal, steps) in &list {
-                let_in(tx, locked, principal, steps, actor).await?;
+                if let_in(tx, locked, principal, steps, actor).await? != LetIn::Same {
+                    done.push((Event::CollaboratorAdded, principal.id));
+                }
             }
-            check_count(tx, locked, most, "/collaboration").await
+            check_count(tx, locked, most, "/collaboration").await?;
+            Ok(done)
         })
     })
     .await
 }
 
-/// Whether they were not in before.
+/// What letting somebody in has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LetIn {
+    /// They were not in before.
+    New,
+    /// They were in, to other steps.
+    OtherSteps,
+    /// Nothing.
+    Same,
+}
+
 async fn let_in(
     tx: &impl ConnectionTrait,
     locked: &mut Locked,
     principal: &Principal,
     steps: &[String],
     actor: UserId,
-) -> Result<bool> {
+) -> Result<LetIn> {
     let (id, now) = (locked.row().id, locked.now());
     let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
-    let added = there.is_none();
+    let done = if there.is_none() { LetIn::New } else { LetIn::OtherSteps };
     match there {
-        Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(false),
+        Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(LetIn::Same),
         Some(row) => {
             let mut row = row.into_active_model();
             row.steps = Set(json!(steps));
@@ -144,10 +160,10 @@ async fn let_in(
             row.insert(tx).await?;
         }
     }
-    let mut data = principal.change(if added { "ADDED" } else { "CHANGED" });
+    let mut data = principal.change(if done == LetIn::New { "ADDED" } else { "CHANGED" });
     data["steps"] = json!(steps);
     locked.record(EventKind::CollaborationChanged, None, Some(actor), data);
-    Ok(added)
+    Ok(done)
 }
 
 async fn let_out(
@@ -198,7 +214,8 @@ pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
     Ok(())
 }
 
-type Change<'c> = Work<'c, ()>;
+/// Who was let in or out.
+type Change<'c> = Work<'c, Vec<(Event, Uuid)>>;
 
 async fn change<F>(jobs: &Jobs, grant: &Grant<Share>, change: F) -> Result<job::Model>
 where
@@ -206,16 +223,22 @@ where
         + Send
         + 'static,
 {
-    let (id, clock, actor) = (grant.job().id, jobs.clock.clone(), grant.actor().user.id);
-    let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
+    let (grant, clock) = (grant.clone(), jobs.clock.clone());
+    let (id, by) = (grant.job().id, By::from(grant.actor()));
+    let saved = jobs.db.write(move |tx| -> Work<'_, (Saved, Vec<(Event, Uuid)>)> {
         Box::pin(async move {
             let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
-            change(tx, &mut locked, actor).await?;
+            grant.still_holds(tx, locked.row()).await?;
+            let actor = grant.actor().user.id;
+            let done = change(tx, &mut locked, actor).await?;
             free_lost_claim(tx, &mut locked, Some(actor)).await?;
-            locked.save(tx).await
+            Ok((locked.save(tx).await?, done))
         })
     });
-    let saved = saved.await?;
+    let (saved, done) = saved.await?;
+    for (event, collaborator) in done {
+        audit::between(event, by, collaborator, id);
+    }
     jobs.hub.share_changed();
     Ok(jobs.announce(saved))
 }

@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
 
-use super::{Config, Oidc, Trusted};
+use super::{Config, Oidc, Signup, Switch, Trusted};
 use crate::account::SECRET_BYTES;
 
 /// A hundred years, which no clock overflows by.
@@ -36,6 +36,26 @@ impl Config {
             self.check_public_url()?;
         }
         self.oidc.check()?;
+        let linked = !self.oidc.issuer.is_empty() && self.oidc.link_verified_email == Switch::On;
+        if linked && self.signup != Signup::Closed {
+            return Err("oidc.link_verified_email is on; it needs signup = \"closed\", or whoever signs up with another's \
+                        address first shares their account"
+                .into());
+        }
+        between("webhooks.poll_milliseconds", self.webhooks.poll_milliseconds, 10, 3_600_000)?;
+        for (key, seconds) in [
+            ("webhooks.longest_retry_seconds", self.webhooks.longest_retry_seconds),
+            ("webhooks.give_up_seconds", self.webhooks.give_up_seconds),
+            ("webhooks.old_secret_seconds", self.webhooks.old_secret_seconds),
+        ] {
+            between(key, seconds, 0, 31_536_000)?;
+        }
+        for (key, days) in [
+            ("webhooks.disable_days", self.webhooks.disable_days),
+            ("webhooks.log_days", self.webhooks.log_days),
+        ] {
+            between(key, days, 0, MOST_DAYS)?;
+        }
         between("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
         between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
         between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
@@ -58,6 +78,7 @@ impl Config {
             ("limits.page_size", self.limits.page_size as usize),
             ("webhooks.concurrency", self.webhooks.concurrency),
             ("webhooks.host_concurrency", self.webhooks.host_concurrency),
+            ("webhooks.user_concurrency", self.webhooks.user_concurrency),
             ("webhooks.connect_seconds", self.webhooks.connect_seconds as usize),
             ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
             ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),

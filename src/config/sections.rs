@@ -144,6 +144,7 @@ pub struct Webhooks {
     pub message_bytes: usize,
     pub concurrency: usize,
     pub host_concurrency: usize,
+    pub user_concurrency: usize,
     pub connect_seconds: u32,
     pub attempt_seconds: u32,
     pub poll_milliseconds: u64,

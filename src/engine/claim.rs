@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 use sea_orm::sea_query::{CaseStatement, Expr, ExprTrait, LockBehavior, LockType, Order, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use crate::access::policy::works_on;
 use crate::access::{Actor, standing, works_on_rows};
@@ -96,7 +98,7 @@ impl Jobs {
                     .limit(limit as u64)
                     .to_owned();
                 if let Some(actor) = &by {
-                    candidates.cond_where(works_on_rows(actor, tx.get_database_backend(), "task"));
+                    candidates.cond_where(may_take(actor, tx.get_database_backend()));
                 }
                 if let Some(mode) = by.as_ref().and_then(mode_of) {
                     candidates.and_where(job::Column::Mode.eq(mode));
@@ -121,10 +123,10 @@ impl Jobs {
                         }
                     }
                     let (token, actor) = (LeaseToken::new(), by.as_ref().map(|actor| actor.user.id));
-                    match locked.perform(Command::Claim { owner: owner.clone(), token, lease_seconds }, actor)
-                    {
+                    let claim = Command::Claim { owner: owner.clone(), token, lease_seconds, by: actor };
+                    match locked.perform(claim, actor) {
                         Ok(()) => claims.push(claimed(token, locked, tx).await?),
-                        Err(Rejection::NothingQueued) => {}
+                        Err(Rejection::NothingQueued | Rejection::FourEyes) => {}
                         Err(other) => return Err(other.into()),
                     }
                 }
@@ -254,6 +256,21 @@ impl Jobs {
             })
             .await
     }
+}
+
+/// The rows of `task`, joined with their jobs, whose step somebody may take, as a condition.
+pub(super) fn may_take(actor: &Actor, backend: DbBackend) -> Condition {
+    // Of their own jobs only what does not need four eyes.
+    let (each, is_set) = match backend {
+        DbBackend::Postgres => ("jsonb_array_elements(\"job\".\"steps\") AS one(value)", "::boolean"),
+        _ => ("json_each(\"job\".\"steps\") AS one", ""),
+    };
+    let needs_four = format!(
+        "EXISTS (SELECT 1 FROM {each} WHERE one.value->>'name' = \"task\".\"step\" \
+         AND (one.value->>'four_eyes'){is_set})"
+    );
+    let others = Expr::col((job::Entity, job::Column::OwnerId)).ne(actor.user.id);
+    works_on_rows(actor, backend, "task").add(others.or(Expr::cust(needs_four).not()))
 }
 
 async fn claimed(

@@ -1,17 +1,19 @@
 //! Steps done by workers outside of this process: whoever works on a step may take it, under the same leases as the
 //! engine's own. What they carry from call to call is a [`Ticket`].
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, UnionType};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::claim::{Claim, Renewal};
+use super::claim::{Claim, Renewal, may_take};
 use crate::access::policy::works_on;
-use crate::access::{self, Actor, standing};
+use crate::access::{Actor, standing};
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
 use crate::entity::{job, task};
@@ -32,6 +34,15 @@ const LONGEST_NAME: usize = 100;
 const MOST_ITEMS: usize = 10_000;
 /// Waiting steps are counted so far.
 const MOST_COUNTED: u64 = 1_000;
+
+/// Steps of a type that wait for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many, counted up to a thousand.
+    pub count: u64,
+    /// Since when the newest of these may be taken.
+    pub newest: Timestamp,
+}
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]
@@ -259,35 +270,53 @@ impl Jobs {
         .await
     }
 
-    /// How many steps of a type wait that the actor could take, counted up to a thousand.
-    pub async fn waiting_for(&self, actor: &Actor, type_id: &str) -> Result<u64> {
+    /// What waits of each type that the actor could take; types of which nothing waits are left out.
+    pub async fn waiting_for(&self, actor: &Actor, types: &[String]) -> Result<HashMap<String, Waiting>> {
         let db = self.db.read();
         let now = db::now(db, &self.clock).await?;
-        let mut waiting = Query::select();
-        waiting
-            .expr(Expr::val(1))
-            .from(task::Entity)
-            .and_where(task::Column::LeaseToken.is_null())
-            .and_where(task::Column::RunAt.lte(now))
-            .and_where(task::Column::TypeId.eq(type_id))
-            .cond_where(access::works_on_rows(actor, self.db.backend(), "task"))
-            .limit(MOST_COUNTED);
-        if let Some(mode) = super::claim::mode_of(actor) {
-            let of_mode = Query::select()
-                .expr(Expr::val(1))
-                .from(job::Entity)
-                .and_where(
+        let of_type = |id: &String| {
+            let mut waiting = Query::select();
+            waiting
+                .columns([(task::Entity, task::Column::TypeId), (task::Entity, task::Column::RunAt)])
+                .from(task::Entity)
+                .inner_join(
+                    job::Entity,
                     Expr::col((job::Entity, job::Column::Id)).equals((task::Entity, task::Column::JobId)),
                 )
-                .and_where(job::Column::Mode.eq(mode))
-                .to_owned();
-            waiting.and_where(Expr::exists(of_mode));
+                .and_where(task::Column::LeaseToken.is_null())
+                .and_where(task::Column::RunAt.lte(now))
+                .and_where(Expr::col((task::Entity, task::Column::TypeId)).eq(id))
+                .cond_where(may_take(actor, self.db.backend()))
+                .limit(MOST_COUNTED);
+            if let Some(mode) = super::claim::mode_of(actor) {
+                waiting.and_where(job::Column::Mode.eq(mode));
+            }
+            // Each with a limit of its own, which a part of a UNION cannot have.
+            let all = [task::Column::TypeId, task::Column::RunAt];
+            Query::select().columns(all).from_subquery(waiting, "waiting").to_owned()
+        };
+        let mut parts = types.iter().map(of_type);
+        let Some(mut all) = parts.next() else { return Ok(HashMap::new()) };
+        for part in parts {
+            all.union(UnionType::All, part);
         }
-        let mut count = Query::select();
-        count.expr_as(Expr::cust("count(*)"), "waiting").from_subquery(waiting, "waiting");
-        let row = db.query_one(&count).await?;
-        let waiting: i64 = row.map_or(Ok(0), |row| row.try_get("", "waiting"))?;
-        Ok(u64::try_from(waiting).unwrap_or_default())
+        let mut counted = Query::select();
+        counted
+            .column(task::Column::TypeId)
+            .expr_as(Expr::cust("count(*)"), "number")
+            .expr_as(Expr::col(task::Column::RunAt).max(), "newest")
+            .from_subquery(all, "every")
+            .group_by_col(task::Column::TypeId);
+        let rows = db.query_all(&counted).await?;
+        let waiting = |row: &sea_orm::QueryResult| {
+            let number: i64 = row.try_get("", "number")?;
+            let waiting = Waiting {
+                count: u64::try_from(number).unwrap_or_default(),
+                newest: row.try_get("", "newest")?,
+            };
+            Ok((row.try_get("", "type_id")?, waiting))
+        };
+        rows.iter().map(waiting).collect()
     }
 
     /// What is wrong with the types that a worker asks for.
@@ -356,6 +385,7 @@ impl Jobs {
                 if !standing.is_some_and(|standing| works_on(&standing, &step)) {
                     return Err(Error::not_found("claim"));
                 }
+                locked.check_eyes(actor.user.id)?;
                 let command = work(tx, &mut locked, &step, &actor).await?;
                 locked.perform(command, Some(actor.user.id))?;
                 locked.save(tx).await

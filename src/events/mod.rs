@@ -2,21 +2,20 @@
 //! [`outbox`] of what is sent to webhooks.
 //!
 //! A hint says only that something changed; it may come twice, late, or not at all. Whoever is woken reads the rows. For
-//! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Who
-//! follows many jobs gets what changed in [`Batch`]es.
+//! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Hints at
+//! any job gather in a [`Batch`], which [`crate::job::news`] makes news of for whoever follows many.
 
 pub mod feed;
 pub mod outbox;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Notify, OnceCell, broadcast, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::error::Result;
 use crate::id::{JobId, ReviewId};
@@ -43,68 +42,30 @@ impl<T> Generation<T> {
 
 type Channels<T> = Mutex<HashMap<JobId, watch::Sender<Arc<Generation<T>>>>>;
 
-/// Changes that may wait for a slow follower; one that falls further behind is told so.
-const BACKLOG: usize = 4_096;
+/// Changes that are kept until somebody takes them; beyond, it is only known that there were some.
+const BACKLOG: usize = 10_000;
 
 /// Jobs of which it is known what this process has hinted at.
 const ANNOUNCED: u64 = 10_000;
 
-/// What changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
-    Job(JobId),
-    Progress(JobId),
-    Review(ReviewId),
-}
-
-/// What has changed since a follower last asked.
+/// What has changed since it was last asked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Jobs with something new in their history.
     pub jobs: BTreeSet<JobId>,
     /// Jobs whose running step has got further.
     pub progress: BTreeSet<JobId>,
-    /// Reviews that opened or changed.
-    pub reviews: BTreeSet<ReviewId>,
+    /// Reviews that opened or changed, and their jobs.
+    pub reviews: BTreeMap<ReviewId, JobId>,
     /// There was more than could be kept: anything may have changed.
     pub missed: bool,
 }
 
 impl Batch {
-    /// Whether nothing in it is in a history.
-    pub fn is_silent(&self) -> bool {
-        self.jobs.is_empty() && !self.missed
-    }
-
-    fn add(&mut self, change: Change) {
-        match change {
-            Change::Job(id) => self.jobs.insert(id),
-            Change::Progress(id) => self.progress.insert(id),
-            Change::Review(id) => self.reviews.insert(id),
-        };
-    }
-}
-
-/// A follower of all changes from some time on.
-#[derive(Debug)]
-pub struct Changes(broadcast::Receiver<Change>);
-
-impl Changes {
-    /// Waits for changes, and takes all that are there.
-    pub async fn next(&mut self) -> Batch {
-        let mut batch = Batch::default();
-        match self.0.recv().await {
-            Ok(change) => batch.add(change),
-            Err(RecvError::Lagged(_)) => batch.missed = true,
-            // The sender lives in the hub that whoever holds this came from.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-        loop {
-            match self.0.try_recv() {
-                Ok(change) => batch.add(change),
-                Err(TryRecvError::Lagged(_)) => batch.missed = true,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return batch,
-            }
+    fn add(&mut self, change: impl FnOnce(&mut Self)) {
+        change(self);
+        if self.jobs.len() + self.progress.len() + self.reviews.len() > BACKLOG {
+            *self = Self { missed: true, ..Self::default() };
         }
     }
 }
@@ -115,7 +76,7 @@ pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
     outbox: Arc<Notify>,
-    changes: broadcast::Sender<Change>,
+    changes: Arc<(Mutex<Batch>, Notify)>,
     /// The last events of each job that this process has hinted at itself, without a gap.
     announced: Cache<JobId, RangeInclusive<i64>>,
     shares: Arc<AtomicU64>,
@@ -127,7 +88,7 @@ impl<T> Clone for Hub<T> {
             jobs: Arc::clone(&self.jobs),
             queue: Arc::clone(&self.queue),
             outbox: Arc::clone(&self.outbox),
-            changes: self.changes.clone(),
+            changes: Arc::clone(&self.changes),
             announced: self.announced.clone(),
             shares: Arc::clone(&self.shares),
         }
@@ -140,7 +101,7 @@ impl<T> Default for Hub<T> {
             jobs: Arc::default(),
             queue: Arc::default(),
             outbox: Arc::default(),
-            changes: broadcast::Sender::new(BACKLOG),
+            changes: Arc::default(),
             announced: Cache::new(ANNOUNCED),
             shares: Arc::default(),
         }
@@ -166,7 +127,9 @@ impl<T> Hub<T> {
     /// A job has changed. Called after the commit, never inside a transaction.
     pub fn changed(&self, id: JobId) {
         self.wake(id);
-        self.tell(Change::Job(id));
+        self.note(|batch| {
+            batch.jobs.insert(id);
+        });
     }
 
     /// The last state of a job, for whoever watches it: its rows are about to go.
@@ -181,12 +144,16 @@ impl<T> Hub<T> {
     /// The running step of a job has got further.
     pub fn progressed(&self, id: JobId) {
         self.wake(id);
-        self.tell(Change::Progress(id));
+        self.note(|batch| {
+            batch.progress.insert(id);
+        });
     }
 
-    /// A review has opened or changed.
-    pub fn review_changed(&self, id: ReviewId) {
-        self.tell(Change::Review(id));
+    /// A review of a job has opened or changed.
+    pub fn review_changed(&self, id: ReviewId, job: JobId) {
+        self.note(|batch| {
+            batch.reviews.insert(id, job);
+        });
     }
 
     /// Somebody may have gained or lost access to a job: what was read for them before may be too much.
@@ -208,26 +175,28 @@ impl<T> Hub<T> {
         }
     }
 
-    fn wake(&self, id: JobId) {
+    /// Wakes those who watch a job, and nobody else.
+    pub fn wake(&self, id: JobId) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = jobs.get(&id) {
             channel.send_replace(Arc::default());
         }
     }
 
-    fn tell(&self, change: Change) {
-        // An error says that nobody follows.
-        let _followers = self.changes.send(change);
+    fn note(&self, change: impl FnOnce(&mut Batch)) {
+        let (batch, changed) = &*self.changes;
+        batch.lock().unwrap_or_else(PoisonError::into_inner).add(change);
+        changed.notify_one();
     }
 
-    /// Follows all changes from now on. Follow first, then read.
-    pub fn changes(&self) -> Changes {
-        Changes(self.changes.subscribe())
+    /// Waits for a change of anything; one that came while nobody waited is not lost.
+    pub async fn any_change(&self) {
+        self.changes.1.notified().await;
     }
 
-    /// How many follow all changes.
-    pub fn followers(&self) -> usize {
-        self.changes.receiver_count()
+    /// Takes what has changed since it was last taken: for one taker.
+    pub fn take(&self) -> Batch {
+        std::mem::take(&mut *self.changes.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Something may be in the queue.
@@ -353,19 +322,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn followers_get_what_changed_at_once_and_are_told_when_they_missed_something() {
+    async fn what_changed_is_taken_once_and_it_is_known_when_there_was_too_much() {
         let hub = Hub::<()>::default();
         let (job, review) = (JobId::new(), ReviewId::new());
-        let mut changes = hub.changes();
         hub.changed(job);
         hub.changed(job);
-        hub.review_changed(review);
-        let batch = changes.next().await;
-        assert_eq!((batch.jobs.len(), batch.reviews.len(), batch.missed), (1, 1, false));
+        hub.review_changed(review, job);
+        hub.any_change().await;
+        let batch = hub.take();
+        assert_eq!((batch.jobs.len(), batch.reviews.get(&review), batch.missed), (1, Some(&job), false));
+        assert_eq!(hub.take(), Batch::default());
         for _ in 0..=BACKLOG {
-            hub.progressed(job);
+            hub.progressed(JobId::new());
         }
-        let batch = changes.next().await;
+        hub.progressed(job);
+        let batch = hub.take();
         assert!(batch.missed && batch.progress.contains(&job));
     }
 

@@ -3,12 +3,12 @@
 //! An event goes to the enabled webhooks of its job, and to those over all jobs of people who own it or were let in to it.
 //! What somebody may see of it is looked at when it is sent, not here.
 
-use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement, UnionType};
+use sea_orm::sea_query::{Expr, ExprTrait, LockType, Query, SelectStatement, UnionType};
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
 use serde_json::Value;
 
 use super::feed::NewEvent;
-use crate::entity::{access, team_member, webhook, webhook_delivery};
+use crate::entity::{access, account, team_member, webhook, webhook_delivery};
 use crate::error::Result;
 use crate::id::{DeliveryId, JobId, WebhookId};
 
@@ -55,15 +55,26 @@ fn wants(kinds: &Value, kind: &str) -> bool {
     kinds.as_array().is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind))
 }
 
+/// The webhooks of a job's events. They cannot be deleted before this transaction has ended, or what is written for them
+/// would fail with it.
 async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value)>> {
-    let over_all = Condition::all()
-        .add(webhook::Column::JobId.is_null())
-        .add(Expr::col((webhook::Entity, webhook::Column::AccountId)).in_subquery(let_in(job)));
+    let account = || Expr::col((webhook::Entity, webhook::Column::AccountId));
+    let admins = Query::select()
+        .column(account::Column::Id)
+        .from(account::Entity)
+        .and_where(Expr::cust("is_admin"))
+        .to_owned();
+    let of_this_job = Condition::all()
+        .add(webhook::Column::JobId.eq(job))
+        .add(account().in_subquery(let_in(job)).or(account().in_subquery(admins)));
+    let over_all =
+        Condition::all().add(webhook::Column::JobId.is_null()).add(account().in_subquery(let_in(job)));
     let found = webhook::Entity::find()
         .select_only()
         .columns([webhook::Column::Id, webhook::Column::EventKinds])
         .filter(Expr::cust("enabled"))
-        .filter(Condition::any().add(webhook::Column::JobId.eq(job)).add(over_all));
+        .filter(Condition::any().add(of_this_job).add(over_all))
+        .lock(LockType::KeyShare);
     Ok(found.into_tuple().all(tx).await?)
 }
 

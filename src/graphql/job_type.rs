@@ -100,7 +100,7 @@ impl JobTypeStep {
         self.0.threshold_field.as_deref()
     }
 
-    /// The job's owner may not decide its reviews.
+    /// The job's owner may neither decide its reviews nor do it as a worker.
     async fn four_eyes(&self) -> bool {
         self.0.four_eyes
     }
@@ -188,7 +188,7 @@ struct JobTypeStepInput {
     timeout_seconds: i32,
     /// Metadata field (a path such as mapping.high_confidence_threshold) that holds the step's review threshold.
     threshold_field: Option<String>,
-    /// The job's owner may not decide its reviews.
+    /// The job's owner may neither decide its reviews nor do it as a worker.
     #[graphql(default = false)]
     four_eyes: bool,
 }

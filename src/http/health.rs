@@ -7,17 +7,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use migration::Migrator;
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
-use sea_orm_migration::MigratorTrait;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::Server;
 use crate::app::App;
+use crate::app::schema::Schema;
 use crate::entity::{job, review, task, webhook_delivery};
 use crate::error::{Error, Result};
 use crate::events::feed;
@@ -65,7 +64,7 @@ impl Readiness {
 
 /// Looks at what everything needs, without the connection that writes.
 async fn look(app: &App) -> Found {
-    let pending = async { Ok(Migrator::get_pending_migrations_read_only(app.db.read()).await?.len()) };
+    let pending = async { Ok(Schema::read(&app.db).await?.pending) };
     let (pending, storage) =
         tokio::join!(timeout(LONGEST_LOOK, pending), timeout(LONGEST_LOOK, app.storage.check()));
     let (pending, storage) = (pending.unwrap_or_else(|_| late()), storage.unwrap_or_else(|_| late()));
@@ -106,9 +105,20 @@ pub(super) async fn ready(State(server): State<Server>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// `GET /metrics`: for Prometheus.
+/// When what is in the database was last counted for metrics; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counted(Arc<Mutex<Option<Instant>>>);
+
+/// `GET /metrics`: for Prometheus. Whoever asks again within a moment costs the database nothing.
 pub(super) async fn metrics(State(server): State<Server>) -> Response {
-    match gauges(&server).await {
+    let mut counted = server.counted.0.lock().await;
+    let known = counted.is_some_and(|at| at.elapsed() < GOOD_FOR);
+    let gauged = if known { Ok(()) } else { gauges(&server).await };
+    if !known && gauged.is_ok() {
+        *counted = Some(Instant::now());
+    }
+    drop(counted);
+    match gauged {
         Ok(()) => {
             let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
             (text, server.metrics.render()).into_response()

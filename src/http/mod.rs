@@ -6,6 +6,7 @@ mod body;
 mod connections;
 mod cors;
 mod documents;
+mod empty;
 mod forwarded;
 mod graphiql;
 mod graphql;
@@ -64,6 +65,7 @@ pub(crate) struct Server {
     streams: Places,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
+    counted: health::Counted,
     rates: Arc<rates::Rates>,
 }
 
@@ -74,7 +76,8 @@ impl Server {
         let sockets = Places::new(app.config.websocket.connections, "WebSockets");
         let streams = Places::new(app.config.sse.streams, "event streams");
         let (rates, readiness) = (Arc::new(rates::Rates::new(&app.config)), health::Readiness::default());
-        Ok(Self { app, schema, documents, sockets, streams, metrics, readiness, rates })
+        let counted = health::Counted::default();
+        Ok(Self { app, schema, documents, sockets, streams, metrics, readiness, counted, rates })
     }
 }
 

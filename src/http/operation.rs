@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::answer::Written;
 use super::parameters::Parameters;
-use super::{Server, tracking};
+use super::{Server, empty, tracking};
 use crate::document::Staged;
 use crate::error::{Error, Result};
 use crate::graphql::guard::{self, Bound};
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) kind: OperationType,
     /// What it asks for, and what it may.
     cost: Bound,
+    /// Whether the response has what was not asked for: see [`empty`].
+    filled: bool,
 }
 
 /// Finds the document of a request, has the guard look at it with its variables, and counts its cost as the viewer's.
@@ -59,8 +61,8 @@ pub(super) fn prepare(
     let mut request = Request::new(asked.query.unwrap_or_default()).variables(asked.variables);
     request.operation_name = asked.operation_name;
     operation.fill_defaults(&mut request.variables);
-    request.set_parsed_query(parsed.document.clone());
-    Ok(Prepared { request, kind, cost })
+    request.set_parsed_query(parsed.filled.as_ref().unwrap_or(&parsed.document).clone());
+    Ok(Prepared { request, kind, cost, filled: parsed.filled.is_some() })
 }
 
 /// Runs a query or mutation.
@@ -82,7 +84,7 @@ pub(super) fn stream(
     prepared: Prepared,
     uploads: Option<Uploads>,
 ) -> BoxStream<'static, Written> {
-    let Prepared { request, kind, cost } = prepared;
+    let Prepared { request, kind, cost, filled } = prepared;
     let name = request.operation_name.clone();
     let uploads = Arc::new(uploads.unwrap_or_default());
     let request = request.data(viewer).data(Arc::clone(&uploads));
@@ -105,7 +107,10 @@ pub(super) fn stream(
         .map(move |answer| {
             let _open = &open;
             let written = match answer {
-                Ok(answer) => {
+                Ok(mut answer) => {
+                    if filled {
+                        empty::clear(&mut answer.data);
+                    }
                     let answer = answer.extension("cost", cost.clone());
                     Written::new(answer, kind, &server.app.config.graphql, &tracking)
                 }
@@ -179,7 +184,9 @@ fn count(name: Option<&str>, kind: &str, outcome: &str) {
     let name = if name.len() > LONGEST_NAME { "(other)" } else { name };
     let counted = {
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        names.contains(name) || (names.len() < COUNTED_NAMES && names.insert(name.to_owned()))
+        // Whoever makes up names for what does not run takes no place from those that do.
+        let room = outcome == "OK" && names.len() < COUNTED_NAMES;
+        names.contains(name) || (room && names.insert(name.to_owned()))
     };
     let name = if counted { name } else { "(other)" }.to_owned();
     let labels = [

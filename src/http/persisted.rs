@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
+use super::empty;
 use super::parameters::Parameters;
 use crate::config::{Persisted, Switch, Trusted};
 use crate::graphql::guard::{self, Code, Limits, Refusal};
@@ -26,7 +27,10 @@ type Hash = [u8; 32];
 
 /// A document that the guard has let through, whatever its variables will be.
 pub(super) struct Parsed {
+    /// As it was written.
     pub(super) document: ExecutableDocument,
+    /// As it is run, where that is not the same: see [`empty`].
+    pub(super) filled: Option<ExecutableDocument>,
     /// Of its text.
     bytes: u32,
 }
@@ -34,7 +38,9 @@ pub(super) struct Parsed {
 impl Parsed {
     fn of(text: &str, limits: &Limits) -> Result<Arc<Self>, Refusal> {
         let document = guard::parse(text, limits)?;
-        Ok(Arc::new(Self { document, bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) }))
+        let mut filled = document.clone();
+        let filled = empty::fill(&mut filled).then_some(filled);
+        Ok(Arc::new(Self { document, filled, bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) }))
     }
 }
 

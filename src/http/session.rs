@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::graphql::Viewer;
 use crate::id::UserId;
+use crate::limit::network;
 
 /// Where another node revokes a key, what it opened here ends within this time.
 const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
@@ -38,11 +39,11 @@ fn left(clock: &Clock, actor: &Actor) -> Duration {
     check.max(Duration::from_millis(10))
 }
 
-/// Whose places they are: a person's, or an address's for all who have not signed in there.
+/// Whose places they are: a person's, or a network's for all who have not signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Whose {
     User(UserId),
-    Address(Option<IpAddr>),
+    Network(Option<IpAddr>),
 }
 
 /// Places for what one viewer may have open at once; clones share them.
@@ -61,8 +62,10 @@ impl Places {
 
     /// Takes a place, until it is dropped.
     pub(super) fn take(&self, viewer: &Viewer) -> Result<Place> {
-        let whose =
-            viewer.actor.as_ref().map_or(Whose::Address(viewer.address), |actor| Whose::User(actor.user.id));
+        let whose = viewer
+            .actor
+            .as_ref()
+            .map_or(Whose::Network(viewer.address.map(network)), |actor| Whose::User(actor.user.id));
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(whose).or_default();
         if *count >= self.most {

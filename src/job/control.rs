@@ -1,6 +1,7 @@
 //! Steering a job: its metadata and priority, cancelling, running again, removing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
@@ -25,6 +26,41 @@ pub struct Changes {
     pub priority: Option<i32>,
 }
 
+/// [`Changes`] that somebody may make.
+#[derive(Debug)]
+pub struct Edits {
+    changes: Changes,
+    job_type: Arc<JobType>,
+    /// Bytes of metadata.
+    largest: usize,
+}
+
+impl Edits {
+    /// Makes them to a job, under its lock.
+    pub(crate) fn apply(self, locked: &mut Locked, actor: UserId) -> Result<()> {
+        if let Some(priority) = self.changes.priority.filter(|new| *new != locked.row().priority) {
+            let data = json!({"priority": {"from": locked.row().priority, "to": priority}});
+            locked.row_mut().priority = priority;
+            locked.record(EventKind::MetadataChanged, None, Some(actor), data);
+        }
+        let Some(patch) = self.changes.metadata else { return Ok(()) };
+        let mut patched = locked.row().metadata.clone();
+        let patch = Value::Object(metadata::open(&patch, "/metadata").map_err(Error::Invalid)?);
+        json_patch::merge(&mut patched, &patch);
+        let patched = patched.as_object().cloned().unwrap_or_default();
+        let patched = metadata::normalize(&self.job_type.metadata_schema, &patched, "/metadata");
+        let patched = Value::Object(patched.map_err(Error::Invalid)?);
+        super::request::metadata_size(&patched, self.largest)?;
+        same_taxonomies(&self.job_type, &locked.row().metadata, &patched)?;
+        if patched != locked.row().metadata {
+            let data = json!({"patch": patch, "metadata": patched});
+            locked.row_mut().metadata = patched;
+            locked.record(EventKind::MetadataChanged, None, Some(actor), data);
+        }
+        Ok(())
+    }
+}
+
 /// How often it is tried to remove a job that others open again.
 const REMOVALS: usize = 10;
 
@@ -34,36 +70,18 @@ pub const HIGHEST_PRIORITY: i32 = 1_000;
 impl Jobs {
     /// Changes metadata and priority; what results is checked against the type's schema.
     pub async fn update(&self, grant: &Grant<Edit>, changes: Changes) -> Result<job::Model> {
+        let (edits, actor) = (self.edits(grant, changes).await?, grant.actor().user.id);
+        self.change(grant, move |locked| edits.apply(locked, actor)).await
+    }
+
+    /// Changes that are checked as far as they can be without the job's lock.
+    pub async fn edits(&self, grant: &Grant<Edit>, changes: Changes) -> Result<Edits> {
         let before = grant.job();
         let job_type = self.types.version(&before.type_id, before.type_version).await?;
-        if let Some(problem) = changes.priority.and_then(super::request::priority_problem) {
-            return Err(Error::Invalid(vec![problem]));
+        match changes.priority.and_then(super::request::priority_problem) {
+            Some(problem) => Err(Error::Invalid(vec![problem])),
+            None => Ok(Edits { changes, job_type, largest: self.limits.metadata_bytes }),
         }
-        let (largest, actor) = (self.limits.metadata_bytes, grant.actor().user.id);
-        self.change(grant, move |locked| {
-            if let Some(priority) = changes.priority.filter(|new| *new != locked.row().priority) {
-                let data = json!({"priority": {"from": locked.row().priority, "to": priority}});
-                locked.row_mut().priority = priority;
-                locked.record(EventKind::MetadataChanged, None, Some(actor), data);
-            }
-            if let Some(patch) = changes.metadata {
-                let mut patched = locked.row().metadata.clone();
-                let patch = Value::Object(metadata::open(&patch, "/metadata").map_err(Error::Invalid)?);
-                json_patch::merge(&mut patched, &patch);
-                let patched = patched.as_object().cloned().unwrap_or_default();
-                let patched = metadata::normalize(&job_type.metadata_schema, &patched, "/metadata");
-                let patched = Value::Object(patched.map_err(Error::Invalid)?);
-                super::request::metadata_size(&patched, largest)?;
-                same_taxonomies(&job_type, &locked.row().metadata, &patched)?;
-                if patched != locked.row().metadata {
-                    let data = json!({"patch": patch, "metadata": patched});
-                    locked.row_mut().metadata = patched;
-                    locked.record(EventKind::MetadataChanged, None, Some(actor), data);
-                }
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Ends a job that is not final. A running worker learns of it at its next report.

@@ -23,6 +23,8 @@ pub enum Command {
         token: LeaseToken,
         /// Seconds that the claim holds without being renewed.
         lease_seconds: u32,
+        /// In whose name; nobody's where it is the server's own engine.
+        by: Option<UserId>,
     },
     /// The worker hands in what it made.
     Complete {
@@ -163,7 +165,7 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
             }
             next.give_turn(0);
         }
-        Command::Claim { owner, token, lease_seconds } => next.claim(owner, token, lease_seconds)?,
+        Command::Claim { owner, token, lease_seconds, by } => next.claim(owner, token, lease_seconds, by)?,
         Command::Complete { token, review } => next.complete(token, review)?,
         Command::Fail { token, code, message, retryable, jitter } => {
             let step = next.leased(token)?;
@@ -189,6 +191,11 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
         }
     }
     Ok(next.events)
+}
+
+/// Whether a step needs four eyes, two of which cannot be this person's.
+pub fn bars(state: &State, step: usize, who: UserId) -> bool {
+    state.steps[step].four_eyes && who == state.owner
 }
 
 /// The step that a lease holds at `now`.
@@ -272,11 +279,20 @@ impl Decision {
         }
     }
 
-    fn claim(&mut self, owner: String, token: LeaseToken, lease_seconds: u32) -> Result<(), Rejection> {
+    fn claim(
+        &mut self,
+        owner: String,
+        token: LeaseToken,
+        lease_seconds: u32,
+        by: Option<UserId>,
+    ) -> Result<(), Rejection> {
         let step = match &self.state.task {
             Some(Task { step, run_at, lease: None, .. }) if *run_at <= self.now => *step,
             _ => return Err(Rejection::NothingQueued),
         };
+        if by.is_some_and(|by| bars(&self.state, step, by)) {
+            return Err(Rejection::FourEyes);
+        }
         let deadline = self.now + TimeDelta::seconds(self.state.steps[step].timeout_seconds.into());
         let until = deadline.min(self.now + TimeDelta::seconds(lease_seconds.into()));
         let lease = Lease { fence: self.state.fence + 1, token, owner, until, deadline };
@@ -390,7 +406,7 @@ impl Decision {
 
     fn claim_review(&mut self, by: UserId, until: Timestamp) -> Result<(), Rejection> {
         let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
-        if self.state.steps[step].four_eyes && by == self.state.owner {
+        if bars(&self.state, step, by) {
             return Err(Rejection::FourEyes);
         }
         match claim {
@@ -437,7 +453,7 @@ impl Decision {
         receipt: Receipt,
     ) -> Result<(), Rejection> {
         let step = self.claimed(by)?;
-        if self.state.steps[step].four_eyes && by == self.state.owner {
+        if bars(&self.state, step, by) {
             return Err(Rejection::FourEyes);
         }
         let (outcome, to_step) = match verdict {

@@ -61,7 +61,7 @@ impl Story {
 
     fn claims(&mut self) -> LeaseToken {
         let token = LeaseToken::new();
-        self.does(Command::Claim { owner: "w".into(), token, lease_seconds: 30 }).unwrap();
+        self.does(Command::Claim { owner: "w".into(), token, lease_seconds: 30, by: None }).unwrap();
         token
     }
 
@@ -117,7 +117,8 @@ fn a_result_is_taken_once_and_only_under_the_lease_that_holds() {
 fn a_claim_waits_for_the_backoff_and_takes_what_nobody_has() {
     let mut job = Story::begin(Mode::Live, &[AUTO]);
     let token = job.claims();
-    let claim = || Command::Claim { owner: "v".into(), token: LeaseToken::new(), lease_seconds: 30 };
+    let claim =
+        || Command::Claim { owner: "v".into(), token: LeaseToken::new(), lease_seconds: 30, by: None };
     assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "somebody has it");
     job.fails(token, true).unwrap();
     assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "it waits for a second");
@@ -150,7 +151,8 @@ fn what_cannot_succeed_is_not_tried_again() {
 #[test]
 fn an_attempt_ends_at_its_deadline_whatever_the_lease_asks_for() {
     let mut job = Story::begin(Mode::Live, &[AUTO]);
-    job.does(Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 9_999 }).unwrap();
+    job.does(Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 9_999, by: None })
+        .unwrap();
     job.now = 99;
     assert_eq!(job.does(Command::Expire { jitter: 0.0 }), Err(Rejection::LeaseHolds));
     job.now = 100;
@@ -341,6 +343,16 @@ fn four_eyes_bar_the_owner_and_nobody_else() {
     job.claims_review(ADA).unwrap();
     job.decides(ADA, Verdict::Approve).unwrap();
     assert_eq!(job.state.status, Status::Completed);
+}
+
+#[test]
+fn four_eyes_keep_the_owner_from_doing_the_step_as_a_worker() {
+    let mut job = Story::begin(Mode::Live, &[AUTO]);
+    job.state.steps[0].four_eyes = true;
+    let claim = |by| Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 30, by };
+    assert_eq!(job.does(claim(Some(OWNER))), Err(Rejection::FourEyes));
+    job.does(claim(Some(ADA))).unwrap();
+    assert_eq!(job.state.status, Status::Running);
 }
 
 #[test]

@@ -6,9 +6,10 @@ pub mod control;
 pub mod create;
 pub mod decide;
 pub mod details;
+mod elsewhere;
 pub mod estimate;
-pub mod follow;
 pub mod history;
+pub mod news;
 pub mod progress;
 pub mod query;
 pub mod record;
@@ -42,6 +43,7 @@ use crate::id::JobId;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use estimate::Pasts;
+use news::Newsstand;
 use record::Saved;
 
 /// A job with what is happening to it, as read at one time.
@@ -68,8 +70,10 @@ pub struct Jobs {
     pub types: JobTypes,
     /// What they are made of.
     pub documents: Documents,
-    /// Who waits for them.
+    /// Who waits for one of them.
     pub hub: Hub<Snapshot>,
+    /// Who follows many.
+    pub news: Newsstand,
     /// How much of everything.
     pub limits: Limits,
     /// What those that are over took.
@@ -87,8 +91,8 @@ impl Jobs {
     pub async fn snapshot(&self, id: JobId) -> Result<Option<Snapshot>> {
         let found = job::Entity::find_by_id(id).find_also_related(task::Entity).one(self.db.read()).await?;
         let Some((job, task)) = found else { return Ok(None) };
-        let audience = Arc::new(Audience::read(self.db.read(), id).await?);
-        Ok(Some(Snapshot { job, task, audience }))
+        let audience = Audience::of(self.db.read(), [id]).await?.remove(&id).unwrap_or_default();
+        Ok(Some(Snapshot { job, task, audience: Arc::new(audience) }))
     }
 
     /// Hints at a change that was committed.
@@ -99,7 +103,7 @@ impl Jobs {
             self.hub.changed(job.id);
         }
         for review in reviews {
-            self.hub.review_changed(review);
+            self.hub.review_changed(review, job.id);
         }
         if job.status == "QUEUED" {
             self.hub.queued();

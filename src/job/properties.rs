@@ -20,7 +20,7 @@ fn person(n: u8) -> UserId {
 #[derive(Debug, Clone)]
 enum Attempt {
     Wait(i64),
-    Claim,
+    Claim(Option<u8>),
     /// With the newest token, or with one that many claims ago was the newest.
     Complete {
         ago: usize,
@@ -47,7 +47,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
     let ago = || prop_oneof![4 => Just(0_usize), 1 => 1..3_usize];
     prop_oneof![
         2 => (1..200_i64).prop_map(Attempt::Wait),
-        6 => Just(Attempt::Claim),
+        6 => proptest::option::of(any::<u8>()).prop_map(Attempt::Claim),
         6 => (ago(), any::<bool>()).prop_map(|(ago, review)| Attempt::Complete { ago, review }),
         2 => (ago(), any::<bool>()).prop_map(|(ago, retryable)| Attempt::Fail { ago, retryable }),
         1 => ago().prop_map(|ago| Attempt::GiveBack { ago }),
@@ -108,10 +108,10 @@ impl Run {
                 }
                 return Ok(Vec::new());
             }
-            Attempt::Claim => {
+            Attempt::Claim(by) => {
                 let token = LeaseToken::new();
                 self.tokens.push(token);
-                Command::Claim { owner: "w".into(), token, lease_seconds: 30 }
+                Command::Claim { owner: "w".into(), token, lease_seconds: 30, by: by.map(person) }
             }
             Attempt::Complete { ago, review } => {
                 let review = review.then(|| "unsure".to_owned());
@@ -224,7 +224,12 @@ fn follow(mode: Mode, steps: Vec<Step>, attempts: &[Attempt]) -> Result<(), Test
                     prop_assert_eq!(*from, run.state.status);
                     prop_assert!(legal(*from, *to, opened_again), "{:?} to {:?}", from, to);
                 }
-                Event::Step { step, from, .. } => prop_assert_eq!(*from, run.state.steps[*step].status),
+                Event::Step { step, from, change } => {
+                    prop_assert_eq!(*from, run.state.steps[*step].status);
+                    let taken = matches!(change, StepChange::Running { .. });
+                    let own = matches!(attempt, Attempt::Claim(Some(by)) if person(*by) == run.state.owner);
+                    prop_assert!(!(taken && own && run.state.steps[*step].four_eyes));
+                }
                 Event::ReviewClaimed { step, claim } => {
                     prop_assert!(!(run.state.steps[*step].four_eyes && claim.by == run.state.owner));
                     prop_assert_eq!(run.state.review.and_then(|review| review.claim), None);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::contents;
-use super::decide::{Command, Rejection, claimed, decide, leased};
+use super::decide::{Command, Rejection, bars, claimed, decide, leased};
 use super::rows::{name, state};
 use super::state::{Event, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task};
 use crate::clock::{Clock, Timestamp};
@@ -136,6 +136,14 @@ impl Locked {
     /// The name of the step that is queued, or with a worker.
     pub fn step_in_work(&self) -> Option<&str> {
         self.state.task.as_ref().map(|task| self.state.steps[task.step].name.as_str())
+    }
+
+    /// Refuses whoever may not do the step in work, because it needs other eyes than theirs.
+    pub fn check_eyes(&self, who: UserId) -> Result<(), Rejection> {
+        match &self.state.task {
+            Some(task) if bars(&self.state, task.step, who) => Err(Rejection::FourEyes),
+            _ => Ok(()),
+        }
     }
 
     /// The open review.

@@ -30,8 +30,7 @@ impl From<Rejection> for Error {
             }
             Rejection::NotClaimed => "Claim this review first, or again where its time ran out.".into(),
             Rejection::FourEyes => {
-                let message =
-                    "This step is decided by four eyes: the owner of a job may not decide its reviews.";
+                let message = "This step needs four eyes: the owner of a job may neither decide its reviews nor do it as a worker.";
                 return Self::Forbidden(message.into());
             }
             Rejection::NotEarlier => {

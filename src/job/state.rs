@@ -105,7 +105,7 @@ pub struct Step {
     /// How far it was when its last attempt ended, 0 to 1; while a worker has it, the task knows.
     #[serde(default)]
     pub fraction: f64,
-    /// The job's owner may not decide its reviews.
+    /// The job's owner may neither decide its reviews nor do it as a worker.
     #[serde(default)]
     pub four_eyes: bool,
     /// What a reviewer said who sent the job back to it; it is handed to whoever does the step again.

@@ -1,8 +1,9 @@
 //! Teams. Whoever belongs to one sees it, and may let others in or out.
 
-use sea_orm::sea_query::{OnConflict, Query};
+use sea_orm::sea_query::{LockType, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, Set,
 };
 
 use crate::access::Actor;
@@ -98,6 +99,12 @@ pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result
     Ok(team)
 }
 
+/// A team that an actor sees, locked by this transaction: who is let out meanwhile cannot let themselves in again.
+async fn locked(tx: &DatabaseTransaction, actor: &Actor, id: TeamId) -> Result<team::Model> {
+    team::Entity::find_by_id(id).lock(LockType::NoKeyUpdate).one(tx).await?;
+    get(tx, actor, id).await?.ok_or_else(|| Error::not_found("team"))
+}
+
 /// Lets somebody in, and says whom; who is in already stays.
 pub async fn add_member(
     db: &Db,
@@ -109,7 +116,7 @@ pub async fn add_member(
     let (viewer, now) = (actor.clone(), clock.now());
     let added = db.write(move |tx| {
         Box::pin(async move {
-            let team = get(tx, &viewer, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let team = locked(tx, &viewer, id).await?;
             let person = person(tx, &who).await?;
             let row = team_member::ActiveModel {
                 team_id: Set(id),
@@ -138,7 +145,7 @@ pub async fn remove_member(
     let viewer = actor.clone();
     let removed = db.write(move |tx| {
         Box::pin(async move {
-            let team = get(tx, &viewer, id).await?.ok_or_else(|| Error::not_found("team"))?;
+            let team = locked(tx, &viewer, id).await?;
             let person = person(tx, &who).await?;
             let gone = team_member::Entity::delete_by_id((id, person.id)).exec(tx).await?;
             if gone.rows_affected == 0 {

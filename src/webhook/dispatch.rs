@@ -9,10 +9,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::queue::{Claim, Outcome, SLACK, Taken};
+use super::queue::{Busy, Claim, Outcome, SLACK, Taken};
 use super::send::{NOT_ALLOWED, Sender, Signed};
 use super::{Webhooks, signature};
 use crate::error::{Error, Result};
+use crate::id::UserId;
 use crate::telemetry::WEBHOOK_DELIVERIES;
 
 /// The log is cleared so often.
@@ -24,24 +25,31 @@ pub struct Dispatcher {
     webhooks: Webhooks,
     sender: Sender,
     places: Arc<Semaphore>,
-    busy: Arc<Mutex<HashMap<String, usize>>>,
+    busy: Arc<Mutex<Busy>>,
     running: TaskTracker,
 }
 
-/// A delivery under way to a host.
+/// A delivery under way.
 struct Visit {
-    busy: Arc<Mutex<HashMap<String, usize>>>,
+    busy: Arc<Mutex<Busy>>,
     host: String,
+    user: UserId,
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        match busy.get_mut(&self.host) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                busy.remove(&self.host);
-            }
+        one_less(&mut busy.hosts, &self.host);
+        one_less(&mut busy.users, &self.user);
+    }
+}
+
+/// A key whose last one ends is forgotten.
+fn one_less<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => {
+            counts.remove(key);
         }
     }
 }
@@ -107,9 +115,11 @@ impl Dispatcher {
     }
 
     fn visit(&self, claim: &Claim) -> Visit {
-        let host = claim.webhook.host.clone();
-        *self.busy.lock().unwrap_or_else(PoisonError::into_inner).entry(host.clone()).or_default() += 1;
-        Visit { busy: Arc::clone(&self.busy), host }
+        let (host, user) = (claim.webhook.host.clone(), claim.webhook.account_id);
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        *busy.hosts.entry(host.clone()).or_default() += 1;
+        *busy.users.entry(user).or_default() += 1;
+        Visit { busy: Arc::clone(&self.busy), host, user }
     }
 
     async fn deliver(&self, claim: Claim) {

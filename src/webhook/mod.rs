@@ -19,7 +19,7 @@ pub mod target;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use sea_orm::sea_query::LockType;
+use sea_orm::sea_query::{IntoCondition, LockType};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
     QuerySelect, Set,
@@ -29,13 +29,14 @@ use serde_json::json;
 use crate::access::{self, Actor, View};
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
-use crate::entity::{account, webhook, webhook_delivery};
+
+use crate::entity::{account, job, webhook, webhook_delivery};
 use crate::error::{Error, Problem, Result};
 use crate::events::outbox::PENDING;
 use crate::id::{DeliveryId, JobId, WebhookId};
-use crate::job::Jobs;
 use crate::job::record::EventKind;
 use crate::job::rows::name;
+use crate::job::{Jobs, gone};
 use crate::page::{Direction, Page, Window};
 use target::Targets;
 
@@ -124,9 +125,14 @@ impl Webhooks {
             created_at: Set(now),
             updated_at: Set(now),
         };
-        let most = self.settings.per_user;
+        let (most, watched) = (self.settings.per_user, new.job);
         let made = self.jobs.db.write(move |tx| -> Work<'_, webhook::Model> {
             Box::pin(async move {
+                if let Some(job) = watched {
+                    // It may have gone since.
+                    let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
+                    job.ok_or_else(gone)?;
+                }
                 // Of two who are made at once, the second counts the first.
                 account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
                 let mine = webhook::Entity::find().filter(webhook::Column::AccountId.eq(owner));
@@ -207,13 +213,26 @@ impl Webhooks {
 
     /// Removes a webhook of an actor's with its log and what waits for it.
     pub async fn delete(&self, actor: &Actor, id: WebhookId) -> Result<()> {
-        let removed = self.change(actor, id, move |tx, mine| {
+        let now = self.jobs.clock.now();
+        // First nothing more is written for it, then its log goes by pages: whoever writes an event does not wait for long.
+        let disabled = self.change(actor, id, move |tx, mine| {
             Box::pin(async move {
-                webhook::Entity::delete_by_id(id).exec(tx).await?;
-                Ok(mine)
+                if mine.enabled {
+                    queue::disable(tx, mine, DisabledReason::ByOwner, now).await
+                } else {
+                    Ok(mine)
+                }
             })
         });
-        removed.await.map(drop)
+        disabled.await?;
+        queue::remove(&self.jobs.db, webhook_delivery::Column::WebhookId.eq(id).into_condition()).await?;
+        let removed = self.change(actor, id, move |tx, mine| {
+            Box::pin(async move {
+                webhook::Entity::delete_by_id(mine.id).exec(tx).await?;
+                Ok(())
+            })
+        });
+        removed.await
     }
 
     /// Sends an event again, or at once where it waits; under the same ID. It neither waits for others of its job nor holds
@@ -312,7 +331,8 @@ impl Webhooks {
             .write(move |tx| {
                 Box::pin(async move {
                     let mine = webhook::Entity::find_by_id(id).filter(webhook::Column::AccountId.eq(owner));
-                    let mine = mine.lock_exclusive().one(tx).await?;
+                    // Events are written meanwhile: their transactions share the key.
+                    let mine = mine.lock(LockType::NoKeyUpdate).one(tx).await?;
                     change(tx, mine.ok_or_else(|| Error::not_found("webhook"))?).await
                 })
             })

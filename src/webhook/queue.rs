@@ -6,25 +6,52 @@
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, LockBehavior, LockType, Order, Query};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoCondition, LockBehavior, LockType, Order, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set, UpdateMany,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, Set, UpdateMany,
 };
 
 use super::{DisabledReason, Webhooks};
 use crate::clock::Timestamp;
-use crate::db::{self, Work};
+use crate::config::Webhooks as Settings;
+use crate::db::{self, Db, Work};
 use crate::entity::webhook_delivery::Column;
-use crate::entity::{webhook, webhook_delivery};
+use crate::entity::{job, webhook, webhook_delivery};
 use crate::error::{Error, Result};
-use crate::id::{DeliveryId, LeaseToken};
+use crate::id::{DeliveryId, LeaseToken, UserId};
 use crate::job::retry::backoff_within;
 
 /// What a claim holds beyond the time of an attempt: to read what is to be sent, and to write down what came of it.
 pub(super) const SLACK: TimeDelta = TimeDelta::seconds(30);
 /// Rows removed by one statement.
 const PAGE: u64 = 1_000;
+
+/// How many deliveries this node has under way.
+#[derive(Debug, Clone, Default)]
+pub struct Busy {
+    /// To each host.
+    pub hosts: HashMap<String, usize>,
+    /// To all webhooks of each user.
+    pub users: HashMap<UserId, usize>,
+}
+
+impl Busy {
+    /// Counts one more, where neither has its most already.
+    fn take(&mut self, host: String, user: UserId, settings: &Settings) -> bool {
+        let (host, user) = (self.hosts.entry(host).or_default(), self.users.entry(user).or_default());
+        let free = *host < settings.host_concurrency && *user < settings.user_concurrency;
+        if free {
+            (*host, *user) = (*host + 1, *user + 1);
+        }
+        free
+    }
+}
+
+/// The keys that have reached a number.
+fn full<K: Clone>(counts: &HashMap<K, usize>, most: usize) -> Vec<K> {
+    counts.iter().filter(|(_, count)| **count >= most).map(|(key, _)| key.clone()).collect()
+}
 
 /// Somebody's hold on a delivery.
 #[derive(Debug, Clone)]
@@ -76,20 +103,17 @@ pub enum Taken {
 
 impl Webhooks {
     /// Takes up to `limit` deliveries that are due, the longest due first: of each job and webhook none but the first that
-    /// has not ended. `busy` is how many this node has under way to each host.
-    pub async fn claim(&self, limit: usize, busy: &HashMap<String, usize>) -> Result<Vec<Claim>> {
-        let (clock, busy) = (self.jobs.clock.clone(), busy.clone());
-        let most = self.settings.host_concurrency;
+    /// has not ended. `busy` is what this node has under way.
+    pub async fn claim(&self, limit: usize, busy: &Busy) -> Result<Vec<Claim>> {
+        let (clock, mut busy, settings) = (self.jobs.clock.clone(), busy.clone(), self.settings.clone());
         let holds = TimeDelta::seconds(self.settings.attempt_seconds.into()) + SLACK;
         let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<Claim>> {
             Box::pin(async move {
-                let (now, mut busy, mut chosen) = (db::now(tx, &clock).await?, busy, Vec::new());
-                let full =
-                    busy.iter().filter(|(_, count)| **count >= most).map(|(host, _)| host.clone()).collect();
-                for (id, host) in due(tx, now, full, limit).await? {
-                    let count = busy.entry(host).or_default();
-                    if *count < most {
-                        *count += 1;
+                let (now, mut chosen) = (db::now(tx, &clock).await?, Vec::new());
+                let hosts = full(&busy.hosts, settings.host_concurrency);
+                let users = full(&busy.users, settings.user_concurrency);
+                for (id, host, user) in due(tx, now, hosts, users, limit).await? {
+                    if busy.take(host, user, &settings) {
                         chosen.push(id);
                     }
                 }
@@ -121,11 +145,17 @@ impl Webhooks {
     /// Writes down what came of an attempt, and lets the next event of the job go.
     pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Taken> {
         let (clock, settings) = (self.jobs.clock.clone(), self.settings.clone());
-        let (id, token, of) = (claim.delivery.id, claim.token, claim.webhook.id);
+        let (id, token) = (claim.delivery.id, claim.token);
+        let (job, of) = (claim.delivery.job_id, claim.webhook.id);
         let taken = self.jobs.db.write(move |tx| -> Work<'_, Taken> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
-                // In this order everywhere: first the webhook, then what is sent to it.
+                // In this order everywhere: first the job, which would take its deliveries with it, then the webhook, then what
+                // is sent to it.
+                let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
+                if job.is_none() {
+                    return Ok(Taken::Lost);
+                }
                 let webhook = webhook::Entity::find_by_id(of).lock(LockType::NoKeyUpdate).one(tx).await?;
                 let mine = webhook_delivery::Entity::find_by_id(id).filter(Column::LeaseToken.eq(token));
                 let (Some(webhook), Some(delivery)) = (webhook, mine.lock_exclusive().one(tx).await?) else {
@@ -209,40 +239,47 @@ impl Webhooks {
             })
         });
         given_up.await?;
-        let mut removed = 0;
-        loop {
-            let page = self.jobs.db.write(move |tx| {
-                Box::pin(async move {
-                    let old = webhook_delivery::Entity::find()
-                        .select_only()
-                        .column(Column::Id)
-                        .filter(Column::FinishedAt.lt(before))
-                        .order_by_asc(Column::FinishedAt)
-                        .limit(PAGE);
-                    let old: Vec<DeliveryId> = old.into_tuple().all(tx).await?;
-                    // Not what somebody has sent again since.
-                    let remove = webhook_delivery::Entity::delete_many()
-                        .filter(Column::Id.is_in(old))
-                        .filter(Column::FinishedAt.lt(before));
-                    Ok(remove.exec(tx).await?.rows_affected)
-                })
-            });
-            let page = page.await?;
-            removed += page;
-            if page < PAGE {
-                return Ok(removed);
-            }
+        remove(&self.jobs.db, Column::FinishedAt.lt(before).into_condition()).await
+    }
+}
+
+/// Removes deliveries by pages; how many.
+pub(super) async fn remove(db: &Db, which: Condition) -> Result<u64> {
+    let mut removed = 0;
+    loop {
+        let which = which.clone();
+        let page = db.write(move |tx| {
+            Box::pin(async move {
+                let some = webhook_delivery::Entity::find()
+                    .select_only()
+                    .column(Column::Id)
+                    .filter(which.clone())
+                    .order_by_asc(Column::FinishedAt)
+                    .limit(PAGE);
+                let some: Vec<DeliveryId> = some.into_tuple().all(tx).await?;
+                // Not what is of another kind since: sent again, perhaps.
+                let remove =
+                    webhook_delivery::Entity::delete_many().filter(Column::Id.is_in(some)).filter(which);
+                Ok(remove.exec(tx).await?.rows_affected)
+            })
+        });
+        let page = page.await?;
+        removed += page;
+        if page < PAGE {
+            return Ok(removed);
         }
     }
 }
 
-/// Up to `limit` of what is due, with the host that it goes to, locked by this transaction.
+/// Up to `limit` of what is due, with the host that it goes to and whose webhook it is, locked by this transaction; nothing
+/// to some hosts and users.
 async fn due(
     tx: &DatabaseTransaction,
     now: Timestamp,
-    full: Vec<String>,
+    hosts: Vec<String>,
+    users: Vec<UserId>,
     limit: usize,
-) -> Result<Vec<(DeliveryId, String)>> {
+) -> Result<Vec<(DeliveryId, String, UserId)>> {
     let (this, before) = (webhook_delivery::Entity, Alias::new("earlier"));
     let earlier = |column: Column| Expr::col((before.clone(), column));
     // One that was sent again on request stands outside of the order.
@@ -258,6 +295,7 @@ async fn due(
     let mut due = Query::select()
         .column((this, Column::Id))
         .column((webhook::Entity, webhook::Column::Host))
+        .column((webhook::Entity, webhook::Column::AccountId))
         .from(this)
         .inner_join(
             webhook::Entity,
@@ -265,7 +303,8 @@ async fn due(
         )
         .and_where(Expr::col((this, Column::NextAttemptAt)).lte(now))
         .and_where(Expr::cust("webhook.enabled"))
-        .and_where(Expr::col((webhook::Entity, webhook::Column::Host)).is_not_in(full))
+        .and_where(Expr::col((webhook::Entity, webhook::Column::Host)).is_not_in(hosts))
+        .and_where(Expr::col((webhook::Entity, webhook::Column::AccountId)).is_not_in(users))
         .and_where(Expr::cust("webhook_delivery.redelivery").or(Expr::exists(first_of_job).not()))
         .order_by((this, Column::NextAttemptAt), Order::Asc)
         .order_by((this, Column::Id), Order::Asc)
@@ -275,7 +314,9 @@ async fn due(
         due.lock_with_tables_behavior(LockType::Update, [this], LockBehavior::SkipLocked);
     }
     let rows = tx.query_all(&due).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "host")?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "host")?, row.try_get("", "account_id")?)))
+        .collect()
 }
 
 /// The events of a job that stand behind one of them, on their way to the same webhook.

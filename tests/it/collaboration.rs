@@ -142,7 +142,7 @@ async fn whoever_is_let_out_hears_nothing_more(app: TestApp) {
     })
     .await;
     let mut jobs = bob.subscribe("subscription { jobsUpdated { id status } }", json!({})).await;
-    app.wait_until("jobs are followed", async || app.jobs.hub.followers() == 2).await;
+    app.wait_until("jobs are followed", async || app.jobs.news.followers() == 2).await;
 
     let gone = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
     cyd.gql(gone, json!({"in": {"teamId": team, "userId": bob.id()}})).await;

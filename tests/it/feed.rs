@@ -268,20 +268,48 @@ async fn changes_of_other_nodes_are_heard_of() {
         async |app| {
             let ada = app.user("ada").await;
             let job = ada.noop_job().await;
-            let follower = app.jobs.follower().await.expect("the feed can be read");
-            let stop = app.stopping.clone();
-            app.spawn(async move { follower.run(&stop).await });
             let query = "subscription($id: ID!) { jobEvents(jobId: $id) { sequence } }";
             let mut events = ada.subscribe(query, json!({"id": job})).await;
             for sequence in 1..=3 {
                 assert_eq!(events.next().await["jobEvents"]["sequence"], sequence);
             }
             let mut list = ada.subscribe("subscription { jobsUpdated { id } }", json!({})).await;
-            app.wait_until("the list is followed", async || app.jobs.hub.followers() == 1).await;
+            app.wait_until("the list is followed", async || app.jobs.news.followers() == 1).await;
             // Another node's transaction: nothing of this process hints at it.
             open(&app, &job).await.commit().await.expect("it commits");
             assert_eq!(events.next().await["jobEvents"]["sequence"], 4);
             assert_eq!(list.next().await["jobsUpdated"]["id"], job);
+        },
+        |_| {},
+    )
+    .await;
+}
+
+/// How far a worker of another node has got, and who has left a team there, stands in no history.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_and_memberships_of_other_nodes_are_heard_of() {
+    TestApp::tell(
+        Backend::Postgres,
+        async |app| {
+            let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+            let team = ada.team("reviewers", &[&bob]).await;
+            let share = json!([{"collaborator": {"teamId": team}}]);
+            let job = ada.create_job(json!({"collaboration": share})).await;
+            let events = "subscription($id: ID!) { jobEvents(jobId: $id) { sequence } }";
+            let mut his = bob.subscribe(events, json!({"id": job})).await;
+            let list = "subscription { jobsUpdated { status progress { fraction } } }";
+            let mut list = ada.subscribe(list, json!({})).await;
+            app.wait_until("the list is followed", async || app.jobs.news.followers() == 1).await;
+            app.worker().claim_of(job_id(&job)).await;
+            list.until("it is claimed", |heard| heard["jobsUpdated"]["status"] == "RUNNING").await;
+            let last = app.jobs.history(job_id(&job), 0, 100).await.expect("there is a history").len();
+            his.until("all is heard", |heard| heard["jobEvents"]["sequence"] == last).await;
+            let write = async |sql| app.db.writer().execute_unprepared(sql).await.expect("it is written");
+            write("UPDATE task SET fraction = 0.5").await;
+            let further = |heard: &Value| heard["jobsUpdated"]["progress"]["fraction"].as_f64() > Some(0.0);
+            list.until("it has got further", further).await;
+            write("DELETE FROM team_member").await;
+            assert_eq!(his.error().await.code(), "FORBIDDEN");
         },
         |_| {},
     )

@@ -260,3 +260,28 @@ async fn preflight(app: &TestApp, origin: &str) -> Response {
     let request = request.header("Access-Control-Request-Headers", "authorization,content-type");
     request.send().await.expect("an answer")
 }
+
+both!(what_nothing_is_asked_of_is_an_empty_object);
+async fn what_nothing_is_asked_of_is_an_empty_object(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    let query = "query($id: ID!, $no: Boolean!) {
+        viewer { id @include(if: $no) }
+        other: node(id: $id) { ... on Team { name } }
+        jobs { nodes { ...Nothing } }
+        sure: node(id: $id) { ...Nothing ... on Job { id } }
+    }
+    fragment Nothing on Job { status @include(if: $no) owner @skip(if: true) { id } }";
+    let data = ada.gql(query, json!({"id": job, "no": false})).await;
+    let nothing = json!({});
+    assert_eq!(
+        data,
+        json!({"viewer": nothing, "other": nothing, "jobs": {"nodes": [nothing]}, "sure": {"id": job}})
+    );
+    assert_eq!(ada.gql("{ viewer @skip(if: true) { id } }", json!({})).await, nothing);
+    let gone = ada.gql(
+        "query($id: ID!) { node(id: $id) { ... on Team { name } } }",
+        json!({"id": "00000000-0000-7000-8000-000000000000"}),
+    );
+    assert_eq!(gone.await, json!({"node": null}), "what is not there is still null");
+}

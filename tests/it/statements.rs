@@ -199,3 +199,39 @@ async fn other_lists_cost_the_same_whatever_their_length(app: TestApp) {
     }
     assert_eq!(costs[0], costs[1], "documents and other lists, with 3 and with 30 entries");
 }
+
+both!(followers_whom_a_change_does_not_concern_cost_nothing);
+async fn followers_whom_a_change_does_not_concern_cost_nothing(app: TestApp) {
+    const FOLLOWERS: usize = 30;
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let job = ada.noop_job().await;
+    let mut own = ada.subscribe("subscription { events { kind } }", json!({})).await;
+    let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+    let mut rounds = 0;
+    let mut cost = async || {
+        let five = async {
+            for _ in 0..5 {
+                rounds += 1;
+                ada.gql(update, json!({"in": {"id": job, "metadata": {"round": rounds}}})).await;
+                own.until("it is heard of", |event| event["events"]["kind"] == "METADATA_CHANGED").await;
+            }
+        };
+        app.count_statements(five).await.1
+    };
+    let alone = cost().await;
+    let mut others = Vec::new();
+    for i in 0..FOLLOWERS {
+        let what = ["events { jobId }", "jobsUpdated { id }", "reviewsUpdated { id }"][i % 3];
+        others.push(eve.subscribe(&format!("subscription {{ {what} }}"), json!({})).await);
+    }
+    let all = FOLLOWERS + 1;
+    app.wait_until("they follow", async || app.jobs.news.followers() == all).await;
+    let followed = cost().await;
+    assert!(
+        followed < alone + FOLLOWERS as u64,
+        "{alone} statements, {followed} with {FOLLOWERS} who follow"
+    );
+    let hers = eve.noop_job().await;
+    assert_eq!(others[0].next().await["events"]["jobId"], hers, "what concerns them they hear of");
+    assert_eq!(others[1].next().await["jobsUpdated"]["id"], hers);
+}

@@ -17,7 +17,7 @@ use docket::entity::{webhook, webhook_delivery};
 use docket::id::{DeliveryId, WebhookId};
 use docket::webhook::Webhooks;
 use docket::webhook::dispatch::Dispatcher;
-use docket::webhook::queue::{Outcome, Taken};
+use docket::webhook::queue::{Busy, Outcome, Taken};
 use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, QueryOrder};
 use serde_json::{Value, json};
@@ -517,7 +517,7 @@ async fn who_dies_in_the_middle_is_followed_by_another(app: TestApp) {
     let id = log(&ada, &webhook).await[0]["id"].clone();
     assert_eq!(ada.refused(REDELIVER, json!({"id": id})).await.code(), "CONFLICT", "it is under way");
     assert!(
-        app.webhooks.claim(10, &HashMap::new()).await.expect("the outbox").is_empty(),
+        app.webhooks.claim(10, &Busy::default()).await.expect("the outbox").is_empty(),
         "nobody else has it"
     );
     // Whoever has it is taken for dead.
@@ -538,7 +538,7 @@ async fn a_claim_that_was_lost_says_nothing(app: TestApp) {
     let receiver = Receiver::new(&app).await;
     hook(&ada, &receiver, json!({"eventKinds": ["CREATED"]})).await;
     ada.noop_job().await;
-    let claim = async || app.webhooks.claim(10, &HashMap::new()).await.expect("the outbox").pop();
+    let claim = async || app.webhooks.claim(10, &Busy::default()).await.expect("the outbox").pop();
     let first = claim().await.expect("it is due");
     assert!(claim().await.is_none(), "it is taken");
     app.clock.advance(TimeDelta::seconds(60));
@@ -571,6 +571,35 @@ async fn a_host_has_so_many_deliveries_at_once(app: TestApp) {
     assert_eq!((busy, slow.requests().len()), (2, 2), "others wait until one is answered");
     slow.gate.add_permits(open);
     wait_for_status(&app, &ada, &first, "DELIVERED", 5).await;
+}
+
+both!(a_user_has_so_many_deliveries_at_once, |config| {
+    local(config);
+    config.webhooks.concurrency = 3;
+    config.webhooks.user_concurrency = 2;
+});
+async fn a_user_has_so_many_deliveries_at_once(app: TestApp) {
+    let (eve, ada) = (app.user("eve").await, app.user("ada").await);
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let receiver = Receiver::new(&app).await;
+        receiver.gate.forget_permits(Semaphore::MAX_PERMITS);
+        hook(&eve, &receiver, json!({"eventKinds": ["CREATED"]})).await;
+        slow.push(receiver);
+    }
+    let quick = Receiver::new(&app).await;
+    let (hers, _) = hook(&ada, &quick, json!({"eventKinds": ["CREATED"]})).await;
+    for _ in 0..3 {
+        eve.noop_job().await;
+    }
+    ada.noop_job().await;
+    dispatch(&app);
+    wait_for_status(&app, &ada, &hers, "DELIVERED", 1).await;
+    let under_way = slow.iter().map(|receiver| receiver.requests().len()).sum::<usize>();
+    assert!(under_way <= 2, "{under_way} of Eve's were begun, and none has ended");
+    for receiver in slow {
+        receiver.gate.add_permits(Semaphore::MAX_PERMITS);
+    }
 }
 
 both!(who_answers_gone_is_left_alone, local);
@@ -655,6 +684,7 @@ async fn who_loses_access_is_told_nothing_more(app: TestApp) {
     assert_eq!(rows(&app).await.len(), 2, "it waits");
     let remove = "mutation($in: RemoveCollaboratorInput!) { removeCollaborator(input: $in) { job { id } } }";
     ada.gql(remove, json!({"in": {"jobId": job, "collaborator": {"userId": bob.id()}}})).await;
+    assert_eq!(rows(&app).await.len(), 2, "that he was let out is nothing that he is told");
     dispatch(&app);
     app.wait_until("what waits is dropped", async || rows(&app).await.is_empty()).await;
     assert_eq!(receiver.requests().len(), 0);

@@ -226,6 +226,60 @@ async fn a_worker_is_woken(app: TestApp) {
     assert_eq!(woken.next().await["stepsQueued"], json!({"type": "noop", "count": 1}), "and nobody else's");
     ada.create_job(json!({"type": "own"})).await;
     assert_eq!(woken.next().await["stepsQueued"], json!({"type": "own", "count": 2}));
+    // One is taken, and another comes before anybody looks.
+    let writing = app.db.write(|tx| {
+        Box::pin(async move {
+            use docket::entity::task;
+            use sea_orm::sea_query::Expr;
+            use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+            let own = task::Entity::find().filter(task::Column::TypeId.eq("own"));
+            let oldest = own.order_by_asc(task::Column::RunAt).limit(1).one(tx).await?.expect("a step");
+            let later = oldest.run_at + TimeDelta::milliseconds(1);
+            let newest = task::Entity::find().order_by_desc(task::Column::RunAt).one(tx).await?;
+            let later = newest.map_or(later, |newest| newest.run_at.max(later) + TimeDelta::microseconds(1));
+            let moved = task::Entity::update_many().col_expr(task::Column::RunAt, Expr::value(later));
+            moved.filter(task::Column::JobId.eq(oldest.job_id)).exec(tx).await?;
+            Ok(())
+        })
+    });
+    writing.await.expect("it is written");
+    assert_eq!(woken.next().await["stepsQueued"], json!({"type": "own", "count": 2}), "it is another");
     let refused = ada.subscribe(wake, json!({"types": ["dance"]})).await.error().await;
     assert_eq!(refused.problems()[0].0, "/types/0");
+}
+
+both!(four_eyes_keep_the_owner_from_their_own_step);
+async fn four_eyes_keep_the_owner_from_their_own_step(app: TestApp) {
+    let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
+    let steps = json!([{"name": "check", "kind": "AUTOMATIC", "contentRoles": ["output"], "fourEyes": true}]);
+    let input =
+        json!({"id": "own", "name": "Own", "description": "Needs another.", "accepts": [], "steps": steps});
+    app.admin("root").await.gql(register, json!({"in": input})).await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let share = json!([{"collaborator": {"userEmail": bob.email()}}]);
+    let job = ada.create_job(json!({"type": "own", "collaboration": share})).await;
+    let his = bob.create_job(json!({"type": "own"})).await;
+    for person in [&ada, &bob] {
+        let wake = "subscription { stepsQueued(types: [\"own\"]) { count } }";
+        let mut woken = person.subscribe(wake, json!({})).await;
+        if person.name == "bob" {
+            assert_eq!(woken.next().await["stepsQueued"]["count"], 1, "not his own");
+        }
+        let shown = claims(person, 1).await;
+        let expected = if person.name == "bob" { vec![json!(job)] } else { Vec::new() };
+        assert_eq!(shown.iter().map(|claim| claim["job"]["id"].clone()).collect::<Vec<_>>(), expected);
+        if let [claimed] = shown.as_slice() {
+            // Somebody gives away what they hold.
+            for (query, input) in [(COMPLETE, json!({})), (FAIL, json!({"code": "X", "message": "x"}))] {
+                assert_eq!(ada.refused(query, with(claimed, &input)).await.code(), "FORBIDDEN");
+            }
+            let output = bob.upload("done", "done.txt", "text/plain").await;
+            let content = json!({"contents": [{"role": "output", "source": {"documentId": output}}]});
+            assert_eq!(
+                bob.gql(COMPLETE, with(claimed, &content)).await["completeStep"]["job"]["status"],
+                "COMPLETED"
+            );
+        }
+    }
+    assert_eq!(bob.job(&his, "status").await["status"], "QUEUED", "it waits for somebody else");
 }

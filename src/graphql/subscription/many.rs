@@ -1,14 +1,12 @@
 //! Following many jobs at once: what changes, as it changes, and the feed of all events.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_graphql::Context;
 use chrono::TimeDelta;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
-use sea_orm::DbBackend;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::context::RequestContext;
@@ -23,18 +21,12 @@ use crate::clock::Timestamp;
 use crate::entity::{self, job};
 use crate::error::Result;
 use crate::events::feed::Place;
-use crate::events::{Batch, Changes};
+use crate::job::news::{Following, News};
 use crate::job::{Jobs, history, query};
 use crate::review;
 
-/// Changes that come within this time are looked up together.
-const TOGETHER: Duration = Duration::from_millis(100);
 /// Who waited for a lock may have looked at the clock so long before.
 const MARGIN: TimeDelta = TimeDelta::seconds(5);
-/// How often the feed is read where nothing hints at news. On PostgreSQL an event appears when every older transaction
-/// has ended, and nobody hints at that.
-const POLL_SHARED: Duration = Duration::from_millis(400);
-const POLL_OWN: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(in crate::graphql) struct ListSubscription;
@@ -69,10 +61,11 @@ impl ListSubscription {
                     }
                     continue;
                 }
-                let batch = follower.next().await?;
+                let news = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let ids: Vec<_> = batch.jobs.union(&batch.progress).copied().collect();
-                if follower.missed.is_none() && !ids.is_empty() {
+                let changed = news.jobs.union(&news.progress).copied();
+                let ids: Vec<_> = changed.filter(|id| news.concerns(actor, *id)).collect();
+                if !ids.is_empty() {
                     pending = jobs.among(actor, &filter, ids).await?.into();
                 }
             }
@@ -106,10 +99,12 @@ impl ListSubscription {
                     }
                     continue;
                 }
-                let batch = follower.next().await?;
+                let news = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                if follower.missed.is_none() && !batch.reviews.is_empty() {
-                    pending = review::among(jobs, actor, &filter, batch.reviews).await?.into();
+                let changed = news.reviews.iter().filter(|(_, job)| news.concerns(actor, **job));
+                let ids: Vec<_> = changed.map(|(id, _)| *id).collect();
+                if !ids.is_empty() {
+                    pending = review::among(jobs, actor, &filter, ids).await?.into();
                 }
             }
         }))
@@ -151,7 +146,7 @@ impl ListSubscription {
                 let more = stretch.more;
                 (feed.read, feed.pending) = (stretch.next, stretch.events.into());
                 if feed.pending.is_empty() && !more {
-                    feed.follower.news().await?;
+                    feed.wait().await?;
                 }
             }
         }))
@@ -169,6 +164,21 @@ struct Feed {
     pending: VecDeque<history::FeedEvent>,
 }
 
+impl Feed {
+    /// Waits until there may be something new to read for this viewer.
+    async fn wait(&mut self) -> Result<()> {
+        loop {
+            let news = self.follower.next().await?;
+            match news.passed(&self.follower.actor, self.read) {
+                Some(place) => self.read = place,
+                None => break,
+            }
+        }
+        self.sent = self.read;
+        Ok(())
+    }
+}
+
 /// Whether access has changed since it was last asked.
 struct Shares(u64);
 
@@ -183,53 +193,29 @@ impl Shares {
 struct Follower {
     app: App,
     actor: Actor,
-    changes: Changes,
+    following: Following,
     /// Whatever changed before was looked up.
     since: Timestamp,
     /// Where to look up what came faster than it was read, by time of change and ID.
     missed: Option<(Timestamp, Uuid)>,
-    looked: Instant,
     shares: Shares,
 }
 
 impl Follower {
     fn start(ctx: &Context<'_>) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
-        let (changes, since) = (app.jobs.hub.changes(), app.clock.now());
+        let (following, since) = (app.jobs.news.follow(), app.clock.now());
         let shares = Shares(app.jobs.hub.shares());
-        Ok(Self { app, actor, changes, since, missed: None, looked: Instant::now(), shares })
+        Ok(Self { app, actor, following, since, missed: None, shares })
     }
 
-    /// Waits for changes, and notes from where on some were missed.
-    async fn next(&mut self) -> Result<Batch> {
-        let Self { app, actor, changes, looked, .. } = self;
-        let next = async {
-            tokio::time::sleep_until(*looked + TOGETHER).await;
-            changes.next().await
-        };
-        let batch = while_good(app, actor, next).await?;
-        self.looked = Instant::now();
+    /// Waits for news, and notes from where on some were missed.
+    async fn next(&mut self) -> Result<Arc<News>> {
+        let news = while_good(&self.app, &self.actor, self.following.next()).await?;
         let since = std::mem::replace(&mut self.since, self.app.clock.now() - MARGIN);
-        if batch.missed {
+        if news.missed {
             self.missed = Some((since, Uuid::nil()));
         }
-        Ok(batch)
-    }
-
-    /// Waits until there may be something new in the feed.
-    async fn news(&mut self) -> Result<()> {
-        let poll = match self.app.db.backend() {
-            DbBackend::Postgres => POLL_SHARED,
-            _ => POLL_OWN,
-        };
-        let Self { app, actor, changes, looked, .. } = self;
-        let news = async {
-            tokio::time::sleep_until(*looked + TOGETHER).await;
-            let changed = async { while changes.next().await.is_silent() {} };
-            tokio::time::timeout(poll, changed).await.is_ok()
-        };
-        while_good(app, actor, news).await?;
-        self.looked = Instant::now();
-        Ok(())
+        Ok(news)
     }
 }

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 /// Rows read at once.
 const PAGE: u64 = 200;
 
-/// Everything that can be followed as it changes, over WebSocket (`graphql-transport-ws`).
+/// Everything that can be followed as it changes, over WebSocket (`graphql-transport-ws`) or as an event stream (GraphQL
+/// over SSE).
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(one::JobSubscription, many::ListSubscription, queue::QueueSubscription);
 

@@ -22,8 +22,8 @@ use crate::job::rows::unname;
 use crate::job::state::Status;
 use crate::job::{Snapshot, history};
 
-/// A job is read so often where nothing hints at a change and other nodes may have made one.
-const FLOOR: Duration = Duration::from_secs(1);
+/// A job is read so often where nothing hints at a change and other nodes may have made one: a hint may be lost.
+const FLOOR: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(in crate::graphql) struct JobSubscription;
@@ -159,7 +159,6 @@ impl Watcher {
         if app.db.backend() != DbBackend::Postgres {
             return while_good(app, actor, watch.changed()).await;
         }
-        // Other nodes change rows too, and do not hint at progress and memberships.
         let hinted = tokio::time::timeout(FLOOR, watch.changed());
         if while_good(app, actor, hinted).await?.is_err() {
             watch.refresh(FLOOR);

@@ -12,8 +12,9 @@ use super::super::context::RequestContext;
 use super::while_good;
 use crate::access::Actor;
 use crate::app::App;
+use crate::engine::external::Waiting;
 use crate::error::{Error, Result};
-use crate::events::Changes;
+use crate::job::news::Following;
 
 /// Changes that come within this time are looked up together.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -52,9 +53,16 @@ impl QueueSubscription {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let changes = app.jobs.hub.changes();
-        let queue =
-            Queue { app, actor, changes, types, said: HashMap::new(), pending: VecDeque::new(), read: None };
+        let following = app.jobs.news.follow();
+        let queue = Queue {
+            app,
+            actor,
+            following,
+            types,
+            said: HashMap::new(),
+            pending: VecDeque::new(),
+            read: None,
+        };
         Ok(try_unfold(queue, |mut queue| async move {
             loop {
                 if let Some(news) = queue.pending.pop_front() {
@@ -71,10 +79,10 @@ impl QueueSubscription {
 struct Queue {
     app: App,
     actor: Actor,
-    changes: Changes,
+    following: Following,
     types: Vec<String>,
     /// What was said of each type, and when.
-    said: HashMap<String, (u64, Instant)>,
+    said: HashMap<String, (Waiting, Instant)>,
     pending: VecDeque<StepsQueued>,
     read: Option<Instant>,
 }
@@ -82,30 +90,44 @@ struct Queue {
 impl Queue {
     async fn wait(&mut self) -> Result<()> {
         let Some(read) = self.read else { return Ok(()) };
-        let changes = &mut self.changes;
+        let Self { app, actor, following, .. } = self;
         let news = async {
             tokio::time::sleep_until(read + TOGETHER).await;
-            let changed = async { while changes.next().await.is_silent() {} };
+            let changed = async {
+                loop {
+                    let news = following.next().await;
+                    if news.missed || news.jobs.iter().any(|job| news.concerns(actor, *job)) {
+                        break;
+                    }
+                }
+            };
             // Whether it changed or not, the queue is read.
             tokio::time::timeout_at(read + POLL, changed).await.is_ok()
         };
-        while_good(&self.app, &self.actor, news).await?;
+        while_good(app, actor, news).await?;
         Ok(())
     }
 
     async fn read(&mut self) -> Result<()> {
         let now = Instant::now();
         self.read = Some(now);
+        let mut waiting = self.app.jobs.waiting_for(&self.actor, &self.types).await?;
         for job_type in &self.types {
-            let count = self.app.jobs.waiting_for(&self.actor, job_type).await?;
-            let (known, at) = self.said.get(job_type).copied().unwrap_or((0, now));
-            if count > known || count > 0 && now - at >= AGAIN {
-                let shown = i32::try_from(count).unwrap_or(i32::MAX);
+            let Some(now_waiting) = waiting.remove(job_type) else {
+                self.said.remove(job_type);
+                continue;
+            };
+            let said = self.said.get(job_type).copied();
+            let news = said.is_none_or(|(before, at)| {
+                // As many as were taken may have come instead.
+                now_waiting.count > before.count || now_waiting.newest > before.newest || now - at >= AGAIN
+            });
+            if news {
+                let shown = i32::try_from(now_waiting.count).unwrap_or(i32::MAX);
                 self.pending.push_back(StepsQueued { job_type: job_type.as_str().into(), count: shown });
-                self.said.insert(job_type.clone(), (count, now));
-            } else if count < known {
-                self.said.insert(job_type.clone(), (count, at));
             }
+            let at = said.filter(|_| !news).map_or(now, |(_, at)| at);
+            self.said.insert(job_type.clone(), (now_waiting, at));
         }
         Ok(())
     }

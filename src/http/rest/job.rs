@@ -203,10 +203,13 @@ pub(super) async fn update(
             }
             None => None,
         };
-        let mut job = app.jobs.update(&edit, changes).await?;
-        if let Some((share, wanted)) = sharing {
-            job = collaboration::replace(&app.jobs, &share, wanted).await?;
-        }
+        let job = match sharing {
+            Some((share, wanted)) => {
+                let edits = app.jobs.edits(&edit, changes).await?;
+                collaboration::replace(&app.jobs, &share, wanted, edits).await?
+            }
+            None => app.jobs.update(&edit, changes).await?,
+        };
         view(&app, &actor, job).await
     };
     let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;

@@ -58,7 +58,7 @@ struct JobTypeStep {
     timeout_seconds: u32,
     /// Metadata field that holds the step's review threshold; null where it never asks for a review.
     threshold_field: Option<String>,
-    /// The job's owner may not decide its reviews.
+    /// The job's owner may neither decide its reviews nor do it as a worker.
     four_eyes: bool,
 }
 

@@ -120,6 +120,7 @@ impl TestApp {
         let address = listener.local_addr().expect("an address");
         let app =
             App::open(config, &format!("http://{address}"), Migrations::Run).await.expect("an application");
+        app.spawn(app.jobs.newsroom().await.expect("the feed can be read").run(app.stopping.clone()));
         let service = http::service(app.clone(), metrics()).expect("a service");
         let stop = app.stopping.clone();
         let server = app.tasks.spawn(async move {

@@ -158,6 +158,9 @@ async fn collaborators_have_a_limit(app: TestApp) {
     ada.team("reviewers", &[]).await;
     let one_more = put(json!({"teams": [{"name": "reviewers"}]})).await;
     assert_eq!(one_more.problems(), [("/collaboration".into(), "TOO_MANY".into())], "with those who stay");
+    let both = json!({"collaboration": {"teams": [{"name": "reviewers"}]}, "metadata": {"a": 1}});
+    assert_eq!(ask(&ada, Method::PUT, &format!("/jobs/{id}"), both).await.status, 400);
+    assert_eq!(ada.job(&id, "metadata").await["metadata"], json!({}), "all of a request, or nothing");
     assert_eq!(put(json!({"teams": [{"name": "reviewers"}], "users": users(1)})).await.status, 200);
 }
 

@@ -66,7 +66,7 @@ async fn reviews_are_heard_of_by_those_who_may_work_on_them(app: TestApp) {
     let mut all = bob.subscribe(query, json!({})).await;
     let mut open = bob.subscribe(query, json!({"filter": {"status": ["OPEN"]}})).await;
     let mut none = eve.subscribe(query, json!({})).await;
-    let ready = async || app.jobs.hub.followers() == 3;
+    let ready = async || app.jobs.news.followers() == 3;
     app.wait_until("three follow", ready).await;
     let share = json!([{"collaborator": {"userId": bob.id()}, "steps": ["mapping"]}]);
     let first = Blocked::of(&app, &ada, share.clone()).await;

@@ -266,7 +266,7 @@ impl Run<'_> {
         let app = &self.world.app;
         let claims = app.jobs.claim("worker", &[TYPE.to_owned()], 2, 30).await.map_err(fault)?;
         let token = claims.first().map_or_else(docket::id::LeaseToken::new, |claim| claim.token);
-        let command = Command::Claim { owner: "worker".into(), token, lease_seconds: 30 };
+        let command = Command::Claim { owner: "worker".into(), token, lease_seconds: 30, by: None };
         let expected = self.model.perform(command, app.clock.now());
         if (expected == End::Done) != (claims.len() == 1) {
             return Err(format!("{expected:?} was expected, and {} steps were claimed", claims.len()));
