@@ -1,7 +1,11 @@
 //! The domain's one error. A variant exists only where a client acts differently; transports map it at their edge.
 
+mod code;
+
 use sea_orm::{DbErr, RuntimeErr, SqlErr};
 use serde::Serialize;
+
+pub use code::Code;
 
 /// The result of everything in the domain.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -84,19 +88,19 @@ impl Error {
     }
 
     /// For programs: the code of section 9 of the contract.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::NotFound(_) => "NOT_FOUND",
-            Self::Forbidden(_) => "FORBIDDEN",
-            Self::Unauthenticated(_) => "UNAUTHENTICATED",
-            Self::Invalid(_) => "BAD_USER_INPUT",
-            Self::Conflict { .. } => "CONFLICT",
-            Self::TooLarge(_) => "PAYLOAD_TOO_LARGE",
-            Self::UnsupportedMedia(_) => "UNSUPPORTED_MEDIA_TYPE",
-            Self::RateLimited(_) => "RATE_LIMITED",
-            Self::TimedOut(_) => "TIMEOUT",
-            Self::Unavailable(_) => "UNAVAILABLE",
-            Self::Internal(_) => "INTERNAL_SERVER_ERROR",
+            Self::NotFound(_) => Code::NotFound,
+            Self::Forbidden(_) => Code::Forbidden,
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::Invalid(_) => Code::BadInput,
+            Self::Conflict { .. } => Code::Conflict,
+            Self::TooLarge(_) => Code::TooLarge,
+            Self::UnsupportedMedia(_) => Code::UnsupportedMedia,
+            Self::RateLimited(_) => Code::RateLimited,
+            Self::TimedOut(_) => Code::TimedOut,
+            Self::Unavailable(_) => Code::Unavailable,
+            Self::Internal(_) => Code::Internal,
         }
     }
 

@@ -23,7 +23,7 @@ pub fn log_internal(error: &Error) {
 /// `code`, and what a client needs to act on it.
 pub fn extensions(error: &Error) -> ErrorExtensionValues {
     let mut values = ErrorExtensionValues::default();
-    values.set("code", error.code());
+    values.set("code", error.code().as_str());
     match error {
         Error::Invalid(problems) => {
             let list = serde_json::to_value(problems).ok().and_then(|json| Value::from_json(json).ok());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::operation::failed;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::graphql::guard::Limits;
 
 /// A response that is written as JSON, for any transport.
@@ -18,8 +18,8 @@ pub struct Written {
     pub json: String,
     /// The errors of a request that could not be run, or of a subscription that ends with them; else none.
     pub refused: Vec<ServerError>,
-    /// The code of the first error, or OK: one of few, for metrics.
-    pub(super) outcome: &'static str,
+    /// The code of the first error, where there is one.
+    pub(super) outcome: Option<Code>,
     pub(super) ran: bool,
 }
 
@@ -75,7 +75,8 @@ fn finish(response: &mut Response, limits: &Limits, tracking: &str) {
         let values = error.extensions.get_or_insert_default();
         if values.get("code").is_none() {
             // Without a code of ours it is async-graphql's own: validation before the run, a scalar that did not parse in it.
-            values.set("code", if request_error { "GRAPHQL_VALIDATION_FAILED" } else { "BAD_USER_INPUT" });
+            let code = if request_error { Code::ValidationFailed } else { Code::BadInput };
+            values.set("code", code.as_str());
         }
         if let Some(Value::List(problems)) = values.get("problems") {
             let mut problems = problems.clone();
@@ -101,33 +102,14 @@ fn cut(text: &mut String, characters: usize) {
     }
 }
 
-/// The code of the first error, or OK.
-fn outcome(response: &Response) -> &'static str {
+/// The code of the first error.
+fn outcome(response: &Response) -> Option<Code> {
     let code = |error: &ServerError| match error.extensions.as_ref().and_then(|values| values.get("code")) {
-        Some(Value::String(code)) => KNOWN.iter().find(|known| *known == code).copied(),
+        Some(Value::String(code)) => Code::named(code),
         _ => None,
     };
-    response.errors.first().map_or("OK", |error| code(error).unwrap_or("INTERNAL_SERVER_ERROR"))
+    response.errors.first().map(|error| code(error).unwrap_or(Code::Internal))
 }
-
-/// The codes that clients are told.
-const KNOWN: [&str; 15] = [
-    "UNAUTHENTICATED",
-    "FORBIDDEN",
-    "NOT_FOUND",
-    "BAD_USER_INPUT",
-    "CONFLICT",
-    "PAYLOAD_TOO_LARGE",
-    "UNSUPPORTED_MEDIA_TYPE",
-    "RATE_LIMITED",
-    "QUERY_TOO_COMPLEX",
-    "TIMEOUT",
-    "UNAVAILABLE",
-    "GRAPHQL_PARSE_FAILED",
-    "GRAPHQL_VALIDATION_FAILED",
-    "PERSISTED_QUERY_NOT_FOUND",
-    "INTERNAL_SERVER_ERROR",
-];
 
 /// As GraphQL wants it (section "Response Format"): no `data` after a request error, `errors` before it.
 struct Body<'a>(&'a Response);
@@ -221,10 +203,10 @@ mod tests {
     fn a_response_that_is_too_long_says_so() {
         let limits = Limits { response_bytes: 100, ..Limits::default() };
         let short = "x".repeat(80);
-        assert_eq!(written(Response::new(value!({"a": short})), &limits).1.outcome, "OK");
+        assert_eq!(written(Response::new(value!({"a": short})), &limits).1.outcome, None);
         let long = "x".repeat(100);
         let (json, long) = written(Response::new(value!({"a": long})), &limits);
-        assert_eq!((long.outcome, long.ran), ("PAYLOAD_TOO_LARGE", false));
+        assert_eq!((long.outcome, long.ran), (Some(Code::TooLarge), false));
         assert!(json["errors"][0]["message"].as_str().unwrap().contains("more than 100 bytes"), "{json}");
     }
 }

@@ -18,7 +18,7 @@ use super::negotiate::{Accepted, Whole};
 use super::operation::{self, discard, prepare};
 use super::parameters::{Parameters, QueryString};
 use super::{Server, multipart, refuse, rejected, sse, tracking};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::graphql::{Uploads, Viewer};
 
 /// One of these shows that a browser has asked the server first whether another site may send the request.
@@ -156,15 +156,9 @@ fn mutation_by_get() -> Response {
 fn send(answer: Written, whole: Whole) -> Response {
     let status = match answer.outcome {
         // By any media type: what stands in between looks at the status too.
-        "RATE_LIMITED" if !answer.ran => StatusCode::TOO_MANY_REQUESTS,
-        _ if whole == Whole::Json || answer.ran => StatusCode::OK,
-        "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
-        "FORBIDDEN" => StatusCode::FORBIDDEN,
-        "RATE_LIMITED" => StatusCode::TOO_MANY_REQUESTS,
-        "TIMEOUT" => StatusCode::GATEWAY_TIMEOUT,
-        "UNAVAILABLE" => StatusCode::SERVICE_UNAVAILABLE,
-        "INTERNAL_SERVER_ERROR" => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_REQUEST,
+        Some(Code::RateLimited) if !answer.ran => StatusCode::TOO_MANY_REQUESTS,
+        Some(code) if whole != Whole::Json && !answer.ran => status(code),
+        _ => StatusCode::OK,
     };
     let wait =
         answer.refused.first().and_then(|error| error.extensions.as_ref()?.get("retryAfterSeconds").cloned());
@@ -173,4 +167,25 @@ fn send(answer: Written, whole: Whole) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
+}
+
+/// The status of a request that was not run.
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::NotFound
+        | Code::BadInput
+        | Code::Conflict
+        | Code::TooLarge
+        | Code::UnsupportedMedia
+        | Code::TooComplex
+        | Code::ParseFailed
+        | Code::ValidationFailed
+        | Code::NotPersisted => StatusCode::BAD_REQUEST,
+    }
 }

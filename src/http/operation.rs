@@ -17,7 +17,7 @@ use super::answer::Written;
 use super::parameters::Parameters;
 use super::{Server, empty, tracking};
 use crate::document::Staged;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::graphql::guard::{self, Bound};
 use crate::graphql::{Uploads, Viewer, extensions, log_internal};
 use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
@@ -178,21 +178,21 @@ fn broken(server: &Server) -> Written {
 }
 
 /// Counts an operation.
-fn count(name: Option<&str>, kind: &str, outcome: &str) {
+fn count(name: Option<&str>, kind: &str, outcome: Option<Code>) {
     static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let name = name.unwrap_or("(none)");
     let name = if name.len() > LONGEST_NAME { "(other)" } else { name };
     let counted = {
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever makes up names for what does not run takes no place from those that do.
-        let room = outcome == "OK" && names.len() < COUNTED_NAMES;
+        let room = outcome.is_none() && names.len() < COUNTED_NAMES;
         names.contains(name) || (room && names.insert(name.to_owned()))
     };
     let name = if counted { name } else { "(other)" }.to_owned();
     let labels = [
         ("graphql_operation_name", name),
         ("graphql_operation_type", kind.to_owned()),
-        ("code", outcome.to_owned()),
+        ("code", outcome.map_or("OK", Code::as_str).to_owned()),
     ];
     metrics::counter!(OPERATIONS, &labels).increment(1);
 }
@@ -255,7 +255,7 @@ mod tests {
         let asked = Parameters::try_from(json!({"query": text})).unwrap();
         let Ok(prepared) = prepare(&server, &viewer, asked, "t") else { panic!("it may be run") };
         let answer = run(&server, viewer, prepared, None).await;
-        assert_eq!(answer.outcome, "TIMEOUT", "{answer:?}");
+        assert_eq!(answer.outcome, Some(Code::TimedOut), "{answer:?}");
         go_on.send(()).unwrap();
         app.drain().await;
         assert_eq!(team::Entity::find().count(app.db.read()).await, Ok(1));

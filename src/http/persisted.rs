@@ -95,7 +95,7 @@ impl Documents {
         }
         if self.mode == Trusted::Only {
             let message = "This server runs trusted documents only, and this is none of them.";
-            return Err(Refusal::new(Code::Untrusted, message, Vec::new()));
+            return Err(Refusal::new(Code::Forbidden, message, Vec::new()));
         }
         if let Some(document) = self.parsed.get(&hash) {
             return Ok(document);

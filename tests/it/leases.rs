@@ -32,7 +32,7 @@ async fn is_powerless(app: &TestApp, worker: &Worker, lost: &Claim) {
         worker.give_back(lost).await,
     ];
     for outcome in outcomes {
-        assert_eq!(outcome.expect_err("the claim was lost").code(), "CONFLICT");
+        assert_eq!(outcome.expect_err("the claim was lost").code().as_str(), "CONFLICT");
     }
     assert!(!worker.renew(lost, 0.9).await, "it cannot be renewed either");
     assert_eq!(rows(app, &id).await, before, "nothing has changed");
@@ -228,7 +228,7 @@ async fn attempts_keep_their_bytes_apart(app: TestApp) {
     let quick = worker.claim().await;
     worker.complete_with(&quick, &[("output", json!("in time"))]).await.expect("a result is taken");
     let refused = app.jobs.complete(&slow, Results { made: vec![late], ..Results::default() }).await;
-    assert_eq!(refused.expect_err("it is late").code(), "CONFLICT");
+    assert_eq!(refused.expect_err("it is late").code().as_str(), "CONFLICT");
     let contents = ada.job(&job, "contents(role: \"output\", superseded: true) { version uri }").await;
     let [output] = contents["contents"].as_array().expect("contents").as_slice() else {
         panic!("{contents}")

@@ -6,7 +6,8 @@
 use async_graphql::Pos;
 
 use super::limits::Limits;
-use super::refusal::{Code, Refusal};
+use super::refusal::Refusal;
+use crate::error::Code;
 
 /// What a document holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,36 +3,7 @@
 use async_graphql::parser::Error as ParserError;
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value, value};
 
-/// For programs: `extensions.code`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// It is not a GraphQL document.
-    ParseFailed,
-    /// It is one, but no operation can be run.
-    ValidationFailed,
-    /// It asks for too much.
-    TooComplex,
-    /// Its variables are not acceptable.
-    BadInput,
-    /// It names a document that the server does not have.
-    NotPersisted,
-    /// It is a document that this server is not to run for anybody.
-    Untrusted,
-}
-
-impl Code {
-    /// As it is sent.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ParseFailed => "GRAPHQL_PARSE_FAILED",
-            Self::ValidationFailed => "GRAPHQL_VALIDATION_FAILED",
-            Self::TooComplex => "QUERY_TOO_COMPLEX",
-            Self::BadInput => "BAD_USER_INPUT",
-            Self::NotPersisted => "PERSISTED_QUERY_NOT_FOUND",
-            Self::Untrusted => "FORBIDDEN",
-        }
-    }
-}
+use crate::error::Code;
 
 /// What was asked for, and the most that may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::close::End;
 use super::message::{ClientMessage, ServerMessage, next};
 use super::{Operations, Refused, Settings};
+use crate::error::Code;
 use crate::http::{Parameters, Written, tracking};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -230,7 +231,7 @@ impl<O: Operations> Connection<O> {
                 self.running.remove(id);
                 tracing::error!(id, "an operation panicked");
                 let message = "Something went wrong on the server.".into();
-                self.tell(&ServerMessage::Error { id, payload: &[error("INTERNAL_SERVER_ERROR", message)] })
+                self.tell(&ServerMessage::Error { id, payload: &[error(Code::Internal.as_str(), message)] })
                     .await
             }
             Output::Done => {

@@ -78,7 +78,7 @@ impl From<&Error> for Failure {
             0 | 1 => error.message(),
             many => format!("The input has {many} problems."),
         };
-        Self { code: error.code(), message, problems, retry_after_seconds }
+        Self { code: error.code().as_str(), message, problems, retry_after_seconds }
     }
 }
 

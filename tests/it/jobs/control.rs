@@ -160,7 +160,7 @@ async fn deleting_removes_everything_that_a_job_made(app: TestApp) {
     watched.until("it is cancelled", |event| event["jobUpdated"]["status"] == "CANCELLED").await;
     watched.ended().await;
     let late = worker.complete(&running).await.expect_err("the job is gone");
-    assert!(["NOT_FOUND", "CONFLICT"].contains(&late.code()), "{late}");
+    assert!(["NOT_FOUND", "CONFLICT"].contains(&late.code().as_str()), "{late}");
     assert_eq!(ada.job(&job, "id").await, Value::Null);
     for refused in [DELETE, RETRY] {
         assert_eq!(ada.refused(refused, json!({"id": job})).await.code(), "NOT_FOUND");

@@ -168,7 +168,7 @@ async fn a_rewind_takes_a_job_back_from_any_status(app: TestApp) {
     let claim = app.worker().claim_of(job_id(&blocked.job)).await;
     ada.gql(rewind, to(&blocked.job, "output")).await;
     let late = app.worker().complete_with(&claim, &[("output", json!("late"))]).await;
-    assert_eq!(late.expect_err("the lease is gone").code(), "CONFLICT");
+    assert_eq!(late.expect_err("the lease is gone").code().as_str(), "CONFLICT");
     app.worker().finish(job_id(&blocked.job)).await;
     assert_eq!(ada.job(&blocked.job, output).await["outputContent"]["version"], 2);
 }
