@@ -17,6 +17,7 @@ mod guard;
 mod harness;
 mod jobs;
 mod leases;
+mod limits;
 mod oidc;
 mod persisted;
 mod plans;

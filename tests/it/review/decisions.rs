@@ -284,3 +284,16 @@ async fn timing_tells_machines_people_and_waiting_apart(app: TestApp) {
     assert!(near("reviewSeconds", 40_000.0), "{timing}");
     assert_eq!(timing["remainingSeconds"], Value::Null, "there is no past to tell from");
 }
+
+both!(a_content_that_is_corrected_has_so_many_bytes, |config| config.review.content_bytes = 100);
+async fn a_content_that_is_corrected_has_so_many_bytes(app: TestApp) {
+    let ada = app.user("ada").await;
+    let blocked = Blocked::of(&app, &ada, json!([])).await;
+    claim(&ada, &blocked.review).await;
+    let patch = json!({"patch": [{"op": "replace", "path": "/data_points/0/value", "value": "8"}]});
+    let before = everything(&ada, &blocked.job).await;
+    let refused = ada.refused(DECIDE, blocked.decision("APPROVE", &patch)).await;
+    assert_eq!(refused.code(), "PAYLOAD_TOO_LARGE");
+    assert_eq!(everything(&ada, &blocked.job).await, before);
+    ada.gql(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
+}
