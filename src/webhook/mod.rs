@@ -235,8 +235,8 @@ impl Webhooks {
         removed.await
     }
 
-    /// Sends an event again, or at once where it waits; under the same ID. It neither waits for others of its job nor holds
-    /// them up.
+    /// Sends an event again, under the same ID: one that has ended, outside of the order of its job; one that waits, at once,
+    /// but not before an earlier one of its job.
     pub async fn redeliver(&self, actor: &Actor, id: DeliveryId) -> Result<webhook_delivery::Model> {
         let missing = || Error::not_found("delivery");
         let of = webhook_delivery::Entity::find_by_id(id).one(self.jobs.db.read()).await?;
