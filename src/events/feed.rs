@@ -154,7 +154,7 @@ async fn number(on: &impl ConnectionTrait, sql: &str, column: &str) -> Result<i6
 }
 
 /// A place in the feed, and in the history of the job that it names: just after one event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Of the event's transaction.
     pub position: i64,

@@ -48,7 +48,7 @@ pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model)
 }
 
 /// An event of the feed, with what decides who sees what of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FeedEvent {
     /// The event.
     pub event: job_event::Model,

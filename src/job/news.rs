@@ -2,27 +2,30 @@
 //!
 //! One task takes the hints at what changed, reads the end of the feed (where what other nodes have written comes up, too) and
 //! who may see the jobs in question, and tells that to every follower at once. A follower whom no part of it concerns reads
-//! nothing; for everybody else what is told is a hint as any other, and they read the rows.
+//! nothing; for everybody else what is told is a hint as any other, and they read the rows: once for all followers who are the
+//! same person and ask for the same.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::Jobs;
 use super::elsewhere::Elsewhere;
+use super::{Jobs, history};
 use crate::access::{Actor, Audience};
-use crate::entity::job_event;
+use crate::entity::{job, job_event, review};
 use crate::error::Result;
 use crate::events::Batch;
 use crate::events::feed::{self, Place};
-use crate::id::{JobId, ReviewId};
+use crate::id::{JobId, ReviewId, UserId};
 
 /// Between two looks at most this passes. On PostgreSQL other nodes write to the feed, and what this one wrote appears when
 /// every older transaction has ended; nobody hints at either.
@@ -50,6 +53,58 @@ pub struct News {
     pub missed: bool,
     feed: Stretch,
     audiences: HashMap<JobId, Audience>,
+    /// Jobs that were read after these news.
+    pub job_rows: Shared<Vec<job::Model>>,
+    /// Reviews that were.
+    pub review_rows: Shared<Vec<review::Model>>,
+    /// Parts of the feed that were, each from where it begins.
+    pub parts: Shared<history::Stretch, Place>,
+}
+
+/// Who reads, and what they ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reader {
+    user: UserId,
+    is_admin: bool,
+    filter: Arc<str>,
+    /// What was read before somebody's access changed is not read again: see [`Hub::shares`].
+    ///
+    /// [`Hub::shares`]: crate::events::Hub::shares
+    pub shares: u64,
+}
+
+impl Reader {
+    /// A reader with a filter. Two who are equal find the same.
+    pub fn new(actor: &Actor, filter: &impl std::fmt::Debug, shares: u64) -> Self {
+        let filter = format!("{filter:?}").into();
+        Self { user: actor.user.id, is_admin: actor.user.is_admin, filter, shares }
+    }
+}
+
+type Reading<T> = Arc<OnceCell<Arc<T>>>;
+
+/// Readings that equal readers share: whoever needs one first makes it.
+#[derive(Debug)]
+pub struct Shared<T, P = ()>(Mutex<HashMap<(Reader, P), Reading<T>>>);
+
+impl<T, P> Default for Shared<T, P> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T, P: Eq + Hash> Shared<T, P> {
+    /// What a reader finds, from a place on; `read` reads it where nobody has yet.
+    pub async fn get<F>(&self, reader: &Reader, place: P, read: impl FnOnce() -> F) -> Result<Arc<T>>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let reading = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry((reader.clone(), place)).or_default())
+        };
+        reading.get_or_try_init(|| async { read().await.map(Arc::new) }).await.cloned()
+    }
 }
 
 /// A stretch of the feed.
@@ -65,8 +120,13 @@ impl News {
     /// Of them it is only known that there were some.
     fn missed() -> Self {
         let feed = Stretch { from: Place::START, to: Place::START, jobs: BTreeSet::new() };
-        let (jobs, progress, reviews) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Self { jobs, progress, reviews, missed: true, feed, audiences: HashMap::new() }
+        Self { missed: true, ..Self::of(Batch::default(), feed, HashMap::new()) }
+    }
+
+    fn of(batch: Batch, feed: Stretch, audiences: HashMap<JobId, Audience>) -> Self {
+        let Batch { jobs, progress, reviews, missed } = batch;
+        let (job_rows, review_rows, parts) = (Shared::default(), Shared::default(), Shared::default());
+        Self { jobs, progress, reviews, missed, feed, audiences, job_rows, review_rows, parts }
     }
 
     /// Whether a job is one that somebody may see.
@@ -213,13 +273,12 @@ impl Newsroom {
             batch.progress.extend(new.progress);
         }
         let looked = if hinted.is_subset(&fed) { Looked::Whole } else { Looked::Lagging };
-        let Batch { jobs, progress, reviews, missed } = batch;
         if self.jobs.news.followers() == 0 {
             return Ok((None, looked));
         }
-        let all: BTreeSet<JobId> =
-            jobs.iter().chain(&progress).chain(reviews.values()).chain(&fed).copied().collect();
-        if missed || all.len() > MOST_JOBS {
+        let hinted = batch.jobs.iter().chain(&batch.progress).chain(batch.reviews.values());
+        let all: BTreeSet<JobId> = hinted.chain(&fed).copied().collect();
+        if batch.missed || all.len() > MOST_JOBS {
             return Ok((Some(News::missed()), looked));
         }
         if all.is_empty() {
@@ -227,7 +286,7 @@ impl Newsroom {
         }
         let audiences = Audience::of(db.read(), all).await?;
         let feed = Stretch { from, to, jobs: fed };
-        Ok((Some(News { jobs, progress, reviews, missed, feed, audiences }), looked))
+        Ok((Some(News::of(batch, feed, audiences)), looked))
     }
 
     /// Reads a stretch of the feed: whose events are in it. What another node has written becomes a hint of this one.

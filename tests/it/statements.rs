@@ -231,6 +231,22 @@ async fn followers_whom_a_change_does_not_concern_cost_nothing(app: TestApp) {
         followed < alone + FOLLOWERS as u64,
         "{alone} statements, {followed} with {FOLLOWERS} who follow"
     );
+    // Those who are one person and ask for the same read once.
+    let last = ada.job(&job, "events(first: 100) { nodes { sequence } }").await;
+    let last = last["events"]["nodes"].as_array().map(Vec::len);
+    for _ in 0..FOLLOWERS {
+        let mut mine = ada.subscribe("subscription { events { sequence } }", json!({})).await;
+        mine.until("it has caught up", |event| {
+            event["events"]["sequence"].as_u64() == last.map(|n| n as u64)
+        })
+        .await;
+        others.push(mine);
+    }
+    let shared = cost().await;
+    assert!(
+        shared < followed + FOLLOWERS as u64,
+        "{followed} statements, {shared} with {FOLLOWERS} of one person"
+    );
     let hers = eve.noop_job().await;
     assert_eq!(others[0].next().await["events"]["jobId"], hers, "what concerns them they hear of");
     assert_eq!(others[1].next().await["jobsUpdated"]["id"], hers);

@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::entity::{self, job};
 use crate::error::Result;
 use crate::events::feed::Place;
-use crate::job::news::{Following, News};
+use crate::job::news::{Following, News, Reader};
 use crate::job::{Jobs, history, query};
 use crate::review;
 
@@ -41,14 +41,14 @@ impl ListSubscription {
         #[graphql(desc = "Which jobs.")] filter: Option<JobFilter>,
     ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
-        let follower = Follower::start(ctx)?;
+        let follower = Follower::start(ctx, &filter)?;
         // A filter that cannot be used is an error now, not at the first change.
         follower.app.jobs.among(&follower.actor, &filter, []).await?;
         let pending: VecDeque<job::Model> = VecDeque::new();
         Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
             loop {
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                if follower.shares.changed(jobs) && !pending.is_empty() {
+                if shares_changed(&mut follower.reader, jobs) && !pending.is_empty() {
                     pending = jobs.among(actor, &filter, pending.iter().map(|row| row.id)).await?.into();
                 }
                 if let Some(row) = pending.pop_front() {
@@ -66,7 +66,9 @@ impl ListSubscription {
                 let changed = news.jobs.union(&news.progress).copied();
                 let ids: Vec<_> = changed.filter(|id| news.concerns(actor, *id)).collect();
                 if !ids.is_empty() {
-                    pending = jobs.among(actor, &filter, ids).await?.into();
+                    let read = || jobs.among(actor, &filter, ids);
+                    let rows = news.job_rows.get(&follower.reader, (), read).await?;
+                    pending = rows.iter().cloned().collect();
                 }
             }
         }))
@@ -80,12 +82,12 @@ impl ListSubscription {
         #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
     ) -> Result<impl Stream<Item = Result<Review>> + use<>> {
         let filter = filter.map(review::Filter::from).unwrap_or_default();
-        let follower = Follower::start(ctx)?;
+        let follower = Follower::start(ctx, &filter)?;
         let pending: VecDeque<entity::review::Model> = VecDeque::new();
         Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
             loop {
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                if follower.shares.changed(jobs) && !pending.is_empty() {
+                if shares_changed(&mut follower.reader, jobs) && !pending.is_empty() {
                     pending =
                         review::among(jobs, actor, &filter, pending.iter().map(|row| row.id)).await?.into();
                 }
@@ -104,7 +106,9 @@ impl ListSubscription {
                 let changed = news.reviews.iter().filter(|(_, job)| news.concerns(actor, **job));
                 let ids: Vec<_> = changed.map(|(id, _)| *id).collect();
                 if !ids.is_empty() {
-                    pending = review::among(jobs, actor, &filter, ids).await?.into();
+                    let read = || review::among(jobs, actor, &filter, ids);
+                    let rows = news.review_rows.get(&follower.reader, (), read).await?;
+                    pending = rows.iter().cloned().collect();
                 }
             }
         }))
@@ -122,15 +126,16 @@ impl ListSubscription {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
         let from = after.as_deref().map(history::parse_cursor).transpose()?.unwrap_or(Place::START);
         let feed = Feed {
-            follower: Follower::start(ctx)?,
+            follower: Follower::start(ctx, &filter)?,
             filter,
             sent: from,
             read: from,
             pending: VecDeque::new(),
+            news: None,
         };
         Ok(try_unfold(feed, |mut feed| async move {
             loop {
-                if feed.follower.shares.changed(&feed.follower.app.jobs) {
+                if shares_changed(&mut feed.follower.reader, &feed.follower.app.jobs) {
                     // What waits may be too much by now: it is read again.
                     (feed.read, feed.pending) = (feed.sent, VecDeque::new());
                 }
@@ -141,11 +146,14 @@ impl ListSubscription {
                     return Ok(Some((JobEvent::seen_by(&standing, &job_type, event, job), feed)));
                 }
                 feed.sent = feed.read;
-                let (jobs, actor) = (&feed.follower.app.jobs, &feed.follower.actor);
-                let stretch = jobs.feed(actor, &feed.filter, feed.read, PAGE).await?;
-                let more = stretch.more;
-                (feed.read, feed.pending) = (stretch.next, stretch.events.into());
-                if feed.pending.is_empty() && !more {
+                let Follower { app, actor, reader, .. } = &feed.follower;
+                let read = || app.jobs.feed(actor, &feed.filter, feed.read, PAGE);
+                let part = match &feed.news {
+                    Some(news) => news.parts.get(reader, feed.read, read).await?,
+                    None => Arc::new(read().await?),
+                };
+                (feed.read, feed.pending) = (part.next, part.events.iter().cloned().collect());
+                if feed.pending.is_empty() && !part.more {
                     feed.wait().await?;
                 }
             }
@@ -162,6 +170,8 @@ struct Feed {
     /// What was read up to there and not sent waits.
     read: Place,
     pending: VecDeque<history::FeedEvent>,
+    /// The last news: whoever else reads after them from the same place may share what is read.
+    news: Option<Arc<News>>,
 }
 
 impl Feed {
@@ -171,7 +181,10 @@ impl Feed {
             let news = self.follower.next().await?;
             match news.passed(&self.follower.actor, self.read) {
                 Some(place) => self.read = place,
-                None => break,
+                None => {
+                    self.news = Some(news);
+                    break;
+                }
             }
         }
         self.sent = self.read;
@@ -179,14 +192,10 @@ impl Feed {
     }
 }
 
-/// Whether access has changed since it was last asked.
-struct Shares(u64);
-
-impl Shares {
-    fn changed(&mut self, jobs: &Jobs) -> bool {
-        let now = jobs.hub.shares();
-        std::mem::replace(&mut self.0, now) != now
-    }
+/// Whether somebody's access has changed since it was last asked.
+fn shares_changed(reader: &mut Reader, jobs: &Jobs) -> bool {
+    let now = jobs.hub.shares();
+    std::mem::replace(&mut reader.shares, now) != now
 }
 
 /// One viewer's eye on everything.
@@ -198,15 +207,15 @@ struct Follower {
     since: Timestamp,
     /// Where to look up what came faster than it was read, by time of change and ID.
     missed: Option<(Timestamp, Uuid)>,
-    shares: Shares,
+    reader: Reader,
 }
 
 impl Follower {
-    fn start(ctx: &Context<'_>) -> Result<Self> {
+    fn start(ctx: &Context<'_>, filter: &impl std::fmt::Debug) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let (following, since) = (app.jobs.news.follow(), app.clock.now());
-        let shares = Shares(app.jobs.hub.shares());
-        Ok(Self { app, actor, following, since, missed: None, shares })
+        let reader = Reader::new(&actor, filter, app.jobs.hub.shares());
+        Ok(Self { app, actor, following, since, missed: None, reader })
     }
 
     /// Waits for news, and notes from where on some were missed.
