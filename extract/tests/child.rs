@@ -425,6 +425,15 @@ async fn pages_without_text_need_to_be_asked_for() {
 }
 
 #[tokio::test]
+async fn so_many_pages_are_read_from_pictures() {
+    let mut desk = Desk::new(sniff::PDF, &drawing());
+    (desk.ocr, desk.limits.ocr_pages) = (true, 0);
+    let failure = desk.failure().await;
+    assert_eq!(failure.code, Code::DocumentTooComplex);
+    assert!(failure.message.contains("1 pages would have to be read"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn letters_are_read_from_pictures() {
     let mut desk = Desk::new(sniff::PDF, &drawing());
     desk.ocr = true;

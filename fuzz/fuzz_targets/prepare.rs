@@ -42,7 +42,9 @@ fuzz_target!(|bytes: &[u8]| {
             serde_json::to_vec(&response).expect("a response is JSON");
         }
         Err(refusal) => {
-            assert!(!refusal.message.contains('\n'), "parser's art: {}", refusal.message);
+            // A variable is quoted by its keys, which may hold anything.
+            let own = refusal.variable.is_none();
+            assert!(!(own && refusal.message.contains('\n')), "parser's art: {}", refusal.message);
             assert!(refusal.message.len() < 10_000, "a novel");
         }
     }

@@ -1,7 +1,7 @@
 //! The database schema, as forward-only migrations for SQLite and PostgreSQL.
 //!
 //! A migration keeps running nodes of the previous version working: it adds, and what it replaces is removed one release
-//! later.
+//! later. The exception says so in its own words.
 
 use sea_orm_migration::prelude::*;
 

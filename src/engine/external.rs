@@ -447,6 +447,14 @@ mod tests {
     }
 
     #[test]
+    fn a_review_has_so_many_items() {
+        let given = vec![json!({"path": "/a"}); MOST_ITEMS + 1];
+        assert_eq!(items(&given[1..]).map(|kept| kept.len()), Ok(MOST_ITEMS));
+        let problems = items(&given).unwrap_err();
+        assert_eq!((&*problems[0].path, &*problems[0].code), ("/review/items", "TOO_MANY"));
+    }
+
+    #[test]
     fn items_are_kept_in_the_shape_that_reviews_have() {
         let kept = items(&[json!({"path": "/a", "box": [0, 0, 1, 1]})]).unwrap();
         assert_eq!(kept[0]["label"], "/a");

@@ -159,7 +159,7 @@ impl Write for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::{PathSegment, value};
+    use async_graphql::{PathSegment, Pos, value};
     use serde_json::{Value as Json, json};
 
     use super::*;
@@ -190,11 +190,13 @@ mod tests {
     fn errors_are_bounded() {
         let limits = Limits { errors: 2, message_characters: 5, problems: 3, ..Limits::default() };
         let mut error = ServerError::new("äääääää", None);
+        error.locations = vec![Pos { line: 1, column: 1 }; 7];
         let problem = value!({"path": "/a", "code": "LENGTH", "message": "zzzzzzz"});
         error.extensions.get_or_insert_default().set("problems", Value::List(vec![problem; 7]));
         let (json, _) = written(Response::from_errors(vec![error; 9]), &limits);
         assert_eq!(json["errors"].as_array().map(Vec::len), Some(2));
         assert_eq!(json["errors"][1]["message"], "äääää…");
+        assert_eq!(json["errors"][0]["locations"].as_array().map(Vec::len), Some(3));
         let problems = json["errors"][0]["extensions"]["problems"].as_array().unwrap();
         assert_eq!((problems.len(), &problems[2]["message"]), (3, &json!("zzzzz…")));
     }

@@ -107,6 +107,34 @@ mod tests {
         app.drain().await;
         assert!(TcpStream::connect(address).await.is_err());
     }
+
+    #[tokio::test]
+    async fn the_head_of_a_request_is_bounded_and_a_connection_may_idle_for_so_long() {
+        let (app, _dir) = open(|config| config.http.header_seconds = 1).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        let status = async |target: &str, headers: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+            // Where it is too long, the connection may end before all of it was read, and take the answer with it.
+            let _written = stream.write_all(request.as_bytes()).await;
+            let mut answer = Vec::new();
+            let end = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+            let _ended = end.expect("the connection is closed, idle as it is");
+            String::from_utf8_lossy(&answer).get(9..12).unwrap_or_default().to_owned()
+        };
+        let target = |bytes: usize| format!("/healthz?{}", "x".repeat(bytes - 9));
+        assert_eq!(status("/healthz", &"x: x\r\n".repeat(99)).await, "200", "and one of the host");
+        assert_eq!(status("/healthz", &"x: x\r\n".repeat(100)).await, "431");
+        assert_eq!(status(&target(65_534), "").await, "200");
+        assert_eq!(status(&target(65_535), "").await, "414");
+        assert!(
+            ["431", ""].contains(&&*status("/healthz", &format!("x: {}\r\n", "x".repeat(500_000))).await)
+        );
+        app.drain().await;
+    }
+
     #[tokio::test]
     async fn whoever_takes_nothing_of_an_answer_is_cut_off() {
         let (app, _dir) = open(|config| config.http.write_seconds = 1).await;

@@ -232,6 +232,22 @@ mod tests {
     use crate::job::state::Mode;
 
     #[tokio::test]
+    async fn a_query_that_takes_too_long_is_given_up() {
+        let (app, _dir) = open(|config| {
+            config.http.execution_seconds = 1;
+            config.database_connections = 1;
+        })
+        .await;
+        let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
+        let server = super::super::tests::server(app.clone());
+        let _held = app.db.read().get_sqlite_connection_pool().acquire().await.unwrap();
+        let asked = Parameters::try_from(json!({"query": "{ teams { id } }"})).unwrap();
+        let Ok(prepared) = prepare(&server, &viewer, asked, "t") else { panic!("it may be run") };
+        let answer = run(&server, viewer, prepared, None).await;
+        assert_eq!(answer.outcome, Some(Code::TimedOut), "{answer:?}");
+    }
+
+    #[tokio::test]
     async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
         let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };

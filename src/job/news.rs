@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::elsewhere::Elsewhere;
 use super::{Jobs, history};
 use crate::access::{Actor, Audience};
+use crate::engine::external::Waiting;
 use crate::entity::{job, job_event, review};
 use crate::error::Result;
 use crate::events::Batch;
@@ -33,6 +34,8 @@ const EVERY_SHARED: Duration = Duration::from_millis(500);
 const EVERY_OWN: Duration = Duration::from_secs(5);
 /// Between two looks at least this passes: changes that come within it are told together.
 const TOGETHER: Duration = Duration::from_millis(100);
+/// How long readings are shared that no news stand before.
+const MOMENT: Duration = Duration::from_millis(500);
 /// Events of the feed read at once.
 const PAGE: u64 = 1_000;
 /// Jobs of one piece of news; of more it is only said that there were some.
@@ -57,6 +60,8 @@ pub struct News {
     pub job_rows: Shared<Vec<job::Model>>,
     /// Reviews that were.
     pub review_rows: Shared<Vec<review::Model>>,
+    /// What waits for workers, by type, as it was read after them.
+    pub queue: Shared<HashMap<String, Waiting>>,
     /// Parts of the feed that were, each from where it begins.
     pub parts: Shared<history::Stretch, Place>,
 }
@@ -125,8 +130,9 @@ impl News {
 
     fn of(batch: Batch, feed: Stretch, audiences: HashMap<JobId, Audience>) -> Self {
         let Batch { jobs, progress, reviews, missed } = batch;
-        let (job_rows, review_rows, parts) = (Shared::default(), Shared::default(), Shared::default());
-        Self { jobs, progress, reviews, missed, feed, audiences, job_rows, review_rows, parts }
+        let (job_rows, review_rows) = (Shared::default(), Shared::default());
+        let (queue, parts) = (Shared::default(), Shared::default());
+        Self { jobs, progress, reviews, missed, feed, audiences, job_rows, review_rows, queue, parts }
     }
 
     /// Whether a job is one that somebody may see.
@@ -143,30 +149,56 @@ impl News {
     }
 }
 
+/// Readings of what nobody hints at, shared by all who look within a moment.
+#[derive(Debug)]
+pub struct Moment {
+    began: Instant,
+    /// What waits for workers, by type.
+    pub queue: Shared<HashMap<String, Waiting>>,
+}
+
+impl Moment {
+    fn now() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), queue: Shared::default() })
+    }
+}
+
 /// Where news are told; clones share it.
 #[derive(Debug, Clone)]
-pub struct Newsstand(broadcast::Sender<Arc<News>>);
+pub struct Newsstand {
+    news: broadcast::Sender<Arc<News>>,
+    moment: Arc<Mutex<Arc<Moment>>>,
+}
 
 impl Default for Newsstand {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BACKLOG))
+        Self { news: broadcast::Sender::new(BACKLOG), moment: Arc::new(Mutex::new(Moment::now())) }
     }
 }
 
 impl Newsstand {
     /// Follows what changes from now on. Follow first, then read.
     pub fn follow(&self) -> Following {
-        Following(self.0.subscribe())
+        Following(self.news.subscribe())
+    }
+
+    /// The moment, which lasts for half a second.
+    pub fn moment(&self) -> Arc<Moment> {
+        let mut moment = self.moment.lock().unwrap_or_else(PoisonError::into_inner);
+        if moment.began.elapsed() >= MOMENT {
+            *moment = Moment::now();
+        }
+        Arc::clone(&moment)
     }
 
     fn tell(&self, news: News) {
         // An error says that nobody follows.
-        let _followers = self.0.send(Arc::new(news));
+        let _followers = self.news.send(Arc::new(news));
     }
 
     /// How many follow.
     pub fn followers(&self) -> usize {
-        self.0.receiver_count()
+        self.news.receiver_count()
     }
 }
 
@@ -211,6 +243,10 @@ impl Newsroom {
 
     /// Tells what changes, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        if self.from.is_none() {
+            // Another may have broken with what it had taken to tell.
+            self.jobs.news.tell(News::missed());
+        }
         let look_on = async {
             loop {
                 let looked = Instant::now();

@@ -293,6 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_copies_so_much_and_nests_so_deep_whatever_a_content_may_have() {
+        let applied = |before: &Value, patch: &Value| apply(before, &parse(patch).unwrap(), None, 1 << 24);
+        let large = json!({"a": "x".repeat(600 << 10)});
+        let copies = |n: usize| {
+            let copy = |n| json!({"op": "copy", "from": "/a", "path": format!("/b{n}")});
+            Value::Array((0..n).map(copy).collect())
+        };
+        assert!(applied(&large, &copies(1)).is_ok());
+        assert_eq!(applied(&large, &copies(2)).unwrap_err()[0].path, "/patch/1");
+        let nested = |levels: usize| {
+            let value = (0..levels).fold(json!(1), |inner, _| json!([inner]));
+            json!([{"op": "add", "path": "/b", "value": value}])
+        };
+        assert!(applied(&json!({}), &nested(DEEPEST - 1)).is_ok());
+        assert_eq!(applied(&json!({}), &nested(DEEPEST)).unwrap_err()[0].path, "/patch/0");
+    }
+
+    #[test]
     fn copies_that_multiply_and_nest_are_refused() {
         let widen = json!({"op": "copy", "from": "/data_points", "path": "/x"});
         let deepen = json!({"op": "copy", "from": "", "path": "/data_points/0/x"});

@@ -1,8 +1,10 @@
 //! Limits of docs/limits.md that stand by themselves: one more than the most is refused, and says where and why.
 
+use reqwest::Method;
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 
-use crate::harness::{File, TestApp, User, both};
+use crate::harness::{Backend, File, TestApp, User, both, job_id};
 
 const UPLOAD: &str = "uploadDocument(file: $f) { document { id } }";
 
@@ -30,6 +32,178 @@ async fn a_multipart_request_has_so_many_files(app: TestApp) {
     let before = app.stored().len();
     assert_eq!(send(3).await.code(), "PAYLOAD_TOO_LARGE");
     assert_eq!(app.stored().len(), before, "and nothing of it is kept");
+}
+
+both!(the_parts_of_a_multipart_request_have_so_many_bytes, |config| config.limits.request_bytes = 1_000);
+async fn the_parts_of_a_multipart_request_have_so_many_bytes(app: TestApp) {
+    let ada = app.user("ada").await;
+    let query = format!("mutation($f: Upload!) {{ {UPLOAD} }}");
+    let send = async |filler: &str, further: &str| {
+        let operations = json!({"query": query, "variables": {"f": null, "filler": filler}});
+        let map = json!({"0": ["variables.f"], (further): []});
+        let file = File { part: "0", name: "a.txt", media_type: "text/plain", bytes: b"a" };
+        ada.ask_multipart(&operations, &map, &[file]).await
+    };
+    let long = "x".repeat(1_000);
+    for (filler, further) in [(long.as_str(), "x"), ("x", &long)] {
+        let answer = send(filler, further).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (413, "PAYLOAD_TOO_LARGE"));
+        assert!(app.stored().is_empty());
+    }
+    assert!(send("x", "x").await.into_data().is_ok());
+}
+
+both!(json_has_so_many_levels);
+async fn json_has_so_many_levels(app: TestApp) {
+    let ada = app.user("ada").await;
+    let problem = async |levels: usize| {
+        // Two of them are the request and its variables.
+        let (open, close) = ("[".repeat(levels - 2), "]".repeat(levels - 2));
+        let body =
+            format!("{{\"query\": \"{{ viewer {{ id }} }}\", \"variables\": {{\"a\": {open}{close}}}}}");
+        let request = ada.request(Method::POST, "/graphql").header("Content-Type", "application/json");
+        let answer = ada.answer(request.body(body)).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, "BAD_USER_INPUT"));
+        answer.errors[0].problems()[0].1.clone()
+    };
+    assert_eq!(problem(128).await, "JSON");
+    assert_ne!(problem(127).await, "JSON", "it is read, and has too many levels for a variable");
+}
+
+both!(a_mime_type_has_so_many_bytes);
+async fn a_mime_type_has_so_many_bytes(app: TestApp) {
+    let ada = app.user("ada").await;
+    let longest = format!("text/{}", "x".repeat(250));
+    ada.upload("a", "a.txt", &longest).await;
+    let request = ada.request(Method::POST, "/documents").header("X-Type", format!("{longest}x"));
+    let answer = ada.answer(request.body("a")).await;
+    assert_eq!(answer.errors[0].problems(), [("/type".to_owned(), "TOO_LONG".to_owned())]);
+}
+
+both!(what_people_write_has_so_many_characters, |config| config.limits.comment_characters = 5);
+async fn what_people_write_has_so_many_characters(app: TestApp) {
+    let ada = app.user("ada").await;
+    let (job, worker) = (ada.extraction_job(json!([])).await, app.worker());
+    for _ in 0..2 {
+        worker.complete(&worker.claim_of(job_id(&job)).await).await.expect("it is taken");
+    }
+    let claim = worker.claim_of(job_id(&job)).await;
+    worker.ask(&claim, "mapping-json", &json!({"data_points": []})).await.expect("it is taken");
+    let review = ada.job(&job, "review { id content { document { sha256 } } }").await["review"].take();
+    let decision = json!({"id": review["id"], "decision": "REJECT", "comment": "longer",
+                          "contentSha256": review["content"]["document"]["sha256"]});
+    ada.noop_job().await;
+    let claims = ada.gql(CLAIM, wish(&json!({}))).await["claimSteps"]["claims"].take();
+    let token = &claims[0]["leaseToken"];
+    let ask = json!({"leaseToken": token, "review": {"reason": "longer", "contentRole": "output"}});
+    let before = ada.job(&job, "status updatedAt").await;
+    for (query, variables, path) in [
+        (
+            "mutation($id: ID!) { cancelJob(id: $id, reason: \"longer\") { job { id } } }",
+            json!({"id": job}),
+            "/reason",
+        ),
+        (
+            "mutation($in: RewindJobInput!) { rewindJob(input: $in) { job { id } } }",
+            json!({"in": {"id": job, "toStep": "zoning", "reason": "longer"}}),
+            "/reason",
+        ),
+        (
+            "mutation($in: DecideReviewInput!) { decideReview(input: $in) { review { id } } }",
+            json!({"in": decision}),
+            "/comment",
+        ),
+        (
+            "mutation($in: CompleteStepInput!) { completeStep(input: $in) { job { id } } }",
+            json!({"in": ask}),
+            "/review/reason",
+        ),
+        (
+            "mutation($in: CreateWebhookInput!) { createWebhook(input: $in) { webhook { id } } }",
+            json!({"in": {"url": "https://example.invalid/", "description": "longer"}}),
+            "/description",
+        ),
+    ] {
+        let problems = refused(&ada, query, variables).await;
+        assert!(problems.contains(&(path.to_owned(), "TOO_LARGE".to_owned())), "{query}: {problems:?}");
+    }
+    assert_eq!(ada.job(&job, "status updatedAt").await, before);
+}
+
+const CLAIM: &str = "mutation($in: ClaimStepsInput!) { claimSteps(input: $in) { claims { leaseToken } } }";
+
+/// What a worker asks for, with changes.
+fn wish(changes: &Value) -> Value {
+    let mut wish = json!({"workerId": "w", "types": ["noop"]});
+    wish.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+    json!({"in": wish})
+}
+
+both!(what_workers_say_is_bounded);
+async fn what_workers_say_is_bounded(app: TestApp) {
+    let ada = app.user("ada").await;
+    let job = ada.noop_job().await;
+    for (changes, path, code) in [
+        (json!({"types": vec!["noop"; 21]}), "/types", "RANGE"),
+        (json!({"workerId": "w".repeat(101)}), "/workerId", "LENGTH"),
+    ] {
+        assert_eq!(refused(&ada, CLAIM, wish(&changes)).await, [(path.to_owned(), code.to_owned())]);
+    }
+    let wake = "subscription($types: [ID!]!) { stepsQueued(types: $types) { count } }";
+    let woken = ada.subscribe(wake, json!({"types": vec!["noop"; 21]})).await;
+    assert_eq!(woken.error().await.problems(), [("/types".to_owned(), "RANGE".to_owned())]);
+    let most = json!({"types": vec!["noop"; 20], "workerId": "w".repeat(100)});
+    let claims = ada.gql(CLAIM, wish(&most)).await["claimSteps"]["claims"].take();
+    let token = &claims[0]["leaseToken"];
+    let report = "mutation($in: ReportStepInput!) { reportStep(input: $in) { cancelled } }";
+    ada.gql(report, json!({"in": {"leaseToken": token, "message": "m".repeat(501)}})).await;
+    let step = ada.job(&job, "currentStep { message }").await["currentStep"].take();
+    assert_eq!(step["message"], "m".repeat(500), "the rest is cut");
+    let fail = "mutation($in: FailStepInput!) { failStep(input: $in) { job { id } } }";
+    let failure = |code: String| json!({"in": {"leaseToken": token, "code": code, "message": "m"}});
+    let problems = refused(&ada, fail, failure("C".repeat(101))).await;
+    assert_eq!(problems, [("/code".to_owned(), "LENGTH".to_owned())]);
+    ada.gql(fail, failure("C".repeat(100))).await;
+}
+
+both!(a_job_type_is_bounded);
+async fn a_job_type_is_bounded(app: TestApp) {
+    let root = app.admin("root").await;
+    let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
+    let steps = |count: usize| (0..count).map(|n| json!({"name": format!("s{n}")})).collect::<Vec<_>>();
+    let of = |id: &str, steps: Value| json!({"in": {"id": id, "name": "T", "description": "d", "accepts": [], "steps": steps}});
+    let step = |key: &str, value: Value| json!([{"name": "a", (key): value}]);
+    for (variables, path, code) in [
+        (of("t", json!(steps(101))), "/steps", "RANGE"),
+        (of(&"t".repeat(101), json!(steps(1))), "/id", "INVALID"),
+        (of("t", step("name", json!("s".repeat(101)))), "/steps/0/name", "INVALID"),
+        (of("t", step("contentRoles", json!(["r".repeat(101)]))), "/steps/0/contentRoles/0", "INVALID"),
+        (of("t", step("thresholdField", json!("f".repeat(201)))), "/steps/0/thresholdField", "INVALID"),
+        (of("t", step("maxAttempts", json!(2_678_401))), "/steps/0/maxAttempts", "RANGE"),
+        (of("t", step("timeoutSeconds", json!(2_678_401))), "/steps/0/timeoutSeconds", "RANGE"),
+    ] {
+        let problems = refused(&root, register, variables).await;
+        assert_eq!(problems, [(path.to_owned(), code.to_owned())]);
+    }
+    root.gql(register, of(&"t".repeat(100), json!(steps(100)))).await;
+}
+
+both!(the_database_gives_up_by_itself);
+async fn the_database_gives_up_by_itself(app: TestApp) {
+    let asked: &[(&str, &str)] = match app.backend() {
+        Backend::Sqlite => &[("SELECT CAST(timeout AS TEXT) FROM pragma_busy_timeout", "10000")],
+        Backend::Postgres => {
+            &[("SHOW statement_timeout", "1min"), ("SHOW idle_in_transaction_session_timeout", "1min")]
+        }
+    };
+    for connection in [app.db.read(), app.db.writer()] {
+        for (query, expected) in asked {
+            // Minutes would have to be waited for; the database itself says how long it will wait.
+            let asked = Statement::from_string(connection.get_database_backend(), *query);
+            let row = connection.query_one_raw(asked).await.expect("an answer").expect("a row");
+            assert_eq!(row.try_get_by_index::<String>(0).expect("a text"), *expected, "{query}");
+        }
+    }
 }
 
 both!(a_taxonomy_has_so_many_bytes, |config| config.limits.taxonomy_bytes = 200);
@@ -69,7 +243,10 @@ async fn what_is_fixed_is_kept_to(app: TestApp) {
     let nodes = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }";
     let account = |email: &str, name: &str, password: &str| json!({"in": {"email": email, "name": name, "password": password}});
     let (long, password) = ("n".repeat(201), "correct horse battery");
-    let cases: [(&str, Value, &str, &str); 14] = [
+    let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { id } } }";
+    let defined = json!({"name": "t", "data_points": [{"name": "number", "type": "code"}]});
+    let cases: [(&str, Value, &str, &str); 15] = [
+        (put, json!({"in": {"name": long, "definition": defined}}), "/name", "INVALID"),
         (team, json!({"in": {"name": long}}), "/name", "INVALID"),
         (key, json!({"in": {"name": long}}), "/name", "INVALID"),
         (key, json!({"in": {"name": "k", "expiresAt": "+010000-01-01T00:00:00Z"}}), "/expiresAt", "RANGE"),

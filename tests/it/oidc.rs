@@ -251,6 +251,19 @@ async fn an_issuer_that_misbehaves_is_not_followed(app: TestApp, issuer: Issuer)
     assert_eq!(ask(&app, &token).await.status.as_u16(), 200);
 }
 
+with_issuer!(of_the_keys_so_many_are_looked_at);
+async fn of_the_keys_so_many_are_looked_at(app: TestApp, issuer: Issuer) {
+    let key = SigningKey::ec("key");
+    let token = key.sign(&claims(&app, &issuer, json!({})));
+    for (others, status) in [(100, 401), (99, 200)] {
+        let mut keys = vec![json!({"kty": "new"}); others];
+        keys.push(key.public());
+        issuer.publish(Published::Keys(keys));
+        assert_eq!(ask(&app, &token).await.status.as_u16(), status, "behind {others} others");
+        app.clock.advance(TimeDelta::seconds(31));
+    }
+}
+
 /// What somebody with these claims is told.
 async fn told(app: &TestApp, issuer: &Issuer, key: &SigningKey, changes: Value) -> (u16, String) {
     let answer = ask(app, &key.sign(&claims(app, issuer, changes))).await;

@@ -573,6 +573,54 @@ async fn a_host_has_so_many_deliveries_at_once(app: TestApp) {
     wait_for_status(&app, &ada, &first, "DELIVERED", 5).await;
 }
 
+both!(a_node_has_so_many_deliveries_at_once, |config| {
+    local(config);
+    config.webhooks.concurrency = 2;
+});
+async fn a_node_has_so_many_deliveries_at_once(app: TestApp) {
+    let ada = app.user("ada").await;
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let receiver = Receiver::new(&app).await;
+        receiver.gate.forget_permits(Semaphore::MAX_PERMITS);
+        hook(&ada, &receiver, json!({"eventKinds": ["CREATED"]})).await;
+        slow.push(receiver);
+    }
+    ada.noop_job().await;
+    dispatch(&app);
+    let begun = || slow.iter().map(|receiver| receiver.requests().len()).sum::<usize>();
+    app.wait_until("two have begun", async || begun() == 2).await;
+    // All three were due at once, so that one claim would have taken them all.
+    let taken = rows(&app).await.iter().filter(|row| row.lease_token.is_some()).count();
+    assert_eq!((taken, begun()), (2, 2));
+    for receiver in &slow {
+        receiver.gate.add_permits(Semaphore::MAX_PERMITS);
+    }
+    app.wait_until("the third has come", async || begun() == 3).await;
+}
+
+both!(of_an_answer_little_is_read, local);
+async fn of_an_answer_little_is_read(app: TestApp) {
+    let ada = app.user("ada").await;
+    let endless = Receiver::answering(&app, |_, _| {
+        let nothing = futures_util::stream::pending::<std::io::Result<Vec<u8>>>();
+        axum::body::Body::from_stream(nothing).into_response()
+    })
+    .await;
+    let wordy = Receiver::answering(&app, |_, _| {
+        let names = (0..101).map(|n| format!("x-{n}").parse::<header::HeaderName>().expect("a name"));
+        let headers: HeaderMap = names.map(|name| (name, header::HeaderValue::from_static("x"))).collect();
+        (StatusCode::OK, headers).into_response()
+    })
+    .await;
+    let (first, _) = hook(&ada, &endless, json!({"eventKinds": ["CREATED"]})).await;
+    hook(&ada, &wordy, json!({"eventKinds": ["CREATED"]})).await;
+    ada.noop_job().await;
+    dispatch(&app);
+    wait_for_status(&app, &ada, &first, "DELIVERED", 1).await;
+    wait_for_failure(&app, 1).await;
+}
+
 both!(a_user_has_so_many_deliveries_at_once, |config| {
     local(config);
     config.webhooks.concurrency = 3;

@@ -51,6 +51,16 @@ fn statistics_find_what_the_taxonomy_does_not_know() {
 }
 
 #[test]
+fn so_many_are_looked_for() {
+    let found = |limits: Limits| index_within(&document(&[TEXT]), &taxonomy(&json!([])), &limits).keywords;
+    let all = Limits::default();
+    assert!(found(all).len() > 1 && found(all).iter().any(|keyword| keyword.term.contains(' ')));
+    assert_eq!(found(Limits { statistical: 1, ..all }).len(), 1);
+    assert!(found(Limits { words: 1, ..all }).iter().all(|keyword| !keyword.term.contains(' ')));
+    assert!(found(Limits { chars: 0, ..all }).is_empty());
+}
+
+#[test]
 fn an_empty_document_has_no_keywords() {
     assert_eq!(index(&document(&[]), &taxonomy(&json!([{"term": "x"}]))), Keywords::default());
     assert_eq!(index(&document(&["", " \n "]), &taxonomy(&json!([]))), Keywords::default());

@@ -92,6 +92,50 @@ fn sizes_are_limited() {
 }
 
 #[test]
+fn every_size_has_its_limit() {
+    let point = |key: &str, value: Value| json!({"data_points": [{"name": "a", "type": "enum", "values": ["v"], (key): value}]});
+    let keyword = |value: Value| json!({"keywords": [{"term": "t", "synonyms": value}]});
+    let two = || json!(["x", "y"]);
+    let defaults = Limits::default;
+    for (limits, mut definition, expected) in [
+        (Limits { labels: 1, ..defaults() }, point("labels", two()), "TOO_MANY"),
+        (Limits { patterns: 1, ..defaults() }, point("patterns", two()), "TOO_MANY"),
+        (Limits { values: 1, ..defaults() }, point("values", two()), "TOO_MANY"),
+        (
+            Limits { keywords: 1, ..defaults() },
+            json!({"keywords": [{"term": "t"}, {"term": "u"}]}),
+            "TOO_MANY",
+        ),
+        (Limits { synonyms: 1, ..defaults() }, keyword(two()), "TOO_MANY"),
+        (
+            Limits { options: 1, ..defaults() },
+            json!({"data_points": [{"name": "a", "type": "date"}], "options": {"languages": ["de", "en"]}}),
+            "TOO_MANY",
+        ),
+        (Limits { pattern_chars: 3, ..defaults() }, point("patterns", json!(["abcd"])), "TOO_LONG"),
+        (
+            Limits { pattern_memory: 10_000, ..defaults() },
+            point("patterns", json!(["a{1000}"])),
+            "INVALID_PATTERN",
+        ),
+        (
+            Limits { pattern_nesting: 2, ..defaults() },
+            point("patterns", json!(["(?:(?:(?:a)))"])),
+            "INVALID_PATTERN",
+        ),
+    ] {
+        definition["name"] = json!("t");
+        assert!(Taxonomy::parse(&definition).is_ok(), "{definition}");
+        let problems = Taxonomy::parse_within(&definition, &limits).expect_err("problems");
+        assert_eq!(
+            problems.iter().map(|problem| problem.code).collect::<Vec<_>>(),
+            [expected],
+            "{definition}"
+        );
+    }
+}
+
+#[test]
 fn a_definition_that_is_no_object_is_one_problem() {
     assert_eq!(problems(&json!([])), [(String::new(), "WRONG_TYPE")]);
 }

@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_issuer_that_says_nothing_is_waited_for_so_long() {
+        // Connections are made, and nobody reads what comes over them.
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = mute.local_addr().unwrap();
+        let keys = keys(|config| {
+            config.jwks_url = format!("http://{address}/keys");
+            config.fetch_seconds = 1;
+        });
+        let found = keys.find(Some("a"), Algorithm::RS256);
+        let found = tokio::time::timeout(std::time::Duration::from_secs(60), found).await;
+        assert!(matches!(found, Ok(Err(Error::Unavailable(_)))));
+    }
+
+    #[tokio::test]
     async fn without_any_keys_nobody_is_called_a_liar() {
         let keys = keys(|config| config.retry_seconds = 60);
         for _ in 0..2 {

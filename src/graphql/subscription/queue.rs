@@ -1,6 +1,7 @@
 //! Waking workers.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Context, ID, SimpleObject};
@@ -14,7 +15,7 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::engine::external::Waiting;
 use crate::error::{Error, Result};
-use crate::job::news::Following;
+use crate::job::news::{Following, News, Reader};
 
 /// Changes that come within this time are looked up together.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -54,22 +55,17 @@ impl QueueSubscription {
             return Err(Error::Invalid(problems));
         }
         let following = app.jobs.news.follow();
-        let queue = Queue {
-            app,
-            actor,
-            following,
-            types,
-            said: HashMap::new(),
-            pending: VecDeque::new(),
-            read: None,
-        };
+        // What is a TEST key's is not what is there for the person.
+        let reader = Reader::new(&actor, &(&types, actor.mode), app.jobs.hub.shares());
+        let (said, pending) = (HashMap::new(), VecDeque::new());
+        let queue = Queue { app, actor, following, types, reader, said, pending, read: None };
         Ok(try_unfold(queue, |mut queue| async move {
             loop {
                 if let Some(news) = queue.pending.pop_front() {
                     return Ok(Some((news, queue)));
                 }
-                queue.wait().await?;
-                queue.read().await?;
+                let news = queue.wait().await?;
+                queue.read(news).await?;
             }
         }))
     }
@@ -81,6 +77,7 @@ struct Queue {
     actor: Actor,
     following: Following,
     types: Vec<String>,
+    reader: Reader,
     /// What was said of each type, and when.
     said: HashMap<String, (Waiting, Instant)>,
     pending: VecDeque<StepsQueued>,
@@ -88,8 +85,9 @@ struct Queue {
 }
 
 impl Queue {
-    async fn wait(&mut self) -> Result<()> {
-        let Some(read) = self.read else { return Ok(()) };
+    /// Waits until the queue is to be read; the news that are the reason, where there are any.
+    async fn wait(&mut self) -> Result<Option<Arc<News>>> {
+        let Some(read) = self.read else { return Ok(None) };
         let Self { app, actor, following, .. } = self;
         let news = async {
             tokio::time::sleep_until(read + TOGETHER).await;
@@ -97,37 +95,42 @@ impl Queue {
                 loop {
                     let news = following.next().await;
                     if news.missed || news.jobs.iter().any(|job| news.concerns(actor, *job)) {
-                        break;
+                        return news;
                     }
                 }
             };
             // Whether it changed or not, the queue is read.
-            tokio::time::timeout_at(read + POLL, changed).await.is_ok()
+            tokio::time::timeout_at(read + POLL, changed).await.ok()
         };
-        while_good(app, actor, news).await?;
-        Ok(())
+        while_good(app, actor, news).await
     }
 
-    async fn read(&mut self) -> Result<()> {
+    async fn read(&mut self, news: Option<Arc<News>>) -> Result<()> {
         let now = Instant::now();
         self.read = Some(now);
-        let mut waiting = self.app.jobs.waiting_for(&self.actor, &self.types).await?;
+        let Self { app, actor, types, reader, .. } = self;
+        reader.shares = app.jobs.hub.shares();
+        let read = || app.jobs.waiting_for(actor, types);
+        let waiting = match news {
+            Some(news) => news.queue.get(reader, (), read).await?,
+            None => app.jobs.news.moment().queue.get(reader, (), read).await?,
+        };
         for job_type in &self.types {
-            let Some(now_waiting) = waiting.remove(job_type) else {
+            let Some(waits) = waiting.get(job_type).copied() else {
                 self.said.remove(job_type);
                 continue;
             };
             let said = self.said.get(job_type).copied();
             let news = said.is_none_or(|(before, at)| {
                 // As many as were taken may have come instead.
-                now_waiting.count > before.count || now_waiting.newest > before.newest || now - at >= AGAIN
+                waits.count > before.count || waits.newest > before.newest || now - at >= AGAIN
             });
             if news {
-                let shown = i32::try_from(now_waiting.count).unwrap_or(i32::MAX);
+                let shown = i32::try_from(waits.count).unwrap_or(i32::MAX);
                 self.pending.push_back(StepsQueued { job_type: job_type.as_str().into(), count: shown });
             }
             let at = said.filter(|_| !news).map_or(now, |(_, at)| at);
-            self.said.insert(job_type.clone(), (now_waiting, at));
+            self.said.insert(job_type.clone(), (waits, at));
         }
         Ok(())
     }

@@ -79,3 +79,30 @@ async fn to_the_end<T: Send + 'static>(
         Err(_) => Err(late()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::app::tests::open;
+
+    #[tokio::test]
+    async fn whoever_waits_too_long_is_told_and_a_change_goes_on() {
+        let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
+        let server = super::super::tests::server(app.clone());
+        let read = in_time(&server, std::future::pending::<Result<()>>());
+        let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+        assert!(matches!(read, Ok(Err(Error::TimedOut(_)))));
+        let (go_on, waiting) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel();
+        let change = async move {
+            waiting.await.map_err(Error::internal)?;
+            done.send(()).map_err(|()| Error::internal("nobody listens"))
+        };
+        let changed = tokio::time::timeout(Duration::from_secs(60), to_the_end(&server, change)).await;
+        assert!(matches!(changed, Ok(Err(Error::TimedOut(_)))));
+        go_on.send(()).unwrap();
+        assert_eq!(ended.await, Ok(()));
+    }
+}

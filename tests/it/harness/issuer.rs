@@ -153,6 +153,6 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Response {
             redirect
         }
         Published::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
-        Published::TooMuch => "x".repeat(1 << 20).into_response(),
+        Published::TooMuch => axum::Json(json!({"keys": [], "padding": "x".repeat(1 << 20)})).into_response(),
     }
 }

@@ -297,3 +297,27 @@ async fn a_content_that_is_corrected_has_so_many_bytes(app: TestApp) {
     assert_eq!(everything(&ada, &blocked.job).await, before);
     ada.gql(DECIDE, blocked.decision("APPROVE", &json!({}))).await;
 }
+
+both!(corrections_wait_until_there_is_room);
+async fn corrections_wait_until_there_is_room(app: TestApp) {
+    let ada = app.user("ada").await;
+    let (corrected, approved) =
+        (Blocked::of(&app, &ada, json!([])).await, Blocked::of(&app, &ada, json!([])).await);
+    for blocked in [&corrected, &approved] {
+        claim(&ada, &blocked.review).await;
+    }
+    let all = u32::try_from(app.jobs.correcting.available_permits()).expect("16 MiB in KiB");
+    let taken = app.jobs.correcting.acquire_many(all).await.expect("it stays open");
+    let patch = json!({"patch": [{"op": "replace", "path": "/data_points/0/value", "value": "8"}]});
+    let decision = corrected.decision("APPROVE", &patch);
+    let waiting = tokio::spawn({
+        let ada = ada.clone();
+        async move { ada.gql(DECIDE, decision).await }
+    });
+    ada.gql(DECIDE, approved.decision("APPROVE", &json!({}))).await;
+    assert_eq!(ada.status(&corrected.job).await, "BLOCKED", "what corrects nothing goes first");
+    assert!(!waiting.is_finished());
+    drop(taken);
+    waiting.await.expect("it is decided");
+    assert_eq!(ada.status(&corrected.job).await, "QUEUED");
+}
