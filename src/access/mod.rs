@@ -124,10 +124,29 @@ fn permitted<A: Permission>(standing: &Standing) -> Result<()> {
 /// Checks that `actor` may do `A` to a job. One that they may not see does not exist for them.
 pub async fn job<A: Permission>(db: &impl ConnectionTrait, actor: &Actor, id: JobId) -> Result<Grant<A>> {
     let missing = || Error::not_found("job");
-    let job = job::Entity::find_by_id(id).one(db).await?.ok_or_else(missing)?;
-    let standing = standing(db, actor, &job).await?.ok_or_else(missing)?;
+    let job = job::Entity::find_by_id(id).one(db).await?;
+    let standing = standing_in(db, actor, job.as_ref()).await?;
+    let (job, standing) = job.zip(standing).ok_or_else(missing)?;
     permitted::<A>(&standing)?;
     Ok(Grant { job, standing, actor: actor.clone(), action: PhantomData })
+}
+
+/// [`standing`] in a job that may not exist; then it is looked up all the same, so that nobody learns by the time that it
+/// takes which jobs of others there are.
+pub async fn standing_in(
+    db: &impl ConnectionTrait,
+    actor: &Actor,
+    job: Option<&job::Model>,
+) -> Result<Option<Standing>> {
+    match job {
+        Some(job) => standing(db, actor, job).await,
+        None => {
+            let nowhere = access::Column::JobId.eq(JobId(Uuid::nil()));
+            let nothing = Condition::all().add(nowhere).add(principals(actor.user.id));
+            access::Entity::find().filter(nothing).all(db).await?;
+            Ok(None)
+        }
+    }
 }
 
 /// What an actor is to a job; `None` where it does not exist for them.
@@ -260,8 +279,9 @@ impl ReviewGrant {
 pub async fn review(db: &impl ConnectionTrait, actor: &Actor, id: ReviewId) -> Result<ReviewGrant> {
     let missing = || Error::not_found("review");
     let found = review::Entity::find_by_id(id).find_also_related(job::Entity).one(db).await?;
-    let Some((review, Some(job))) = found else { return Err(missing()) };
-    let standing = standing(db, actor, &job).await?.ok_or_else(missing)?;
+    let (review, job) = found.map_or((None, None), |(review, job)| (Some(review), job));
+    let standing = standing_in(db, actor, job.as_ref()).await?.ok_or_else(missing)?;
+    let (review, job) = review.zip(job).ok_or_else(missing)?;
     if policy::works_on(&standing, &review.step) {
         Ok(ReviewGrant { review, job, actor: actor.clone() })
     } else {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::claim::{Claim, Renewal, may_take};
 use crate::access::policy::works_on;
-use crate::access::{Actor, standing};
+use crate::access::{Actor, standing, standing_in};
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
 use crate::entity::{job, task};
@@ -345,9 +345,9 @@ impl Jobs {
         let most = self.workers.lease_seconds;
         let good = |ticket: &Ticket| (1..=most).contains(&ticket.lease_seconds);
         let ticket = Ticket::parse(ticket).filter(good).ok_or_else(missing)?;
-        let job = job::Entity::find_by_id(ticket.job).one(self.db.read()).await?.ok_or_else(missing)?;
-        standing(self.db.read(), actor, &job).await?.ok_or_else(missing)?;
-        Ok((ticket, job))
+        let job = job::Entity::find_by_id(ticket.job).one(self.db.read()).await?;
+        standing_in(self.db.read(), actor, job.as_ref()).await?.ok_or_else(missing)?;
+        Ok((ticket, job.ok_or_else(missing)?))
     }
 
     /// The step that a ticket holds now; CONFLICT where it was lost.

@@ -3,11 +3,14 @@
 //! An event goes to the enabled webhooks of its job, and to those over all jobs of people who own it or were let in to it.
 //! What somebody may see of it is looked at when it is sent, not here.
 
+use chrono::DateTime;
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, Query, SelectStatement, UnionType};
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
 use serde_json::Value;
 
 use super::feed::NewEvent;
+use crate::clock::Timestamp;
+use crate::entity::webhook_delivery::Column as Delivery;
 use crate::entity::{access, account, team_member, webhook, webhook_delivery};
 use crate::error::Result;
 use crate::id::{DeliveryId, JobId, WebhookId};
@@ -18,6 +21,11 @@ pub const PENDING: &str = "PENDING";
 /// Whether there is any webhook at all, as an expression: a look at an index.
 pub(super) const ANY: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
 
+/// When what stands behind an earlier event of its job, on its way to the same webhook, is tried: not before that one has
+/// ended and lets it go. A queue in which only what can be sent is due stays quick, whatever waits behind it.
+pub const BEHIND: Timestamp =
+    DateTime::from_timestamp(253_370_764_800, 0).expect("the year 9999 is in range");
+
 /// Rows of one statement: databases take so many values only.
 const ROWS: usize = 500;
 
@@ -26,7 +34,7 @@ const ROWS: usize = 500;
 pub(super) struct Happened {
     sequence: i64,
     kind: String,
-    at: crate::clock::Timestamp,
+    at: Timestamp,
 }
 
 impl From<&NewEvent> for Happened {
@@ -38,9 +46,13 @@ impl From<&NewEvent> for Happened {
 /// Writes what is to be sent of the events of a job; says how much it is.
 pub(super) async fn append(tx: &DatabaseTransaction, job: JobId, events: &[Happened]) -> Result<usize> {
     let mut rows = Vec::new();
-    for (webhook, kinds) in listening(tx, job).await? {
+    for (webhook, kinds, waits) in listening(tx, job).await? {
         let wanted = |event: &&Happened| wants(&kinds, &event.kind);
-        rows.extend(events.iter().filter(wanted).map(|event| row(webhook, job, event)));
+        let mut free = !waits;
+        for event in events.iter().filter(wanted) {
+            let first = std::mem::replace(&mut free, false);
+            rows.push(row(webhook, job, event, if first { event.at } else { BEHIND }));
+        }
     }
     let count = rows.len();
     while !rows.is_empty() {
@@ -55,9 +67,10 @@ fn wants(kinds: &Value, kind: &str) -> bool {
     kinds.as_array().is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind))
 }
 
-/// The webhooks of a job's events. They cannot be deleted before this transaction has ended, or what is written for them
-/// would fail with it.
-async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value)>> {
+/// The webhooks of a job's events, their kinds, and whether an event of the job is on its way there: nothing of the job is
+/// finished meanwhile, since who does so locks the job too. They cannot be deleted before this transaction has ended, or
+/// what is written for them would fail with it.
+async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value, bool)>> {
     let account = || Expr::col((webhook::Entity, webhook::Column::AccountId));
     let admins = Query::select()
         .column(account::Column::Id)
@@ -69,9 +82,19 @@ async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookI
         .add(account().in_subquery(let_in(job)).or(account().in_subquery(admins)));
     let over_all =
         Condition::all().add(webhook::Column::JobId.is_null()).add(account().in_subquery(let_in(job)));
+    let delivery = |column: Delivery| Expr::col((webhook_delivery::Entity, column));
+    let on_its_way = Query::select()
+        .expr(Expr::val(1))
+        .from(webhook_delivery::Entity)
+        .and_where(delivery(Delivery::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
+        .and_where(delivery(Delivery::JobId).eq(job))
+        .and_where(delivery(Delivery::NextAttemptAt).is_not_null())
+        .and_where(Expr::cust("NOT webhook_delivery.redelivery"))
+        .to_owned();
     let found = webhook::Entity::find()
         .select_only()
         .columns([webhook::Column::Id, webhook::Column::EventKinds])
+        .expr_as(Expr::exists(on_its_way), "waits")
         .filter(Expr::cust("enabled"))
         .filter(Condition::any().add(of_this_job).add(over_all))
         .lock(LockType::KeyShare);
@@ -98,7 +121,7 @@ fn let_in(job: JobId) -> SelectStatement {
         .to_owned()
 }
 
-fn row(webhook: WebhookId, job: JobId, event: &Happened) -> webhook_delivery::ActiveModel {
+fn row(webhook: WebhookId, job: JobId, event: &Happened, due: Timestamp) -> webhook_delivery::ActiveModel {
     webhook_delivery::ActiveModel {
         id: Set(DeliveryId::new()),
         webhook_id: Set(webhook),
@@ -109,7 +132,7 @@ fn row(webhook: WebhookId, job: JobId, event: &Happened) -> webhook_delivery::Ac
         redelivery: Set(false),
         attempts: Set(0),
         queued_at: Set(event.at),
-        next_attempt_at: Set(Some(event.at)),
+        next_attempt_at: Set(Some(due)),
         lease_token: Set(None),
         last_attempt_at: Set(None),
         last_status_code: Set(None),

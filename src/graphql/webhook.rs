@@ -14,6 +14,7 @@ use super::paging::{Connection, USUAL, connection};
 use super::scalar::Url;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
+use crate::events::outbox::BEHIND;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
 use crate::job::rows::unname;
@@ -188,9 +189,9 @@ impl WebhookDelivery {
         self.row.last_error.as_deref()
     }
 
-    /// When it is tried next, unless an earlier event of its job is still on its way; null where it has ended.
+    /// When it is tried next; null where it has ended, or waits for an earlier event of its job.
     async fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.row.next_attempt_at
+        self.row.next_attempt_at.filter(|at| *at < BEHIND)
     }
 
     /// When the event happened.

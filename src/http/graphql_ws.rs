@@ -52,7 +52,7 @@ pub struct Settings {
     /// Connections that one user may have, or one address of users who are not signed in; one more is close code 1013, upon
     /// which clients try again later. Default 2,000.
     pub connections: usize,
-    /// Operations that run at once. One more gets an `error`. Default 2,000.
+    /// Operations that run at once. One more gets an `error`. Default 100.
     pub operations: usize,
     /// UTF-8 bytes of an operation's ID; a longer one is close code 4400. Default 256.
     pub id_bytes: usize,

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
-use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver};
+use tokio::sync::{OnceCell, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -168,11 +168,14 @@ impl Moment {
 pub struct Newsstand {
     news: broadcast::Sender<Arc<News>>,
     moment: Arc<Mutex<Arc<Moment>>>,
+    /// Held while the newsroom looks.
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Newsstand {
     fn default() -> Self {
-        Self { news: broadcast::Sender::new(BACKLOG), moment: Arc::new(Mutex::new(Moment::now())) }
+        let moment = Arc::new(Mutex::new(Moment::now()));
+        Self { news: broadcast::Sender::new(BACKLOG), moment, looking: Arc::default() }
     }
 }
 
@@ -180,6 +183,11 @@ impl Newsstand {
     /// Follows what changes from now on. Follow first, then read.
     pub fn follow(&self) -> Following {
         Following(self.news.subscribe())
+    }
+
+    /// Keeps the newsroom from looking while it is held: for tests that count statements.
+    pub async fn pause(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.looking).lock_owned().await
     }
 
     /// The moment, which lasts for half a second.
@@ -269,8 +277,9 @@ impl Newsroom {
     }
 
     async fn look(&mut self) -> Looked {
-        let batch = self.jobs.hub.take();
         let stand = self.jobs.news.clone();
+        let _looking = stand.pause().await;
+        let batch = self.jobs.hub.take();
         if stand.followers() == 0 && !self.is_shared() {
             self.from = None;
             return Looked::Whole;

@@ -239,8 +239,9 @@ impl Webhooks {
     /// but not before an earlier one of its job.
     pub async fn redeliver(&self, actor: &Actor, id: DeliveryId) -> Result<webhook_delivery::Model> {
         let missing = || Error::not_found("delivery");
-        let of = webhook_delivery::Entity::find_by_id(id).one(self.jobs.db.read()).await?;
-        let of = of.ok_or_else(missing)?.webhook_id;
+        // In one statement, so that somebody else's takes as long as one that does not exist.
+        let (_, of) = self.deliveries_among(actor, [id]).await?.pop().ok_or_else(missing)?;
+        let of = of.id;
         let clock = self.jobs.clock.clone();
         let sent = self.change(actor, of, move |tx, mine| -> Work<'_, webhook_delivery::Model> {
             Box::pin(async move {

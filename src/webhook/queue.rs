@@ -190,7 +190,6 @@ impl Webhooks {
                 if let Some(next) = next.filter(|next| *next <= late) {
                     row.next_attempt_at = Set(Some(next));
                     row.update(tx).await?;
-                    lane.wait(tx, next).await?;
                     failing(tx, webhook, now).await?;
                     return Ok(Taken::Again);
                 }
@@ -327,27 +326,27 @@ impl<'d> Lane<'d> {
         Self((!delivery.redelivery).then_some(delivery))
     }
 
-    /// They need not be looked at before.
-    async fn wait(&self, tx: &DatabaseTransaction, next: Timestamp) -> Result<()> {
-        self.set(tx, next, Column::NextAttemptAt.lt(next)).await
-    }
-
     /// The next of them is due.
     async fn go_on(&self, tx: &DatabaseTransaction, now: Timestamp) -> Result<()> {
-        self.set(tx, now, Column::NextAttemptAt.gt(now)).await
-    }
-
-    async fn set(&self, tx: &DatabaseTransaction, at: Timestamp, which: Expr) -> Result<()> {
         let Some(head) = self.0 else { return Ok(()) };
-        webhook_delivery::Entity::update_many()
-            .col_expr(Column::NextAttemptAt, Expr::value(at))
+        let next = webhook_delivery::Entity::find()
+            .select_only()
+            .column(Column::Id)
             .filter(Column::WebhookId.eq(head.webhook_id))
             .filter(Column::JobId.eq(head.job_id))
             .filter(Column::Sequence.gt(head.sequence))
+            .filter(Column::NextAttemptAt.is_not_null())
             .filter(Expr::cust("NOT redelivery"))
-            .filter(which)
-            .exec(tx)
-            .await?;
+            .order_by_asc(Column::Sequence)
+            .limit(1);
+        let next: Option<DeliveryId> = next.into_tuple().one(tx).await?;
+        if let Some(next) = next {
+            webhook_delivery::Entity::update_many()
+                .col_expr(Column::NextAttemptAt, Expr::value(now))
+                .filter(Column::Id.eq(next))
+                .exec(tx)
+                .await?;
+        }
         Ok(())
     }
 }

@@ -61,12 +61,14 @@ impl Sender {
         // What exactly went wrong in our network is nothing for those outside of it.
         let error = if caused_by_refusal(error) {
             return Outcome::Refused(NOT_ALLOWED.to_owned());
-        } else if error.is_timeout() {
-            format!("There was no answer within {} s.", self.patience)
         } else if error.is_dns() {
             "The name of the target could not be resolved.".to_owned()
         } else if error.is_connect() {
-            "No connection could be made: refused, unreachable, or without a certificate to trust.".to_owned()
+            // One that takes too long is a timeout, too.
+            "No connection could be made: refused, unreachable, too slow, or without a certificate to trust."
+                .to_owned()
+        } else if error.is_timeout() {
+            format!("There was no answer within {} s.", self.patience)
         } else {
             "The connection broke off.".to_owned()
         };

@@ -94,7 +94,7 @@ pub(super) async fn list(
     path = "/jobs",
     operation_id = "create_job",
     tag = "Jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Same key, same caller, same request: the same job. With another request: 409.", pattern = "^[!-~]([ -~]{0,198}[!-~])?$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Same key, same caller, same request: the same job. With another request: 409.", pattern = "^[!-~]([\\t -~]{0,198}[!-~])?$")),
     request_body(content = CreateJob, content_type = "application/json", description = "The job."),
     responses(
         (status = 201, description = "The job; it is stored.", body = Envelope<Job>, headers(("Location" = String, description = "Path of the job in this API."))),

@@ -310,7 +310,7 @@ async fn corrections_wait_until_there_is_room(app: TestApp) {
     let taken = app.jobs.correcting.acquire_many(all).await.expect("it stays open");
     let patch = json!({"patch": [{"op": "replace", "path": "/data_points/0/value", "value": "8"}]});
     let decision = corrected.decision("APPROVE", &patch);
-    let waiting = tokio::spawn({
+    let waiting = app.tasks.spawn({
         let ada = ada.clone();
         async move { ada.gql(DECIDE, decision).await }
     });
