@@ -29,6 +29,9 @@ pub fn start(config: &Config) -> Result<Exporter, String> {
 
 fn subscribe(config: &Config, exporter: Option<&Exporter>) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log is not a filter: {error}"))?;
+    // It logs as an error each certificate that is not to be trusted: whoever has a webhook could fill the log with those.
+    let quiet = "rustls_platform_verifier=off".parse().map_err(|error| format!("a filter: {error}"))?;
+    let filter = filter.add_directive(quiet);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Text => lines.with_filter(filter).boxed(),

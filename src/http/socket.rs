@@ -58,9 +58,12 @@ impl Operations for Socket {
     async fn init(&self, payload: Value) -> Result<Session, Refused> {
         let given = payload.as_object().and_then(|fields| {
             let named = |key: &&String| key.eq_ignore_ascii_case("authorization");
-            fields.keys().find(named).and_then(|key| fields[key].as_str())
+            fields.keys().find(named).map(|key| &fields[key]).filter(|value| !value.is_null())
         });
-        let actor = match given {
+        // What is no text is no credential, and somebody who meant to give one is not nobody.
+        let text = given.map(|value| value.as_str().ok_or("The Authorization of connection_init is a text."));
+        let text = text.transpose().map_err(|wrong| Refused::Forbidden(wrong.to_owned()))?;
+        let actor = match text {
             Some(authorization) => match auth::actor(&self.server, authorization, self.address()).await {
                 Ok(actor) => Some(actor),
                 Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => {

@@ -215,7 +215,8 @@ async fn a_wrong_credential_is_refused_with_the_protocols_code(app: TestApp) {
     let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
     let (revoked, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
     app.accounts.revoke_key(&ada.actor().await, key.id).await.expect("it is ended");
-    for wrong in [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()] {
+    let texts = [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()];
+    for wrong in texts.map(Value::from).into_iter().chain([json!(5), json!({"Bearer": ada.secret()})]) {
         let mut socket = Socket::open(&app).await;
         socket.send(&json!({"type": "connection_init", "payload": {"Authorization": wrong}})).await;
         assert_eq!(socket.received().await, Received::Closed(4403), "{wrong}");

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::{Server, documents};
+use super::super::{Server, documents, rejected};
 use super::answer::{Envelope, Failure, done};
 use super::input::{Caller, JsonObject, Parameters, Place, relocated};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
@@ -175,23 +175,38 @@ pub(super) async fn describe(
     path = "/jobs/{id}",
     operation_id = "update_job",
     tag = "Jobs",
-    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    params(
+        ("id" = Uuid, Path, description = "UUID of the job."),
+        ("If-Match" = Option<String>, Header, description = "ETag of what the caller has; changes nothing where the job is another by now. `*` is any."),
+    ),
     request_body(content = UpdateJob, content_type = "application/json", description = "What should change."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not change it so.", body = Envelope<Failure>),
         (status = 404, description = "There is no such job, or not for the caller; or a team or user that is named does not exist.", body = Envelope<Failure>),
         (status = 409, description = "It collides with another change.", body = Envelope<Failure>),
+        (status = 412, description = "`If-Match` names another state of the job.", body = Envelope<Failure>),
     )
 )]
 pub(super) async fn update(
     State(server): State<Server>,
     Caller(actor): Caller,
     Place(id): Place<String>,
+    headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let Update { changes, shared, places } = body.read::<UpdateJob>(&job_input::UPDATE)?.parse()?;
+    if headers.contains_key(header::IF_MATCH) {
+        let grant = access::job::<Edit>(app.db.read(), &actor, id).await?;
+        // Tags of jobs are weak, because times and links in the answer are not part of them; they are compared as what they
+        // stand for all the same, or nobody could ask for this.
+        let etag = tag(&app, grant.job(), grant.standing()).await?;
+        if !documents::names_tag(&headers, header::IF_MATCH, &etag) {
+            let message = format!("The job has the entity tag {etag}.");
+            return Ok(rejected(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
+        }
+    }
     let work = async move {
         // Everything is allowed and found before anything is changed.
         let edit = access::job::<Edit>(app.db.read(), &actor, id).await?;

@@ -185,3 +185,23 @@ fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::prelude::BASE64_STANDARD.encode(text)
 }
+
+both!(a_change_may_ask_for_the_state_that_was_seen);
+async fn a_change_may_ask_for_the_state_that_was_seen(app: TestApp) {
+    let ada = app.user("ada").await;
+    let id = create(&ada, json!({})).await;
+    let path = format!("/v1.1/jobs/{id}");
+    let seen = ada.request(Method::GET, &path).send().await.expect("an answer");
+    let etag = seen.headers()["ETag"].to_str().expect("a tag").to_owned();
+    let put = async |tag: &str, priority: i64| {
+        let request = ada.request(Method::PUT, &path).header("If-Match", tag);
+        request.json(&json!({"priority": priority})).send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(put("\"zzz\"", 1).await, 412);
+    assert_eq!(put(&etag, 2).await, 200);
+    assert_eq!(put(&etag, 3).await, 412, "it is another by now");
+    assert_eq!(put("*", 4).await, 200);
+    let seen: Value =
+        ada.request(Method::GET, &path).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(seen["response"]["priority"], 4);
+}
