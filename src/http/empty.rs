@@ -4,13 +4,15 @@
 //! which `node(id: …) { ... on Team { name } }` asks for nothing looks like one that is not there. Such sets are run with one
 //! field more, which is taken out of the response again.
 
+use std::sync::LazyLock;
+
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, OperationType, Selection, SelectionSet,
 };
 use async_graphql::{Name, Pos, Positioned, Value};
 
-/// What the field is called in the response. Names that begin so are the specification's, and no client's.
-const KEY: &str = "__notEmpty";
+/// What the field is called in the response: in this process only, so that no client's alias and nobody's metadata has it.
+static KEY: LazyLock<String> = LazyLock::new(|| format!("__notEmpty{:032x}", rand::random::<u128>()));
 
 /// Adds the field to every set that may come to nothing; whether there was any.
 pub(super) fn fill(document: &mut ExecutableDocument) -> bool {
@@ -39,7 +41,7 @@ fn fill_set(set: &mut SelectionSet) -> bool {
     }
     let at = |name: &str| Positioned::new(Name::new(name), Pos::default());
     let field = Field {
-        alias: Some(at(KEY)),
+        alias: Some(at(&KEY)),
         name: at("__typename"),
         arguments: Vec::new(),
         directives: Vec::new(),
@@ -70,7 +72,7 @@ fn fill_within(set: &mut SelectionSet) -> bool {
 pub(super) fn clear(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.shift_remove(KEY);
+            fields.shift_remove(KEY.as_str());
             fields.values_mut().for_each(clear);
         }
         Value::List(entries) => entries.iter_mut().for_each(clear),
@@ -111,12 +113,13 @@ mod tests {
 
     #[test]
     fn nothing_of_it_is_left() {
+        let key = KEY.as_str();
         let mut value = Value::from_json(serde_json::json!({
-            "a": [{KEY: "User"}, null, {"id": 1, KEY: "User", "name": "x"}], KEY: "Query"
+            "a": [{key: "User"}, null, {"id": 1, key: "User", "name": "x", "__notEmpty": 1}], key: "Query"
         }))
         .unwrap();
         clear(&mut value);
-        let left = serde_json::json!({"a": [{}, null, {"id": 1, "name": "x"}]});
+        let left = serde_json::json!({"a": [{}, null, {"id": 1, "name": "x", "__notEmpty": 1}]});
         assert_eq!(value.into_json().unwrap(), left);
     }
 }
