@@ -8,7 +8,7 @@
 pub mod feed;
 pub mod outbox;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,15 +48,15 @@ const BACKLOG: usize = 10_000;
 /// Jobs of which it is known what this process has hinted at.
 const ANNOUNCED: u64 = 10_000;
 
-/// What has changed since it was last asked.
+/// What has changed since it was last asked, and when that was last said: who follows from later on has seen it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Jobs with something new in their history.
-    pub jobs: BTreeSet<JobId>,
+    pub jobs: BTreeMap<JobId, Instant>,
     /// Jobs whose running step has got further.
-    pub progress: BTreeSet<JobId>,
-    /// Reviews that opened or changed, and their jobs.
-    pub reviews: BTreeMap<ReviewId, JobId>,
+    pub progress: BTreeMap<JobId, Instant>,
+    /// Reviews that opened or changed, with their jobs.
+    pub reviews: BTreeMap<ReviewId, (JobId, Instant)>,
     /// There was more than could be kept: anything may have changed.
     pub missed: bool,
 }
@@ -128,7 +128,7 @@ impl<T> Hub<T> {
     pub fn changed(&self, id: JobId) {
         self.wake(id);
         self.note(|batch| {
-            batch.jobs.insert(id);
+            batch.jobs.insert(id, Instant::now());
         });
     }
 
@@ -145,14 +145,14 @@ impl<T> Hub<T> {
     pub fn progressed(&self, id: JobId) {
         self.wake(id);
         self.note(|batch| {
-            batch.progress.insert(id);
+            batch.progress.insert(id, Instant::now());
         });
     }
 
     /// A review of a job has opened or changed.
     pub fn review_changed(&self, id: ReviewId, job: JobId) {
         self.note(|batch| {
-            batch.reviews.insert(id, job);
+            batch.reviews.insert(id, (job, Instant::now()));
         });
     }
 
@@ -330,14 +330,17 @@ mod tests {
         hub.review_changed(review, job);
         hub.any_change().await;
         let batch = hub.take();
-        assert_eq!((batch.jobs.len(), batch.reviews.get(&review), batch.missed), (1, Some(&job), false));
+        assert_eq!(
+            (batch.jobs.len(), batch.reviews.get(&review).map(|(job, _)| *job), batch.missed),
+            (1, Some(job), false)
+        );
         assert_eq!(hub.take(), Batch::default());
         for _ in 0..=BACKLOG {
             hub.progressed(JobId::new());
         }
         hub.progressed(job);
         let batch = hub.take();
-        assert!(batch.missed && batch.progress.contains(&job));
+        assert!(batch.missed && batch.progress.contains_key(&job));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! nothing; for everybody else what is told is a hint as any other, and they read the rows: once for all followers who are the
 //! same person and ask for the same.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,20 +46,15 @@ const BACKLOG: usize = 64;
 /// What has changed since the last news.
 #[derive(Debug)]
 pub struct News {
-    /// Jobs with something new in their history.
-    pub jobs: BTreeSet<JobId>,
-    /// Jobs whose running step has got further.
-    pub progress: BTreeSet<JobId>,
-    /// Reviews that opened or changed, and their jobs.
-    pub reviews: BTreeMap<ReviewId, JobId>,
     /// There was more than could be told: anything may have changed.
     pub missed: bool,
+    changed: Batch,
     feed: Stretch,
     audiences: HashMap<JobId, Audience>,
-    /// Jobs that were read after these news.
-    pub job_rows: Shared<Vec<job::Model>>,
-    /// Reviews that were.
-    pub review_rows: Shared<Vec<review::Model>>,
+    /// Jobs that were read after these news, by their IDs.
+    pub job_rows: Shared<Vec<job::Model>, BTreeSet<JobId>>,
+    /// Reviews that were, by theirs.
+    pub review_rows: Shared<Vec<review::Model>, Vec<ReviewId>>,
     /// What waits for workers, by type, as it was read after them.
     pub queue: Shared<HashMap<String, Waiting>>,
     /// Parts of the feed that were, each from where it begins.
@@ -99,7 +94,7 @@ impl<T, P> Default for Shared<T, P> {
 }
 
 impl<T, P: Eq + Hash> Shared<T, P> {
-    /// What a reader finds, from a place on; `read` reads it where nobody has yet.
+    /// What a reader finds at a place, or of some IDs; `read` reads it where nobody has yet.
     pub async fn get<F>(&self, reader: &Reader, place: P, read: impl FnOnce() -> F) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>>,
@@ -129,15 +124,29 @@ impl News {
     }
 
     fn of(batch: Batch, feed: Stretch, audiences: HashMap<JobId, Audience>) -> Self {
-        let Batch { jobs, progress, reviews, missed } = batch;
+        let missed = batch.missed;
         let (job_rows, review_rows) = (Shared::default(), Shared::default());
         let (queue, parts) = (Shared::default(), Shared::default());
-        Self { jobs, progress, reviews, missed, feed, audiences, job_rows, review_rows, queue, parts }
+        Self { missed, changed: batch, feed, audiences, job_rows, review_rows, queue, parts }
     }
 
     /// Whether a job is one that somebody may see.
     pub fn concerns(&self, actor: &Actor, job: JobId) -> bool {
         actor.user.is_admin || self.audiences.get(&job).is_some_and(|audience| audience.has(actor))
+    }
+
+    /// Jobs that somebody may see with something new in their history, and where they say so those that have got further, said
+    /// after a time.
+    pub fn jobs(&self, actor: &Actor, after: Instant, progress: bool) -> BTreeSet<JobId> {
+        let further = self.changed.progress.iter().filter(|_| progress);
+        let news = self.changed.jobs.iter().chain(further).filter(|(_, at)| **at >= after.into_std());
+        news.map(|(job, _)| *job).filter(|job| self.concerns(actor, *job)).collect()
+    }
+
+    /// Reviews of jobs that somebody may see which opened or changed, said after a time.
+    pub fn reviews(&self, actor: &Actor, after: Instant) -> Vec<ReviewId> {
+        let news = self.changed.reviews.iter().filter(|(_, (_, at))| *at >= after.into_std());
+        news.filter(|(_, (job, _))| self.concerns(actor, *job)).map(|(id, _)| *id).collect()
     }
 
     /// Where a reader of the feed who has come to `place` goes on; `None` where there may be something to read for them.
@@ -304,7 +313,7 @@ impl Newsroom {
         let db = &self.jobs.db;
         let horizon = Place::before(feed::horizon(db).await?);
         let from = self.from.unwrap_or(horizon);
-        let hinted = batch.jobs.clone();
+        let hinted: BTreeSet<JobId> = batch.jobs.keys().copied().collect();
         let fed = self.hear(from, horizon, &mut batch).await?;
         let to = horizon.max(from);
         // Where nothing was found the next stretch begins where this one did: each follower's place is in it.
@@ -315,13 +324,15 @@ impl Newsroom {
                 self.jobs.hub.membership_changed();
             }
             new.progress.iter().for_each(|job| self.jobs.hub.wake(*job));
-            batch.progress.extend(new.progress);
+            let now = std::time::Instant::now();
+            batch.progress.extend(new.progress.into_iter().map(|job| (job, now)));
         }
         let looked = if hinted.is_subset(&fed) { Looked::Whole } else { Looked::Lagging };
         if self.jobs.news.followers() == 0 {
             return Ok((None, looked));
         }
-        let hinted = batch.jobs.iter().chain(&batch.progress).chain(batch.reviews.values());
+        let reviewed = batch.reviews.values().map(|(job, _)| job);
+        let hinted = batch.jobs.keys().chain(batch.progress.keys()).chain(reviewed);
         let all: BTreeSet<JobId> = hinted.chain(&fed).copied().collect();
         if batch.missed || all.len() > MOST_JOBS {
             return Ok((Some(News::missed()), looked));
@@ -364,9 +375,9 @@ impl Newsroom {
                     hub.share_changed();
                 }
                 hub.wake(*job);
-                batch.jobs.insert(*job);
+                batch.jobs.insert(*job, std::time::Instant::now());
                 let review = review.as_deref().and_then(ReviewId::parse);
-                batch.reviews.extend(review.map(|review| (review, *job)));
+                batch.reviews.extend(review.map(|review| (review, (*job, std::time::Instant::now()))));
             }
             match rows.last() {
                 Some((position, job, sequence, ..)) if rows.len() as u64 == PAGE => {
@@ -399,13 +410,17 @@ mod tests {
         let ada = actor(&app, "ada", Mode::Live).await;
         let eve = actor(&app, "eve", Mode::Live).await;
         let place = Place::before(feed::horizon(&app.db).await.unwrap());
+        let before = Instant::now();
         let mut newsroom = app.jobs.newsroom().await.unwrap();
         let mut following = app.jobs.news.follow();
         let input = upload(&app, &ada, "text").await;
         let job = app.jobs.create(&ada, new_job("noop", &input)).await.unwrap().id;
         newsroom.look().await;
         let news = following.next().await;
-        assert!(news.jobs.contains(&job) && news.concerns(&ada, job) && !news.concerns(&eve, job));
+        let began = Instant::now();
+        assert_eq!(news.jobs(&ada, before, false).into_iter().collect::<Vec<_>>(), [job]);
+        assert!(news.jobs(&ada, began, true).is_empty(), "whoever follows from now on has seen it");
+        assert!(news.concerns(&ada, job) && !news.concerns(&eve, job));
         assert_eq!(news.passed(&ada, place), None);
         let passed = news.passed(&eve, place).unwrap();
         assert!(passed > place && news.passed(&eve, passed) == Some(passed));

@@ -7,6 +7,7 @@ use async_graphql::Context;
 use chrono::TimeDelta;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::context::RequestContext;
@@ -63,11 +64,10 @@ impl ListSubscription {
                 }
                 let news = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let changed = news.jobs.union(&news.progress).copied();
-                let ids: Vec<_> = changed.filter(|id| news.concerns(actor, *id)).collect();
+                let ids = news.jobs(actor, follower.began, true);
                 if !ids.is_empty() {
-                    let read = || jobs.among(actor, &filter, ids);
-                    let rows = news.job_rows.get(&follower.reader, (), read).await?;
+                    let read = || jobs.among(actor, &filter, ids.clone());
+                    let rows = news.job_rows.get(&follower.reader, ids.clone(), read).await?;
                     pending = rows.iter().cloned().collect();
                 }
             }
@@ -103,11 +103,10 @@ impl ListSubscription {
                 }
                 let news = follower.next().await?;
                 let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let changed = news.reviews.iter().filter(|(_, job)| news.concerns(actor, **job));
-                let ids: Vec<_> = changed.map(|(id, _)| *id).collect();
+                let ids = news.reviews(actor, follower.began);
                 if !ids.is_empty() {
-                    let read = || review::among(jobs, actor, &filter, ids);
-                    let rows = news.review_rows.get(&follower.reader, (), read).await?;
+                    let read = || review::among(jobs, actor, &filter, ids.clone());
+                    let rows = news.review_rows.get(&follower.reader, ids.clone(), read).await?;
                     pending = rows.iter().cloned().collect();
                 }
             }
@@ -203,6 +202,7 @@ struct Follower {
     app: App,
     actor: Actor,
     following: Following,
+    began: Instant,
     /// Whatever changed before was looked up.
     since: Timestamp,
     /// Where to look up what came faster than it was read, by time of change and ID.
@@ -213,9 +213,10 @@ struct Follower {
 impl Follower {
     fn start(ctx: &Context<'_>, filter: &impl std::fmt::Debug) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
+        let began = Instant::now();
         let (following, since) = (app.jobs.news.follow(), app.clock.now());
         let reader = Reader::new(&actor, filter, app.jobs.hub.shares());
-        Ok(Self { app, actor, following, since, missed: None, reader })
+        Ok(Self { app, actor, following, began, since, missed: None, reader })
     }
 
     /// Waits for news, and notes from where on some were missed.

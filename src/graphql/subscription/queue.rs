@@ -94,7 +94,7 @@ impl Queue {
             let changed = async {
                 loop {
                     let news = following.next().await;
-                    if news.missed || news.jobs.iter().any(|job| news.concerns(actor, *job)) {
+                    if news.missed || !news.jobs(actor, read, false).is_empty() {
                         return news;
                     }
                 }
