@@ -4,7 +4,6 @@ pub mod lock;
 pub mod schema;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lock::SettingUp;
 use tokio::sync::Semaphore;
@@ -46,9 +45,6 @@ pub struct App {
     /// Cancelled when the server is asked to stop.
     pub stopping: CancellationToken,
 }
-
-/// Between a panic of what keeps the house and its next run.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether opening the application changes the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,23 +110,6 @@ impl App {
             tasks,
             stopping: CancellationToken::new(),
         })
-    }
-
-    /// Runs what keeps the house until the application is asked to stop, and again where it panics.
-    pub fn keep_up<F>(&self, what: &'static str, mut work: impl FnMut(Self) -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let app = self.clone();
-        self.tasks.spawn(async move {
-            while !app.stopping.is_cancelled() {
-                let ran = app.tasks.spawn(work(app.clone())).await;
-                if let Err(error) = ran {
-                    tracing::error!(what, %error, "what keeps the house broke; it goes on");
-                    app.stopping.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
-                }
-            }
-        });
     }
 
     /// Runs a task that is joined when the server stops.

@@ -59,6 +59,7 @@ pub mod limit;
 pub mod page;
 pub mod review;
 pub mod storage;
+pub mod tasks;
 pub mod taxonomy;
 pub mod team;
 pub mod telemetry;

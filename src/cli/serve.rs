@@ -14,9 +14,12 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::job::news::Newsroom;
+use crate::tasks::keep_up;
 use crate::webhook::dispatch::Dispatcher;
 use crate::{http, telemetry};
 
+/// Between a panic of what keeps the house and its next run.
+const PAUSE: Duration = Duration::from_secs(1);
 /// What connections may take to end after the engine has stopped.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -84,9 +87,10 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
     };
     let newsroom = app.jobs.newsroom().await.map_err(|error| format!("the feed: {error}"))?;
     let mut begun = Some(newsroom);
-    app.keep_up("news", move |app| {
-        let newsroom = begun.take().unwrap_or_else(|| Newsroom::anew(&app.jobs));
-        newsroom.run(app.stopping.clone())
+    let (jobs, stop) = (app.jobs.clone(), app.stopping.clone());
+    keep_up(&app.tasks, &app.stopping, "news", PAUSE, move || {
+        let newsroom = begun.take().unwrap_or_else(|| Newsroom::anew(&jobs));
+        newsroom.run(stop.clone())
     });
     app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
     app.spawn(http::serve(listener, app.clone(), metrics)?);
@@ -96,9 +100,10 @@ pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) 
 /// Sends events to webhooks until the application stops.
 fn dispatch_webhooks(app: &App) -> Result<(), String> {
     let dispatcher = Dispatcher::new(app.webhooks.clone()).map_err(|error| format!("webhooks: {error}"))?;
-    app.keep_up("webhooks", move |app| {
-        let dispatcher = dispatcher.clone();
-        async move { dispatcher.run(app.stopping.clone()).await }
+    let stop = app.stopping.clone();
+    keep_up(&app.tasks, &app.stopping, "webhooks", PAUSE, move || {
+        let (dispatcher, stop) = (dispatcher.clone(), stop.clone());
+        async move { dispatcher.run(stop).await }
     });
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, LeaseToken};
 use crate::job::contents::{self, Origin};
 use crate::job::decide::{Command, Rejection};
+use crate::job::news::Waiting;
 use crate::job::record::{Locked, ReviewSubject, Saved};
 use crate::job::request::Source;
 use crate::job::{Jobs, gone};
@@ -34,15 +35,6 @@ const LONGEST_NAME: usize = 100;
 const MOST_ITEMS: usize = 10_000;
 /// Waiting steps are counted so far.
 const MOST_COUNTED: u64 = 1_000;
-
-/// Steps of a type that wait for a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// How many, counted up to a thousand.
-    pub count: u64,
-    /// Since when the newest of these may be taken.
-    pub newest: Timestamp,
-}
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]

@@ -32,6 +32,7 @@ use crate::job::Jobs;
 use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
+use crate::tasks::keep_up;
 use workdir::Workdir;
 
 pub use claim::Claim;
@@ -102,8 +103,16 @@ impl Engine {
     /// may take, and gives back what did not.
     pub async fn run(&self, stop: CancellationToken) {
         let give_back = CancellationToken::new();
-        let sweeper = self.keep_up(&stop, |engine, stop| async move { engine.sweep_until(&stop).await });
-        let clearer = self.keep_up(&stop, |engine, stop| async move { engine.clear_until(&stop).await });
+        let (engine, until) = (self.clone(), stop.clone());
+        let sweeper = keep_up(&self.running, &stop, "leases", self.settings.poll, move || {
+            let (engine, until) = (engine.clone(), until.clone());
+            async move { engine.sweep_until(&until).await }
+        });
+        let (engine, until) = (self.clone(), stop.clone());
+        let clearer = keep_up(&self.running, &stop, "storage", self.settings.poll, move || {
+            let (engine, until) = (engine.clone(), until.clone());
+            async move { engine.clear_until(&until).await }
+        });
         while !stop.is_cancelled() {
             let claimed = match self.take(&stop, &give_back).await {
                 Ok(claimed) => claimed,
@@ -131,27 +140,6 @@ impl Engine {
                 tracing::error!(%error, "what keeps the house ended badly");
             }
         }
-    }
-
-    /// Runs what keeps the house until `stop`, and again where it panics: without it no lost lease would be found.
-    fn keep_up<F>(
-        &self,
-        stop: &CancellationToken,
-        work: impl Fn(Self, CancellationToken) -> F + Send + 'static,
-    ) -> tokio::task::JoinHandle<()>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let (engine, stop) = (self.clone(), stop.clone());
-        self.running.spawn(async move {
-            while !stop.is_cancelled() {
-                let run = engine.running.spawn(work(engine.clone(), stop.clone()));
-                if let Err(error) = run.await {
-                    tracing::error!(%error, "what keeps the house broke; it goes on");
-                    tokio::time::sleep(engine.settings.poll).await;
-                }
-            }
-        })
     }
 
     /// Waits for a free place, claims as many steps as there are free places, and starts them.

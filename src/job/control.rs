@@ -33,11 +33,21 @@ pub struct Edits {
     job_type: Arc<JobType>,
     /// Bytes of metadata.
     largest: usize,
+    /// The sequence of the job's last event, where it may have none since.
+    seen: Option<i64>,
 }
 
 impl Edits {
+    /// The same, only where the job has no event after this one.
+    pub fn only_after(self, sequence: i64) -> Self {
+        Self { seen: Some(sequence), ..self }
+    }
+
     /// Makes them to a job, under its lock.
     pub(crate) fn apply(self, locked: &mut Locked, actor: UserId) -> Result<()> {
+        if self.seen.is_some_and(|seen| seen != locked.row().seq) {
+            return Err(Error::conflict("The job has changed since it was seen. Look again."));
+        }
         if let Some(priority) = self.changes.priority.filter(|new| *new != locked.row().priority) {
             let data = json!({"priority": {"from": locked.row().priority, "to": priority}});
             locked.row_mut().priority = priority;
@@ -70,7 +80,13 @@ pub const HIGHEST_PRIORITY: i32 = 1_000;
 impl Jobs {
     /// Changes metadata and priority; what results is checked against the type's schema.
     pub async fn update(&self, grant: &Grant<Edit>, changes: Changes) -> Result<job::Model> {
-        let (edits, actor) = (self.edits(grant, changes).await?, grant.actor().user.id);
+        let edits = self.edits(grant, changes).await?;
+        self.edit(grant, edits).await
+    }
+
+    /// Makes changes that were checked.
+    pub async fn edit(&self, grant: &Grant<Edit>, edits: Edits) -> Result<job::Model> {
+        let actor = grant.actor().user.id;
         self.change(grant, move |locked| edits.apply(locked, actor)).await
     }
 
@@ -80,7 +96,7 @@ impl Jobs {
         let job_type = self.types.version(&before.type_id, before.type_version).await?;
         match changes.priority.and_then(super::request::priority_problem) {
             Some(problem) => Err(Error::Invalid(vec![problem])),
-            None => Ok(Edits { changes, job_type, largest: self.limits.metadata_bytes }),
+            None => Ok(Edits { changes, job_type, largest: self.limits.metadata_bytes, seen: None }),
         }
     }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::elsewhere::Elsewhere;
 use super::{Jobs, history};
 use crate::access::{Actor, Audience};
-use crate::engine::external::Waiting;
+use crate::clock::Timestamp;
 use crate::entity::{job, job_event, review};
 use crate::error::Result;
 use crate::events::Batch;
@@ -55,8 +55,8 @@ pub struct News {
     pub job_rows: Shared<Vec<job::Model>, BTreeSet<JobId>>,
     /// Reviews that were, by theirs.
     pub review_rows: Shared<Vec<review::Model>, Vec<ReviewId>>,
-    /// What waits for workers, by type, as it was read after them.
-    pub queue: Shared<HashMap<String, Waiting>>,
+    /// What waits for workers, as it was read after them.
+    pub queue: Shared<Queue>,
     /// Parts of the feed that were, each from where it begins.
     pub parts: Shared<history::Stretch, Place>,
 }
@@ -158,12 +158,30 @@ impl News {
     }
 }
 
+/// Steps of a type that wait for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many, counted up to a thousand.
+    pub count: u64,
+    /// Since when the newest of these may be taken.
+    pub newest: Timestamp,
+}
+
+/// What waits for workers, as one reading found it.
+#[derive(Debug)]
+pub struct Queue {
+    /// When the reading began: what is said later is not in it.
+    pub began: Instant,
+    /// By type; types of which nothing waits are left out.
+    pub types: HashMap<String, Waiting>,
+}
+
 /// Readings of what nobody hints at, shared by all who look within a moment.
 #[derive(Debug)]
 pub struct Moment {
     began: Instant,
-    /// What waits for workers, by type.
-    pub queue: Shared<HashMap<String, Waiting>>,
+    /// What waits for workers.
+    pub queue: Shared<Queue>,
 }
 
 impl Moment {

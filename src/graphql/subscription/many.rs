@@ -176,6 +176,8 @@ struct Feed {
 impl Feed {
     /// Waits until there may be something new to read for this viewer.
     async fn wait(&mut self) -> Result<()> {
+        // All of them is read; they hold what others read, too.
+        self.news = None;
         loop {
             let news = self.follower.next().await?;
             match news.passed(&self.follower.actor, self.read) {

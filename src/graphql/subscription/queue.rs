@@ -13,9 +13,8 @@ use super::super::context::RequestContext;
 use super::while_good;
 use crate::access::Actor;
 use crate::app::App;
-use crate::engine::external::Waiting;
 use crate::error::{Error, Result};
-use crate::job::news::{Following, News, Reader};
+use crate::job::news::{self, Following, News, Reader, Waiting};
 
 /// Changes that come within this time are looked up together.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -81,20 +80,21 @@ struct Queue {
     /// What was said of each type, and when.
     said: HashMap<String, (Waiting, Instant)>,
     pending: VecDeque<StepsQueued>,
-    read: Option<Instant>,
+    /// When the queue was last looked at, and when the reading began that was seen then: others may have made it before.
+    read: Option<(Instant, Instant)>,
 }
 
 impl Queue {
     /// Waits until the queue is to be read; the news that are the reason, where there are any.
     async fn wait(&mut self) -> Result<Option<Arc<News>>> {
-        let Some(read) = self.read else { return Ok(None) };
+        let Some((read, began)) = self.read else { return Ok(None) };
         let Self { app, actor, following, .. } = self;
         let news = async {
             tokio::time::sleep_until(read + TOGETHER).await;
             let changed = async {
                 loop {
                     let news = following.next().await;
-                    if news.missed || !news.jobs(actor, read, false).is_empty() {
+                    if news.missed || !news.jobs(actor, began, false).is_empty() {
                         return news;
                     }
                 }
@@ -107,16 +107,19 @@ impl Queue {
 
     async fn read(&mut self, news: Option<Arc<News>>) -> Result<()> {
         let now = Instant::now();
-        self.read = Some(now);
         let Self { app, actor, types, reader, .. } = self;
         reader.shares = app.jobs.hub.shares();
-        let read = || app.jobs.waiting_for(actor, types);
+        let read = || async {
+            let began = Instant::now();
+            Ok(news::Queue { began, types: app.jobs.waiting_for(actor, types).await? })
+        };
         let waiting = match news {
             Some(news) => news.queue.get(reader, (), read).await?,
             None => app.jobs.news.moment().queue.get(reader, (), read).await?,
         };
+        self.read = Some((now, waiting.began));
         for job_type in &self.types {
-            let Some(waits) = waiting.get(job_type).copied() else {
+            let Some(waits) = waiting.types.get(job_type).copied() else {
                 self.said.remove(job_type);
                 continue;
             };

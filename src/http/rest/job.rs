@@ -22,6 +22,7 @@ use crate::collaboration;
 use crate::entity::job;
 use crate::error::{Error, Result};
 use crate::id::JobId;
+use crate::job::control::Edits;
 use crate::job::query::Ownership;
 use crate::job::state::Status;
 use crate::page::Cursor;
@@ -197,6 +198,7 @@ pub(super) async fn update(
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let Update { changes, shared, places } = body.read::<UpdateJob>(&job_input::UPDATE)?.parse()?;
+    let mut seen = None;
     if headers.contains_key(header::IF_MATCH) {
         let grant = access::job::<Edit>(app.db.read(), &actor, id).await?;
         // Tags of jobs are weak, because times and links in the answer are not part of them; they are compared as what they
@@ -206,6 +208,8 @@ pub(super) async fn update(
             let message = format!("The job has the entity tag {etag}.");
             return Ok(rejected(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
         }
+        // Another may change it before this does.
+        seen = Some(grant.job().seq).filter(|_| headers[header::IF_MATCH] != "*");
     }
     let work = async move {
         // Everything is allowed and found before anything is changed.
@@ -218,12 +222,11 @@ pub(super) async fn update(
             }
             None => None,
         };
+        let edits = app.jobs.edits(&edit, changes).await?;
+        let edits = seen.into_iter().fold(edits, Edits::only_after);
         let job = match sharing {
-            Some((share, wanted)) => {
-                let edits = app.jobs.edits(&edit, changes).await?;
-                collaboration::replace(&app.jobs, &share, wanted, edits).await?
-            }
-            None => app.jobs.update(&edit, changes).await?,
+            Some((share, wanted)) => collaboration::replace(&app.jobs, &share, wanted, edits).await?,
+            None => app.jobs.edit(&edit, edits).await?,
         };
         view(&app, &actor, job).await
     };
