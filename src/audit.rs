@@ -132,11 +132,14 @@ fn write(event: Event, outcome: Outcome, by: By, subject: Option<&str>, object: 
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
     use serde_json::Value;
+    use tracing::Dispatch;
     use tracing::subscriber::DefaultGuard;
+    use tracing_subscriber::filter::dynamic_filter_fn;
     use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
     use crate::access::{self, Actor, Share};
@@ -149,6 +152,12 @@ pub(crate) mod tests {
     use crate::job_type::NOOP;
     use crate::team::PersonRef;
     use crate::{collaboration, team};
+
+    /// Keeps what other threads of this process do from deciding what is listened to: tracing remembers for each place
+    /// that logs whether anybody wants it, by whoever is there when it first logs, which may be a thread that listens
+    /// to nothing. As long as one subscriber wants to be asked each time, all are.
+    static ASKED: LazyLock<Dispatch> =
+        LazyLock::new(|| Dispatch::new(tracing_subscriber::registry().with(dynamic_filter_fn(|_, _| false))));
 
     /// The lines that this thread writes for as long as it is kept.
     #[derive(Clone, Default)]
@@ -183,6 +192,7 @@ pub(crate) mod tests {
                 .with_env_filter(filter)
                 .with_writer(lines.clone())
                 .finish();
+            LazyLock::force(&ASKED);
             (lines, tracing::subscriber::set_default(subscriber))
         }
 
@@ -230,8 +240,8 @@ pub(crate) mod tests {
         let [other, third] = [actor(&app, "other", Mode::Live).await, actor(&app, "third", Mode::Live).await];
         let (other, third) = (other.user.id, third.user.id);
         let (db, clock, jobs) = (&app.db, &app.clock, &app.jobs);
-        let team = team::create(db, clock, &owner, "readers").await.unwrap().id;
-        team::add_member(db, clock, &owner, team, PersonRef::Id(other)).await.unwrap();
+        let team = team::create(db, clock, &owner, "readers", &app.config.limits).await.unwrap().id;
+        team::add_member(db, clock, &owner, team, PersonRef::Id(other), &app.config.limits).await.unwrap();
         team::remove_member(db, &owner, team, PersonRef::Id(other)).await.unwrap();
         let input = upload(&app, &owner, "a").await;
         let share = |who: UserId| PrincipalRef::UserId(who.to_string());
@@ -241,7 +251,7 @@ pub(crate) mod tests {
         collaboration::share(jobs, &grant, &share(third), &["*".into()]).await.unwrap();
         collaboration::revoke(jobs, &grant, &share(third)).await.unwrap();
         let new = NewKey { name: "k".into(), mode: Mode::Live, expires_at: None };
-        let (_, key) = create_key(db, clock, owner.user.id, new).await.unwrap();
+        let (_, key) = create_key(db, clock, owner.user.id, new, &app.config.limits).await.unwrap();
         app.accounts.revoke_key(&owner, key.id).await.unwrap();
 
         let (team, job, key) = (team.to_string(), job.to_string(), key.id.to_string());

@@ -465,3 +465,18 @@ fn a_missing_reader_of_pictures_is_named() {
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(printed.contains("OcrUnavailable") && printed.contains("apt install tesseract-ocr"), "{printed}");
 }
+
+#[test]
+fn the_reader_of_pictures_has_limits_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { ocr_cpu_seconds: 7.0, ocr_memory_bytes: 300 << 20, ..Limits::default() };
+    let output = Command::new(PROGRAM)
+        .args([child::SUBCOMMAND, "exec", &std::process::id().to_string()])
+        .arg(serde_json::to_string(&limits).unwrap())
+        .arg(folder.path())
+        .args(["/bin/sh", "-c", "ulimit -S -t; ulimit -S -v"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["7", "307200"], "seconds and KiB");
+}

@@ -1,14 +1,16 @@
 //! API keys: long-lived credentials, shown once, kept as the SHA-256 of 32 random bytes.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{Datelike, TimeDelta};
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select, Set,
 };
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
@@ -17,8 +19,9 @@ use super::expired;
 use crate::access::Actor;
 use crate::audit::{self, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
+use crate::config::Limits;
 use crate::db::Db;
-use crate::entity::api_key;
+use crate::entity::{account as accounts, api_key};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, UserId};
 use crate::job::state::Mode;
@@ -29,6 +32,8 @@ pub(super) const PREFIX: &str = "user-";
 const SHOWN: usize = 14;
 /// `lastUsedAt` is kept to the minute, so that not every request writes.
 const USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
+/// Keys that do not work any more, that are listed.
+const MOST_ENDED: u64 = 100;
 /// Keys whose use was noted lately, that are remembered.
 const MOST_NOTED: usize = 10_000;
 /// Times of later years are not written alike by all who read them (RFC 3339 section 1).
@@ -99,6 +104,7 @@ pub async fn create(
     clock: &Clock,
     account: UserId,
     new: NewKey,
+    limits: &Limits,
 ) -> Result<(String, api_key::Model)> {
     let name = new.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > 200 {
@@ -129,14 +135,38 @@ pub async fn create(
         expires_at: Set(new.expires_at),
         revoked_at: Set(None),
     };
-    let key = db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await?;
-    Ok((secret, key))
+    let (most, now) = (limits.api_keys, clock.now());
+    let made = db.write(move |tx| {
+        Box::pin(async move {
+            // Of two that are made at once, the second counts the first.
+            accounts::Entity::find_by_id(account).lock(LockType::NoKeyUpdate).one(tx).await?;
+            if of(account).filter(works(now)).count(tx).await? >= most {
+                let message = format!("You have {most} API keys already; revoke one first.");
+                return Err(Error::invalid("", "TOO_MANY", message));
+            }
+            Ok(row.insert(tx).await?)
+        })
+    });
+    Ok((secret, made.await?))
 }
 
-/// The viewer's own keys, newest first, the revoked ones too.
-pub async fn list(db: &Db, actor: &Actor) -> Result<Vec<api_key::Model>> {
-    let mine = api_key::Entity::find().filter(api_key::Column::AccountId.eq(actor.user.id));
-    Ok(mine.order_by_desc(api_key::Column::Id).all(db.read()).await?)
+fn of(account: UserId) -> Select<api_key::Entity> {
+    api_key::Entity::find().filter(api_key::Column::AccountId.eq(account))
+}
+
+fn works(now: Timestamp) -> Condition {
+    let expires = api_key::Column::ExpiresAt;
+    let lasts = Condition::any().add(expires.is_null()).add(expires.gt(now));
+    Condition::all().add(api_key::Column::RevokedAt.is_null()).add(lasts)
+}
+
+/// The viewer's own keys, newest first: those that work, and the latest of those that do not any more.
+pub async fn list(db: &Db, clock: &Clock, actor: &Actor) -> Result<Vec<api_key::Model>> {
+    let (mine, now) = (|| of(actor.user.id).order_by_desc(api_key::Column::Id), clock.now());
+    let mut keys = mine().filter(works(now)).all(db.read()).await?;
+    keys.extend(mine().filter(works(now).not()).limit(MOST_ENDED).all(db.read()).await?);
+    keys.sort_by_key(|key| Reverse(key.id));
+    Ok(keys)
 }
 
 /// Ends a key of the viewer's own; ending it again changes nothing.

@@ -128,7 +128,7 @@ async fn the_use_of_a_key_is_noted_once_a_minute_and_nothing_fails_with_it() {
     let (app, _dir) = open(|_| ()).await;
     let account = app.accounts.create(ada()).await.unwrap();
     let new = NewKey { name: "k".into(), mode: Mode::Live, expires_at: None };
-    let (secret, key) = create_key(&app.db, &app.clock, account.id, new).await.unwrap();
+    let (secret, key) = create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.unwrap();
     let noted = async || {
         // What was begun is done, and what comes next may begin.
         app.tasks.close();
@@ -175,7 +175,7 @@ async fn times_that_nobody_can_write_are_refused() {
         ("+10000-01-01T00:00:00Z".parse().unwrap(), "RANGE"),
     ] {
         let new = NewKey { name: "k".into(), mode: Mode::Live, expires_at: Some(at) };
-        let found = match create_key(&app.db, &app.clock, account.id, new).await {
+        let found = match create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await {
             Ok(_) => "OK".to_owned(),
             Err(Error::Invalid(problems)) => problems[0].code.clone(),
             Err(other) => other.code().to_string(),

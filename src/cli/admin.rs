@@ -135,7 +135,8 @@ pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
         KeyMode::Test => Mode::Test,
     };
     let new = NewKey { name, mode, expires_at };
-    let (secret, key) = create_key(&app.db, &app.clock, actor.user.id, new).await.map_err(explain)?;
+    let made = create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await;
+    let (secret, key) = made.map_err(explain)?;
     audit::about(Event::ApiKeyCreated, Outcome::Ok, By::default(), key.id);
     app.drain().await;
     say(&secret)
@@ -169,9 +170,8 @@ pub(super) async fn taxonomy(command: TaxonomyCommand) -> Result<ExitCode, Strin
     let name = named.ok_or("the definition has no name; give one with --name")?;
     let app = common.open().await?;
     let actor = actor(&app, &email).await?;
-    let largest = app.config.limits.taxonomy_bytes;
-    let row =
-        taxonomy::put(&app.db, &app.clock, &actor, &name, definition, largest).await.map_err(explain)?;
+    let limits = &app.config.limits;
+    let row = taxonomy::put(&app.db, &app.clock, &actor, &name, definition, limits).await.map_err(explain)?;
     app.drain().await;
     say(&format!("{} version {}", row.name, row.version))
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +130,19 @@ impl Running {
     }
 }
 
+/// Lets this process have as many files open as it may: what a shell gives at first, often 1,024, is for programs that
+/// wait for files by `select`.
+fn allow_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::info!(from = current, to = maximum, "more files may be open"),
+        Err(error) => tracing::warn!(%error, current, "no more files may be open"),
+    }
+}
+
 /// `docket serve`.
 pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     let config = args.common.load(args.listen)?;
@@ -137,6 +151,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     let parts = if args.no_engine { Parts::Api } else { Parts::All };
     let migrations = if args.no_migrate { Migrations::Check } else { Migrations::Run };
     let stop = asked_to_stop()?;
+    allow_open_files();
     let running = start(config, parts, migrations).await?;
     say(&format!("Docket listens on http://{}", running.address))?;
     stop.cancelled().await;

@@ -83,6 +83,9 @@ impl Config {
             ("webhooks.attempt_seconds", self.webhooks.attempt_seconds as usize),
             ("webhooks.first_retry_seconds", self.webhooks.first_retry_seconds as usize),
             ("sse.streams", self.sse.streams),
+            ("http.connections", self.http.connections),
+            ("http.address_connections", self.http.address_connections),
+            ("limits.uploads", self.limits.uploads),
             ("workers.claims", self.workers.claims as usize),
             ("workers.lease_seconds", self.workers.lease_seconds as usize),
         ] {

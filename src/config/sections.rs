@@ -57,6 +57,8 @@ pub struct Http {
     pub body_seconds: u64,
     pub write_seconds: u64,
     pub execution_seconds: u64,
+    pub connections: usize,
+    pub address_connections: usize,
     pub trusted_proxies: Vec<IpNet>,
     pub cors_origins: Vec<String>,
 }
@@ -122,6 +124,11 @@ pub struct Limits {
     pub collaborators: usize,
     pub comment_characters: usize,
     pub request_files: usize,
+    pub uploads: usize,
+    pub api_keys: u64,
+    pub teams: u64,
+    pub team_members: u64,
+    pub taxonomies: u64,
 }
 
 /// Section `[telemetry]`.

@@ -300,9 +300,11 @@ impl AccountQuery {
         Ok(teams::list(&ctx.app()?.db, ctx.actor()?).await?.into_iter().map(Team).collect())
     }
 
-    /// The viewer's own API keys, newest first, those that were revoked too.
+    /// The viewer's own API keys, newest first: those that work, and the latest of those that were revoked or have expired.
     async fn api_keys(&self, ctx: &Context<'_>) -> Result<Vec<ApiKey>> {
-        Ok(accounts::keys(&ctx.app()?.db, ctx.actor()?).await?.into_iter().map(ApiKey).collect())
+        let app = ctx.app()?;
+        let keys = accounts::keys(&app.db, &app.clock, ctx.actor()?).await?;
+        Ok(keys.into_iter().map(ApiKey).collect())
     }
 }
 
@@ -344,7 +346,8 @@ impl AccountMutation {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
-        let (secret, key) = accounts::create_key(&app.db, &app.clock, actor.user.id, new).await?;
+        let (secret, key) =
+            accounts::create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await?;
         audit::about(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
@@ -368,7 +371,8 @@ impl AccountMutation {
         #[graphql(desc = "What the team is called.")] input: CreateTeamInput,
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        Ok(TeamPayload { team: Team(teams::create(&app.db, &app.clock, actor, &input.name).await?) })
+        let made = teams::create(&app.db, &app.clock, actor, &input.name, &app.config.limits).await?;
+        Ok(TeamPayload { team: Team(made) })
     }
 
     /// Lets a person into a team that the viewer belongs to.
@@ -379,7 +383,8 @@ impl AccountMutation {
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
-        let (team, member) = teams::add_member(&app.db, &app.clock, actor, id, person).await?;
+        let (team, member) =
+            teams::add_member(&app.db, &app.clock, actor, id, person, &app.config.limits).await?;
         collaboration::membership_changed(&app.jobs, member).await?;
         Ok(TeamPayload { team: Team(team) })
     }

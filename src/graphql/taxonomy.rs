@@ -129,9 +129,9 @@ impl TaxonomyMutation {
         #[graphql(desc = "Its name, and what to look for.")] input: PutTaxonomyInput,
     ) -> Result<TaxonomyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        let largest = app.config.limits.taxonomy_bytes;
         let PutTaxonomyInput { name, definition } = input;
-        let row = taxonomies::put(&app.db, &app.clock, actor, &name, definition.0, largest).await?;
+        let row =
+            taxonomies::put(&app.db, &app.clock, actor, &name, definition.0, &app.config.limits).await?;
         Ok(TaxonomyPayload { taxonomy: row.into() })
     }
 }

@@ -4,6 +4,7 @@ mod patience;
 
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,9 +17,12 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use self::patience::Patient;
+use super::session::Places;
 use crate::app::App;
 
 /// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
@@ -32,24 +36,52 @@ pub fn serve(
     Ok(accept(listener, app, routes))
 }
 
+/// How many connections there may be. Each may have a file open besides, and the databases have theirs.
+fn most(app: &App) -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    let fit = files.map_or(usize::MAX, |files| files / 4 * 3);
+    let most = app.config.http.connections.min(fit).clamp(1, Semaphore::MAX_PERMITS);
+    if most < app.config.http.connections {
+        tracing::info!(
+            connections = most,
+            "as many connections as the files that this process may open allow"
+        );
+    }
+    most
+}
+
 async fn accept(mut listener: TcpListener, app: App, routes: Router) {
     let routes = TowerToHyperService::new(routes);
     let patience = Duration::from_secs(app.config.http.write_seconds);
+    let (most, places) = (most(&app), Places::new(app.config.http.address_connections, "connections"));
+    let free = Arc::new(Semaphore::new(most));
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
     protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
     loop {
-        let (stream, address): (_, SocketAddr) = tokio::select! {
+        let next = async {
+            // Never closed. Whoever comes while there is none free waits in the queue of the operating system.
+            let permit = Arc::clone(&free).acquire_owned().await;
+            (Listener::accept(&mut listener).await, permit)
+        };
+        let ((stream, address), permit): ((_, SocketAddr), _) = tokio::select! {
             biased;
             () = app.stopping.cancelled() => return,
-            accepted = Listener::accept(&mut listener) => accepted,
+            next = next => next,
+        };
+        let peer = address.ip().to_canonical();
+        let proxy = app.config.http.trusted_proxies.iter().any(|network| network.contains(&peer));
+        let place = (!proxy).then(|| places.take(peer)).transpose();
+        let Ok(place) = place else {
+            tracing::debug!(%address, "a connection is closed: there are too many from its address");
+            continue;
         };
         let routes = routes.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(address));
             routes.call(request)
         });
-        let stream = TokioIo::new(Patient::new(stream, patience));
+        let stream = TokioIo::new(Patient::new(stream, patience, (permit, place)));
         let connection = protocol.serve_connection(stream, service).with_upgrades();
         let stop = app.stopping.clone();
         app.spawn(async move {
@@ -77,6 +109,30 @@ mod tests {
     use super::*;
     use crate::app::tests::open;
 
+    const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    async fn serving(app: &App) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        address
+    }
+
+    async fn ask(address: SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(REQUEST).await.unwrap();
+        stream
+    }
+
+    /// The first words of an answer, all of which is read.
+    async fn status(stream: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8_lossy(&answer[..12]).into_owned()
+    }
+
     #[tokio::test]
     async fn whoever_says_nothing_is_not_waited_for_and_stopping_ends_what_idles() {
         let (app, _dir) = open(|config| {
@@ -84,9 +140,7 @@ mod tests {
             config.http.body_seconds = 1;
         })
         .await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        let address = serving(&app).await;
         let say = |text: &'static str| async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(text.as_bytes()).await.unwrap();
@@ -100,7 +154,7 @@ mod tests {
         assert!(body.starts_with("HTTP/1.1 400") && body.contains("BROKEN_OFF"), "{body}");
 
         let mut idle = TcpStream::connect(address).await.unwrap();
-        idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        idle.write_all(REQUEST).await.unwrap();
         let mut answer = vec![0; 12];
         idle.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, b"HTTP/1.1 200");
@@ -111,9 +165,7 @@ mod tests {
     #[tokio::test]
     async fn the_head_of_a_request_is_bounded_and_a_connection_may_idle_for_so_long() {
         let (app, _dir) = open(|config| config.http.header_seconds = 1).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        let address = serving(&app).await;
         let status = async |target: &str, headers: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
@@ -138,11 +190,9 @@ mod tests {
     #[tokio::test]
     async fn whoever_takes_nothing_of_an_answer_is_cut_off() {
         let (app, _dir) = open(|config| config.http.write_seconds = 1).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
+        let address = serving(&app).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+        let request = REQUEST.repeat(1_000);
         // Answers fill what the kernel keeps for a client that does not read; then the server stops reading too.
         let (mut read, mut write) = stream.split();
         let full = async { while write.write_all(&request).await.is_ok() {} };
@@ -153,5 +203,58 @@ mod tests {
             assert_eq!(answers, b"HTTP/1.1 200");
         }
         app.drain().await;
+    }
+
+    #[tokio::test]
+    async fn so_many_connections_are_taken_and_others_wait() {
+        let (app, _dir) = open(|config| config.http.connections = 1).await;
+        let address = serving(&app).await;
+        let mut first = ask(address).await;
+        assert_eq!(status(&mut first).await, "HTTP/1.1 200");
+        let mut second = ask(address).await;
+        // Both are asked again; whoever is taken answers.
+        first.write_all(REQUEST).await.unwrap();
+        assert_eq!(status(&mut first).await, "HTTP/1.1 200");
+        assert!(futures_util::poll!(pin!(second.read_u8())).is_pending());
+        drop(first);
+        assert_eq!(status(&mut second).await, "HTTP/1.1 200");
+        app.drain().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_has_so_many_connections_unless_it_is_a_proxys() {
+        for proxies in [vec![], vec!["127.0.0.0/8".parse().unwrap()]] {
+            let trusted = !proxies.is_empty();
+            let (app, _dir) = open(|config| {
+                config.http.address_connections = 1;
+                config.http.trusted_proxies = proxies;
+            })
+            .await;
+            let address = serving(&app).await;
+            let mut first = ask(address).await;
+            assert_eq!(status(&mut first).await, "HTTP/1.1 200");
+            let mut second = TcpStream::connect(address).await.unwrap();
+            if trusted {
+                second.write_all(REQUEST).await.unwrap();
+                assert_eq!(status(&mut second).await, "HTTP/1.1 200");
+            } else {
+                assert_eq!(second.read(&mut [0]).await.unwrap(), 0, "it is closed");
+                drop(first);
+                let whole = Duration::from_secs(60);
+                let again = async {
+                    // The end of the first is seen in its own time.
+                    loop {
+                        let mut third = TcpStream::connect(address).await.unwrap();
+                        let mut answer = [0; 12];
+                        let asked = third.write_all(REQUEST).await.is_ok();
+                        if asked && third.read_exact(&mut answer).await.is_ok() {
+                            return answer;
+                        }
+                    }
+                };
+                assert_eq!(&tokio::time::timeout(whole, again).await.unwrap(), b"HTTP/1.1 200");
+            }
+            app.drain().await;
+        }
     }
 }

@@ -49,12 +49,16 @@ pub(super) async fn upload(
 /// Stores the body of a request as a document of the actor's.
 pub(super) async fn store(server: &Server, actor: &Actor, request: Request) -> Result<document::Model> {
     let described = described(request.headers())?;
+    let place = server.uploads.take(actor)?;
     let (app, actor) = (server.app.clone(), actor.clone());
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
     let bytes = body::ending(request.into_body(), &app).into_data_stream();
     // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
-    let upload = async move { app.jobs.documents.upload(&actor, described, bytes).await };
+    let upload = async move {
+        let _place = place;
+        app.jobs.documents.upload(&actor, described, bytes).await
+    };
     let stored = server.app.tasks.spawn(tracking::within(tracking::current(), upload.in_current_span()));
     stored.await.map_err(Error::internal)?
 }

@@ -63,6 +63,8 @@ pub(crate) struct Server {
     sockets: Places,
     /// Of event streams.
     streams: Places,
+    /// Of uploads.
+    uploads: Places,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
     counted: health::Counted,
@@ -75,9 +77,10 @@ impl Server {
         let documents = Arc::new(persisted::Documents::open(&app.config.persisted, &app.config.graphql)?);
         let sockets = Places::new(app.config.websocket.connections, "WebSockets");
         let streams = Places::new(app.config.sse.streams, "event streams");
+        let uploads = Places::new(app.config.limits.uploads, "uploads");
         let (rates, readiness) = (Arc::new(rates::Rates::new(&app.config)), health::Readiness::default());
         let counted = health::Counted::default();
-        Ok(Self { app, schema, documents, sockets, streams, metrics, readiness, counted, rates })
+        Ok(Self { app, schema, documents, sockets, streams, uploads, metrics, readiness, counted, rates })
     }
 }
 
@@ -224,7 +227,8 @@ pub(crate) mod tests {
     /// What somebody sends as `Authorization`.
     pub(crate) async fn key_of(app: &App, actor: &Actor) -> String {
         let new = NewKey { name: "k".into(), mode: actor.mode, expires_at: None };
-        let (secret, _) = create_key(&app.db, &app.clock, actor.user.id, new).await.unwrap();
+        let (secret, _) =
+            create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await.unwrap();
         format!("Bearer {secret}")
     }
 

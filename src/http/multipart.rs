@@ -18,9 +18,10 @@ pub(super) async fn read(
     viewer: &Viewer,
     request: HttpRequest,
 ) -> Result<(Parameters, Uploads)> {
-    if viewer.actor.is_none() {
+    let Some(actor) = &viewer.actor else {
         return Err(Error::Unauthenticated("Sign in before you upload.".into()));
-    }
+    };
+    let _place = server.uploads.take(actor)?;
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {}", error.body_text()))
     };

@@ -1,29 +1,11 @@
 //! How much one user may ask for in a minute, or one address where nobody has signed in: requests, and the cost of operations.
 
-use std::net::IpAddr;
-
+use super::session::Who;
 use crate::config::{Config, Switch};
 use crate::error::Result;
 use crate::graphql::Viewer;
 use crate::graphql::guard::Operation;
-use crate::id::UserId;
-use crate::limit::{Limiter, network};
-
-/// Whom a request is counted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Who {
-    User(UserId),
-    Network(Option<IpAddr>),
-}
-
-impl From<&Viewer> for Who {
-    fn from(viewer: &Viewer) -> Self {
-        match &viewer.actor {
-            Some(actor) => Self::User(actor.user.id),
-            None => Self::Network(viewer.address.map(network)),
-        }
-    }
-}
+use crate::limit::Limiter;
 
 /// The limits of all who ask; none where the configuration turns them off.
 #[derive(Debug)]

@@ -39,17 +39,38 @@ fn left(clock: &Clock, actor: &Actor) -> Duration {
     check.max(Duration::from_millis(10))
 }
 
-/// Whose places they are: a person's, or a network's for all who have not signed in there.
+/// Whom something is counted for: a person, or a network for all who have not signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Whose {
+pub(super) enum Who {
     User(UserId),
     Network(Option<IpAddr>),
 }
 
-/// Places for what one viewer may have open at once; clones share them.
+impl From<&Viewer> for Who {
+    fn from(viewer: &Viewer) -> Self {
+        match &viewer.actor {
+            Some(actor) => actor.into(),
+            None => Self::Network(viewer.address.map(network)),
+        }
+    }
+}
+
+impl From<&Actor> for Who {
+    fn from(actor: &Actor) -> Self {
+        Self::User(actor.user.id)
+    }
+}
+
+impl From<IpAddr> for Who {
+    fn from(address: IpAddr) -> Self {
+        Self::Network(Some(network(address)))
+    }
+}
+
+/// Places for what one may have open at once; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    taken: Arc<Mutex<HashMap<Whose, usize>>>,
+    taken: Arc<Mutex<HashMap<Who, usize>>>,
     most: usize,
     what: &'static str,
 }
@@ -61,38 +82,35 @@ impl Places {
     }
 
     /// Takes a place, until it is dropped.
-    pub(super) fn take(&self, viewer: &Viewer) -> Result<Place> {
-        let whose = viewer
-            .actor
-            .as_ref()
-            .map_or(Whose::Network(viewer.address.map(network)), |actor| Whose::User(actor.user.id));
+    pub(super) fn take(&self, who: impl Into<Who>) -> Result<Place> {
+        let who = who.into();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(whose).or_default();
+        let count = taken.entry(who).or_default();
         if *count >= self.most {
             let Self { most, what, .. } = self;
             return Err(Error::Unavailable(format!(
-                "You have {most} {what} open, which is the most. Close one first."
+                "You have {most} {what} open, which is the most. End one first."
             )));
         }
         *count += 1;
-        Ok(Place { taken: Arc::clone(&self.taken), whose })
+        Ok(Place { taken: Arc::clone(&self.taken), who })
     }
 }
 
 /// One that is taken.
 #[derive(Debug)]
 pub(super) struct Place {
-    taken: Arc<Mutex<HashMap<Whose, usize>>>,
-    whose: Whose,
+    taken: Arc<Mutex<HashMap<Who, usize>>>,
+    who: Who,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.whose) {
+        if let Some(count) = taken.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.whose);
+                taken.remove(&self.who);
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Taxonomies: named vocabularies that jobs map onto. Everybody signed in can use one; its owner and admins change it.
 
 use docket_extract::taxonomy::Taxonomy;
+use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter,
-    QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Set,
 };
 use serde_json::Value;
 
@@ -11,8 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::access::Actor;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Limits;
 use crate::db::Db;
-use crate::entity::taxonomy;
+use crate::entity::{account, taxonomy};
 use crate::error::{Error, Problem, Result, unique_or};
 use crate::id::{TaxonomyId, UserId};
 
@@ -70,8 +72,9 @@ pub async fn put(
     actor: &Actor,
     name: &str,
     definition: Value,
-    largest: usize,
+    limits: &Limits,
 ) -> Result<taxonomy::Model> {
+    let (largest, most) = (limits.taxonomy_bytes, limits.taxonomies);
     let (actor, name, now) = (actor.clone(), name.to_owned(), clock.now());
     let (definition, name) = {
         let _turn = CHECKS.acquire().await.map_err(Error::internal)?;
@@ -86,12 +89,20 @@ pub async fn put(
                 .one(tx)
                 .await?;
             let Some(there) = there else {
+                let owner = actor.user.id;
+                // Of two that are made at once, the second counts the first.
+                account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
+                let mine = taxonomy::Entity::find().filter(taxonomy::Column::OwnerId.eq(owner));
+                if mine.count(tx).await? >= most {
+                    let message = format!("You have {most} taxonomies, which is the most.");
+                    return Err(Error::invalid("", "TOO_MANY", message));
+                }
                 let row = taxonomy::ActiveModel {
                     id: Set(TaxonomyId::new()),
                     name: Set(name),
                     version: Set(1),
                     definition: Set(definition),
-                    owner_id: Set(actor.user.id),
+                    owner_id: Set(owner),
                     created_at: Set(now),
                     updated_at: Set(now),
                 };
@@ -153,8 +164,25 @@ mod tests {
         let (app, _dir) = open(|_| ()).await;
         let ada = actor(&app, "ada", Mode::Live).await;
         let defined = json!({"name": "t", "data_points": [{"name": "a", "type": "string"}]});
-        let row = put(&app.db, &app.clock, &ada, "t", defined.clone(), 1_000).await.unwrap();
+        let row = put(&app.db, &app.clock, &ada, "t", defined.clone(), &app.config.limits).await.unwrap();
         assert_eq!(headings(app.db.read()).await, Ok(vec![Heading::from(row.clone())]));
         assert_eq!(definition(app.db.read(), row.id).await, Ok(defined));
+    }
+
+    #[tokio::test]
+    async fn one_definition_is_checked_at_a_time() {
+        let (app, _dir) = open(|_| ()).await;
+        let ada = actor(&app, "ada", Mode::Live).await;
+        let defined = json!({"data_points": [{"name": "a", "type": "string"}]});
+        let put = |name: &'static str| {
+            Box::pin(put(&app.db, &app.clock, &ada, name, defined.clone(), &app.config.limits))
+        };
+        let (mut first, mut second) = (put("first"), put("second"));
+        for name in [&mut first, &mut second] {
+            assert!(futures_util::poll!(name).is_pending());
+            assert_eq!(CHECKS.available_permits(), 0, "it is checked, or waits for another that is");
+        }
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_ok() && second.is_ok());
     }
 }

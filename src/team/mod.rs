@@ -2,14 +2,15 @@
 
 use sea_orm::sea_query::{LockType, OnConflict, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 
 use crate::access::Actor;
 use crate::account;
 use crate::audit::{self, Event, Outcome};
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::db::Db;
 use crate::entity::{account as accounts, team, team_member};
 use crate::error::{Error, Result, unique_or};
@@ -71,14 +72,26 @@ pub async fn by_name(db: &Db, actor: &Actor, name: &str) -> Result<Option<team::
 }
 
 /// Makes a team with its maker in it.
-pub async fn create(db: &Db, clock: &Clock, actor: &Actor, name: &str) -> Result<team::Model> {
+pub async fn create(
+    db: &Db,
+    clock: &Clock,
+    actor: &Actor,
+    name: &str,
+    limits: &Limits,
+) -> Result<team::Model> {
     let name = name.trim().to_owned();
     if name.is_empty() || name.chars().count() > 200 {
         return Err(Error::invalid("/name", "INVALID", "A team's name has 1 to 200 characters."));
     }
-    let (maker, now) = (actor.user.id, clock.now());
+    let (maker, most, now) = (actor.user.id, limits.teams, clock.now());
     let made = db.write(move |tx| {
         Box::pin(async move {
+            // Of two that are made at once, the second counts the first.
+            accounts::Entity::find_by_id(maker).lock(LockType::NoKeyUpdate).one(tx).await?;
+            if team::Entity::find().filter(team::Column::CreatedBy.eq(maker)).count(tx).await? >= most {
+                let message = format!("You have made {most} teams, which is the most.");
+                return Err(Error::invalid("", "TOO_MANY", message));
+            }
             let id = TeamId::new();
             let row = team::ActiveModel {
                 id: Set(id),
@@ -112,8 +125,9 @@ pub async fn add_member(
     actor: &Actor,
     id: TeamId,
     who: PersonRef,
+    limits: &Limits,
 ) -> Result<(team::Model, UserId)> {
-    let (viewer, now) = (actor.clone(), clock.now());
+    let (viewer, most, now) = (actor.clone(), limits.team_members, clock.now());
     let added = db.write(move |tx| {
         Box::pin(async move {
             let team = locked(tx, &viewer, id).await?;
@@ -127,6 +141,11 @@ pub async fn add_member(
                 .do_nothing()
                 .to_owned();
             team_member::Entity::insert(row).on_conflict(there).exec_without_returning(tx).await?;
+            if team_member::Entity::find().filter(team_member::Column::TeamId.eq(id)).count(tx).await? > most
+            {
+                let message = format!("A team has {most} members at the most.");
+                return Err(Error::invalid("", "TOO_MANY", message));
+            }
             Ok((team, person.id))
         })
     });

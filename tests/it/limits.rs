@@ -3,6 +3,8 @@
 use reqwest::Method;
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::harness::{Backend, File, TestApp, User, both, job_id};
 
@@ -269,6 +271,114 @@ async fn what_is_fixed_is_kept_to(app: TestApp) {
     ada.gql(create, job(json!({"idempotencyKey": "k".repeat(200), "priority": 1000}))).await;
     ada.gql(link, json!({"id": document, "s": 604_800})).await;
     ada.gql(nodes, json!({"ids": vec![&document; 100]})).await;
+}
+
+both!(a_user_has_so_many_of_each, |config| {
+    config.limits.api_keys = 2;
+    config.limits.teams = 1;
+    config.limits.team_members = 2;
+    config.limits.taxonomies = 1;
+});
+async fn a_user_has_so_many_of_each(app: TestApp) {
+    let (ada, bob, eve) = (app.user("ada").await, app.user("bob").await, app.user("eve").await);
+    let too_many = [(String::new(), "TOO_MANY".to_owned())];
+
+    // The one that she is signed in with is the first.
+    let key = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { id } } }";
+    let second = ada.gql(key, json!({"in": {"name": "k"}})).await["createApiKey"]["apiKey"]["id"].take();
+    assert_eq!(refused(&ada, key, json!({"in": {"name": "k"}})).await, too_many);
+    let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
+    ada.gql(revoke, json!({"id": second})).await;
+    ada.gql(key, json!({"in": {"name": "k"}})).await;
+    let keys = ada.gql("{ apiKeys { revokedAt } }", Value::Null).await["apiKeys"].take();
+    let revoked: Vec<_> =
+        keys.as_array().expect("keys").iter().map(|key| !key["revokedAt"].is_null()).collect();
+    assert_eq!(revoked, [false, true, false], "newest first, those that do not work any more too");
+
+    let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
+    let team = ada.gql(create, json!({"in": {"name": "one"}})).await["createTeam"]["team"]["id"].take();
+    assert_eq!(refused(&ada, create, json!({"in": {"name": "two"}})).await, too_many);
+    bob.gql(create, json!({"in": {"name": "two"}})).await;
+
+    let add = "mutation($in: TeamMemberInput!) { addTeamMember(input: $in) { team { id } } }";
+    let member = |user: &User| json!({"in": {"teamId": team, "userId": user.id()}});
+    ada.gql(add, member(&bob)).await;
+    assert_eq!(refused(&ada, add, member(&eve)).await, too_many);
+    ada.gql(add, member(&bob)).await;
+    let names = ada.gql("query($id: ID!) { team(id: $id) { members { name } } }", json!({"id": team})).await;
+    assert_eq!(names["team"]["members"].as_array().map(Vec::len), Some(2), "nobody came in: {names}");
+
+    let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { version } } }";
+    let taxonomy = |name: &str, point: &str| json!({"in": {"name": name, "definition": {"data_points": [{"name": point, "type": "code"}]}}});
+    ada.gql(put, taxonomy("a", "number")).await;
+    assert_eq!(refused(&ada, put, taxonomy("b", "number")).await, too_many);
+    let next = ada.gql(put, taxonomy("a", "code")).await;
+    assert_eq!(next["putTaxonomy"]["taxonomy"]["version"], 2, "a further version is none more");
+    bob.gql(put, taxonomy("b", "number")).await;
+}
+
+both!(a_user_has_so_many_uploads_under_way, |config| config.limits.uploads = 1);
+async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let mut slow = TcpStream::connect(app.address()).await.expect("a connection");
+    let head = format!(
+        "POST /documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n",
+        ada.secret()
+    );
+    slow.write_all(head.as_bytes()).await.expect("it is sent");
+    // The server says that it waits for the bytes.
+    let mut line = [0; 21];
+    slow.read_exact(&mut line).await.expect("an answer");
+    assert_eq!(line, *b"HTTP/1.1 100 Continue");
+    slow.write_all(b"a").await.expect("it is sent");
+
+    let file = File { part: "0", name: "a.txt", media_type: "text/plain", bytes: b"a" };
+    let operations =
+        json!({"query": format!("mutation($f: Upload!) {{ {UPLOAD} }}"), "variables": {"f": null}});
+    let map = json!({"0": ["variables.f"]});
+    let plain = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
+    let multipart = ada.ask_multipart(&operations, &map, std::slice::from_ref(&file)).await;
+    let rest = ada.answer(ada.request(Method::POST, "/v1.1/documents").body("a")).await;
+    for answer in [&plain, &multipart] {
+        assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
+    }
+    assert_eq!(rest.status.as_u16(), 503);
+    bob.upload("a", "a.txt", "text/plain").await;
+
+    slow.write_all(b"b").await.expect("it is sent");
+    let mut answer = [0; 16];
+    slow.read_exact(&mut answer).await.expect("an answer");
+    slow.read_exact(&mut answer).await.expect("an answer");
+    app.wait_until("it is a document", async || app.stored().len() == 2).await;
+    app.wait_until("there is a place again", async || {
+        ada.answer(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201
+    })
+    .await;
+}
+
+both!(a_page_has_twenty_entries_where_none_are_asked_for);
+async fn a_page_has_twenty_entries_where_none_are_asked_for(app: TestApp) {
+    let ada = app.user("ada").await;
+    for _ in 0..21 {
+        ada.noop_job().await;
+    }
+    let page = ada.gql("{ jobs { nodes { id } pageInfo { hasNextPage } } }", Value::Null).await;
+    assert_eq!(page["jobs"]["nodes"].as_array().map(Vec::len), Some(20));
+    assert_eq!(page["jobs"]["pageInfo"]["hasNextPage"], true);
+}
+
+both!(metadata_of_a_new_job_has_so_many_bytes, |config| config.limits.metadata_bytes = 20);
+async fn metadata_of_a_new_job_has_so_many_bytes(app: TestApp) {
+    let ada = app.user("ada").await;
+    let create = "mutation($in: CreateJobInput!) { createJob(input: $in) { job { id } } }";
+    // {"note":"…"} has 11 bytes besides.
+    let longest = ada.job_input(json!({"type": "noop", "metadata": {"note": "n".repeat(9)}})).await;
+    let longer = ada.job_input(json!({"type": "noop", "metadata": {"note": "n".repeat(10)}})).await;
+    assert_eq!(
+        refused(&ada, create, json!({"in": longer})).await,
+        [("/metadata".to_owned(), "TOO_LARGE".to_owned())]
+    );
+    ada.gql(create, json!({"in": longest})).await;
 }
 
 async fn refused(person: &User, query: &str, variables: Value) -> Vec<(String, String)> {

@@ -159,7 +159,8 @@ const EXPECTED: [(&str, &str); 10] = [
 async fn plans(app: TestApp) {
     let (ada, bob, root) = (app.user("ada").await, app.user("bob").await, app.admin("root").await);
     let (ada, bob, root): (Actor, Actor, Actor) = (ada.actor().await, bob.actor().await, root.actor().await);
-    let team = team::create(&app.db, &app.clock, &bob, "reviewers").await.expect("a team");
+    let team =
+        team::create(&app.db, &app.clock, &bob, "reviewers", &app.config.limits).await.expect("a team");
     fill(&app, ada.user.id, team.id.0).await;
 
     let mut planner = Planner { app: &app, sent: app.db.listen(), plans: Vec::new() };

@@ -210,7 +210,8 @@ async fn the_end_of_a_credential_is_said_and_ends_streams(app: TestApp) {
     let soon = Some(app.clock.now() + TimeDelta::milliseconds(1500));
     for (name, expires_at) in [("short", soon), ("revoked", None)] {
         let new = NewKey { name: name.into(), mode: Mode::Live, expires_at };
-        let (secret, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+        let (secret, key) =
+            create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
         let mut events = follow(&app.bearer_of(&format!("Bearer {secret}")), &job).await;
         events.next().await;
         if expires_at.is_none() {

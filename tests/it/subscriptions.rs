@@ -180,7 +180,8 @@ async fn a_credential_that_runs_out_ends_what_it_opened(app: TestApp) {
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
     let soon = Some(app.clock.now() + TimeDelta::milliseconds(1500));
     let new = NewKey { name: "short".into(), mode: Mode::Live, expires_at: soon };
-    let (secret, _) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+    let (secret, _) =
+        create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
     let short = app.bearer_of(&format!("Bearer {secret}"));
     let mut updates = short.subscribe(UPDATED, json!({"id": job})).await;
     updates.next().await;
@@ -213,7 +214,8 @@ async fn a_wrong_credential_is_refused_with_the_protocols_code(app: TestApp) {
     let ada = app.user("ada").await;
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
     let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
-    let (revoked, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+    let (revoked, key) =
+        create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
     app.accounts.revoke_key(&ada.actor().await, key.id).await.expect("it is ended");
     let texts = [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()];
     for wrong in texts.map(Value::from).into_iter().chain([json!(5), json!({"Bearer": ada.secret()})]) {

@@ -857,3 +857,23 @@ async fn an_address_that_answers_nothing_is_given_time_and_no_more(app: TestApp)
     assert!(error(&absent).await.starts_with("No connection could be made"));
     receiver.gate.add_permits(Semaphore::MAX_PERMITS);
 }
+
+both!(a_connection_is_given_time_and_no_more, |config| {
+    local(config);
+    config.webhooks.connect_seconds = 1;
+    config.webhooks.attempt_seconds = 600;
+});
+async fn a_connection_is_given_time_and_no_more(app: TestApp) {
+    let ada = app.user("ada").await;
+    let receiver = Receiver::new(&app).await;
+    // The operating system takes the connection, and nobody ever answers what TLS begins with.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("https://{}/hook", mute.local_addr().expect("an address"));
+    let (webhook, _) = hook(&ada, &receiver, json!({"eventKinds": ["CREATED"], "url": url})).await;
+    ada.noop_job().await;
+    dispatch(&app);
+    app.wait_until("it has failed", async || rows(&app).await.iter().all(|row| row.last_error.is_some()))
+        .await;
+    let error = log(&ada, &webhook).await[0]["lastError"].take();
+    assert!(error.as_str().is_some_and(|error| error.starts_with("No connection could be made")), "{error}");
+}

@@ -74,7 +74,8 @@ async fn a_revoked_key_ends_its_connections_at_once(app: TestApp) {
     let job = ada.noop_job().await;
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
     let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
-    let (secret, key) = create_key(&app.db, &app.clock, account.id, new).await.expect("a key");
+    let (secret, key) =
+        create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
     let mut updates = app.bearer_of(&format!("Bearer {secret}")).subscribe(UPDATED, json!({"id": job})).await;
     let mut others = ada.subscribe(UPDATED, json!({"id": job})).await;
     updates.next().await;

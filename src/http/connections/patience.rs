@@ -9,16 +9,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Fails where what is written is not taken for too long. Who takes a little now and then is waited for.
-pub(super) struct Patient<S> {
+pub(super) struct Patient<S, H = ()> {
     stream: S,
+    /// What is let go with the connection.
+    _held: H,
     limit: Duration,
     /// Runs while there is something that is not taken.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: Unpin> Patient<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, stalled: None }
+impl<S: Unpin, H: Unpin> Patient<S, H> {
+    pub(super) fn new(stream: S, limit: Duration, held: H) -> Self {
+        Self { stream, _held: held, limit, stalled: None }
     }
 
     fn watch<T>(
@@ -37,13 +39,13 @@ impl<S: Unpin> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin, H: Unpin> AsyncRead for Patient<S, H> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin, H: Unpin> AsyncWrite for Patient<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
         self.watch(cx, |stream, cx| stream.poll_write(cx, buf))
     }
@@ -78,7 +80,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_something_is_waited_for_and_who_takes_nothing_is_not() {
         let (mut client, server) = duplex(10);
-        let mut server = Patient::new(server, Duration::from_secs(3_600));
+        let mut server = Patient::new(server, Duration::from_secs(3_600), ());
         let mut taken = [0; 60];
         let (written, read) = tokio::join!(server.write_all(&[7; 60]), client.read_exact(&mut taken));
         assert_eq!((written.is_ok(), read.is_ok(), taken), (true, true, [7; 60]));

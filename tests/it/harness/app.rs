@@ -220,7 +220,8 @@ impl TestApp {
 
     async fn key(&self, account: &account::Model, mode: Mode) -> User {
         let new = NewKey { name: "for tests".into(), mode, expires_at: None };
-        let (secret, key) = create_key(&self.db, &self.clock, account.id, new).await.expect("a new key");
+        let (secret, key) =
+            create_key(&self.db, &self.clock, account.id, new, &self.config.limits).await.expect("a new key");
         // The first use of a key is written down; here it is, so that no test counts it.
         self.accounts.authenticate(&secret, None).await.expect("a new key is good");
         let (db, id) = (self.db.read(), key.id);

@@ -70,7 +70,10 @@ impl World {
         for name in ["ada", "bob", "cyd", "stranger"] {
             people.push(app.user(name).await.actor().await);
         }
-        let team = team::create(&app.db, &app.clock, &people[4], "team").await.expect("a team").id;
+        let team = team::create(&app.db, &app.clock, &people[4], "team", &app.config.limits)
+            .await
+            .expect("a team")
+            .id;
         let definition = json!({
             "id": TYPE, "name": "Sequence", "description": "For tests.", "accepts": [], "metadataSchema": {},
             "steps": [
@@ -228,9 +231,16 @@ impl Run<'_> {
 
     async fn join(&mut self, who: usize) -> Outcome {
         let (app, person) = (&self.world.app, team::PersonRef::Id(self.world.people[who].user.id));
-        team::add_member(&app.db, &app.clock, &self.world.people[4], self.world.team, person)
-            .await
-            .map_err(fault)?;
+        team::add_member(
+            &app.db,
+            &app.clock,
+            &self.world.people[4],
+            self.world.team,
+            person,
+            &app.config.limits,
+        )
+        .await
+        .map_err(fault)?;
         collaboration::membership_changed(&app.jobs, self.world.people[who].user.id).await.map_err(fault)?;
         self.model.members.insert(who);
         Ok(())
