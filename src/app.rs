@@ -66,7 +66,8 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|error| format!("the data directory {}: {error}", config.data_dir.display()))?;
         let clock = Clock::default();
-        let db = Db::connect(&config.database(), config.database_connections).await;
+        let db =
+            Db::connect(&config.database(), config.database_connections, config.database_patience()).await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
         let types = JobTypes::new(db.clone(), config.noop_type);
         set_up(&db, &config.database(), &clock, &types, migrations).await?;

@@ -9,6 +9,7 @@ mod sources;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
@@ -98,6 +99,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: Secret,
     pub database_connections: u32,
+    pub database_wait_seconds: u32,
     pub storage_url: String,
     pub bus_url: String,
     pub signup: Signup,
@@ -171,6 +173,11 @@ impl Config {
             "" => format!("http://{address}"),
             url => url.trim_end_matches('/').to_owned(),
         }
+    }
+
+    /// How long a connection to the database is waited for.
+    pub fn database_patience(&self) -> Duration {
+        Duration::from_secs(self.database_wait_seconds.into())
     }
 
     /// The database's URL, the embedded default filled in.

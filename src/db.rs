@@ -23,9 +23,6 @@ use crate::error::{Error, Result};
 /// The target under which statements are logged, at the level `trace`.
 pub const SQL: &str = "docket::sql";
 
-/// A transaction waits so long for its turn.
-const LONGEST_QUEUE: Duration = Duration::from_secs(30);
-
 /// What a transaction does: borrows it and answers later.
 pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
@@ -39,6 +36,8 @@ pub struct Db {
     listener: Arc<OnceLock<mpsc::UnboundedSender<String>>>,
     /// On SQLite: whose turn it is to write.
     turn: Option<Arc<Turn>>,
+    /// What waits so long for a connection, or for its turn, is given up.
+    patience: Duration,
 }
 
 /// SQLite's one writing connection, one transaction at a time.
@@ -68,8 +67,9 @@ impl Drop for Doubt<'_> {
 }
 
 impl Db {
-    /// Connects to `sqlite://PATH` (made where it is missing) or `postgres://…`, with up to `connections` of them.
-    pub async fn connect(url: &str, connections: u32) -> Result<Self> {
+    /// Connects to `sqlite://PATH` (made where it is missing) or `postgres://…`, with up to `connections` of them,
+    /// for one of which what asks for it waits for no longer than `patience`.
+    pub async fn connect(url: &str, connections: u32, patience: Duration) -> Result<Self> {
         let turn = url.starts_with("sqlite:").then(Arc::<Turn>::default);
         let (mut read, mut write) = if let Some(turn) = &turn {
             let (mut writing, doubtful) = (sqlite(url, 1), Arc::clone(&turn.doubtful));
@@ -81,15 +81,21 @@ impl Db {
                     Box::pin(async move { Ok(good) })
                 })
             });
+            let mut reading = sqlite(url, connections);
+            for options in [&mut reading, &mut writing] {
+                options.acquire_timeout(patience);
+            }
             let write = Database::connect(writing).await?;
-            (Database::connect(sqlite(url, connections)).await?, write)
+            (Database::connect(reading).await?, write)
         } else {
             // Of a ROLLBACK without a transaction, which is what nearly all of them are, the server would warn each time.
             let mut writing = postgres(url, connections, &[("client_min_messages", "error")]);
+            writing.acquire_timeout(patience);
             writing.map_sqlx_postgres_pool_opts(|pool| {
                 pool.after_release(|connection, _| Box::pin(reset(connection)))
             });
-            let reading = postgres(url, connections, &[]);
+            let mut reading = postgres(url, connections, &[]);
+            reading.acquire_timeout(patience);
             (Database::connect(reading).await?, Database::connect(writing).await?)
         };
         let (statements, listener) = (Arc::<AtomicU64>::default(), Arc::<OnceLock<_>>::default());
@@ -105,7 +111,7 @@ impl Db {
                 }
             });
         }
-        Ok(Self { read, write, transactions: TaskTracker::new(), statements, listener, turn })
+        Ok(Self { read, write, transactions: TaskTracker::new(), statements, listener, turn, patience })
     }
 
     /// One connection of its own, whose statements may take as long as they need: for migrations.
@@ -167,11 +173,11 @@ impl Db {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c DatabaseTransaction) -> Work<'c, T> + Send + 'static,
     {
-        let (write, turn) = (self.write.clone(), self.turn.clone());
+        let (write, turn, patience) = (self.write.clone(), self.turn.clone(), self.patience);
         let run = async move {
             let turn = turn.as_deref();
             let _mine = match turn {
-                Some(turn) => Some(timeout(LONGEST_QUEUE, turn.queue.lock()).await.map_err(|_| busy())?),
+                Some(turn) => Some(timeout(patience, turn.queue.lock()).await.map_err(|_| busy())?),
                 None => None,
             };
             let doubt = Doubt(turn);

@@ -73,6 +73,7 @@ impl Config {
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),
             ("database_connections", self.database_connections as usize),
+            ("database_wait_seconds", self.database_wait_seconds as usize),
             ("engine.lease_seconds", self.engine.lease_seconds as usize),
             ("review.claim_seconds", self.review.claim_seconds as usize),
             ("limits.page_size", self.limits.page_size as usize),

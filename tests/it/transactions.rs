@@ -9,12 +9,17 @@ use docket::{clock::Clock, id::UserId};
 use migration::Migrator;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, Set,
+    TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 
 use crate::harness::{Backend, TestApp, both, connect};
+
+/// More than any test needs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn person(name: &str) -> account::ActiveModel {
     account::ActiveModel {
@@ -30,7 +35,9 @@ fn person(name: &str) -> account::ActiveModel {
 #[tokio::test]
 async fn read_then_write_transactions_never_collide_on_sqlite() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::connect(&format!("sqlite://{}", dir.path().join("docket.db").display()), 4).await.unwrap();
+    let db = Db::connect(&format!("sqlite://{}", dir.path().join("docket.db").display()), 4, PATIENCE)
+        .await
+        .unwrap();
     Migrator::up(db.read(), None).await.unwrap();
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -58,7 +65,7 @@ async fn read_then_write_transactions_never_collide_on_sqlite() {
 async fn after_a_transaction_that_ended_by_itself_writes_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("docket.db").display());
-    let db = Db::connect(&url, 2).await.unwrap();
+    let db = Db::connect(&url, 2, PATIENCE).await.unwrap();
     Migrator::up(db.read(), None).await.unwrap();
     for (i, gives_up) in [true, false, true].into_iter().enumerate() {
         let lost = db.write(move |tx| {
@@ -152,4 +159,37 @@ async fn a_mutation_that_began_ends_though_its_client_has_gone(app: TestApp) {
     let is_there = async || there.clone().one(&beside).await.is_ok_and(|team| team.is_some());
     app.wait_until("the team is there", is_there).await;
     beside.close().await.expect("the connection can be closed");
+}
+
+both!(a_connection_to_the_database_is_waited_for_and_not_for_ever, |config| {
+    config.database_connections = 1;
+    config.database_wait_seconds = 1;
+});
+async fn a_connection_to_the_database_is_waited_for_and_not_for_ever(app: TestApp) {
+    let ada = app.user("ada").await;
+    let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
+    let (begun, has_begun) = oneshot::channel();
+    let (end, may_end) = oneshot::channel::<()>();
+    let db = app.db.clone();
+    let writing = tokio::spawn(async move {
+        db.write(|tx| {
+            Box::pin(async move {
+                tx.execute_unprepared("SELECT 1").await?;
+                begun.send(()).expect("the test waits");
+                may_end.await.map_err(Error::internal)
+            })
+        })
+        .await
+    });
+    has_begun.await.expect("a transaction");
+    assert_eq!(ada.refused(create, json!({"in": {"name": "t"}})).await.code(), "UNAVAILABLE");
+    end.send(()).expect("it waits");
+    writing.await.expect("no panic").expect("it is done");
+    ada.gql(create, json!({"in": {"name": "t"}})).await;
+
+    let reading = app.db.read().begin().await.expect("a transaction");
+    let answer = ada.ask("{ viewer { id } }", Value::Null).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
+    reading.rollback().await.expect("it ends");
+    ada.gql("{ viewer { id } }", Value::Null).await;
 }
