@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanBuilder, SpanKind, Status, TraceContextExt, TraceId, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_http::{Bytes, HeaderExtractor, HttpClient, HttpError, Request, Response};
+use opentelemetry_http::{Bytes, HeaderExtractor, HeaderInjector, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -30,6 +30,7 @@ const OURS: &str = "docket";
 const REQUEST: &str = "request";
 const OPERATION: &str = "operation";
 const STEP: &str = "step";
+const DELIVERY: &str = "delivery";
 const CONNECTION: &str = "connection";
 
 /// One batch of spans may take so long to be sent.
@@ -106,6 +107,38 @@ pub fn ended(span: &Span, outcome: &'static str) {
     }
 }
 
+/// A span for one request to a webhook. It begins a trace: events are told long after what caused them.
+pub fn delivery(webhook: &str, delivery: &str, attempt: i32, address: &str, port: Option<u16>) -> Span {
+    let span =
+        tracing::info_span!(parent: None, DELIVERY, webhook.id = webhook, delivery.id = delivery, attempt);
+    span.set_attribute("http.request.method", "POST");
+    span.set_attribute("server.address", address.to_owned());
+    if let Some(port) = port {
+        span.set_attribute("server.port", i64::from(port));
+    }
+    span
+}
+
+/// Writes down how a webhook answered, or `error` where it did not.
+pub fn delivered(span: &Span, status: Option<u16>, error: Option<&'static str>) {
+    if let Some(status) = status {
+        span.set_attribute("http.response.status_code", i64::from(status));
+    }
+    let said = status.filter(|status| *status >= 400).map(|status| status.to_string());
+    // By the conventions of clients every answer from 400 on is an error.
+    if let Some(error) = said.or(error.map(str::to_owned)) {
+        span.set_attribute("error.type", error);
+        span.set_status(Status::error(""));
+    }
+}
+
+/// The headers that name a span to whoever is asked within it (W3C Trace Context); none where nothing is traced.
+pub fn headers(span: &Span) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(&mut headers));
+    headers
+}
+
 /// Has the log lines of a span name its trace, where there is one.
 fn begun(span: Span) -> Span {
     let id = span.context().span().span_context().trace_id();
@@ -133,6 +166,7 @@ impl Tracer for Conventions {
             REQUEST => (named(&["http.request.method", "http.route"]), SpanKind::Server),
             OPERATION => (named(&["graphql.operation.type"]), SpanKind::Internal),
             STEP => (format!("step {}", named(&["step"])), SpanKind::Internal),
+            DELIVERY => ("POST".to_owned(), SpanKind::Client),
             other => (other.to_owned(), SpanKind::Internal),
         };
         (builder.name, builder.span_kind) = (name.into(), Some(kind));

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use super::queue::{Busy, Claim, Outcome, SLACK, Taken};
 use super::send::{NOT_ALLOWED, Sender, Signed};
 use super::{Webhooks, signature};
 use crate::error::{Error, Result};
 use crate::id::UserId;
-use crate::telemetry::WEBHOOK_DELIVERIES;
+use crate::telemetry::{WEBHOOK_DELIVERIES, trace};
 
 /// The log is cleared so often.
 const CLEAR_EVERY: Duration = Duration::from_secs(3600);
@@ -168,7 +170,13 @@ impl Dispatcher {
         let Some(body) = message else { return Ok(Outcome::Dropped) };
         let (id, at) = (claim.delivery.id, self.webhooks.jobs.clock.now());
         let signature = signature::sign(&claim.webhook, id, at, &body)?;
-        Ok(self.sender.send(url, Signed { id: id.to_string(), at, signature }, body).await)
+        let (webhook, id, attempt) = (claim.webhook.id.to_string(), id.to_string(), claim.delivery.attempts);
+        let (address, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+        let span = trace::delivery(&webhook, &id, attempt, address, port);
+        let signed = Signed { id, at, signature, trace: trace::headers(&span) };
+        let outcome = self.sender.send(url, signed, body).instrument(span.clone()).await;
+        ended(&span, &outcome);
+        Ok(outcome)
     }
 
     async fn clear(&self) {
@@ -179,4 +187,16 @@ impl Dispatcher {
             Err(error) => tracing::error!(%error, "old deliveries to webhooks could not be removed"),
         }
     }
+}
+
+/// Has a span say what came of its attempt.
+fn ended(span: &Span, outcome: &Outcome) {
+    let (status, error) = match outcome {
+        Outcome::Delivered(status) => (Some(*status), None),
+        Outcome::Gone => (Some(StatusCode::GONE.as_u16()), None),
+        Outcome::Failed { status, .. } => (*status, Some("failed")),
+        Outcome::Refused(_) => (None, Some("not_allowed")),
+        Outcome::Dropped => (None, None),
+    };
+    trace::delivered(span, status, error);
 }

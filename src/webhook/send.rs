@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 
 use super::queue::Outcome;
@@ -20,6 +20,8 @@ pub(super) struct Signed {
     pub id: String,
     pub at: Timestamp,
     pub signature: String,
+    /// What names the attempt's span.
+    pub trace: HeaderMap,
 }
 
 /// The client of all deliveries.
@@ -46,6 +48,7 @@ impl Sender {
         let request = self
             .http
             .post(url)
+            .headers(signed.trace)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", signed.id)
             .header("webhook-timestamp", signed.at.timestamp())

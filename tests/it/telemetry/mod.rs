@@ -4,12 +4,17 @@ mod metrics;
 mod program;
 
 use std::fmt::Write;
+use std::future::IntoFuture;
 
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
 use futures_util::{SinkExt, StreamExt};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -147,4 +152,48 @@ async fn a_collector_that_is_not_there_is_missed_in_the_log_only() {
     program.job(&ada).await;
     let log = program.stop().await;
     assert!(log.contains("BatchSpanProcessor.ExportError"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
+    let (collector, address) = Collector::start().await;
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let receiver = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = receiver.local_addr().expect("an address").port();
+    let take = post(move |headers: HeaderMap| async move {
+        told.send(headers["traceparent"].to_str().expect("a text").to_owned()).expect("the test listens");
+        StatusCode::IM_A_TEAPOT
+    });
+    let serve = axum::serve(receiver, Router::new().route("/hook", take)).into_future();
+    let serving = tokio::spawn(serve);
+    let program = Program::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
+        ("DOCKET_WEBHOOKS__ALLOW_HTTP", "on"),
+        ("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.1/32\"]"),
+    ])
+    .await;
+    let ada = program.sign_up(|request| request).await;
+    let hook = format!("{{url: \"http://127.0.0.1:{port}/hook\", eventKinds: [CREATED]}}");
+    let query = format!("mutation {{ createWebhook(input: {hook}) {{ webhook {{ id }} }} }}");
+    let made = program.graphql(&json!({"query": query})).header("Authorization", &ada);
+    let webhook = program.data(made).await["createWebhook"]["webhook"]["id"].take();
+    program.job(&ada).await;
+    let traceparent = heard.recv().await.expect("a delivery");
+    program.stop().await;
+    serving.abort();
+
+    let spans = collector.spans();
+    let span = find(&spans, "POST", "webhook.id", &webhook);
+    assert_eq!(traceparent, format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id)));
+    assert_eq!((span.kind, span.parent_span_id.is_empty()), (SpanKind::Client as i32, true));
+    for (key, value) in [
+        ("http.request.method", json!("POST")),
+        ("server.address", json!("127.0.0.1")),
+        ("server.port", json!(port)),
+        ("http.response.status_code", json!(418)),
+        ("error.type", json!("418")),
+        ("attempt", json!(1)),
+    ] {
+        assert_eq!(attribute(span, key), Some(value), "{key}");
+    }
 }
