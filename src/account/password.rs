@@ -63,6 +63,13 @@ impl Hasher {
         Ok(matches.await?? && known)
     }
 
+    /// Takes the places of all, as many who sign in at once do.
+    #[cfg(test)]
+    pub(super) fn fill(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let all = u32::try_from(self.queue.available_permits()).unwrap();
+        Arc::clone(&self.queue).try_acquire_many_owned(all).unwrap()
+    }
+
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         let Ok(queued) = Arc::clone(&self.queue).try_acquire_owned() else {
             let message = "Too many people are signing in just now. Try again shortly.";

@@ -80,6 +80,32 @@ async fn one_address_makes_only_so_many_accounts_and_tries_only_so_many() {
 }
 
 #[tokio::test]
+async fn whoever_tries_costs_a_hash_whether_there_is_an_account_or_not() {
+    let (app, _dir) = limited(100, 100, 100).await;
+    let keyed = NewAccount { email: "keyed@example.com".into(), password: None, ..ada() };
+    app.accounts.create(keyed).await.unwrap();
+    let long = "x".repeat(5_000);
+    let full = app.accounts.hasher.fill();
+    let tries = [
+        ("ada@example.com", "a wrong password"),
+        ("nobody@example.com", PASSWORD),
+        ("keyed@example.com", PASSWORD),
+        ("ada@example.com", &long),
+    ];
+    let code = async |email: &str, password: &str| {
+        let tried = app.accounts.sign_in(email, password.into(), at("192.0.2.1")).await;
+        tried.map(drop).unwrap_err().code().as_str()
+    };
+    for (email, password) in tries {
+        assert_eq!(code(email, password).await, "UNAVAILABLE", "{email} waits for a place");
+    }
+    drop(full);
+    for (email, password) in tries {
+        assert_eq!(code(email, password).await, "UNAUTHENTICATED", "{email}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_kept_of_an_address_that_no_account_can_have() {
     let (app, _dir) = limited(100, 1, 1).await;
     let long = format!("{}@example.com", "x".repeat(250));

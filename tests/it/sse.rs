@@ -207,7 +207,7 @@ async fn the_end_of_a_credential_is_said_and_ends_streams(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
-    let soon = Some(app.clock.now() + TimeDelta::milliseconds(1500));
+    let soon = Some(app.clock.now() + TimeDelta::seconds(5));
     for (name, expires_at) in [("short", soon), ("revoked", None)] {
         let new = NewKey { name: name.into(), mode: Mode::Live, expires_at };
         let (secret, key) =

@@ -178,7 +178,7 @@ async fn a_credential_that_runs_out_ends_what_it_opened(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
-    let soon = Some(app.clock.now() + TimeDelta::milliseconds(1500));
+    let soon = Some(app.clock.now() + TimeDelta::seconds(5));
     let new = NewKey { name: "short".into(), mode: Mode::Live, expires_at: soon };
     let (secret, _) =
         create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");

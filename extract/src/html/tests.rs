@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use super::*;
 use crate::document::ZoneKind;
 
@@ -38,12 +36,10 @@ fn cells_of_a_column_start_at_the_same_place() {
 
 #[test]
 fn deep_and_unclosed_nesting_takes_no_time() {
-    let start = Instant::now();
     let deep = format!("{}text{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
     assert_eq!(read_str(&deep).document.pages[0].text, "text\n");
     let unclosed = "<b><table><tr><td><ul><li>x".repeat(20_000);
     read_str(&unclosed);
-    assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

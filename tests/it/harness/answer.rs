@@ -1,7 +1,5 @@
 //! What the server answers.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -39,8 +37,6 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) data: Value,
     pub(crate) errors: Vec<ApiError>,
-    /// From sending the request to having read all of the answer.
-    pub(crate) took: Duration,
 }
 
 impl Answer {

@@ -1,7 +1,5 @@
 //! People, and what they ask of the server over HTTP.
 
-use std::time::Instant;
-
 use docket::access::Actor;
 use docket::id::{JobId, UserId};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -106,18 +104,16 @@ impl User {
 
     /// Sends a request and reads its answer as GraphQL's.
     pub(crate) async fn answer(&self, request: RequestBuilder) -> Answer {
-        let began = Instant::now();
         let request = request.header("Accept", "application/graphql-response+json");
         let response = request.send().await.expect("the server answers");
         let status = response.status();
         let text = response.text().await.expect("a whole answer");
-        let took = began.elapsed();
         let mut answer: Value =
             serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text}"));
         let errors = answer["errors"].take();
         let errors =
             if errors.is_null() { Vec::new() } else { serde_json::from_value(errors).expect("errors") };
-        Answer { status, data: answer["data"].take(), errors, took }
+        Answer { status, data: answer["data"].take(), errors }
     }
 
     /// Uploads bytes; the ID of the document.
