@@ -4,7 +4,6 @@ mod metrics;
 mod program;
 
 use std::fmt::Write;
-use std::future::IntoFuture;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -164,8 +163,9 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
         told.send(headers["traceparent"].to_str().expect("a text").to_owned()).expect("the test listens");
         StatusCode::IM_A_TEAPOT
     });
-    let serve = axum::serve(receiver, Router::new().route("/hook", take)).into_future();
-    let serving = tokio::spawn(serve);
+    let routes = Router::new().route("/hook", take);
+    #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
+    tokio::spawn(async move { axum::serve(receiver, routes).await });
     let program = Program::start(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
         ("DOCKET_WEBHOOKS__ALLOW_HTTP", "on"),
@@ -180,7 +180,6 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     program.job(&ada).await;
     let traceparent = heard.recv().await.expect("a delivery");
     program.stop().await;
-    serving.abort();
 
     let spans = collector.spans();
     let span = find(&spans, "POST", "webhook.id", &webhook);
