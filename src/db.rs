@@ -260,3 +260,20 @@ fn postgres(url: &str, connections: u32, further: &'static [(&str, &str)]) -> Co
     });
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_pools_wait_as_long_as_is_configured() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("docket.db").display());
+        let patience = Duration::from_secs(7);
+        let db = Db::connect(&url, 2, patience).await.unwrap();
+        for pool in [db.read(), db.writer()] {
+            let options = pool.get_sqlite_connection_pool().options();
+            assert_eq!(options.get_acquire_timeout(), patience);
+        }
+    }
+}

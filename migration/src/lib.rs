@@ -11,6 +11,7 @@ mod m20261125_000003_identity_and_retention;
 mod m20261126_000004_webhooks;
 mod m20261126_000005_identity;
 mod m20261126_000006_current_contents;
+mod m20261127_000007_owners;
 
 /// All migrations in order.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000004_webhooks::Migration),
             Box::new(m20261126_000005_identity::Migration),
             Box::new(m20261126_000006_current_contents::Migration),
+            Box::new(m20261127_000007_owners::Migration),
         ]
     }
 }

@@ -160,7 +160,7 @@ fn works(now: Timestamp) -> Condition {
     Condition::all().add(api_key::Column::RevokedAt.is_null()).add(lasts)
 }
 
-/// The viewer's own keys, newest first: those that work, and the latest of those that do not any more.
+/// The viewer's own keys, newest first: those that work, and the newest of those that do not any more.
 pub async fn list(db: &Db, clock: &Clock, actor: &Actor) -> Result<Vec<api_key::Model>> {
     let (mine, now) = (|| of(actor.user.id).order_by_desc(api_key::Column::Id), clock.now());
     let mut keys = mine().filter(works(now)).all(db.read()).await?;

@@ -61,6 +61,7 @@ pub(crate) enum Parts {
 
 /// Starts a server.
 pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) -> Result<Running, String> {
+    allow_open_files();
     let metrics = telemetry::metrics()?;
     let embedded = config.database().starts_with("sqlite:");
     let lock = embedded.then(|| lock::embedded(&config)).transpose()?;
@@ -151,7 +152,6 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     let parts = if args.no_engine { Parts::Api } else { Parts::All };
     let migrations = if args.no_migrate { Migrations::Check } else { Migrations::Run };
     let stop = asked_to_stop()?;
-    allow_open_files();
     let running = start(config, parts, migrations).await?;
     say(&format!("Docket listens on http://{}", running.address))?;
     stop.cancelled().await;

@@ -220,7 +220,7 @@ struct CreateApiKeyPayload {
 /// A key that was ended.
 #[derive(SimpleObject)]
 struct RevokeApiKeyPayload {
-    /// The key, which still is in the list of `apiKeys`.
+    /// The key, which `apiKeys` goes on listing until 100 younger ones have ended.
     api_key: ApiKey,
 }
 
@@ -300,7 +300,8 @@ impl AccountQuery {
         Ok(teams::list(&ctx.app()?.db, ctx.actor()?).await?.into_iter().map(Team).collect())
     }
 
-    /// The viewer's own API keys, newest first: those that work, and the latest of those that were revoked or have expired.
+    /// The viewer's own API keys, newest first: those that work, and the newest 100 of those that
+    /// were revoked or have expired.
     async fn api_keys(&self, ctx: &Context<'_>) -> Result<Vec<ApiKey>> {
         let app = ctx.app()?;
         let keys = accounts::keys(&app.db, &app.clock, ctx.actor()?).await?;

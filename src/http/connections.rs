@@ -5,7 +5,7 @@ mod patience;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -24,6 +24,10 @@ use tokio::sync::Semaphore;
 use self::patience::Patient;
 use super::session::Places;
 use crate::app::App;
+use crate::telemetry::HTTP_CONNECTIONS;
+
+/// What has not changed is logged again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
 /// the request that is under way then. The error names a trusted document that cannot be run.
@@ -36,7 +40,7 @@ pub fn serve(
     Ok(accept(listener, app, routes))
 }
 
-/// How many connections there may be. Each may have a file open besides, and the databases have theirs.
+/// How many connections there may be: a quarter of the files is kept for documents and databases.
 fn most(app: &App) -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
     let fit = files.map_or(usize::MAX, |files| files / 4 * 3);
@@ -50,17 +54,51 @@ fn most(app: &App) -> usize {
     most
 }
 
+/// Says something once a minute at the most.
+#[derive(Debug, Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn say(&mut self, what: impl FnOnce()) {
+        if self.0.is_none_or(|at| at.elapsed() >= AGAIN) {
+            self.0 = Some(Instant::now());
+            what();
+        }
+    }
+}
+
+/// Counts a connection for as long as it is open.
+#[derive(Debug)]
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        metrics::gauge!(HTTP_CONNECTIONS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(HTTP_CONNECTIONS).decrement(1.0);
+    }
+}
+
 async fn accept(mut listener: TcpListener, app: App, routes: Router) {
     let routes = TowerToHyperService::new(routes);
     let patience = Duration::from_secs(app.config.http.write_seconds);
     let (most, places) = (most(&app), Places::new(app.config.http.address_connections, "connections"));
     let free = Arc::new(Semaphore::new(most));
+    let (mut full, mut crowded) = (Seldom::default(), Seldom::default());
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
     protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
     loop {
         let next = async {
-            // Never closed. Whoever comes while there is none free waits in the queue of the operating system.
+            if free.available_permits() == 0 {
+                full.say(|| tracing::warn!(most, "there are as many connections as may be; others wait"));
+            }
+            // Whoever comes while there is none free waits in the queue of the operating system.
             let permit = Arc::clone(&free).acquire_owned().await;
             (Listener::accept(&mut listener).await, permit)
         };
@@ -73,7 +111,9 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
         let proxy = app.config.http.trusted_proxies.iter().any(|network| network.contains(&peer));
         let place = (!proxy).then(|| places.take(peer)).transpose();
         let Ok(place) = place else {
-            tracing::debug!(%address, "a connection is closed: there are too many from its address");
+            crowded.say(
+                || tracing::warn!(%address, "connections are closed: there are too many from this address"),
+            );
             continue;
         };
         let routes = routes.clone();
@@ -81,7 +121,7 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
             request.extensions_mut().insert(ConnectInfo(address));
             routes.call(request)
         });
-        let stream = TokioIo::new(Patient::new(stream, patience, (permit, place)));
+        let stream = TokioIo::new(Patient::new(stream, patience, (permit, place, Open::new())));
         let connection = protocol.serve_connection(stream, service).with_upgrades();
         let stop = app.stopping.clone();
         app.spawn(async move {

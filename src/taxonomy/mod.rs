@@ -94,7 +94,7 @@ pub async fn put(
                 account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
                 let mine = taxonomy::Entity::find().filter(taxonomy::Column::OwnerId.eq(owner));
                 if mine.count(tx).await? >= most {
-                    let message = format!("You have {most} taxonomies, which is the most.");
+                    let message = format!("You have {most} taxonomies, which is the most that the operator allows (limits.taxonomies).");
                     return Err(Error::invalid("", "TOO_MANY", message));
                 }
                 let row = taxonomy::ActiveModel {

@@ -89,7 +89,9 @@ pub async fn create(
             // Of two that are made at once, the second counts the first.
             accounts::Entity::find_by_id(maker).lock(LockType::NoKeyUpdate).one(tx).await?;
             if team::Entity::find().filter(team::Column::CreatedBy.eq(maker)).count(tx).await? >= most {
-                let message = format!("You have made {most} teams, which is the most.");
+                let message = format!(
+                    "You have made {most} teams, which is the most that the operator allows (limits.teams)."
+                );
                 return Err(Error::invalid("", "TOO_MANY", message));
             }
             let id = TeamId::new();
@@ -140,9 +142,11 @@ pub async fn add_member(
             let there = OnConflict::columns([team_member::Column::TeamId, team_member::Column::AccountId])
                 .do_nothing()
                 .to_owned();
-            team_member::Entity::insert(row).on_conflict(there).exec_without_returning(tx).await?;
-            if team_member::Entity::find().filter(team_member::Column::TeamId.eq(id)).count(tx).await? > most
-            {
+            let added =
+                team_member::Entity::insert(row).on_conflict(there).exec_without_returning(tx).await?;
+            let count =
+                team_member::Entity::find().filter(team_member::Column::TeamId.eq(id)).count(tx).await?;
+            if added > 0 && count > most {
                 let message = format!("A team has {most} members at the most.");
                 return Err(Error::invalid("", "TOO_MANY", message));
             }

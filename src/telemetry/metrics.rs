@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub const HTTP_SECONDS: &str = "http_server_request_duration_seconds";
 /// Requests that are being answered.
 pub const HTTP_ACTIVE: &str = "http_server_active_requests";
+/// Open connections.
+pub const HTTP_CONNECTIONS: &str = "docket_http_connections";
 /// GraphQL operations by name, type and code.
 pub const OPERATIONS: &str = "docket_graphql_operations_total";
 /// How long queries and mutations ran.
@@ -70,11 +72,12 @@ const REQUEST: Kind =
 const STEP: Kind =
     Kind::Histogram(&[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0]);
 
-const METRICS: [Metric; 17] = [
+const METRICS: [Metric; 18] = [
     Metric { name: WEBHOOK_DELIVERIES, kind: Kind::Counter, help: "Attempts to deliver to webhooks." },
     Metric { name: WEBHOOK_PENDING, kind: Kind::Gauge, help: "Deliveries to webhooks that have not ended." },
     Metric { name: HTTP_SECONDS, kind: REQUEST, help: "How long HTTP requests took to be answered." },
     Metric { name: HTTP_ACTIVE, kind: Kind::Gauge, help: "HTTP requests that are being answered." },
+    Metric { name: HTTP_CONNECTIONS, kind: Kind::Gauge, help: "Connections that are open, WebSockets too." },
     Metric {
         name: OPERATIONS,
         kind: Kind::Counter,

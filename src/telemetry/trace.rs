@@ -15,6 +15,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfi
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use reqwest::Url;
 use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
@@ -108,15 +109,22 @@ pub fn ended(span: &Span, outcome: &'static str) {
 }
 
 /// A span for one request to a webhook. It begins a trace: events are told long after what caused them.
-pub fn delivery(webhook: &str, delivery: &str, attempt: i32, address: &str, port: Option<u16>) -> Span {
-    let span =
-        tracing::info_span!(parent: None, DELIVERY, webhook.id = webhook, delivery.id = delivery, attempt);
+pub fn delivery(webhook: &str, delivery: &str, attempt: i32) -> Span {
+    begun(tracing::info_span!(
+        parent: None, DELIVERY, webhook.id = webhook, delivery.id = delivery, attempt, trace_id = Empty
+    ))
+}
+
+/// Writes down whom a webhook's request goes to.
+pub fn asked(span: &Span, url: &Url) {
     span.set_attribute("http.request.method", "POST");
-    span.set_attribute("server.address", address.to_owned());
-    if let Some(port) = port {
+    // Without the brackets that an address of IPv6 has in a URL.
+    if let Some(host) = url.host_str() {
+        span.set_attribute("server.address", host.trim_matches(['[', ']']).to_owned());
+    }
+    if let Some(port) = url.port_or_known_default() {
         span.set_attribute("server.port", i64::from(port));
     }
-    span
 }
 
 /// Writes down how a webhook answered, or `error` where it did not.
@@ -124,18 +132,21 @@ pub fn delivered(span: &Span, status: Option<u16>, error: Option<&'static str>) 
     if let Some(status) = status {
         span.set_attribute("http.response.status_code", i64::from(status));
     }
-    let said = status.filter(|status| *status >= 400).map(|status| status.to_string());
     // By the conventions of clients every answer from 400 on is an error.
+    let said = status.filter(|status| *status >= 400).map(|status| status.to_string());
     if let Some(error) = said.or(error.map(str::to_owned)) {
         span.set_attribute("error.type", error);
         span.set_status(Status::error(""));
     }
 }
 
-/// The headers that name a span to whoever is asked within it (W3C Trace Context); none where nothing is traced.
+/// The headers that name a span, which began its trace, to whoever is asked within it (W3C Trace Context); none where
+/// nothing is traced.
 pub fn headers(span: &Span) -> HeaderMap {
     let mut headers = HeaderMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(&mut headers));
+    // It would be there, and empty.
+    headers.remove("tracestate");
     headers
 }
 

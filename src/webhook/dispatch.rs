@@ -106,12 +106,15 @@ impl Dispatcher {
         let taken = claims.len();
         for (claim, place) in claims.into_iter().zip(places) {
             let (dispatcher, visit) = (self.clone(), self.visit(&claim));
-            self.running.spawn(async move {
+            let (webhook, id) = (claim.webhook.id.to_string(), claim.delivery.id.to_string());
+            let span = trace::delivery(&webhook, &id, claim.delivery.attempts);
+            let delivered = async move {
                 dispatcher.deliver(claim).await;
                 drop((visit, place));
                 // The next event of the job, or another that waited for the place, may go.
                 dispatcher.webhooks.jobs.hub.posted();
-            });
+            };
+            self.running.spawn(delivered.instrument(span));
         }
         Ok(taken)
     }
@@ -170,11 +173,10 @@ impl Dispatcher {
         let Some(body) = message else { return Ok(Outcome::Dropped) };
         let (id, at) = (claim.delivery.id, self.webhooks.jobs.clock.now());
         let signature = signature::sign(&claim.webhook, id, at, &body)?;
-        let (webhook, id, attempt) = (claim.webhook.id.to_string(), id.to_string(), claim.delivery.attempts);
-        let (address, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
-        let span = trace::delivery(&webhook, &id, attempt, address, port);
-        let signed = Signed { id, at, signature, trace: trace::headers(&span) };
-        let outcome = self.sender.send(url, signed, body).instrument(span.clone()).await;
+        let span = Span::current();
+        trace::asked(&span, &url);
+        let signed = Signed { id: id.to_string(), at, signature, trace: trace::headers(&span) };
+        let outcome = self.sender.send(url, signed, body).await;
         ended(&span, &outcome);
         Ok(outcome)
     }

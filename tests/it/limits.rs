@@ -317,19 +317,94 @@ async fn a_user_has_so_many_of_each(app: TestApp) {
     bob.gql(put, taxonomy("b", "number")).await;
 }
 
+both!(of_many_at_once_no_more_are_made, |config| {
+    config.limits.api_keys = 2;
+    config.limits.teams = 1;
+    config.limits.team_members = 2;
+    config.limits.taxonomies = 1;
+});
+async fn of_many_at_once_no_more_are_made(app: TestApp) {
+    let ada = app.user("ada").await;
+    let once = async |what: &str, query: &str, inputs: Vec<Value>| {
+        let tries = inputs.into_iter().map(|input| ada.ask(query, json!({"in": input})));
+        let answers = futures_util::future::join_all(tries).await;
+        let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.errors.is_empty());
+        let codes: Vec<_> = refused.iter().map(|answer| answer.errors[0].problems()).collect();
+        assert_eq!(codes, vec![[(String::new(), "TOO_MANY".to_owned())]; 7], "{what}");
+        made.into_iter().next().map(|answer| answer.data).expect("one is made")
+    };
+    let names = || (0..8).map(|n| json!({"name": format!("n{n}")}));
+    once(
+        "keys",
+        "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { secret } }",
+        names().collect(),
+    )
+    .await;
+    let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
+    let team = once("teams", create, names().collect()).await["createTeam"]["team"]["id"].take();
+    let mut others = Vec::new();
+    for n in 0..8 {
+        others.push(json!({"teamId": team, "userId": app.user(&format!("u{n}")).await.id()}));
+    }
+    once("members", "mutation($in: TeamMemberInput!) { addTeamMember(input: $in) { team { id } } }", others)
+        .await;
+    let defined = json!({"data_points": [{"name": "number", "type": "code"}]});
+    let taxonomies = names().map(|mut input| {
+        input["definition"] = defined.clone();
+        input
+    });
+    let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { id } } }";
+    once("taxonomies", put, taxonomies.collect()).await;
+}
+
+both!(keys_that_do_not_work_take_no_place, |config| config.limits.api_keys = 2);
+async fn keys_that_do_not_work_take_no_place(app: TestApp) {
+    let ada = app.user("ada").await;
+    let create = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { id } } }";
+    let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
+    let expires = app.clock.now() + chrono::TimeDelta::hours(1);
+    let input = json!({"in": {"name": "short", "expiresAt": expires}});
+    let short = ada.gql(create, input.clone()).await["createApiKey"]["apiKey"]["id"].take();
+    assert_eq!(refused(&ada, create, json!({"in": {"name": "k"}})).await.len(), 1);
+    app.clock.advance(chrono::TimeDelta::hours(2));
+    let mut ended = vec![short];
+    for _ in 0..100 {
+        let key = ada.gql(create, json!({"in": {"name": "k"}})).await["createApiKey"]["apiKey"]["id"].take();
+        ada.gql(revoke, json!({"id": key})).await;
+        ended.push(key);
+    }
+    let listed = ada.gql("{ apiKeys { id } }", Value::Null).await["apiKeys"].take();
+    let listed: Vec<_> = listed.as_array().expect("keys").iter().map(|key| key["id"].clone()).collect();
+    let newest: Vec<_> = ended[1..].iter().rev().cloned().collect();
+    assert_eq!(listed[..100], newest, "the one that expired first is listed no more");
+    assert_eq!(listed.len(), 101, "the key that works is, old as it is");
+}
+
 both!(a_user_has_so_many_uploads_under_way, |config| config.limits.uploads = 1);
 async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
-    let mut slow = TcpStream::connect(app.address()).await.expect("a connection");
-    let head = format!(
-        "POST /documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n",
-        ada.secret()
-    );
-    slow.write_all(head.as_bytes()).await.expect("it is sent");
-    // The server says that it waits for the bytes.
-    let mut line = [0; 21];
-    slow.read_exact(&mut line).await.expect("an answer");
-    assert_eq!(line, *b"HTTP/1.1 100 Continue");
+    let begin = async |head: &str| {
+        let mut slow = TcpStream::connect(app.address()).await.expect("a connection");
+        let head = format!(
+            "POST {head}\r\nhost: x\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n\r\n",
+            ada.secret()
+        );
+        slow.write_all(head.as_bytes()).await.expect("it is sent");
+        // The server says that it waits for the bytes.
+        let mut line = [0; 25];
+        slow.read_exact(&mut line).await.expect("an answer");
+        assert_eq!(line, *b"HTTP/1.1 100 Continue\r\n\r\n");
+        slow
+    };
+    let is_free =
+        async || ada.answer(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201;
+    let multipart = "content-type: multipart/form-data; boundary=b\r\napollo-require-preflight: true";
+    let given_up = begin(&format!("/graphql HTTP/1.1\r\ncontent-length: 9\r\n{multipart}")).await;
+    let refused = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (503, "UNAVAILABLE"));
+    drop(given_up);
+    app.wait_until("whoever goes away leaves their place", is_free).await;
+    let mut slow = begin("/documents HTTP/1.1\r\ncontent-length: 2").await;
     slow.write_all(b"a").await.expect("it is sent");
 
     let file = File { part: "0", name: "a.txt", media_type: "text/plain", bytes: b"a" };
@@ -346,14 +421,10 @@ async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
     bob.upload("a", "a.txt", "text/plain").await;
 
     slow.write_all(b"b").await.expect("it is sent");
-    let mut answer = [0; 16];
+    let mut answer = [0; 12];
     slow.read_exact(&mut answer).await.expect("an answer");
-    slow.read_exact(&mut answer).await.expect("an answer");
-    app.wait_until("it is a document", async || app.stored().len() == 2).await;
-    app.wait_until("there is a place again", async || {
-        ada.answer(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201
-    })
-    .await;
+    assert_eq!(answer, *b"HTTP/1.1 201");
+    app.wait_until("there is a place again", is_free).await;
 }
 
 both!(a_page_has_twenty_entries_where_none_are_asked_for);

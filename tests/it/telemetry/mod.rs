@@ -160,6 +160,7 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     let receiver = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = receiver.local_addr().expect("an address").port();
     let take = post(move |headers: HeaderMap| async move {
+        assert!(!headers.contains_key("tracestate"), "there is nothing to say");
         told.send(headers["traceparent"].to_str().expect("a text").to_owned()).expect("the test listens");
         StatusCode::IM_A_TEAPOT
     });
@@ -168,6 +169,8 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     tokio::spawn(async move { axum::serve(receiver, routes).await });
     let program = Program::start(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
+        ("DOCKET_LOG", "info,docket::webhook=debug"),
+        ("DOCKET_LOG_FORMAT", "json"),
         ("DOCKET_WEBHOOKS__ALLOW_HTTP", "on"),
         ("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", "[\"127.0.0.1/32\"]"),
     ])
@@ -179,7 +182,7 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     let webhook = program.data(made).await["createWebhook"]["webhook"]["id"].take();
     program.job(&ada).await;
     let traceparent = heard.recv().await.expect("a delivery");
-    program.stop().await;
+    let log = program.stop().await;
 
     let spans = collector.spans();
     let span = find(&spans, "POST", "webhook.id", &webhook);
@@ -195,4 +198,7 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     ] {
         assert_eq!(attribute(span, key), Some(value), "{key}");
     }
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let mut tried = lines.filter(|line| line["message"] == "a delivery was tried");
+    assert!(tried.any(|line| line["span"]["trace_id"] == hex(&span.trace_id)), "{log}");
 }
