@@ -239,6 +239,7 @@ mod tests {
             ("auth", "hash_queue", &["9223372036854775807"]),
             ("auth", "known_network_days", &["0", "4294967295"]),
             ("rates", "requests_per_minute", &["0"]),
+            ("http", "header_seconds", &["0", "9223372036854775807"]),
             ("http", "trusted_proxies", &["['10.0.0.0/33']", "['proxy']", "'10.0.0.0/8'"]),
         ] {
             for value in values {

@@ -67,8 +67,9 @@ impl Config {
             ("http.execution_seconds", self.http.execution_seconds),
             ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
         ];
-        if let Some((key, _)) = seconds.iter().find(|(_, seconds)| *seconds == 0) {
-            return Err(format!("{key} is 0; it needs 1 or more"));
+        // A day in milliseconds, too.
+        for (key, seconds) in seconds {
+            between(key, seconds, 1, 86_400_000)?;
         }
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),
@@ -86,7 +87,7 @@ impl Config {
             ("sse.streams", self.sse.streams),
             ("http.connections", self.http.connections),
             ("http.address_connections", self.http.address_connections),
-            ("limits.uploads", self.limits.uploads),
+            ("limits.transfers", self.limits.transfers),
             ("workers.claims", self.workers.claims as usize),
             ("workers.lease_seconds", self.workers.lease_seconds as usize),
         ] {

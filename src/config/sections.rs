@@ -124,7 +124,7 @@ pub struct Limits {
     pub collaborators: usize,
     pub comment_characters: usize,
     pub request_files: usize,
-    pub uploads: usize,
+    pub transfers: usize,
     pub api_keys: u64,
     pub teams: u64,
     pub team_members: u64,

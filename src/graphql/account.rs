@@ -201,7 +201,7 @@ impl From<SignedIn> for SignInPayload {
 struct CreateApiKeyInput {
     /// Name for people, 1 to 200 characters.
     name: String,
-    /// Whether jobs made with the key are for real.
+    /// Whether jobs made with the key are for real. A TEST key makes TEST keys only (FORBIDDEN).
     #[graphql(default_with = "KeyMode::Live")]
     mode: KeyMode,
     /// When the key should stop working; null for never.
@@ -346,6 +346,9 @@ impl AccountMutation {
     ) -> Result<CreateApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
+        if (actor.mode, mode) == (Mode::Test, Mode::Live) {
+            return Err(Error::Forbidden("A TEST key makes TEST keys only.".into()).into());
+        }
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) =
             accounts::create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await?;

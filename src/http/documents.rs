@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::Instrument;
 
+use super::session::Who;
 use super::{Server, body, refuse, rejected, tracking};
 use crate::access::Actor;
 use crate::document::Described;
@@ -49,7 +50,7 @@ pub(super) async fn upload(
 /// Stores the body of a request as a document of the actor's.
 pub(super) async fn store(server: &Server, actor: &Actor, request: Request) -> Result<document::Model> {
     let described = described(request.headers())?;
-    let place = server.uploads.take(actor)?;
+    let place = server.transfers.take(actor)?;
     let (app, actor) = (server.app.clone(), actor.clone());
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
@@ -151,9 +152,10 @@ pub(super) async fn contents(
         (Err(rejection), _) => return rejected(rejection.status(), "PATH", rejection.body_text()),
         (_, Err(rejection)) => return rejected(rejection.status(), "QUERY", rejection.body_text()),
     };
+    let who = Who::from(&viewer);
     let answer = async {
         let document = find(&server, viewer, &id, signed).await?;
-        serve(&server, &document, &method, &headers).await
+        serve(&server, who, &document, &method, &headers).await
     };
     answer.await.unwrap_or_else(|error| refuse(&error))
 }
@@ -175,6 +177,7 @@ async fn find(server: &Server, viewer: Viewer, id: &str, signed: Signed) -> Resu
 /// The bytes of a document that the client may read, or as much of them as it wants.
 pub(super) async fn serve(
     server: &Server,
+    who: Who,
     document: &document::Model,
     method: &Method,
     headers: &HeaderMap,
@@ -197,8 +200,8 @@ pub(super) async fn serve(
         let fresh = if_range.is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
         let asked = headers.get(header::RANGE).filter(|_| fresh && method == Method::GET);
         match asked.map(|range| single_range(range, size)) {
-            None | Some(Asked::Whole) => body(server, document, method, None, size).await?,
-            Some(Asked::Part(range)) => body(server, document, method, Some(range), size).await?,
+            None | Some(Asked::Whole) => body(server, who, document, method, None, size).await?,
+            Some(Asked::Part(range)) => body(server, who, document, method, Some(range), size).await?,
             Some(Asked::Unsatisfiable) => {
                 let message = format!("The document has {size} bytes; the range begins behind them.");
                 let mut refused = rejected(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE", message);
@@ -265,6 +268,7 @@ fn single_range(header: &HeaderValue, size: u64) -> Asked {
 
 async fn body(
     server: &Server,
+    who: Who,
     document: &document::Model,
     method: &Method,
     range: Option<Range<u64>>,
@@ -274,8 +278,11 @@ async fn body(
     let mut response = if method == Method::HEAD || size == 0 {
         Response::new(Body::empty())
     } else {
+        let place = server.transfers.take(who)?;
         let stream = server.app.storage.get(&document.storage_key, range.clone()).await?;
-        Response::new(Body::from_stream(stream.map_err(|error| {
+        Response::new(Body::from_stream(stream.map_err(move |error| {
+            // Held for as long as the stream.
+            let _place = &place;
             tracing::error!(%error, "a download broke off");
             std::io::Error::other("the download broke off")
         })))

@@ -51,7 +51,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::app::App;
 use crate::error::Error;
 use crate::graphql::Schema;
-use session::Places;
+use session::{Places, Transfers};
 
 /// What routes share.
 #[derive(Clone)]
@@ -63,8 +63,7 @@ pub(crate) struct Server {
     sockets: Places,
     /// Of event streams.
     streams: Places,
-    /// Of uploads.
-    uploads: Places,
+    transfers: Transfers,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
     counted: health::Counted,
@@ -77,10 +76,10 @@ impl Server {
         let documents = Arc::new(persisted::Documents::open(&app.config.persisted, &app.config.graphql)?);
         let sockets = Places::new(app.config.websocket.connections, "WebSockets");
         let streams = Places::new(app.config.sse.streams, "event streams");
-        let uploads = Places::new(app.config.limits.uploads, "uploads");
+        let transfers = Transfers::new(app.config.limits.transfers);
         let (rates, readiness) = (Arc::new(rates::Rates::new(&app.config)), health::Readiness::default());
         let counted = health::Counted::default();
-        Ok(Self { app, schema, documents, sockets, streams, uploads, metrics, readiness, counted, rates })
+        Ok(Self { app, schema, documents, sockets, streams, transfers, metrics, readiness, counted, rates })
     }
 }
 

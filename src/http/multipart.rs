@@ -21,7 +21,7 @@ pub(super) async fn read(
     let Some(actor) = &viewer.actor else {
         return Err(Error::Unauthenticated("Sign in before you upload.".into()));
     };
-    let _place = server.uploads.take(actor)?;
+    let _place = server.transfers.take(actor)?;
     let broken = |error: axum::extract::multipart::MultipartError| {
         Error::invalid("", "MULTIPART", format!("The multipart body is malformed: {}", error.body_text()))
     };

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::access::Actor;
 use crate::app::App;
 use crate::clock::Clock;
@@ -116,6 +119,45 @@ impl Drop for Place {
     }
 }
 
+/// Places for uploads and downloads, each of which has a file open: one may have some of them, and all together have few
+/// enough for the server to go on with its work. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Transfers {
+    of_one: Places,
+    of_all: Arc<Semaphore>,
+}
+
+impl Transfers {
+    pub(super) fn new(of_one: usize) -> Self {
+        let of_all = (open_files() / 8).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            of_one: Places::new(of_one, "uploads and downloads"),
+            of_all: Arc::new(Semaphore::new(of_all)),
+        }
+    }
+
+    /// Takes a place, until it is dropped.
+    pub(super) fn take(&self, who: impl Into<Who>) -> Result<Transfer> {
+        let place = self.of_one.take(who)?;
+        let busy =
+            |_| Error::Unavailable("Too much is up- and downloaded just now. Try again shortly.".into());
+        Ok(Transfer(place, Arc::clone(&self.of_all).try_acquire_owned().map_err(busy)?))
+    }
+}
+
+/// The place of one.
+#[derive(Debug)]
+pub(super) struct Transfer(
+    #[expect(dead_code, reason = "held")] Place,
+    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
+);
+
+/// How many files this process may have open.
+pub(super) fn open_files() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +173,19 @@ mod tests {
         drop(held);
         drop(places.take(&ada).unwrap());
         assert!(places.taken.lock().unwrap().is_empty(), "nothing is kept of who has gone");
+    }
+
+    #[test]
+    fn all_transfers_together_have_so_many_places() {
+        let viewer = |last: u8| Viewer { actor: None, address: Some(IpAddr::from([127, 0, 0, last])) };
+        let transfers = Transfers { of_all: Arc::new(Semaphore::new(2)), ..Transfers::new(10) };
+        let held = [transfers.take(&viewer(1)).unwrap(), transfers.take(&viewer(2)).unwrap()];
+        assert!(matches!(transfers.take(&viewer(3)), Err(Error::Unavailable(_))));
+        drop(held);
+        drop(transfers.take(&viewer(3)).unwrap());
+        assert!(
+            transfers.of_one.taken.lock().unwrap().is_empty(),
+            "nothing is kept of who was refused either"
+        );
     }
 }

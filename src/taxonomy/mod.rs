@@ -83,15 +83,15 @@ pub async fn put(
     };
     db.write(move |tx| {
         Box::pin(async move {
-            let there = taxonomy::Entity::find()
-                .filter(taxonomy::Column::Name.eq(&name))
-                .lock_exclusive()
-                .one(tx)
-                .await?;
-            let Some(there) = there else {
-                let owner = actor.user.id;
-                // Of two that are made at once, the second counts the first.
+            let named = || taxonomy::Entity::find().filter(taxonomy::Column::Name.eq(&name)).lock_exclusive();
+            let owner = actor.user.id;
+            let mut there = named().one(tx).await?;
+            if there.is_none() {
+                // Of two that are made at once, the second counts the first, or finds it.
                 account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
+                there = named().one(tx).await?;
+            }
+            let Some(there) = there else {
                 let mine = taxonomy::Entity::find().filter(taxonomy::Column::OwnerId.eq(owner));
                 if mine.count(tx).await? >= most {
                     let message = format!("You have {most} taxonomies, which is the most that the operator allows (limits.taxonomies).");

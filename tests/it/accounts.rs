@@ -339,3 +339,13 @@ async fn of_others_teams_one_sees_those_that_one_shares(app: TestApp) {
     let admin = app.admin("root").await.gql(query, json!({"id": shared})).await;
     assert_eq!(admin["team"]["members"][1]["teams"], own["viewer"]["teams"], "admins see every team");
 }
+
+both!(a_test_key_makes_test_keys_only);
+async fn a_test_key_makes_test_keys_only(app: TestApp) {
+    let tess = app.tester("tess").await;
+    let create = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { mode } } }";
+    let refused = tess.refused(create, json!({"in": {"name": "k", "mode": "LIVE"}})).await;
+    assert_eq!(refused.code(), "FORBIDDEN");
+    let made = tess.gql(create, json!({"in": {"name": "k", "mode": "TEST"}})).await;
+    assert_eq!(made["createApiKey"]["apiKey"]["mode"], "TEST");
+}

@@ -355,6 +355,13 @@ async fn of_many_at_once_no_more_are_made(app: TestApp) {
     });
     let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { id } } }";
     once("taxonomies", put, taxonomies.collect()).await;
+
+    // The same at once is one.
+    let bob = app.user("bob").await;
+    let same = json!({"name": "same", "definition": defined});
+    let puts = (0..8).map(|_| bob.gql(put, json!({"in": same})));
+    let made = futures_util::future::join_all(puts).await;
+    assert!(made.iter().all(|one| one == &made[0]), "{made:?}");
 }
 
 both!(keys_that_do_not_work_take_no_place, |config| config.limits.api_keys = 2);
@@ -380,8 +387,8 @@ async fn keys_that_do_not_work_take_no_place(app: TestApp) {
     assert_eq!(listed.len(), 101, "the key that works is, old as it is");
 }
 
-both!(a_user_has_so_many_uploads_under_way, |config| config.limits.uploads = 1);
-async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
+both!(a_user_has_so_many_uploads_and_downloads_under_way, |config| config.limits.transfers = 1);
+async fn a_user_has_so_many_uploads_and_downloads_under_way(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let begin = async |head: &str| {
         let mut slow = TcpStream::connect(app.address()).await.expect("a connection");
@@ -398,6 +405,7 @@ async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
     };
     let is_free =
         async || ada.answer(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201;
+    let document = ada.upload("a", "a.txt", "text/plain").await;
     let multipart = "content-type: multipart/form-data; boundary=b\r\napollo-require-preflight: true";
     let given_up = begin(&format!("/graphql HTTP/1.1\r\ncontent-length: 9\r\n{multipart}")).await;
     let refused = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
@@ -414,7 +422,9 @@ async fn a_user_has_so_many_uploads_under_way(app: TestApp) {
     let plain = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
     let multipart = ada.ask_multipart(&operations, &map, std::slice::from_ref(&file)).await;
     let rest = ada.answer(ada.request(Method::POST, "/v1.1/documents").body("a")).await;
-    for answer in [&plain, &multipart] {
+    let download = ada.request(Method::GET, &format!("/documents/{document}/contents"));
+    let download = ada.answer(download).await;
+    for answer in [&plain, &multipart, &download] {
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
     }
     assert_eq!(rest.status.as_u16(), 503);

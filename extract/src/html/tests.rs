@@ -39,8 +39,8 @@ fn deep_and_unclosed_nesting_is_read() {
     let deep = format!("{}text{}", "<div>".repeat(100_000), "</div>".repeat(100_000));
     assert_eq!(read_str(&deep).document.pages[0].text, "text\n");
     let unclosed = "<b><table><tr><td><ul><li>x".repeat(20_000);
-    let text = &read_str(&unclosed).document.pages[0].text;
-    assert_eq!(text.matches('x').count(), 20_000);
+    let pages = read_str(&unclosed).document.pages;
+    assert_eq!(pages.iter().map(|page| page.text.matches('x').count()).sum::<usize>(), 20_000);
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(super) async fn contents(
     headers: HeaderMap,
 ) -> Result<Response> {
     let document = in_time(&server, find(&server, &actor, &id)).await?;
-    documents::serve(&server, &document, &method, &headers).await
+    documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 
 async fn find(server: &Server, actor: &Actor, id: &str) -> Result<document::Model> {

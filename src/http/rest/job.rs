@@ -382,7 +382,7 @@ pub(super) async fn contents(
         server.app.jobs.content(&grant, &role, version).await
     };
     let document = in_time(&server, work).await?;
-    documents::serve(&server, &document, &method, &headers).await
+    documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 
 fn parse(id: &str) -> Result<JobId> {
