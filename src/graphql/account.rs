@@ -347,7 +347,7 @@ impl AccountMutation {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
         if (actor.mode, mode) == (Mode::Test, Mode::Live) {
-            return Err(Error::Forbidden("A TEST key makes TEST keys only.".into()).into());
+            return Err(Error::Forbidden("A TEST key makes TEST keys only.".into()));
         }
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) =
