@@ -6,6 +6,8 @@
 mod metrics;
 pub mod trace;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -33,6 +35,8 @@ fn subscribe(config: &Config, exporter: Option<&Exporter>) -> Result<(), String>
     let quiet = "rustls_platform_verifier=off".parse().map_err(|error| format!("a filter: {error}"))?;
     let filter = filter.add_directive(quiet);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people, not for files and collectors.
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let lines = match config.log_format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),

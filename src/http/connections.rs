@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use axum::serve::Listener;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
+use hyper::{Request, StatusCode, Version, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::patience::Patient;
+use super::rejected;
 use super::session::{Places, open_files};
 use crate::app::App;
 use crate::telemetry::HTTP_CONNECTIONS;
@@ -53,6 +55,15 @@ fn most(app: &App) -> (usize, usize) {
         );
     }
     (most, of_one)
+}
+
+/// Whether a request says once whom it is for, as it must from HTTP/1.1 on (RFC 9112 section 3.2).
+fn names_host(request: &Request<Incoming>) -> bool {
+    request.version() < Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
+}
+
+fn no_host() -> Response {
+    rejected(StatusCode::BAD_REQUEST, "HOST", "A request of HTTP/1.1 has one header Host.")
 }
 
 /// Says something once a minute at the most.
@@ -121,7 +132,8 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
         let routes = routes.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(address));
-            routes.call(request)
+            let routes = routes.clone();
+            async move { if names_host(&request) { routes.call(request).await } else { Ok(no_host()) } }
         });
         let stream = TokioIo::new(Patient::new(stream, patience, (permit, place, Open::new())));
         let connection = protocol.serve_connection(stream, service).with_upgrades();
@@ -298,5 +310,24 @@ mod tests {
             }
             app.drain().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_names_its_host_once() {
+        let (app, _dir) = open(|_| ()).await;
+        let address = serving(&app).await;
+        for (head, expected) in [
+            ("HTTP/1.1\r\nhost: a\r\n", "HTTP/1.1 200"),
+            ("HTTP/1.1\r\n", "HTTP/1.1 400"),
+            ("HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "HTTP/1.1 400"),
+            ("HTTP/1.0\r\n", "HTTP/1.0 200"),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(format!("GET /healthz {head}\r\n").as_bytes()).await.unwrap();
+            let mut answer = vec![0; 12];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), expected, "{head}");
+        }
+        app.drain().await;
     }
 }
