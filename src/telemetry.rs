@@ -36,7 +36,7 @@ fn subscribe(config: &Config, exporter: Option<&Exporter>) -> Result<(), String>
     let filter = filter.add_directive(quiet);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // Colours are for people, not for files and collectors.
-    let lines = lines.with_ansi(std::io::stderr().is_terminal());
+    let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     let lines = match config.log_format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),

@@ -60,17 +60,15 @@ impl Config {
         between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
         between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
         between("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
-        let seconds = [
+        for (key, seconds) in [
             ("http.header_seconds", self.http.header_seconds),
             ("http.body_seconds", self.http.body_seconds),
             ("http.write_seconds", self.http.write_seconds),
             ("http.execution_seconds", self.http.execution_seconds),
-            ("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds),
-        ];
-        // A day in milliseconds, too.
-        for (key, seconds) in seconds {
-            between(key, seconds, 1, 86_400_000)?;
+        ] {
+            between(key, seconds, 1, 86_400)?;
         }
+        between("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds, 1, 86_400_000)?;
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),
             ("database_connections", self.database_connections as usize),

@@ -5,10 +5,11 @@ mod patience;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::Listener;
 use hyper::body::Incoming;
@@ -23,12 +24,9 @@ use tokio::sync::Semaphore;
 
 use self::patience::Patient;
 use super::rejected;
-use super::session::{Places, open_files};
+use super::session::{Places, Seldom, open_files, three_quarters};
 use crate::app::App;
 use crate::telemetry::HTTP_CONNECTIONS;
-
-/// What has not changed is logged again after so long.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
 /// the request that is under way then. The error names a trusted document that cannot be run.
@@ -45,38 +43,27 @@ pub fn serve(
 /// eighth for the databases and for the engine; and no address takes the places of all.
 fn most(app: &App) -> (usize, usize) {
     let http = &app.config.http;
-    let most = http.connections.min(open_files() / 4 * 3).clamp(1, Semaphore::MAX_PERMITS);
-    let of_one = http.address_connections.min((most / 4 * 3).max(1));
-    if (most, of_one) != (http.connections, http.address_connections) {
-        tracing::info!(
-            connections = most,
-            address_connections = of_one,
-            "as many connections as open files allow"
-        );
-    }
+    let most = http.connections.min(three_quarters(open_files())).min(Semaphore::MAX_PERMITS);
+    let of_one = http.address_connections.min(three_quarters(most));
+    tracing::info!(connections = most, address_connections = of_one, "so many connections may be open");
     (most, of_one)
+}
+
+/// Marks a request that does not say whom it is for.
+#[derive(Debug, Clone, Copy)]
+struct NoHost;
+
+/// Refuses what is marked so, within what every answer goes through.
+pub(super) async fn named(request: axum::extract::Request, next: Next) -> Response {
+    if request.extensions().get::<NoHost>().is_some() {
+        return rejected(StatusCode::BAD_REQUEST, "HOST", "A request of HTTP/1.1 has one header Host.");
+    }
+    next.run(request).await
 }
 
 /// Whether a request says once whom it is for, as it must from HTTP/1.1 on (RFC 9112 section 3.2).
 fn names_host(request: &Request<Incoming>) -> bool {
     request.version() < Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
-}
-
-fn no_host() -> Response {
-    rejected(StatusCode::BAD_REQUEST, "HOST", "A request of HTTP/1.1 has one header Host.")
-}
-
-/// Says something once a minute at the most.
-#[derive(Debug, Default)]
-struct Seldom(Option<Instant>);
-
-impl Seldom {
-    fn say(&mut self, what: impl FnOnce()) {
-        if self.0.is_none_or(|at| at.elapsed() >= AGAIN) {
-            self.0 = Some(Instant::now());
-            what();
-        }
-    }
 }
 
 /// Counts a connection for as long as it is open.
@@ -102,7 +89,7 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
     let (most, of_one) = most(&app);
     let places = Places::new(of_one, "connections");
     let free = Arc::new(Semaphore::new(most));
-    let (mut full, mut crowded) = (Seldom::default(), Seldom::default());
+    let (full, crowded) = (Seldom::default(), Seldom::default());
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
     protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
@@ -132,8 +119,10 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
         let routes = routes.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(address));
-            let routes = routes.clone();
-            async move { if names_host(&request) { routes.call(request).await } else { Ok(no_host()) } }
+            if !names_host(&request) {
+                request.extensions_mut().insert(NoHost);
+            }
+            routes.call(request)
         });
         let stream = TokioIo::new(Patient::new(stream, patience, (permit, place, Open::new())));
         let connection = protocol.serve_connection(stream, service).with_upgrades();
@@ -316,17 +305,23 @@ mod tests {
     async fn a_request_names_its_host_once() {
         let (app, _dir) = open(|_| ()).await;
         let address = serving(&app).await;
-        for (head, expected) in [
-            ("HTTP/1.1\r\nhost: a\r\n", "HTTP/1.1 200"),
-            ("HTTP/1.1\r\n", "HTTP/1.1 400"),
-            ("HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "HTTP/1.1 400"),
-            ("HTTP/1.0\r\n", "HTTP/1.0 200"),
+        for (target, head, expected) in [
+            ("/healthz", "HTTP/1.1\r\nhost: a\r\n", "HTTP/1.1 200"),
+            ("/healthz", "HTTP/1.1\r\n", "HTTP/1.1 400"),
+            ("/healthz", "HTTP/1.1\r\nhost: a\r\nhost: b\r\n", "HTTP/1.1 400"),
+            ("/v1.1/jobs", "HTTP/1.1\r\n", "HTTP/1.1 400"),
+            ("/healthz", "HTTP/1.0\r\n", "HTTP/1.0 200"),
         ] {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(format!("GET /healthz {head}\r\n").as_bytes()).await.unwrap();
-            let mut answer = vec![0; 12];
-            stream.read_exact(&mut answer).await.unwrap();
-            assert_eq!(String::from_utf8_lossy(&answer), expected, "{head}");
+            let request = format!("GET {target} {head}connection: close\r\nx-request-id: r-1\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(expected) && answer.contains("x-request-id: r-1"), "{head} {answer}");
+            if expected.ends_with("400") {
+                assert!(answer.contains("\"HOST\"") && answer.contains("\"tracking\":\"r-1\""), "{answer}");
+                assert_eq!(answer.contains("\"success\":false"), target != "/healthz", "{answer}");
+            }
         }
         app.drain().await;
     }

@@ -127,6 +127,7 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         .method_not_allowed_fallback(wrong_method)
         .layer(RequestBodyTimeoutLayer::new(body_pause))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(connections::named))
         .layer(from_fn(rest::envelope))
         .layer(SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static("x-content-type-options"),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,6 +16,8 @@ use crate::graphql::Viewer;
 use crate::id::UserId;
 use crate::limit::network;
 
+/// What has not changed is logged again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
 /// Where another node revokes a key, what it opened here ends within this time.
 const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
 
@@ -125,22 +127,28 @@ impl Drop for Place {
 pub(super) struct Transfers {
     of_one: Places,
     of_all: Arc<Semaphore>,
+    full: Arc<Seldom>,
 }
 
 impl Transfers {
     pub(super) fn new(of_one: usize) -> Self {
         let of_all = (open_files() / 8).clamp(1, Semaphore::MAX_PERMITS);
+        let of_one = of_one.min(three_quarters(of_all));
         Self {
             of_one: Places::new(of_one, "uploads and downloads"),
             of_all: Arc::new(Semaphore::new(of_all)),
+            full: Arc::default(),
         }
     }
 
     /// Takes a place, until it is dropped.
     pub(super) fn take(&self, who: impl Into<Who>) -> Result<Transfer> {
         let place = self.of_one.take(who)?;
-        let busy =
-            |_| Error::Unavailable("Too much is up- and downloaded just now. Try again shortly.".into());
+        let busy = |_| {
+            self.full
+                .say(|| tracing::warn!("as much is up- and downloaded as open files allow; more is refused"));
+            Error::Unavailable("Too much is up- and downloaded just now. Try again shortly.".into())
+        };
         Ok(Transfer(place, Arc::clone(&self.of_all).try_acquire_owned().map_err(busy)?))
     }
 }
@@ -151,6 +159,25 @@ pub(super) struct Transfer(
     #[expect(dead_code, reason = "held")] Place,
     #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
 );
+
+/// Says something once a minute at the most.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    pub(super) fn say(&self, what: impl FnOnce()) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= AGAIN) {
+            *said = Some(Instant::now());
+            what();
+        }
+    }
+}
+
+/// Of so many, what one may have, so that others have some.
+pub(super) fn three_quarters(all: usize) -> usize {
+    (all - all.div_ceil(4)).max(1)
+}
 
 /// How many files this process may have open.
 pub(super) fn open_files() -> usize {

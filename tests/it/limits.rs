@@ -422,8 +422,16 @@ async fn a_user_has_so_many_uploads_and_downloads_under_way(app: TestApp) {
     let plain = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
     let multipart = ada.ask_multipart(&operations, &map, std::slice::from_ref(&file)).await;
     let rest = ada.answer(ada.request(Method::POST, "/v1.1/documents").body("a")).await;
-    let download = ada.request(Method::GET, &format!("/documents/{document}/contents"));
-    let download = ada.answer(download).await;
+    let contents = format!("/documents/{document}/contents");
+    let download = ada.answer(ada.request(Method::GET, &contents)).await;
+    for (method, header, expected) in [
+        (Method::HEAD, ("Accept", "*/*"), 200),
+        (Method::GET, ("If-None-Match", "*"), 304),
+        (Method::GET, ("Range", "bytes=9-"), 416),
+    ] {
+        let request = ada.request(method, &contents).header(header.0, header.1);
+        assert_eq!(request.send().await.expect("an answer").status(), expected, "no file, no place");
+    }
     for answer in [&plain, &multipart, &download] {
         assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
     }
