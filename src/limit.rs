@@ -1,4 +1,5 @@
-//! How often something may happen, for each of many keys: token buckets (GCRA) in bounded memory.
+//! How often something may happen, for each of many keys: token buckets (GCRA) in bounded memory; and how many of something
+//! an account may have.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,8 +9,12 @@ use std::sync::Arc;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use moka::sync::Cache;
+use sea_orm::sea_query::LockType;
+use sea_orm::{DatabaseTransaction, EntityTrait, PaginatorTrait, QuerySelect, Select};
 
+use crate::entity::account;
 use crate::error::{Error, Result};
+use crate::id::UserId;
 
 /// Keys that one limiter remembers. Past it those that are seen least are forgotten, and begin anew.
 const MOST_KEYS: u64 = 100_000;
@@ -59,6 +64,21 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
             Err(capacity) => Err(Error::internal(capacity)),
         }
     }
+}
+
+/// Lets one transaction after the other make what an account has a number of: of two that are made at once, the second
+/// counts the first.
+pub async fn in_turn(tx: &DatabaseTransaction, owner: UserId) -> Result<()> {
+    account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
+    Ok(())
+}
+
+/// Refuses one more where there are `most` of these; `full` says so to people.
+pub async fn one_more<E>(tx: &DatabaseTransaction, these: Select<E>, most: u64, full: String) -> Result<()>
+where
+    E: EntityTrait<Model: Send + Sync>,
+{
+    if these.count(tx).await? < most { Ok(()) } else { Err(Error::invalid("", "TOO_MANY", full)) }
 }
 
 /// What counts as one address: an IPv4 address, or the /64 of an IPv6 address, all of which one household has.

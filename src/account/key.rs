@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{Datelike, TimeDelta};
-use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
@@ -21,10 +20,11 @@ use crate::audit::{self, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::db::Db;
-use crate::entity::{account as accounts, api_key};
+use crate::entity::api_key;
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, UserId};
 use crate::job::state::Mode;
+use crate::limit;
 
 /// What every key begins with.
 pub(super) const PREFIX: &str = "user-";
@@ -138,12 +138,9 @@ pub async fn create(
     let (most, now) = (limits.api_keys, clock.now());
     let made = db.write(move |tx| {
         Box::pin(async move {
-            // Of two that are made at once, the second counts the first.
-            accounts::Entity::find_by_id(account).lock(LockType::NoKeyUpdate).one(tx).await?;
-            if of(account).filter(works(now)).count(tx).await? >= most {
-                let message = format!("You have {most} API keys already; revoke one first.");
-                return Err(Error::invalid("", "TOO_MANY", message));
-            }
+            limit::in_turn(tx, account).await?;
+            let full = format!("You have {most} API keys already; revoke one first.");
+            limit::one_more(tx, of(account).filter(works(now)), most, full).await?;
             Ok(row.insert(tx).await?)
         })
     });

@@ -1,10 +1,9 @@
 //! Taxonomies: named vocabularies that jobs map onto. Everybody signed in can use one; its owner and admins change it.
 
 use docket_extract::taxonomy::Taxonomy;
-use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, Iterable, QueryFilter,
+    QueryOrder, QuerySelect, Set,
 };
 use serde_json::Value;
 
@@ -14,9 +13,10 @@ use crate::access::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::db::Db;
-use crate::entity::{account, taxonomy};
+use crate::entity::taxonomy;
 use crate::error::{Error, Problem, Result, unique_or};
 use crate::id::{TaxonomyId, UserId};
+use crate::limit;
 
 const LONGEST_NAME: usize = 200;
 
@@ -87,16 +87,14 @@ pub async fn put(
             let owner = actor.user.id;
             let mut there = named().one(tx).await?;
             if there.is_none() {
-                // Of two that are made at once, the second counts the first, or finds it.
-                account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
+                // Somebody may have made it while this one waited for its turn.
+                limit::in_turn(tx, owner).await?;
                 there = named().one(tx).await?;
             }
             let Some(there) = there else {
                 let mine = taxonomy::Entity::find().filter(taxonomy::Column::OwnerId.eq(owner));
-                if mine.count(tx).await? >= most {
-                    let message = format!("You have {most} taxonomies, which is the most that the operator allows (limits.taxonomies).");
-                    return Err(Error::invalid("", "TOO_MANY", message));
-                }
+                let full = format!("You have {most} taxonomies, which is the most that the operator allows (limits.taxonomies).");
+                limit::one_more(tx, mine, most, full).await?;
                 let row = taxonomy::ActiveModel {
                     id: Set(TaxonomyId::new()),
                     name: Set(name),

@@ -15,6 +15,7 @@ use crate::db::Db;
 use crate::entity::{account as accounts, team, team_member};
 use crate::error::{Error, Result, unique_or};
 use crate::id::{TeamId, UserId};
+use crate::limit;
 
 /// How a person is named.
 #[derive(Debug, Clone)]
@@ -86,14 +87,12 @@ pub async fn create(
     let (maker, most, now) = (actor.user.id, limits.teams, clock.now());
     let made = db.write(move |tx| {
         Box::pin(async move {
-            // Of two that are made at once, the second counts the first.
-            accounts::Entity::find_by_id(maker).lock(LockType::NoKeyUpdate).one(tx).await?;
-            if team::Entity::find().filter(team::Column::CreatedBy.eq(maker)).count(tx).await? >= most {
-                let message = format!(
-                    "You have made {most} teams, which is the most that the operator allows (limits.teams)."
-                );
-                return Err(Error::invalid("", "TOO_MANY", message));
-            }
+            limit::in_turn(tx, maker).await?;
+            let full = format!(
+                "You have made {most} teams, which is the most that the operator allows (limits.teams)."
+            );
+            limit::one_more(tx, team::Entity::find().filter(team::Column::CreatedBy.eq(maker)), most, full)
+                .await?;
             let id = TeamId::new();
             let row = team::ActiveModel {
                 id: Set(id),

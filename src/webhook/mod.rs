@@ -21,8 +21,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use sea_orm::sea_query::{IntoCondition, LockType};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
-    QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
 };
 use serde_json::json;
 
@@ -30,13 +29,14 @@ use crate::access::{self, Actor, View};
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
 
-use crate::entity::{account, job, webhook, webhook_delivery};
+use crate::entity::{job, webhook, webhook_delivery};
 use crate::error::{Error, Problem, Result};
 use crate::events::outbox::PENDING;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
 use crate::job::rows::name;
 use crate::job::{Jobs, gone};
+use crate::limit;
 use crate::page::{Direction, Page, Window};
 use target::Targets;
 
@@ -133,13 +133,10 @@ impl Webhooks {
                     let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
                     job.ok_or_else(gone)?;
                 }
-                // Of two who are made at once, the second counts the first.
-                account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
+                limit::in_turn(tx, owner).await?;
                 let mine = webhook::Entity::find().filter(webhook::Column::AccountId.eq(owner));
-                if mine.count(tx).await? >= most {
-                    let message = format!("You have {most} webhooks already; delete one first.");
-                    return Err(Error::invalid("", "TOO_MANY", message));
-                }
+                let full = format!("You have {most} webhooks already; delete one first.");
+                limit::one_more(tx, mine, most, full).await?;
                 Ok(row.insert(tx).await?)
             })
         });
