@@ -38,7 +38,7 @@ pub mod role {
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "operation", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Operation {
     /// Finds the text of a document and where it stands.
     Text(Text),

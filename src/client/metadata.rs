@@ -59,12 +59,12 @@ pub fn pair(text: &str) -> Result<(String, Value), String> {
     Ok((key.to_owned(), json_or_text(value)))
 }
 
-/// JSON where it parses. Whole numbers that a JSON number of this program would round stay as they are spelled: they are
-/// identifiers.
+/// Returns JSON where the text parses as JSON. A whole number of more than 64 bits stays text: it is an identifier, and
+/// most readers of JSON would round it.
 fn json_or_text(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Number(number))
-            if number.is_f64() && text.trim().trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) =>
+            if number.as_i64().is_none() && number.as_u64().is_none() && text.trim().trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) =>
         {
             Value::String(text.to_owned())
         }

@@ -1,7 +1,8 @@
 //! The one place where the domain's error becomes a GraphQL error.
 
-use async_graphql::{ErrorExtensionValues, Value};
+use async_graphql::ErrorExtensionValues;
 
+use super::json::value_from_json;
 use crate::error::Error;
 
 impl From<Error> for async_graphql::Error {
@@ -26,12 +27,12 @@ pub fn extensions(error: &Error) -> ErrorExtensionValues {
     values.set("code", error.code().as_str());
     match error {
         Error::Invalid(problems) => {
-            let list = serde_json::to_value(problems).ok().and_then(|json| Value::from_json(json).ok());
+            let list = serde_json::to_value(problems).map(value_from_json);
             values.set("problems", list.unwrap_or_default());
         }
         Error::Conflict { details, .. } => {
             for (key, value) in details {
-                values.set(key, Value::from_json(value.clone()).unwrap_or_default());
+                values.set(key, value_from_json(value.clone()));
             }
         }
         Error::RateLimited(seconds) => values.set("retryAfterSeconds", *seconds),

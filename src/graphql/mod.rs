@@ -3,6 +3,7 @@
 mod account;
 mod batch;
 mod budget;
+mod coercion;
 mod context;
 mod document;
 mod error;
@@ -11,11 +12,13 @@ mod history;
 mod job;
 mod job_input;
 mod job_type;
+pub mod json;
 mod loader;
 mod node;
 mod paging;
 mod review;
 mod scalar;
+mod schema_types;
 mod subscription;
 mod taxonomy;
 mod upload;
@@ -38,8 +41,10 @@ use batch::Batches;
 use budget::Budget;
 use loader::Loaders;
 
+pub use coercion::{check_literals, variable_problems};
 pub use context::Viewer;
 pub use error::{extensions, log_internal};
+pub use schema_types::SchemaTypes;
 pub use upload::Uploads;
 
 /// Everything that can be read. What the viewer (whoever sends the request) may not see is null or missing,

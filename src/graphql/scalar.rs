@@ -3,6 +3,8 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use serde_json::Map;
 
+use super::json::value_from_json;
+
 /// JSON of any kind.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(transparent)]
@@ -16,7 +18,7 @@ impl ScalarType for Json {
     }
 
     fn to_value(&self) -> Value {
-        Value::from_json(self.0.clone()).unwrap_or_default()
+        value_from_json(self.0.clone())
     }
 }
 
@@ -35,7 +37,7 @@ impl ScalarType for JsonObject {
     }
 
     fn to_value(&self) -> Value {
-        Value::from_json(serde_json::Value::Object(self.0.clone())).unwrap_or_default()
+        value_from_json(serde_json::Value::Object(self.0.clone()))
     }
 }
 
@@ -46,12 +48,19 @@ pub(super) struct SafeInt(pub i64);
 /// The largest whole number that every JSON reader keeps exactly (RFC 7493 section 2.2).
 const LARGEST: i64 = (1 << 53) - 1;
 
+impl SafeInt {
+    /// Returns whether a number has at most 53 bits.
+    pub(super) fn fits(whole: i64) -> bool {
+        (-LARGEST..=LARGEST).contains(&whole)
+    }
+}
+
 /// A whole number of at most 53 bits: a JSON number that every client keeps exactly, and larger than an Int can be.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc7493#section-2.2")]
 impl ScalarType for SafeInt {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
-            Value::Number(number) => match number.as_i64().filter(|n| (-LARGEST..=LARGEST).contains(n)) {
+            Value::Number(number) => match number.as_i64().filter(|whole| Self::fits(*whole)) {
                 Some(whole) => Ok(Self(whole)),
                 None => Err(InputValueError::custom("a whole number of at most 53 bits is wanted")),
             },

@@ -7,6 +7,7 @@ use async_graphql::{Response, ServerError, Value};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+use super::layout::DataLayout;
 use super::operation::failed;
 use crate::error::{Code, Error};
 use crate::graphql::guard::Limits;
@@ -25,9 +26,15 @@ pub struct Written {
 
 impl Written {
     /// Writes the response of an operation. One that is too long becomes an error that says so.
-    pub(super) fn new(mut response: Response, kind: OperationType, limits: &Limits, tracking: &str) -> Self {
+    pub(super) fn new(
+        mut response: Response,
+        kind: OperationType,
+        layout: &DataLayout,
+        limits: &Limits,
+        tracking: &str,
+    ) -> Self {
         finish(&mut response, limits, tracking);
-        let json = match write(&response, limits.response_bytes) {
+        let json = match write(&response, layout, limits.response_bytes) {
             Ok(json) => json,
             Err(error) => {
                 tracing::debug!(%error, "a response is too long");
@@ -40,7 +47,7 @@ impl Written {
                 let ask = " Ask for fewer entries or fields.";
                 response = failed(&Error::TooLarge(format!("{message}{done}{ask}")));
                 finish(&mut response, limits, tracking);
-                write(&response, usize::MAX).unwrap_or_default()
+                write(&response, layout, usize::MAX).unwrap_or_default()
             }
         };
         let outcome = outcome(&response);
@@ -112,17 +119,17 @@ fn outcome(response: &Response) -> Option<Code> {
 }
 
 /// As GraphQL wants it (section "Response Format"): no `data` after a request error, `errors` before it.
-struct Body<'a>(&'a Response);
+struct Body<'a>(&'a Response, &'a DataLayout);
 
 impl Serialize for Body<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(response) = self;
+        let Self(response, layout) = self;
         let mut map = serializer.serialize_map(None)?;
         if !response.errors.is_empty() {
             map.serialize_entry("errors", &response.errors)?;
         }
         if ran(response) {
-            map.serialize_entry("data", &response.data)?;
+            map.serialize_entry("data", &layout.arrange(&response.data))?;
         }
         if !response.extensions.is_empty() {
             map.serialize_entry("extensions", &response.extensions)?;
@@ -131,9 +138,9 @@ impl Serialize for Body<'_> {
     }
 }
 
-fn write(response: &Response, most: usize) -> Result<String, serde_json::Error> {
+fn write(response: &Response, layout: &DataLayout, most: usize) -> Result<String, serde_json::Error> {
     let mut bounded = Bounded { bytes: Vec::new(), most };
-    serde_json::to_writer(&mut bounded, &Body(response))?;
+    serde_json::to_writer(&mut bounded, &Body(response, layout))?;
     String::from_utf8(bounded.bytes).map_err(serde::ser::Error::custom)
 }
 
@@ -165,7 +172,8 @@ mod tests {
     use super::*;
 
     fn written(response: Response, limits: &Limits) -> (Json, Written) {
-        let written = Written::new(response, OperationType::Query, limits, "t-1");
+        let layout = DataLayout::default();
+        let written = Written::new(response, OperationType::Query, &layout, limits, "t-1");
         (serde_json::from_str(&written.json).unwrap(), written)
     }
 

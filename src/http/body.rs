@@ -12,6 +12,12 @@ use crate::app::App;
 /// that what has come in by then is removed in time.
 const LEFT: Duration = Duration::from_secs(3);
 
+/// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON has none (RFC 8259 section 8.1),
+/// but a reader may ignore it.
+pub(super) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// A body that breaks off when the server stops.
 pub(super) fn ending(body: Body, app: &App) -> Body {
     let stop = app.stopping.clone();

@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures_util::TryStreamExt;
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sea_orm::EntityTrait;
 use serde::Deserialize;
 use serde_json::json;
 use tracing::Instrument;
 
 use super::session::Who;
-use super::{Server, body, refuse, rejected, tracking};
+use super::{Server, body, file_name, refuse, rejected, tracking};
 use crate::access::Actor;
 use crate::document::Described;
 use crate::entity::{account, document};
@@ -106,29 +106,14 @@ fn described(headers: &HeaderMap) -> Result<Described> {
             return Err(Error::UnsupportedMedia(message.into()));
         }
     }
-    let name = headers.get(X_NAME).map(|value| {
-        let text = String::from_utf8(value.as_bytes().to_vec());
-        let text = text.map_err(|_| Error::invalid("/name", "INVALID", "X-Name is not UTF-8."))?;
-        // As in an extended parameter (RFC 8187), for clients whose headers are ASCII only.
-        match text.strip_prefix("UTF-8''") {
-            Some(encoded) => percent_decode_str(encoded)
-                .decode_utf8()
-                .map(Into::into)
-                .map_err(|_| Error::invalid("/name", "INVALID", "X-Name is not percent-encoded UTF-8.")),
-            None => Ok(text),
-        }
-    });
-    let nul = |name: &String| name.contains('\0');
-    if name.as_ref().is_some_and(|name| name.as_ref().is_ok_and(nul)) {
-        return Err(Error::invalid("/name", "INVALID", "X-Name must not have the character U+0000."));
-    }
+    let name = headers.get(X_NAME).map(file_name::decode).transpose()?;
     let media_type = headers.get(X_TYPE).map(|value| {
         value
             .to_str()
             .map(str::to_owned)
             .map_err(|_| Error::invalid("/type", "INVALID", "X-Type is not a MIME type."))
     });
-    Ok(Described { name: name.transpose()?, media_type: media_type.transpose()? })
+    Ok(Described { name, media_type: media_type.transpose()? })
 }
 
 /// What a signed link carries.

@@ -28,7 +28,6 @@ const MISSING: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">
 pub(super) fn routes() -> Router<Server> {
     Router::new()
         .route("/graphiql", get(async || page("index.html")))
-        .route("/graphiql/", get(async || page("index.html")))
         .route("/graphiql/{*path}", get(asset))
 }
 

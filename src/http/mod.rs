@@ -6,18 +6,21 @@ mod body;
 mod connections;
 mod cors;
 mod documents;
-mod empty;
+mod file_name;
 mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
+mod layout;
 mod multipart;
 mod negotiate;
 mod operation;
 mod parameters;
+mod paths;
 mod persisted;
 mod rates;
 mod rest;
+mod schema;
 mod session;
 mod socket;
 mod sse;
@@ -39,7 +42,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -113,12 +116,15 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         .layer(authenticate.clone())
         .layer(from_fn(negotiate::events));
     let authenticated = documents.route("/graphql/ws", get(socket::upgrade)).layer(authenticate);
-    let page = graphiql::routes().layer(CompressionLayer::new().compress_when(texts()));
+    let pages = graphiql::routes()
+        .route("/", get(async || Redirect::temporary("/graphiql")))
+        .route("/schema.graphql", get(schema::schema))
+        .layer(CompressionLayer::new().compress_when(texts()));
     let rest = rest::routes(&server);
     let routes = authenticated
         .merge(graphql)
         .merge(stream)
-        .merge(page)
+        .merge(pages)
         .merge(rest)
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
@@ -138,7 +144,7 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
-    Ok(routes.layer(from_fn(tracking::track)))
+    Ok(paths::normalized(routes.layer(from_fn(tracking::track))))
 }
 
 /// What is worth compressing.

@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Multipart, Request as HttpRequest};
 use futures_util::TryStreamExt;
 use serde_json::Value as Json;
 
+use super::body::without_byte_order_mark;
 use super::operation::discard;
 use super::parameters::Parameters;
 use super::{Server, body};
@@ -92,7 +93,7 @@ async fn text(part: axum::extract::multipart::Field<'_>, server: &Server) -> Res
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(without_byte_order_mark(&bytes))
         .map_err(|_| Error::invalid("", "JSON", "The parts operations and map are JSON."))
 }
 

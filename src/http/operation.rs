@@ -14,12 +14,14 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use super::answer::Written;
+use super::layout::DataLayout;
 use super::parameters::Parameters;
-use super::{Server, empty, tracking};
+use super::persisted::Found;
+use super::{Server, tracking};
 use crate::document::Staged;
 use crate::error::{Code, Error, Result};
 use crate::graphql::guard::{self, Bound};
-use crate::graphql::{Uploads, Viewer, extensions, log_internal};
+use crate::graphql::{SchemaTypes, Uploads, Viewer, extensions, log_internal, variable_problems};
 use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
 
 /// Names of operations that are counted apart; clients choose them, so there has to be an end.
@@ -33,8 +35,8 @@ pub(super) struct Prepared {
     pub(super) kind: OperationType,
     /// What it asks for, and what it may.
     cost: Bound,
-    /// Whether the response has what was not asked for: see [`empty`].
-    filled: bool,
+    found: Found,
+    layout: Arc<DataLayout>,
 }
 
 /// Finds the document of a request, has the guard look at it with its variables, and counts its cost as the viewer's.
@@ -46,23 +48,30 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Box<Written>> {
     let limits = &server.app.config.graphql;
     let name = asked.operation_name.as_deref();
-    let found = server.documents.find(&asked).and_then(|parsed| {
-        let operation = guard::measure(&parsed.document, name, &asked.variables, limits)?;
-        Ok((parsed, operation))
+    let found = server.documents.find(&asked).and_then(|found| {
+        let operation = guard::measure(&found.parsed.document, name, &asked.variables, limits)?;
+        Ok((found, operation))
     });
     let refused = |answer: Answer| {
-        let written = Written::new(answer, OperationType::Query, limits, tracking);
+        let layout = DataLayout::default();
+        let written = Written::new(answer, OperationType::Query, &layout, limits, tracking);
         count(name, "none", written.outcome);
         Box::new(written)
     };
-    let (parsed, operation) = found.map_err(|refusal| refused(refusal.into()))?;
+    let (found, operation) = found.map_err(|refusal| refused(refusal.into()))?;
+    let definitions = guard::variable_definitions(&found.parsed.document, name);
+    let problems = variable_problems(SchemaTypes::of_server(), definitions, &asked.variables, limits.problems);
+    if !problems.is_empty() {
+        return Err(refused(failed(&Error::Invalid(problems))));
+    }
     server.rates.operation(viewer, &operation).map_err(|error| refused(failed(&error)))?;
     let (kind, cost) = (operation.kind, Bound::from((operation.cost, limits.cost)));
     let mut request = Request::new(asked.query.unwrap_or_default()).variables(asked.variables);
-    request.operation_name = asked.operation_name;
     operation.fill_defaults(&mut request.variables);
-    request.set_parsed_query(parsed.filled.as_ref().unwrap_or(&parsed.document).clone());
-    Ok(Prepared { request, kind, cost, filled: parsed.filled.is_some() })
+    let layout = found.parsed.layout(name, &request.variables);
+    request.operation_name = asked.operation_name;
+    request.set_parsed_query(found.parsed.runnable().clone());
+    Ok(Prepared { request, kind, cost, found, layout })
 }
 
 /// Runs a query or mutation.
@@ -84,7 +93,7 @@ pub(super) fn stream(
     prepared: Prepared,
     uploads: Option<Uploads>,
 ) -> BoxStream<'static, Written> {
-    let Prepared { request, kind, cost, filled } = prepared;
+    let Prepared { request, kind, cost, found, layout } = prepared;
     let name = request.operation_name.clone();
     let uploads = Arc::new(uploads.unwrap_or_default());
     let request = request.data(viewer).data(Arc::clone(&uploads));
@@ -107,16 +116,16 @@ pub(super) fn stream(
         .map(move |answer| {
             let _open = &open;
             let written = match answer {
-                Ok(mut answer) => {
-                    if filled {
-                        empty::clear(&mut answer.data);
-                    }
+                Ok(answer) => {
                     let answer = answer.extension("cost", cost.clone());
-                    Written::new(answer, kind, &server.app.config.graphql, &tracking)
+                    Written::new(answer, kind, &layout, &server.app.config.graphql, &tracking)
                 }
                 Err(_) => broken(&server),
             };
             if !std::mem::replace(&mut counted, true) {
+                if written.ran || written.outcome != Some(Code::ValidationFailed) {
+                    server.documents.keep(&found);
+                }
                 count(name.as_deref(), &kind.to_string(), written.outcome);
             }
             written
@@ -170,7 +179,7 @@ pub(super) fn failed(error: &Error) -> Answer {
 /// What a viewer is told as the last thing, where an error ends what was begun.
 pub(super) fn ended(server: &Server, error: &Error) -> Written {
     let limits = &server.app.config.graphql;
-    Written::new(failed(error), OperationType::Query, limits, &tracking::current())
+    Written::new(failed(error), OperationType::Query, &DataLayout::default(), limits, &tracking::current())
 }
 
 fn broken(server: &Server) -> Written {

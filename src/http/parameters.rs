@@ -4,7 +4,9 @@ use async_graphql::Variables;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::body::without_byte_order_mark;
 use crate::error::{Error, Result};
+use crate::graphql::json::variables_from_json;
 
 /// The parameters of a request (GraphQL over HTTP, "Request Parameters", and its appendix on persisted documents). One of
 /// `query`, `document_id` and the extension `persistedQuery` is there.
@@ -50,7 +52,7 @@ impl TryFrom<Json> for Parameters {
             }
             _ => {}
         }
-        let variables = Variables::from_json(Json::Object(variables));
+        let variables = variables_from_json(variables);
         Ok(Self { query, document_id, operation_name, variables, extensions })
     }
 }
@@ -58,7 +60,7 @@ impl TryFrom<Json> for Parameters {
 impl Parameters {
     /// Reads them from a body.
     pub(super) fn from_slice(bytes: &[u8]) -> Result<Self> {
-        let json: Json = serde_json::from_slice(bytes).map_err(|error| {
+        let json: Json = serde_json::from_slice(without_byte_order_mark(bytes)).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
         })?;

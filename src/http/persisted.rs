@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_graphql::Variables;
 use async_graphql::parser::types::ExecutableDocument;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -12,10 +13,11 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::empty;
+use super::layout::{self, DataLayout, Layouts};
 use super::parameters::Parameters;
 use crate::config::{Persisted, Switch, Trusted};
 use crate::graphql::guard::{self, Code, Limits, Refusal};
+use crate::graphql::{SchemaTypes, check_literals};
 
 /// What clients that know a document by its hash look for, to send it whole then.
 const NOT_FOUND: &str = "PersistedQueryNotFound";
@@ -29,19 +31,40 @@ type Hash = [u8; 32];
 pub(super) struct Parsed {
     /// As it was written.
     pub(super) document: ExecutableDocument,
-    /// As it is run, where that is not the same: see [`empty`].
-    pub(super) filled: Option<ExecutableDocument>,
+    /// As it is run, where that is not the same: see [`layout`].
+    with_hidden: Option<ExecutableDocument>,
+    layouts: Layouts,
     /// Of its text.
     bytes: u32,
 }
 
 impl Parsed {
     fn of(text: &str, limits: &Limits) -> Result<Arc<Self>, Refusal> {
-        let document = guard::parse(text, limits)?;
-        let mut filled = document.clone();
-        let filled = empty::fill(&mut filled).then_some(filled);
-        Ok(Arc::new(Self { document, filled, bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) }))
+        let (document, types) = (guard::parse(text, limits)?, SchemaTypes::of_server());
+        check_literals(types, &document)?;
+        let mut with_hidden = document.clone();
+        let with_hidden = layout::add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
+        let layouts = Layouts::new(&document, types);
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Ok(Arc::new(Self { document, with_hidden, layouts, bytes }))
     }
+
+    /// Returns the document to run.
+    pub(super) fn runnable(&self) -> &ExecutableDocument {
+        self.with_hidden.as_ref().unwrap_or(&self.document)
+    }
+
+    /// Returns the layout of an operation's response; `variables` include the defaults.
+    pub(super) fn layout(&self, operation: Option<&str>, variables: &Variables) -> Arc<DataLayout> {
+        self.layouts.of(&self.document, operation, variables, SchemaTypes::of_server())
+    }
+}
+
+/// The document of a request.
+pub(super) struct Found {
+    pub(super) parsed: Arc<Parsed>,
+    /// The hash of a document that is not kept yet, since it may be invalid.
+    hash: Option<Hash>,
 }
 
 /// The documents of a server.
@@ -76,10 +99,11 @@ impl Documents {
         Ok(Self { parsed, trusted, mode: config.mode, automatic: config.automatic, limits: limits.clone() })
     }
 
-    /// The document of a request, parsed.
-    pub(super) fn find(&self, asked: &Parameters) -> Result<Arc<Parsed>, Refusal> {
+    /// Returns the document of a request, parsed.
+    pub(super) fn find(&self, asked: &Parameters) -> Result<Found, Refusal> {
         let name = name(asked)?;
-        let Some(text) = &asked.query else { return self.named(name.unwrap_or_default()) };
+        let known = |parsed| Found { parsed, hash: None };
+        let Some(text) = &asked.query else { return self.named(name.unwrap_or_default()).map(known) };
         let hash = hash(text);
         let digits = hex::encode(hash);
         let trusted = self.trusted.get(&digits);
@@ -91,18 +115,23 @@ impl Documents {
             return Err(Refusal::variable(HASH.into(), message));
         }
         if let Some(document) = trusted {
-            return Ok(Arc::clone(document));
+            return Ok(known(Arc::clone(document)));
         }
         if self.mode == Trusted::Only {
             let message = "This server runs trusted documents only, and this is none of them.";
             return Err(Refusal::new(Code::Forbidden, message, Vec::new()));
         }
         if let Some(document) = self.parsed.get(&hash) {
-            return Ok(document);
+            return Ok(known(document));
         }
-        let document = Parsed::of(text, &self.limits)?;
-        self.parsed.insert(hash, Arc::clone(&document));
-        Ok(document)
+        Ok(Found { parsed: Parsed::of(text, &self.limits)?, hash: Some(hash) })
+    }
+
+    /// Keeps a document that turned out to be valid, for the next request and for whoever names its hash.
+    pub(super) fn keep(&self, found: &Found) {
+        if let Some(hash) = found.hash {
+            self.parsed.insert(hash, Arc::clone(&found.parsed));
+        }
     }
 
     fn named(&self, name: &str) -> Result<Arc<Parsed>, Refusal> {
@@ -214,7 +243,7 @@ mod tests {
         asked(json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}))
     }
 
-    fn code(found: Result<Arc<Parsed>, Refusal>) -> &'static str {
+    fn code(found: Result<Found, Refusal>) -> &'static str {
         found.map_or_else(|refusal| refusal.code.as_str(), |_| "OK")
     }
 
@@ -232,17 +261,20 @@ mod tests {
         let digits = hex::encode(hash(TEXT));
         assert_eq!(code(documents.find(&by_hash(&digits))), "PERSISTED_QUERY_NOT_FOUND");
         let first = documents.find(&asked(json!({"query": TEXT}))).unwrap();
+        assert_eq!(code(documents.find(&by_hash(&digits))), "PERSISTED_QUERY_NOT_FOUND", "it may be invalid");
+        documents.keep(&first);
         let again = documents.find(&asked(json!({"query": TEXT}))).unwrap();
-        assert!(Arc::ptr_eq(&first, &again), "it is parsed once");
+        assert!(Arc::ptr_eq(&first.parsed, &again.parsed), "it is parsed once");
         for named in [
             by_hash(&digits),
             by_hash(&digits.to_uppercase()),
             asked(json!({"documentId": format!("sha256:{digits}")})),
         ] {
-            assert!(Arc::ptr_eq(&first, &documents.find(&named).unwrap()));
+            assert!(Arc::ptr_eq(&first.parsed, &documents.find(&named).unwrap().parsed));
         }
         for other in 0..20 {
-            documents.find(&asked(json!({"query": format!("{{ viewer {{ a{other}: id }} }}")}))).unwrap();
+            let found = documents.find(&asked(json!({"query": format!("{{ viewer {{ a{other}: id }} }}")})));
+            documents.keep(&found.unwrap());
         }
         documents.parsed.run_pending_tasks();
         assert!(documents.parsed.weighted_size() <= 100);

@@ -5,7 +5,8 @@ import { SignInDialog } from './sign-in-dialog.jsx';
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
-export function AccountBar() {
+/** `linkProblem` says why the link in the address was not opened; null when there is no such problem. */
+export function AccountBar({ linkProblem }) {
   const { token, user, expiresAt, notice } = useSession();
   const [dialogOpen, setDialogOpen] = useState(false);
   return (
@@ -16,7 +17,7 @@ export function AccountBar() {
       </h1>
       {/* Always there, so that screen readers announce what is put into it. */}
       <p role="status" className="notice">
-        {notice}
+        {notice ?? linkProblem}
       </p>
       {token ? (
         <>

@@ -4,30 +4,43 @@ import { getOperationAST, parse } from 'graphql';
 import { GraphiQL } from 'graphiql';
 import { post, SocketClosed, subscribe } from './api.js';
 import { AccountBar } from './account-bar.jsx';
+import { CopyLink } from './copy-link.jsx';
 import { EditorSettings } from './editor-settings.jsx';
 import { EXAMPLES, ExamplesMenu } from './examples.jsx';
+import { initialTabs, TABS_KEY } from './initial-tabs.js';
+import { OperationChoice } from './operation-choice.jsx';
 import { check, credentials, current, isRefusal, onChange, useSession } from './session.js';
 
 /** Close codes of graphql-transport-ws that concern credentials: Unauthorized and Forbidden. */
 const CREDENTIAL_CLOSE_CODES = [4401, 4403];
 
-export function App() {
+/** The page. `link` is the operation that its address carries, `linkProblem` why that one was not opened; either may be null. */
+export function App({ link, linkProblem }) {
   const { token } = useSession();
   // GraphiQL loads the schema again whenever its fetcher is another one: here, for each new token.
   const fetcher = useMemo(() => fetcherFor(token), [token]);
+  const tabs = useMemo(() => initialTabs(link, localStorage.getItem(TABS_KEY), EXAMPLES), [link]);
   return (
     <>
-      <AccountBar />
+      <AccountBar linkProblem={linkProblem} />
       <main>
-        <GraphiQL fetcher={fetcher} defaultTabs={EXAMPLES} defaultEditorToolsVisibility inputValueDeprecation schemaDescription>
+        <GraphiQL
+          fetcher={fetcher}
+          {...tabs}
+          defaultEditorToolsVisibility
+          inputValueDeprecation
+          schemaDescription
+        >
           <GraphiQL.Toolbar>
             {({ prettify, copy, merge }) => (
               <>
                 {prettify}
                 {merge}
                 {copy}
+                <CopyLink />
                 <ExamplesMenu />
                 <EditorSettings />
+                <OperationChoice link={link} />
               </>
             )}
           </GraphiQL.Toolbar>

@@ -9,7 +9,8 @@ export function EditorSettings() {
 
   useEffect(() => {
     // The examples explain themselves in comments, which nobody reads by scrolling sideways.
-    for (const editor of [queryEditor, variableEditor]) editor?.updateOptions({ wordWrap: 'on' });
+    // By default, Monaco asks in a dialog whether to remove U+2028 and U+2029. Both are valid in GraphQL and in JSON.
+    for (const editor of [queryEditor, variableEditor]) editor?.updateOptions({ wordWrap: 'on', unusualLineTerminators: 'off' });
   }, [queryEditor, variableEditor]);
 
   useEffect(() => {

@@ -4,8 +4,10 @@ import 'graphiql/style.css';
 import './style.css';
 import { createRoot } from 'react-dom/client';
 import { App } from './app.jsx';
+import { readLink } from './link.js';
 import { takeTokenFromAddress } from './session.js';
 
 takeTokenFromAddress();
 window.addEventListener('hashchange', takeTokenFromAddress);
-createRoot(document.getElementById('root')).render(<App />);
+const { link, problem } = readLink(window.location.search);
+createRoot(document.getElementById('root')).render(<App link={link} linkProblem={problem} />);

@@ -8,6 +8,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
+import { linkTo } from '../src/link.js';
 import { makeApi } from './api.mjs';
 import { startMock } from './mock-server.mjs';
 import { watchForProblems } from './watch.mjs';
@@ -24,6 +25,14 @@ assert.ok(!options.url || (options.email && options.password), '--url needs --em
 
 const EXAMPLES = readdirSync(new URL('../src/examples/', import.meta.url));
 const EXAMPLE_COUNT = EXAMPLES.filter((name) => name.endsWith('.graphql')).length;
+/** Two operations in one text; a link names the second. Comment and variables hold all that an address must escape. */
+const LINKED = {
+  query: '# a+b & c=d #e %41 "ü日本🎉" \\\nquery LinkedFirst { viewer { name } }\n\nquery LinkedSecond($first: Int) {\n  viewer { email }\n  documents(first: $first) { nodes { id } }\n}\n',
+  variables: '{\n  "first": 1, // a+b & c=d #e %41 "ü日本🎉"\n}',
+  operationName: 'LinkedSecond',
+};
+/** Longer than any address that the page opens. */
+const TOO_LONG = `# ${'long '.repeat(20_000)}\nquery TooLong { viewer { name } }`;
 const RUNNING = /"status":\s"(QUEUED|RUNNING|BLOCKED)"/;
 const mock = options.url ? null : await startMock();
 const { url: base, email, password } = mock ?? options;
@@ -41,7 +50,12 @@ try {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme: 'light' });
   const problems = await watchForProblems(page, base);
   const story = { page, token: null };
-  for (const step of [opens, refusesAWrongPassword, signsInByKeyboard, loadsTheSchema, runsAQuery, completesAndChecks, followsAJob, opensAnExample, signsOut, takesATokenFromTheAddress, noticesExpiry]) {
+  const steps = [
+    opens, refusesAWrongPassword, signsInByKeyboard, loadsTheSchema, runsAQuery, completesAndChecks, followsAJob, opensAnExample,
+    opensALink, runsNoLinkByItself, keepsTheOperationOfALink, copiesALink, copiesWithoutTheClipboardApi, offersTheLinkWhereCopyingFails,
+    opensALinkOnAFirstVisit, survivesBadLinks, signsOut, takesATokenFromTheAddress, takesATokenBesideALink, noticesExpiry,
+  ];
+  for (const step of steps) {
     try {
       await step(story);
     } catch (failure) {
@@ -157,6 +171,166 @@ async function opensAnExample({ page }) {
   assert.equal(await page.locator('.graphiql-tab').count(), before + 1);
 }
 
+/** The link gets a tab of its own beside those of before, and only one however often it is opened. */
+async function opensALink({ page }) {
+  const before = await tabTitles(page);
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  assert.deepEqual(await tabTitles(page), [...before, LINKED.operationName]);
+  await shoot(page, 'link');
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  assert.deepEqual(await tabTitles(page), [...before, LINKED.operationName]);
+  await visit(page, {});
+  await page.locator('.graphiql-tab-active').waitFor();
+  assert.deepEqual(await tabTitles(page), [...before, LINKED.operationName], 'the tabs stay without the link');
+}
+
+async function runsNoLinkByItself({ page }) {
+  const sent = [];
+  const record = (request) => new URL(request.url()).pathname === '/graphql' && sent.push(request.postDataJSON().query);
+  const sockets = [];
+  const recordSocket = (socket) => sockets.push(socket.url());
+  page.on('request', record);
+  page.on('websocket', recordSocket);
+  const links = [
+    { query: 'mutation LinkedMutation { createJob(input: { type: "none", input: {} }) { job { id } } }' },
+    { query: 'subscription LinkedSubscription { jobUpdated(id: "1") { id } }', operationName: 'LinkedSubscription' },
+  ];
+  for (const link of links) {
+    const introspected = page.waitForResponse((response) => response.request().postData()?.includes('IntrospectionQuery'));
+    await visit(page, link);
+    await isOpen(page, { variables: '', ...link });
+    await introspected;
+    await page.waitForTimeout(1000);
+  }
+  assert.ok(sent.length >= links.length, 'the requests are recorded');
+  assert.deepEqual(sent.filter((query) => query.includes('Linked')), []);
+  assert.deepEqual(sockets, []);
+  assert.equal((await textsOf(page))['response.json'], '');
+  page.off('request', record);
+  page.off('websocket', recordSocket);
+}
+
+/** Ctrl+Enter runs the linked operation, after an edit and after a change of tabs too. The run button offers both. */
+async function keepsTheOperationOfALink({ page }) {
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  await page.locator('.graphiql-editor-tool .monaco-editor').first().click();
+  await runsByKeyboard(page, LINKED.operationName);
+  await page.locator('.graphiql-query-editor .monaco-editor').first().click({ position: { x: 100, y: 10 } });
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.insertText('# edited\n');
+  await settle(page);
+  assert.equal(await activeTab(page), LINKED.operationName, 'an edit keeps the operation');
+  await page.getByRole('button', { name: 'WhoAmI', exact: true }).click();
+  await settle(page);
+  await page.getByRole('button', { name: LINKED.operationName, exact: true }).last().click();
+  await settle(page);
+  await page.locator('.graphiql-editor-tool .monaco-editor').first().click();
+  await runsByKeyboard(page, LINKED.operationName);
+  await page.getByRole('button', { name: 'Execute query' }).click();
+  const sent = page.waitForRequest((request) => request.postDataJSON()?.operationName === 'LinkedFirst');
+  await page.getByRole('menuitem', { name: 'LinkedFirst' }).click();
+  await sent;
+  await settle(page);
+  assert.equal(await activeTab(page), 'LinkedFirst', 'the person chooses another');
+}
+
+async function copiesALink({ page, token }) {
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: new URL(base).origin });
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  const headers = JSON.stringify({ 'X-Secret': 'header of the tab' });
+  await page.getByRole('button', { name: 'Headers', exact: true }).click();
+  await type(page, '.graphiql-editor-tool .graphiql-editor:not(.hidden)', headers);
+  const link = await copyLink(page);
+  await shoot(page, 'link-copied');
+  assert.equal(link, linkTo(new URL(`${base}/graphiql`), LINKED));
+  assert.ok(!link.includes(token) && !link.includes('Secret'), 'the link holds no credentials');
+  await page.getByRole('button', { name: 'Variables', exact: true }).click();
+  await page.getByText('Copied', { exact: true }).waitFor({ state: 'hidden' });
+  await page.goto('about:blank');
+  await page.goto(link);
+  await isOpen(page, LINKED);
+  const long = { query: `# ${'long '.repeat(2000)}`, variables: '' };
+  await visit(page, long);
+  await isOpen(page, long);
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  await page.getByText('Not copied: the link would exceed 8,000 characters.').waitFor();
+}
+
+/** As on plain HTTP, where browsers give no page the Clipboard API. */
+async function copiesWithoutTheClipboardApi({ page }) {
+  await page.evaluate(() => navigator.clipboard.writeText('before'));
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true }));
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  await page.getByText('Copied', { exact: true }).waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Copy link' }).evaluate((button) => button === document.activeElement), 'the focus stays');
+  await page.evaluate(() => delete navigator.clipboard);
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), linkTo(new URL(`${base}/graphiql`), LINKED));
+}
+
+async function offersTheLinkWhereCopyingFails({ page }) {
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, 'clipboard', { value: undefined });
+    document.execCommand = () => false;
+  });
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Link to this operation' });
+  const selected = await dialog.getByLabel('Link', { exact: true }).evaluate((field) => {
+    return field.value.slice(field.selectionStart, field.selectionEnd);
+  });
+  assert.equal(selected, linkTo(new URL(`${base}/graphiql`), LINKED));
+  await shoot(page, 'link-by-hand');
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+}
+
+/** A browser without stored tabs shows the link before the examples. */
+async function opensALinkOnAFirstVisit() {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const page = await context.newPage();
+  const problems = await watchForProblems(page, base);
+  await visit(page, LINKED);
+  await isOpen(page, LINKED);
+  assert.equal(await page.locator('.graphiql-tab').count(), EXAMPLE_COUNT + 1);
+  assert.deepEqual(problems, []);
+  await context.close();
+}
+
+async function survivesBadLinks({ page }) {
+  const broken = { query: 'query Broken { viewer { email } }', variables: '{"first": ' };
+  await visit(page, broken);
+  await isOpen(page, broken);
+  await execute(page);
+  await responseWith(page, 'Variables are invalid JSON');
+  await type(page, '.graphiql-editor-tool', '{}');
+  await execute(page);
+  await responseWith(page, `"email": "${email}"`);
+  await visit(page, { query: 'query Unfinished {', operationName: 'Unknown' });
+  await isOpen(page, { query: 'query Unfinished {', variables: '' });
+
+  // The variables were edited in one tab, the query in another: no tab mixes them.
+  const before = await tabTitles(page);
+  await visit(page, {});
+  await isOpen(page, { query: 'query Unfinished {', variables: '' });
+  assert.deepEqual(await tabTitles(page), before);
+  // No server gives a page under so long an address.
+  const isPage = (url) => url.pathname === '/graphiql';
+  await page.route(isPage, async (route) => route.fulfill({ response: await route.fetch({ url: `${base}/graphiql` }) }));
+  await visit(page, { query: TOO_LONG });
+  await page.getByRole('status').filter({ hasText: 'The link was not opened.' }).waitFor();
+  await page.unroute(isPage);
+  await page.locator('.graphiql-query-editor .view-line').first().waitFor();
+  assert.deepEqual(await tabTitles(page), before);
+  await shoot(page, 'link-too-long');
+}
+
 /** Signing out ends what still streams; then the page is a stranger's. */
 async function signsOut({ page, token }) {
   const id = await api.startJob(token);
@@ -193,6 +367,16 @@ async function takesATokenFromTheAddress({ page, token }) {
   await shoot(page, 'refused-token');
 }
 
+async function takesATokenBesideALink({ page, token }) {
+  const link = linkTo(new URL(`${base}/graphiql`), LINKED);
+  await page.goto('about:blank');
+  await page.goto(`${link}#token=${token}`);
+  await page.locator('.who').filter({ hasText: email }).waitFor();
+  await isOpen(page, LINKED);
+  assert.equal(page.url(), link, 'the address keeps the operation, not the token');
+  assert.equal(await copyLink(page), link);
+}
+
 async function noticesExpiry({ page, token }) {
   await page.goto('about:blank');
   await page.goto(`${base}/graphiql#token=${token}`);
@@ -204,6 +388,58 @@ async function noticesExpiry({ page, token }) {
   await page.reload();
   await page.getByRole('status').filter({ hasText: 'Your session has expired.' }).waitFor();
   await page.getByText('Not signed in').waitFor();
+}
+
+/** Opens the page anew, with the given parameters in its address. */
+async function visit(page, parameters) {
+  await settle(page);
+  await page.goto('about:blank');
+  await page.goto(`${base}/graphiql?${new URLSearchParams(parameters)}`);
+}
+
+/** The active tab has these texts exactly, and is called by this operation where one is given. */
+async function isOpen(page, { query, variables, operationName }) {
+  await page.locator('.graphiql-query-editor .view-line').first().waitFor();
+  if (operationName) await page.locator('.graphiql-tab-active').getByText(operationName, { exact: true }).waitFor();
+  const texts = await textsOf(page);
+  assert.deepEqual([texts['operation.graphql'], texts['variables.json']], [query, variables]);
+}
+
+/** The texts of GraphiQL's editors by the names that GraphiQL gives their models. */
+async function textsOf(page) {
+  return page.evaluate(() => {
+    const models = globalThis.__MONACO.editor.getModels();
+    return Object.fromEntries(models.map((model) => [model.uri.path.split('-').pop(), model.getValue()]));
+  });
+}
+
+/** Waits until GraphiQL has stored every change; it waits half a second itself. */
+async function settle(page) {
+  await page.waitForTimeout(700);
+}
+
+async function tabTitles(page) {
+  await settle(page);
+  return page.locator('.graphiql-tab .graphiql-tab-button').allTextContents();
+}
+
+async function activeTab(page) {
+  return page.locator('.graphiql-tab-active .graphiql-tab-button').textContent();
+}
+
+/** Presses Ctrl+Enter, and waits for the answer to the named operation. */
+async function runsByKeyboard(page, operationName) {
+  const answered = page.waitForResponse((response) => response.request().postDataJSON()?.operationName === operationName);
+  await page.keyboard.press('Control+Enter');
+  assert.equal((await answered).status(), 200);
+  await responseWith(page, `"email": "${email}"`);
+}
+
+/** Clicks on the button; resolves to the text in the clipboard. */
+async function copyLink(page) {
+  await page.getByRole('button', { name: 'Copy link' }).click();
+  await page.getByText('Copied', { exact: true }).waitFor();
+  return page.evaluate(() => navigator.clipboard.readText());
 }
 
 /** Replaces the text of one of the editors, as typed by a person. */

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Switch;
+
 /// Limits of the guard. A configuration names only what it changes; a table that it names replaces the whole default table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// Whether `__schema` and `__type` can be queried, and `GET /schema.graphql` serves the schema. Default `on`.
+    pub introspection: Switch,
     /// UTF-8 bytes of a document. Default 16,384.
     pub bytes: usize,
     /// Lexical tokens of a document; whitespace, commas and comments are none. Default 2,000.
@@ -113,6 +117,7 @@ const WEIGHTS: [(&str, u64); 9] = [
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            introspection: Switch::On,
             bytes: 16_384,
             tokens: 2_000,
             nesting: 24,

@@ -20,6 +20,8 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{Error as ParserError, parse_query};
 use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 
+use crate::config::Switch;
+
 use self::cost::{Tally, Walk};
 pub use self::limits::Limits;
 pub use self::refusal::{Bound, Refusal};
@@ -98,7 +100,6 @@ pub fn measure(
     variables::check(variables, limits)?;
     let operation = select(document, operation_name)?;
     let definition = &operation.node;
-    variables::required(variables, &definition.variable_definitions)?;
     let sizes = Sizes::new(variables, &definition.variable_definitions);
     let tally = Walk::new(document, limits, sizes).operation(operation)?;
     let kind = definition.ty;
@@ -110,6 +111,15 @@ pub fn measure(
     };
     let defaults = definition.variable_definitions.iter().filter_map(default).collect();
     Ok(Operation { kind, cost: tally.cost(), introspection_cost: tally.introspection, defaults })
+}
+
+/// Returns the variables that an operation of a document defines.
+pub fn variable_definitions<'a>(
+    document: &'a ExecutableDocument,
+    operation_name: Option<&str>,
+) -> &'a [Positioned<VariableDefinition>] {
+    let selected = select(document, operation_name);
+    selected.map(|operation| operation.node.variable_definitions.as_slice()).unwrap_or_default()
 }
 
 /// Checks every definition, used or not, since validation walks them all. Returns how many selections were looked at.
@@ -162,6 +172,9 @@ fn select<'a>(
 }
 
 fn affordable(kind: OperationType, tally: &Tally, at: Pos, limits: &Limits) -> Result<(), Refusal> {
+    if tally.introspection > 0 && limits.introspection == Switch::Off {
+        return Err(Refusal::invalid("Introspection is off on this server: __schema and __type cannot be queried.", at));
+    }
     if kind == OperationType::Subscription && tally.fields != 1 {
         let message = format!("A subscription has exactly one root field; this one has {}.", tally.fields);
         return Err(Refusal::invalid(message, at));

@@ -1,7 +1,6 @@
 //! What variables may hold, whatever their types.
 
-use async_graphql::parser::types::{BaseType, Type, VariableDefinition};
-use async_graphql::{Name, Positioned, Value, Variables};
+use async_graphql::{Name, Value, Variables};
 
 use super::limits::Limits;
 use super::refusal::Refusal;
@@ -29,46 +28,6 @@ pub(super) fn check(variables: &Variables, limits: &Limits) -> Result<(), Refusa
     }
     let mut walk = Walk { limits, values: 0, bytes: 0, path: Vec::new() };
     variables.iter().try_for_each(|(name, value)| walk.entry(Step::Key(name), value))
-}
-
-/// Refuses null, and nothing at all, where the operation wants a value. async-graphql looks at variables only where they
-/// are used, and then in the midst of the run.
-pub(super) fn required(
-    variables: &Variables,
-    definitions: &[Positioned<VariableDefinition>],
-) -> Result<(), Refusal> {
-    for definition in definitions {
-        let VariableDefinition { name, var_type, default_value, .. } = &definition.node;
-        let name = name.node.as_str();
-        let missing = match variables.get(name) {
-            Some(value) => null_in(value, &var_type.node),
-            None if var_type.node.nullable || default_value.is_some() => None,
-            None => Some(String::new()),
-        };
-        if let Some(pointer) = missing {
-            let message = format!(
-                "Variable ${name} of type {} needs a value{}.",
-                var_type.node,
-                if pointer.is_empty() { String::new() } else { format!(" at {pointer}") }
-            );
-            let mut refusal = Refusal::variable(format!("/{name}{pointer}"), message);
-            refusal.locations.push(definition.pos);
-            return Err(refusal);
-        }
-    }
-    Ok(())
-}
-
-/// Where there is a null that the type does not allow. Of input objects the schema alone knows the fields.
-fn null_in(value: &Value, wanted: &Type) -> Option<String> {
-    match (value, &wanted.base) {
-        (Value::Null, _) => (!wanted.nullable).then(String::new),
-        (Value::List(values), BaseType::List(entry)) => values
-            .iter()
-            .enumerate()
-            .find_map(|(index, value)| null_in(value, entry).map(|below| format!("/{index}{below}"))),
-        _ => None,
-    }
 }
 
 /// Refuses a literal of the document that async-graphql would take for a file.

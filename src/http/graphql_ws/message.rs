@@ -33,6 +33,7 @@ impl ClientMessage {
     pub(super) fn parse(text: &str, id_bytes: usize) -> Result<Self, String> {
         let message: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         match &message {
+            Self::Subscribe { id, .. } if id.is_empty() => Err("id is empty; it names the operation".into()),
             Self::Subscribe { id, .. } if id.len() > id_bytes => {
                 Err(format!("id has {} bytes; the most is {id_bytes}", id.len()))
             }

@@ -23,6 +23,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::*;
 use crate::graphql::guard::Limits;
+use crate::http::layout::DataLayout;
 
 mod closing;
 mod running;
@@ -140,7 +141,7 @@ impl Operations for Toy {
         } else {
             OperationType::Query
         };
-        let written = move |answer| Written::new(answer, kind, &Limits::default(), "t");
+        let written = move |answer| Written::new(answer, kind, &DataLayout::default(), &Limits::default(), "t");
         self.schema.execute_stream(request).map(written).boxed()
     }
 }

@@ -26,7 +26,9 @@ use super::{Server, auth, graphiql, tracking};
 use crate::error::{Error, Result};
 
 /// Where the façade is mounted; the version is that of the API that it descends from.
-const ROOT: &str = "/v1.1";
+pub(super) const ROOT: &str = "/v1.1";
+/// The address of the same façade for older clients.
+pub(super) const ALIAS: &str = "/v1";
 
 /// Its routes. They and the document that describes them come from one list, so that neither can lack what the other has.
 pub(super) fn routes(server: &Server) -> Router<Server> {
