@@ -43,6 +43,18 @@ pub enum Event {
     CollaboratorAdded,
     /// Somebody was let out of a job; the subject is the person or team, the object the job.
     CollaboratorRemoved,
+    /// A webhook was created; the subject is the webhook.
+    WebhookCreated,
+    /// The address, event kinds or description of a webhook changed; the subject is the webhook.
+    WebhookUpdated,
+    /// A webhook was enabled again; the subject is the webhook.
+    WebhookEnabled,
+    /// A webhook was disabled, by its owner or because deliveries kept failing; the subject is the webhook.
+    WebhookDisabled,
+    /// A webhook got a new secret; the subject is the webhook.
+    WebhookSecretRotated,
+    /// A webhook was deleted; the subject is the webhook.
+    WebhookDeleted,
     /// An operator changed the key that signs tokens and links.
     SigningKeyRotated,
 }
@@ -65,6 +77,12 @@ impl Event {
             Self::TeamMemberRemoved => "team_member_removed",
             Self::CollaboratorAdded => "collaborator_added",
             Self::CollaboratorRemoved => "collaborator_removed",
+            Self::WebhookCreated => "webhook_created",
+            Self::WebhookUpdated => "webhook_updated",
+            Self::WebhookEnabled => "webhook_enabled",
+            Self::WebhookDisabled => "webhook_disabled",
+            Self::WebhookSecretRotated => "webhook_secret_rotated",
+            Self::WebhookDeleted => "webhook_deleted",
             Self::SigningKeyRotated => "signing_key_rotated",
         }
     }

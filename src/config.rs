@@ -56,6 +56,9 @@ pub enum Trusted {
     Only,
 }
 
+/// The log filter of the defaults.
+pub const DEFAULT_LOG: &str = "info";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

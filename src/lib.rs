@@ -12,6 +12,7 @@
 //! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
 //! | [`audit`] | the log of security events |
+//! | [`json`] | limits on JSON values of requests |
 //! | [`limit`] | how often something may happen |
 //! | [`config`] | typed configuration, and the only reader of the environment |
 //! | [`db`] | the readers and the one write path |
@@ -55,6 +56,7 @@ pub mod http;
 pub mod id;
 pub mod job;
 pub mod job_type;
+pub mod json;
 pub mod limit;
 pub mod page;
 pub mod review;

@@ -12,25 +12,30 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, DEFAULT_LOG, LogFormat};
 
 pub use metrics::*;
 pub use trace::Exporter;
 
-/// Sends log lines to standard error, as the configuration says.
-pub fn logs(config: &Config) -> Result<(), String> {
-    subscribe(config, None)
+/// The filter of commands that a person types, unless the operator has chosen one.
+const COMMAND_LOG: &str = "warn";
+
+/// Sends the log lines of a command to standard error: warnings, or whatever `log` names where it is not the default. With
+/// `docket::audit=info` a command writes its lines of the audit log.
+pub fn command_logs(config: &Config) -> Result<(), String> {
+    let filter = if config.log == DEFAULT_LOG { COMMAND_LOG } else { &config.log };
+    subscribe(config, filter, None)
 }
 
 /// Logs, and traces where the configuration names a collector. What is returned has to be stopped at the end.
 pub fn start(config: &Config) -> Result<Exporter, String> {
     let exporter = Exporter::new(&config.telemetry)?;
-    subscribe(config, Some(&exporter))?;
+    subscribe(config, &config.log, Some(&exporter))?;
     Ok(exporter)
 }
 
-fn subscribe(config: &Config, exporter: Option<&Exporter>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log is not a filter: {error}"))?;
+fn subscribe(config: &Config, filter: &str, exporter: Option<&Exporter>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log is not a filter: {error}"))?;
     // It logs as an error each certificate that is not to be trusted: whoever has a webhook could fill the log with those.
     let quiet = "rustls_platform_verifier=off".parse().map_err(|error| format!("a filter: {error}"))?;
     let filter = filter.add_directive(quiet);

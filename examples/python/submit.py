@@ -10,7 +10,7 @@ import time
 
 from gql import Client, FileVar, gql
 from gql.transport.aiohttp import AIOHTTPTransport
-from gql.transport.websockets import WebsocketsTransport
+from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
 
 URL = os.environ.get("DOCKET_URL", "http://127.0.0.1:8080")
 
@@ -55,9 +55,9 @@ async def main():
     headers = {"Authorization": f"Bearer {os.environ.get('DOCKET_TOKEN') or await sign_up()}"}
     # Without the second header the server takes no files: it shows that no web site made a browser send them.
     http = AIOHTTPTransport(f"{URL}/graphql", headers={**headers, "GraphQL-Require-Preflight": "1"})
-    # The protocol is named, since gql would guess an older one where the server writes its headers in lower case.
-    socket = WebsocketsTransport(f"{URL.replace('http', 'ws', 1)}/graphql/ws", init_payload=headers,
-                                 subprotocols=[WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL])
+    # README.md explains why the example names the protocol.
+    socket = AIOHTTPWebsocketsTransport(f"{URL.replace('http', 'ws', 1)}/graphql/ws", init_payload=headers,
+                                        subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL])
     async with Client(transport=http) as api, Client(transport=socket) as live:
         job_id = await submit(api)
         async for result in live.subscribe(given(WATCH, id=job_id)):

@@ -117,6 +117,22 @@ pub async fn create(
         let message = format!("A key expires in the year {LAST_YEAR} at the latest, or never.");
         return Err(Error::invalid("/expiresAt", "RANGE", message));
     }
+    let (most, now) = (limits.api_keys, clock.now());
+    let (secret, row) = fresh(account, NewKey { name, ..new }, now);
+    let made = db.write(move |tx| {
+        Box::pin(async move {
+            limit::in_turn(tx, account).await?;
+            let full = format!("You have {most} API keys already; revoke one first.");
+            let counted = of(account).filter(works(now)).filter(api_key::Column::IsLogin.eq(false));
+            limit::one_more(tx, counted, most, full).await?;
+            Ok(row.insert(tx).await?)
+        })
+    });
+    Ok((secret, made.await?))
+}
+
+/// Returns a new secret and the row of its key.
+fn fresh(account: UserId, new: NewKey, now: Timestamp) -> (String, api_key::ActiveModel) {
     let mode = match new.mode {
         Mode::Live => "live",
         Mode::Test => "test",
@@ -126,25 +142,96 @@ pub async fn create(
     let row = api_key::ActiveModel {
         id: Set(ApiKeyId::new()),
         account_id: Set(account),
-        name: Set(name),
+        name: Set(new.name),
         mode: Set(mode.to_uppercase()),
         prefix: Set(secret[..SHOWN].to_owned()),
         secret_hash: Set(hash(&secret)),
-        created_at: Set(clock.now()),
+        created_at: Set(now),
         last_used_at: Set(None),
         expires_at: Set(new.expires_at),
         revoked_at: Set(None),
+        is_login: Set(false),
     };
-    let (most, now) = (limits.api_keys, clock.now());
-    let made = db.write(move |tx| {
-        Box::pin(async move {
-            limit::in_turn(tx, account).await?;
-            let full = format!("You have {most} API keys already; revoke one first.");
-            limit::one_more(tx, of(account).filter(works(now)), most, full).await?;
-            Ok(row.insert(tx).await?)
-        })
+    (secret, row)
+}
+
+/// The name of keys that a login makes.
+const LOGIN: &str = "login";
+/// Logins of one account whose keys work at the same time.
+pub const MAX_LOGINS: u64 = 20;
+/// Expired keys that one statement removes.
+const REMOVED_AT_ONCE: u64 = 1_000;
+
+/// The secrets of the two keys that a login makes.
+#[derive(Debug)]
+pub struct LoginKeys {
+    /// Of the LIVE key.
+    pub live: String,
+    /// Of the TEST key.
+    pub test: String,
+}
+
+/// Makes a LIVE and a TEST key for an account, which work until `expires_at`. They do not count against the limit of keys:
+/// past [`MAX_LOGINS`] the oldest ones are revoked, whose IDs are returned.
+pub(super) async fn create_login(
+    db: &Db,
+    account: UserId,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<(LoginKeys, [ApiKeyId; 2], Vec<ApiKeyId>)> {
+    use api_key::Column;
+
+    let pair = [Mode::Live, Mode::Test].map(|mode| {
+        let new = NewKey { name: LOGIN.to_owned(), mode, expires_at: Some(expires_at) };
+        let (secret, row) = fresh(account, new, now);
+        (secret, api_key::ActiveModel { is_login: Set(true), ..row })
     });
-    Ok((secret, made.await?))
+    let [(live, live_row), (test, test_row)] = pair;
+    let (made, revoked) = db
+        .write(move |tx| {
+            Box::pin(async move {
+                limit::in_turn(tx, account).await?;
+                let logins = || of(account).filter(Column::IsLogin.eq(true));
+                let (live, test) = (live_row.insert(tx).await?, test_row.insert(tx).await?);
+                // SQLite takes no OFFSET without a LIMIT.
+                let surplus = logins().filter(works(now)).order_by_desc(Column::Id).offset(2 * MAX_LOGINS).limit(REMOVED_AT_ONCE);
+                let surplus: Vec<ApiKeyId> = surplus.select_only().column(Column::Id).into_tuple().all(tx).await?;
+                if !surplus.is_empty() {
+                    let revoke = api_key::Entity::update_many().col_expr(Column::RevokedAt, Expr::value(now));
+                    revoke.filter(Column::Id.is_in(surplus.iter().copied())).exec(tx).await?;
+                }
+                Ok(([live.id, test.id], surplus))
+            })
+        })
+        .await?;
+    Ok((LoginKeys { live, test }, made, revoked))
+}
+
+/// Removes keys of logins that have expired; returns how many.
+pub async fn remove_expired_logins(db: &Db, now: Timestamp) -> Result<u64> {
+    use api_key::Column;
+
+    let mut removed = 0;
+    loop {
+        let page = db.write(move |tx| {
+            Box::pin(async move {
+                let late = api_key::Entity::find()
+                    .select_only()
+                    .column(Column::Id)
+                    .filter(Column::IsLogin.eq(true))
+                    .filter(Column::ExpiresAt.lte(now))
+                    .limit(REMOVED_AT_ONCE);
+                let late: Vec<ApiKeyId> = late.into_tuple().all(tx).await?;
+                let remove = api_key::Entity::delete_many().filter(Column::Id.is_in(late));
+                Ok(remove.exec(tx).await?.rows_affected)
+            })
+        });
+        let page = page.await?;
+        removed += page;
+        if page < REMOVED_AT_ONCE {
+            return Ok(removed);
+        }
+    }
 }
 
 fn of(account: UserId) -> Select<api_key::Entity> {

@@ -21,7 +21,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::task::TaskTracker;
 
-pub use key::{NewKey, create as create_key, list as keys};
+pub use key::{LoginKeys, MAX_LOGINS, NewKey, create as create_key, list as keys, remove_expired_logins};
 pub use secret::{SECRET_BYTES, Secrets, rotate as rotate_secret};
 pub use token::Token;
 
@@ -191,6 +191,28 @@ impl Accounts {
                 Err(wrong())
             }
         }
+    }
+
+    /// Signs in like [`Accounts::sign_in`], and makes a pair of API keys that expire when a token would.
+    pub async fn log_in(
+        &self,
+        email: &str,
+        password: String,
+        address: Option<IpAddr>,
+    ) -> Result<(account::Model, LoginKeys)> {
+        let SignedIn { token, account } = self.sign_in(email, password, address).await?;
+        let made = key::create_login(&self.db, account.id, self.clock.now(), token.expires_at).await?;
+        let (keys, made, revoked) = made;
+        let by = By { actor: Some(account.id), address };
+        for id in made {
+            audit::about(Event::ApiKeyCreated, Outcome::Ok, by, id);
+        }
+        for id in revoked {
+            audit::about(Event::ApiKeyRevoked, Outcome::Ok, by, id);
+            // Nobody may be listening.
+            drop(self.revoked.send(id));
+        }
+        Ok((account, keys))
     }
 
     /// Counts a try, where tries are counted; RATE_LIMITED where there were too many.

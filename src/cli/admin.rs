@@ -17,8 +17,8 @@ use crate::audit::{self, By, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::document::LONGEST_LINK_SECONDS;
 use crate::error::Error;
+use crate::graphql::job_type_from_json;
 use crate::job::state::Mode;
-use crate::job_type::JobType;
 use crate::{taxonomy, telemetry};
 
 /// `docket user …`.
@@ -142,16 +142,16 @@ pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
     say(&secret)
 }
 
-/// The application, with its audit log.
+/// Opens the application, with the log that the operator asked for.
 async fn logged(common: &Common) -> Result<App, String> {
-    telemetry::logs(&common.load(None)?)?;
+    telemetry::command_logs(&common.load(None)?)?;
     common.open().await
 }
 
 /// `docket key rotate-signing`.
 fn rotate_signing(common: &Common) -> Result<ExitCode, String> {
     let config = common.load(None)?;
-    telemetry::logs(&config)?;
+    telemetry::command_logs(&config)?;
     if !config.jwt_secret.expose().is_empty() {
         let instead = "move it to jwt_previous_secrets and set another";
         return Err(format!("jwt_secret is configured, so there is no key file to change; {instead}"));
@@ -178,9 +178,8 @@ pub(super) async fn taxonomy(command: TaxonomyCommand) -> Result<ExitCode, Strin
 
 pub(super) async fn job_type(command: JobTypeCommand) -> Result<ExitCode, String> {
     let JobTypeCommand::Apply { common, file } = command;
-    let definition: JobType =
-        serde_json::from_value(read_json(&file)?).map_err(|error| format!("{}: {error}", file.display()))?;
-    definition.check().map_err(|problems| explain(Error::Invalid(problems)))?;
+    let definition = job_type_from_json(read_json(&file)?)
+        .map_err(|problems| format!("{}:\n{}", file.display(), explain(Error::Invalid(problems))))?;
     let app = common.open().await?;
     let stored = app.jobs.types.put(&app.clock, definition).await.map_err(explain)?;
     app.drain().await;
@@ -190,7 +189,7 @@ pub(super) async fn job_type(command: JobTypeCommand) -> Result<ExitCode, String
 /// `docket doctor`.
 pub(super) async fn doctor(common: &Common) -> Result<ExitCode, String> {
     let config = common.load(None)?;
-    telemetry::logs(&config)?;
+    telemetry::command_logs(&config)?;
     let database = config.database().split(':').next().unwrap_or_default().to_owned();
     let app = common.open().await?;
     let storage = match app.storage.check().await {

@@ -17,7 +17,7 @@ use crate::access::Actor;
 use crate::account::Secrets;
 use crate::clock::{Clock, Timestamp};
 use crate::db::Db;
-use crate::entity::{content, document, identity};
+use crate::entity::{content, document, identity, job};
 use crate::error::{Error, Result};
 use crate::id::DocumentId;
 use crate::job::state::Mode;
@@ -85,6 +85,32 @@ impl Staged {
     /// Where its bytes are.
     pub fn key(&self) -> &str {
         &self.stored.key
+    }
+
+    /// How many bytes it has.
+    pub fn size(&self) -> u64 {
+        self.stored.size
+    }
+
+    /// MIME type: as its sender named it, or detected.
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    /// Returns the row of a content of a job that is made of it.
+    pub fn into_content_of(self, job: &job::Model, now: Timestamp) -> Result<document::Model> {
+        Ok(document::Model {
+            id: self.id,
+            name: self.name,
+            media_type: self.media_type,
+            size: i64::try_from(self.stored.size).map_err(Error::internal)?,
+            sha256: self.stored.sha256,
+            storage_key: self.stored.key,
+            owner_id: job.owner_id,
+            job_id: Some(job.id),
+            mode: job.mode.clone(),
+            created_at: now,
+        })
     }
 }
 

@@ -15,13 +15,11 @@ use crate::job_type::{INPUT, NOOP};
 /// What a claimed step asks of the executor; `None` where there is nothing to do.
 pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Operation>> {
     let metadata = &claim.job.metadata;
-    let number = |path: &str| lookup(metadata, path).and_then(Value::as_f64);
     if claim.job.type_id == NOOP {
         return Ok(None);
     }
     let job_type = jobs.types.version(&claim.job.type_id, claim.job.type_version).await?;
-    let field = job_type.step(&claim.step).and_then(|step| step.threshold_field.as_deref());
-    let threshold = field.and_then(number).unwrap_or(0.0);
+    let threshold = job_type.threshold(&claim.step, metadata);
     Ok(Some(match claim.step.as_str() {
         "text-extraction" => {
             let (_, input) = jobs

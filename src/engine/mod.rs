@@ -32,6 +32,7 @@ use crate::job::Jobs;
 use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
+use crate::account::remove_expired_logins;
 use crate::tasks::keep_up;
 use workdir::Workdir;
 
@@ -182,6 +183,11 @@ impl Engine {
                 }
                 Err(error) => tracing::error!(%error, "what TEST keys made long ago could not be removed"),
             }
+        }
+        match remove_expired_logins(&self.jobs.db, now).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "removed expired API keys of logins"),
+            Err(error) => tracing::error!(%error, "expired API keys of logins could not be removed"),
         }
         match self.jobs.documents.collect(now - COLLECT_AGE).await {
             Ok(0) => {}

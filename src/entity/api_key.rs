@@ -19,6 +19,8 @@ pub struct Model {
     pub last_used_at: Option<DateTimeUtc>,
     pub expires_at: Option<DateTimeUtc>,
     pub revoked_at: Option<DateTimeUtc>,
+    /// Made by a login of the REST façade.
+    pub is_login: bool,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

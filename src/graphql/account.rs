@@ -165,7 +165,7 @@ struct SignUpInput {
     email: String,
     /// Name for people, 1 to 200 characters.
     name: String,
-    /// 12 to 256 characters.
+    /// Password of 12 to 256 characters.
     password: String,
 }
 

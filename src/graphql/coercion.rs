@@ -42,6 +42,13 @@ pub fn variable_problems(
     check.problems
 }
 
+/// Returns what is wrong with a value of an input type, such as a file that has its shape.
+pub(super) fn input_problems(types: &SchemaTypes, value: &Value, ty: &Type, limit: usize) -> Vec<Problem> {
+    let mut check = Check { types, limit, problems: Vec::new(), path: Vec::new() };
+    check.value(value, ty);
+    check.problems
+}
+
 /// Refuses a document with a literal that its argument or variable cannot take.
 pub fn check_literals(types: &SchemaTypes, document: &ExecutableDocument) -> Result<(), Refusal> {
     for (_, Positioned { node: operation, .. }) in document.operations.iter() {

@@ -200,6 +200,7 @@ impl JobFilter {
             updated_after: self.updated_after,
             metadata: self.metadata.map(|object| object.0),
             input_name: self.input_name,
+            blocked_at: None,
         })
     }
 }

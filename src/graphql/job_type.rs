@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::parser::types::{BaseType, Type};
+use async_graphql::{Context, Enum, ID, InputObject, InputType, Name, Object, Pos, SimpleObject};
 
+use super::coercion::input_problems;
 use super::context::RequestContext;
+use super::json::value_from_json;
 use super::scalar::Json;
-use crate::error::Result;
+use super::schema_types::SchemaTypes;
+use crate::error::{Problem, Result};
 use crate::job::state::StepKind as Kind;
 use crate::job_type::{JobType as Definition, StepDefinition};
 
@@ -225,6 +229,29 @@ impl From<JobTypeStepInput> for StepDefinition {
             four_eyes: input.four_eyes,
         }
     }
+}
+
+/// Problems of one file that are reported.
+const MAX_FILE_PROBLEMS: usize = 100;
+
+/// Reads a job type from JSON of the shape of `RegisterJobTypeInput`, with the same defaults. Reports every problem of the
+/// shape, or else every problem of the definition. A `version`, as an exported type has it, is ignored.
+pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec<Problem>> {
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("version");
+    }
+    let value = value_from_json(json);
+    let name = RegisterJobTypeInput::type_name();
+    let ty = Type { base: BaseType::Named(Name::new(name)), nullable: false };
+    let problems = input_problems(SchemaTypes::of_server(), &value, &ty, MAX_FILE_PROBLEMS);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let input = RegisterJobTypeInput::parse(Some(value))
+        .map_err(|error| vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)])?;
+    let definition = Definition::from(input);
+    definition.check()?;
+    Ok(definition)
 }
 
 /// A job type as it is after a change.

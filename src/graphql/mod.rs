@@ -44,6 +44,7 @@ use loader::Loaders;
 pub use coercion::{check_literals, variable_problems};
 pub use context::Viewer;
 pub use error::{extensions, log_internal};
+pub use job_type::job_type_from_json;
 pub use schema_types::SchemaTypes;
 pub use upload::Uploads;
 

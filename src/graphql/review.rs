@@ -147,7 +147,7 @@ struct ReviewItem {
     /// Page, from 1.
     #[serde(default)]
     page: Option<i32>,
-    /// x, y, width, height as fractions of the page.
+    /// Position as x, y, width and height, in fractions of the page.
     #[serde(default, rename = "box")]
     #[graphql(name = "box")]
     bbox: Option<Vec<f64>>,
@@ -267,8 +267,8 @@ struct DecideReviewInput {
     id: ID,
     /// Approve, reject, or send back to an earlier step.
     decision: ReviewDecision,
-    /// sha256 of the content that the reviewer saw: another one is CONFLICT. Kept in the history as the decision's receipt.
-    /// Required where there is content.
+    /// SHA-256 of the content that the reviewer saw: another one is CONFLICT. The history keeps it as the receipt of the
+    /// decision. Required where there is content.
     content_sha256: Option<String>,
     /// For a MANUAL step: what was made.
     contents: Option<Vec<ContentInput>>,
@@ -291,6 +291,7 @@ impl From<DecideReviewInput> for Decision {
             patch: input.patch.map(|patch| patch.0),
             comment: input.comment,
             to_step: input.to_step,
+            claim_if_free: false,
         }
     }
 }
@@ -362,7 +363,7 @@ impl ReviewQuery {
         ctx: &Context<'_>,
         #[graphql(name = "type", desc = "Slug of the type.")] type_id: ID,
         #[graphql(desc = "Name of a step that has a threshold.")] step: String,
-        #[graphql(desc = "0 to 1.")] threshold: f64,
+        #[graphql(desc = "Threshold from 0 to 1.")] threshold: f64,
         #[graphql(desc = "Only what steps have made since then.")] since: Option<DateTime<Utc>>,
     ) -> Result<ReviewSimulation> {
         let (jobs, actor) = (&ctx.app()?.jobs, ctx.actor()?);

@@ -22,12 +22,8 @@ pub(super) async fn authenticate(State(server): State<Server>, mut request: Requ
     let trusted = &server.app.config.http.trusted_proxies;
     let address = peer.map(|peer| client_address(peer, request.headers(), trusted));
     let viewer = viewer(&server, request.headers(), address).await;
-    // Whoever sends wrong credentials is nobody yet, and is counted too.
-    let counted = match &viewer {
-        Ok(viewer) => server.rates.request(viewer),
-        Err(_) => server.rates.request(&Viewer { actor: None, address }),
-    };
-    match counted.and(viewer) {
+    let counted = viewer.and_then(|viewer| server.rates.request(&viewer).map(|()| viewer));
+    match counted {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
             next.run(request).await
@@ -39,22 +35,28 @@ pub(super) async fn authenticate(State(server): State<Server>, mut request: Requ
 async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Viewer> {
     let actor = match headers.get(header::AUTHORIZATION) {
         Some(value) => {
-            let text = value.to_str().map_err(|_| malformed())?;
-            Some(actor(server, text, address).await?)
+            // A header that is no text is counted like any other credential that is wrong.
+            Some(actor(server, value.to_str().unwrap_or_default(), address).await?)
         }
         None => None,
     };
     Ok(Viewer { actor, address })
 }
 
-/// Whoever an `Authorization` header, or what stands for one, names.
+/// Returns who an `Authorization` header, or its value in `connection_init`, names. A credential that was not seen lately
+/// is counted before it is looked up.
 pub(super) async fn actor(server: &Server, authorization: &str, address: Option<IpAddr>) -> Result<Actor> {
+    server.rates.credential(authorization, address)?;
     let found = match credential(authorization) {
         Some(credential) => server.app.accounts.authenticate(&credential, address).await,
         None => Err(malformed()),
     };
-    if let Err(Error::Unauthenticated(_) | Error::Forbidden(_)) = found {
-        audit::record(Event::Credential, Outcome::Refused, By::address(address));
+    match &found {
+        Ok(_) => server.rates.remember(authorization),
+        Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => {
+            audit::record(Event::Credential, Outcome::Refused, By::address(address));
+        }
+        Err(_) => {}
     }
     found
 }

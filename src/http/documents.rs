@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -49,18 +49,37 @@ pub(super) async fn upload(
 
 /// Stores the body of a request as a document of the actor's.
 pub(super) async fn store(server: &Server, actor: &Actor, request: Request) -> Result<document::Model> {
+    octet_stream(request.headers())?;
     let described = described(request.headers())?;
+    let (app, uploader) = (server.app.clone(), actor.clone());
+    let upload = receive(server, actor, request, |bytes| async move {
+        app.jobs.documents.upload(&uploader, described, bytes).await
+    });
+    upload.await
+}
+
+/// Hands the body of a request to `take`, which stores it, in a task of its own: a client that goes away ends the stream
+/// with an error, and `take` cleans up after itself.
+pub(super) async fn receive<T, F>(
+    server: &Server,
+    actor: &Actor,
+    request: Request,
+    take: impl FnOnce(BodyDataStream) -> F,
+) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
     let place = server.transfers.take(actor)?;
-    let (app, actor) = (server.app.clone(), actor.clone());
+    let app = &server.app;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     app.jobs.documents.fits(announced.and_then(|length| length.parse().ok()).unwrap_or_default())?;
-    let bytes = body::ending(request.into_body(), &app).into_data_stream();
-    // A task of its own: a client that goes away ends the stream with an error, and the upload cleans up after itself.
+    let taken = take(body::ending(request.into_body(), app).into_data_stream());
     let upload = async move {
         let _place = place;
-        app.jobs.documents.upload(&actor, described, bytes).await
+        taken.await
     };
-    let stored = server.app.tasks.spawn(tracking::within(tracking::current(), upload.in_current_span()));
+    let stored = app.tasks.spawn(tracking::within(tracking::current(), upload.in_current_span()));
     stored.await.map_err(Error::internal)?
 }
 
@@ -98,7 +117,8 @@ pub(super) async fn describe(
     answer.await.unwrap_or_else(|error| refuse(&error))
 }
 
-fn described(headers: &HeaderMap) -> Result<Described> {
+/// Refuses a body that is not labeled as plain bytes.
+fn octet_stream(headers: &HeaderMap) -> Result<()> {
     if let Some(given) = headers.get(header::CONTENT_TYPE) {
         let parsed = given.to_str().ok().and_then(|text| text.parse::<mime::Mime>().ok());
         if parsed.is_none_or(|mime| mime.essence_str() != mime::APPLICATION_OCTET_STREAM) {
@@ -106,6 +126,11 @@ fn described(headers: &HeaderMap) -> Result<Described> {
             return Err(Error::UnsupportedMedia(message.into()));
         }
     }
+    Ok(())
+}
+
+/// Reads name and MIME type of a document from the headers `X-Name` and `X-Type`.
+pub(super) fn described(headers: &HeaderMap) -> Result<Described> {
     let name = headers.get(X_NAME).map(file_name::decode).transpose()?;
     let media_type = headers.get(X_TYPE).map(|value| {
         value

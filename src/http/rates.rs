@@ -1,11 +1,17 @@
 //! How much one user may ask for in a minute, or one address where nobody has signed in: requests, and the cost of operations.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+
 use super::session::Who;
 use crate::config::{Config, Switch};
 use crate::error::Result;
 use crate::graphql::Viewer;
 use crate::graphql::guard::Operation;
-use crate::limit::Limiter;
+use crate::limit::{Limiter, network};
 
 /// The limits of all who ask; none where the configuration turns them off.
 #[derive(Debug)]
@@ -15,13 +21,41 @@ pub(super) struct Rates(Option<Limits>);
 struct Limits {
     requests: Limiter<Who>,
     cost: Limiter<Who>,
+    /// SHA-256 of credentials that were good lately.
+    known: Cache<[u8; 32], ()>,
 }
+
+/// Credentials that are remembered as good.
+const MAX_KNOWN: u64 = 100_000;
+/// How long a credential that is not used is remembered.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 impl Rates {
     pub(super) fn new(config: &Config) -> Self {
         let (requests, cost) = (config.rates.requests_per_minute, config.rates.cost_per_minute);
-        let limits = || Limits { requests: Limiter::per_minute(requests), cost: Limiter::per_minute(cost) };
+        let limits = || Limits {
+            requests: Limiter::per_minute(requests),
+            cost: Limiter::per_minute(cost),
+            known: Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(KNOWN_FOR).build(),
+        };
         Self((config.rate_limits == Switch::On).then(limits))
+    }
+
+    /// Counts a credential that was not seen lately as a request of its network, before it is looked up; RATE_LIMITED where
+    /// there were too many. Guessing is bounded so, and people behind the same address who are signed in are not held up.
+    pub(super) fn credential(&self, authorization: &str, address: Option<IpAddr>) -> Result<()> {
+        let Some(limits) = &self.0 else { return Ok(()) };
+        if limits.known.contains_key(&digest(authorization)) {
+            return Ok(());
+        }
+        limits.requests.take(Who::Network(address.map(network)), 1)
+    }
+
+    /// Remembers a credential that is good.
+    pub(super) fn remember(&self, authorization: &str) {
+        if let Some(limits) = &self.0 {
+            limits.known.insert(digest(authorization), ());
+        }
     }
 
     /// Counts a request, or an operation on a connection; RATE_LIMITED where there were too many.
@@ -34,4 +68,8 @@ impl Rates {
         let cost = operation.cost.saturating_add(operation.introspection_cost);
         self.0.as_ref().map_or(Ok(()), |limits| limits.cost.take(viewer.into(), cost))
     }
+}
+
+fn digest(authorization: &str) -> [u8; 32] {
+    Sha256::digest(authorization).into()
 }

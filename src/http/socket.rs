@@ -70,6 +70,7 @@ impl Operations for Socket {
                     return Err(Refused::Forbidden(message));
                 }
                 Err(Error::Unavailable(message)) => return Err(Refused::Unavailable(message)),
+                Err(limited @ Error::RateLimited(_)) => return Err(Refused::Unavailable(limited.message())),
                 Err(error) => {
                     tracing::error!(%error, "a connection could not be authenticated");
                     return Err(Refused::Internal);

@@ -114,21 +114,25 @@ impl Jobs {
     }
 
     /// Takes a job back to a step that it has reached before, whatever its status; what that step and later ones made is
-    /// superseded, not lost.
+    /// superseded, not lost. Without a step it goes one step back, and a job that has ended to the last step that it has
+    /// reached.
     pub async fn rewind(
         &self,
         grant: &Grant<Cancel>,
-        to_step: &str,
+        to_step: Option<String>,
         reason: Option<String>,
     ) -> Result<job::Model> {
         self.check_reason(reason.as_deref())?;
         let (id, clock, actor) = (grant.job().id, self.clock.clone(), grant.actor().user.id);
-        let (grant, to_step) = (grant.clone(), to_step.to_owned());
+        let grant = grant.clone();
         let saved = self.db.write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
                 let mut locked = Locked::lock(tx, id, &clock).await?.ok_or_else(gone)?;
                 grant.still_holds(tx, locked.row()).await?;
-                let to = locked.step_index(&to_step)?;
+                let to = match &to_step {
+                    Some(step) => locked.step_index(step)?,
+                    None => locked.state().step_back(),
+                };
                 locked.perform(Command::Rewind { to, reason }, Some(actor))?;
                 locked.supersede_from(tx, to).await?;
                 locked.save(tx).await
@@ -331,7 +335,7 @@ mod tests {
         let changes = Changes { priority: Some(5), ..Changes::default() };
         refused(app.jobs.update(&edit, changes).await);
         refused(app.jobs.cancel(&cancel, None).await);
-        refused(app.jobs.rewind(&cancel, "first", None).await);
+        refused(app.jobs.rewind(&cancel, Some("first".into()), None).await);
         assert_eq!(app.jobs.snapshot(id).await.unwrap().unwrap().job.status, "QUEUED");
     }
 

@@ -7,9 +7,12 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::progress::{StepNow, steps_now, withhold};
+use super::rows::name;
+use super::state::Status;
 use super::{Jobs, contents};
-use crate::access::{self, Actor};
-use crate::entity::{access as access_rows, account, content, document, job, task, team};
+use crate::access::{self, Actor, policy};
+use crate::clock::Timestamp;
+use crate::entity::{access as access_rows, account, content, document, job, review, task, team};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId, UserId};
 use crate::job_type::JobType;
@@ -31,6 +34,28 @@ pub struct Details {
     pub teams: Vec<(team::Model, Vec<String>)>,
     /// People who were let in, and to which steps.
     pub users: Vec<(account::Model, Vec<String>)>,
+    /// The review that the job is blocked on.
+    pub open_review: Option<OpenReview>,
+}
+
+/// The review that a job is blocked on, as somebody sees it.
+#[derive(Debug, Clone)]
+pub struct OpenReview {
+    /// The step that waits for a person.
+    pub step: String,
+    /// Who holds it and until when. `Hidden` to who does not work on the step.
+    pub claim: SeenClaim,
+}
+
+/// The claim on a review as somebody sees it.
+#[derive(Debug, Clone)]
+pub enum SeenClaim {
+    /// The viewer does not work on the step.
+    Hidden,
+    /// Nobody holds the review.
+    Free,
+    /// Somebody holds it until then.
+    Held(account::Model, Timestamp),
 }
 
 impl Details {
@@ -50,7 +75,9 @@ impl Jobs {
         let tasks: HashMap<_, _> = tasks.into_iter().map(|task| (task.job_id, task)).collect();
         let rows = access_rows::Entity::find().filter(access_rows::Column::JobId.is_in(ids.clone()));
         let rows = rows.all(db).await?;
-        let (teams, people) = self.principals(&rows, &jobs).await?;
+        let reviews = self.open_reviews(&jobs).await?;
+        let (teams, people) = self.principals(&rows, &jobs, &reviews).await?;
+        let now = self.clock.now();
         let mut held: HashMap<JobId, Vec<_>> = HashMap::new();
         for (content, document) in self.contents(ids, None, false).await? {
             held.entry(content.job_id).or_default().push((content, document));
@@ -75,23 +102,60 @@ impl Jobs {
                     _ => {}
                 }
             }
+            let open_review = reviews.get(&job.id).map(|review| {
+                let held = review.claimed_by.zip(review.claim_expires_at).filter(|(_, until)| *until > now);
+                let held = held.and_then(|(by, until)| Some((people.get(&by)?.clone(), until)));
+                let claim = match held {
+                    _ if !policy::works_on(standing, &review.step) => SeenClaim::Hidden,
+                    Some((by, until)) => SeenClaim::Held(by, until),
+                    None => SeenClaim::Free,
+                };
+                OpenReview { step: review.step.clone(), claim }
+            });
             let (teams, users) = (of_teams, of_users);
-            all.push(Details { job, job_type, owner, steps, contents, teams, users });
+            all.push(Details { job, job_type, owner, steps, contents, teams, users, open_review });
         }
         Ok(all)
     }
 
-    /// The teams and people that rows of `access` name, and the owners of the jobs.
+    /// Returns who holds the open review of a job, and until when.
+    pub async fn claim_on(&self, job: JobId) -> Result<Option<(UserId, Timestamp)>> {
+        let open = review::Entity::find()
+            .filter(review::Column::JobId.eq(job))
+            .filter(review::Column::Status.eq("CLAIMED"));
+        let now = self.clock.now();
+        let held = open.one(self.db.read()).await?.and_then(|open| open.claimed_by.zip(open.claim_expires_at));
+        Ok(held.filter(|(_, until)| *until > now))
+    }
+
+    /// The reviews that blocked jobs wait for.
+    async fn open_reviews(&self, jobs: &[job::Model]) -> Result<HashMap<JobId, review::Model>> {
+        let is_blocked = |job: &&job::Model| job.status == name(Status::Blocked);
+        let blocked: Vec<JobId> = jobs.iter().filter(is_blocked).map(|job| job.id).collect();
+        if blocked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let open = review::Entity::find()
+            .filter(review::Column::JobId.is_in(blocked))
+            .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+        Ok(open.all(self.db.read()).await?.into_iter().map(|review| (review.job_id, review)).collect())
+    }
+
+    /// The teams and people that rows of `access` name, the owners of the jobs, and who holds their reviews.
     async fn principals(
         &self,
         rows: &[access_rows::Model],
         jobs: &[job::Model],
+        reviews: &HashMap<JobId, review::Model>,
     ) -> Result<(HashMap<TeamId, team::Model>, HashMap<UserId, account::Model>)> {
         let db = self.db.read();
         let of_kind =
             |kind: &'static str| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
         let teams: Vec<Uuid> = of_kind("TEAM").collect();
-        let people: Vec<Uuid> = of_kind("USER").chain(jobs.iter().map(|job| job.owner_id.0)).collect();
+        let people: Vec<Uuid> = of_kind("USER")
+            .chain(jobs.iter().map(|job| job.owner_id.0))
+            .chain(reviews.values().filter_map(|review| review.claimed_by).map(|by| by.0))
+            .collect();
         let teams = match teams.is_empty() {
             true => Vec::new(),
             false => team::Entity::find().filter(team::Column::Id.is_in(teams)).all(db).await?,

@@ -14,7 +14,7 @@ use super::Jobs;
 use super::state::Status;
 use crate::access::{self, Actor};
 use crate::clock::Timestamp;
-use crate::entity::{access as access_rows, job};
+use crate::entity::{access as access_rows, job, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
 use crate::job_type::metadata::{MOST_LEVELS, escape, levels};
@@ -49,6 +49,8 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     pub updated_after: Option<Timestamp>,
     pub metadata: Option<Map<String, Value>>,
+    /// Blocked at this step, where the viewer may work on the review.
+    pub blocked_at: Option<String>,
     pub input_name: Option<String>,
 }
 
@@ -234,6 +236,20 @@ impl Jobs {
             let escaped = part.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
             let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
             all = all.add(Expr::col((job::Entity, job::Column::InputName)).like(pattern));
+        }
+        if let Some(step) = &filter.blocked_at {
+            let not_barred = Condition::any()
+                .add(review::Column::BarredId.is_null())
+                .add(review::Column::BarredId.ne(actor.user.id));
+            let open = Query::select()
+                .column(review::Column::JobId)
+                .from(review::Entity)
+                .and_where(review::Column::Status.is_in(["OPEN", "CLAIMED"]))
+                .and_where(review::Column::Step.eq(step))
+                .cond_where(access::works_on_rows(actor, self.db.backend(), "review"))
+                .cond_where(not_barred)
+                .to_owned();
+            all = all.add(job::Column::Id.in_subquery(open));
         }
         if let Some(metadata) = &filter.metadata {
             let backend = self.db.backend();

@@ -48,8 +48,10 @@ pub struct ReviewSubject {
 /// The large parts of a review, which are written where they are new and never read here.
 #[derive(Debug, Default)]
 struct Matter {
-    items: Vec<Value>,
-    draft: Option<Value>,
+    /// `None` leaves the items as they are.
+    items: Option<Vec<Value>>,
+    /// `None` leaves the draft as it is; `Some(None)` discards it.
+    draft: Option<Option<Value>>,
 }
 
 /// A review as it stands in this transaction.
@@ -155,7 +157,16 @@ impl Locked {
     pub fn set_draft(&mut self, draft: Value) {
         self.on_review(|_| ());
         if let Some(tracked) = self.reviews.last_mut() {
-            tracked.matter.draft = Some(draft);
+            tracked.matter.draft = Some(Some(draft));
+        }
+    }
+
+    /// Puts another content under the open review, with its items; the draft, which was about the content before, is
+    /// discarded.
+    pub fn replace_review_subject(&mut self, subject: ReviewSubject) {
+        self.on_review(|review| review.content_id = subject.content);
+        if let Some(tracked) = self.reviews.last_mut() {
+            tracked.matter = Matter { items: Some(subject.items), draft: Some(None) };
         }
     }
 
@@ -202,6 +213,11 @@ impl Locked {
     /// Whether somebody has the open review now.
     pub fn check_claim(&self, by: UserId) -> Result<(), Rejection> {
         claimed(&self.state, by, self.now).map(drop)
+    }
+
+    /// Whether a review is open that nobody holds now.
+    pub fn review_is_free(&self) -> bool {
+        self.state.review.is_some_and(|review| review.claim.is_none_or(|claim| claim.until <= self.now))
     }
 
     /// Adds to the history what the state machine does not decide. `step` says whose people may read `data`.
@@ -327,7 +343,7 @@ impl Locked {
             created_at: self.now,
             updated_at: Some(self.now),
         };
-        let matter = Matter { items: subject.items, draft: None };
+        let matter = Matter { items: Some(subject.items), draft: None };
         self.reviews.push(Tracked { row, matter, stored: false, touched: true });
         id
     }

@@ -395,6 +395,15 @@ impl State {
         of_task.or(self.review.map(|review| review.step))
     }
 
+    /// Returns the step that a job goes back to unless a step is named: the one before the current one, where there is one,
+    /// or the last one that a job that has ended has reached.
+    pub fn step_back(&self) -> usize {
+        match self.current_step() {
+            Some(current) => current.saturating_sub(1),
+            None => self.steps.iter().rposition(|step| step.status != StepStatus::Pending).unwrap_or(0),
+        }
+    }
+
     /// Who has the job now; `None` after a final status.
     pub fn phase(&self) -> Option<Phase> {
         match self.status {

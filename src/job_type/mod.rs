@@ -136,6 +136,12 @@ impl JobType {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// Returns the review threshold that a job's metadata sets for a step; 0, which asks for no review, where it sets none.
+    pub fn threshold(&self, step: &str, metadata: &Value) -> f64 {
+        let field = self.step(step).and_then(|step| step.threshold_field.as_deref());
+        field.and_then(|path| metadata::lookup(metadata, path)?.as_f64()).unwrap_or(0.0)
+    }
+
     /// The step of this name.
     pub fn step(&self, name: &str) -> Option<&StepDefinition> {
         self.steps.iter().find(|step| step.name == name)

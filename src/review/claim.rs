@@ -55,7 +55,7 @@ pub async fn save_draft(jobs: &Jobs, grant: &ReviewGrant, patch: Value) -> Resul
     .await
 }
 
-fn lasts(jobs: &Jobs) -> TimeDelta {
+pub(super) fn lasts(jobs: &Jobs) -> TimeDelta {
     TimeDelta::seconds(i64::from(jobs.review.claim_seconds))
 }
 

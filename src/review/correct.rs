@@ -5,12 +5,16 @@ use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::error::Problem;
+use crate::json::storage_problem;
 
 /// Levels of nesting that a patch may lead to; the contents of the built-in types have four.
 const DEEPEST: usize = 100;
 
 /// Bytes that the operations of a patch copy from one place of the content to others: corrections move little.
 const MOST_COPIED: usize = 1 << 20;
+
+/// Violations of a schema that are reported.
+const MAX_SCHEMA_PROBLEMS: usize = 20;
 
 /// A confidence as it is counted: in thousandths, and whether something required had not been found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +107,35 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
     }
 }
 
+/// Checks a content that replaces another one, against the same limits and schema as the result of a patch, and returns how
+/// sure the machine had been of what is different. Paths of problems lead into the content.
+pub fn replace(
+    before: Option<&Value>,
+    content: &Value,
+    schema: Option<&Value>,
+) -> Result<Vec<Grade>, Vec<Problem>> {
+    if depth(content) > DEEPEST {
+        let message = format!("A content has at most {DEEPEST} levels.");
+        return Err(vec![Problem::new("", "TOO_DEEP", message)]);
+    }
+    // Values of a content become items of a review.
+    if let Some(problem) = storage_problem(content) {
+        return Err(vec![problem]);
+    }
+    if let Some(schema) = schema {
+        let validator = jsonschema::draft202012::new(schema)
+            .map_err(|error| vec![Problem::new("", "SCHEMA", format!("The content's schema is wrong: {error}"))])?;
+        let problem = |error: jsonschema::ValidationError<'_>| {
+            Problem::new(error.instance_path().to_string(), "SCHEMA", error.to_string())
+        };
+        let problems: Vec<_> = validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+    }
+    Ok(before.map(|before| grades(before, &json_patch::diff(before, content))).unwrap_or_default())
+}
+
 /// Equality as `test` has it (RFC 6902, section 4.6): numbers are equal where their values are. A client in JavaScript
 /// cannot but write 1 for the 1.0 that it has read.
 fn equal(a: &Value, b: &Value) -> bool {
@@ -154,7 +187,7 @@ fn broken(content: &Value, operations: &[PatchOperation], schema: &Value) -> Vec
         };
         Problem::new(path, "SCHEMA", format!("The content would be wrong at {at:?}: {error}"))
     };
-    validator.iter_errors(content).take(20).map(problem).collect()
+    validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect()
 }
 
 /// Whether one pointer leads to the other, or they are the same.

@@ -49,10 +49,12 @@ pub struct Decision {
     pub comment: Option<String>,
     /// Where a job is sent back to.
     pub to_step: Option<String>,
+    /// Whether a review that nobody has claimed is claimed and decided in one change.
+    pub claim_if_free: bool,
 }
 
 /// The content under review, with its document.
-type Seen = (content::Model, document::Model);
+pub type Seen = (content::Model, document::Model);
 
 /// A correction whose bytes are in the store already.
 struct Correction {
@@ -91,7 +93,8 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, decision: Decision) -> Res
     }
 }
 
-async fn seen(jobs: &Jobs, review: &review::Model) -> Result<Option<Seen>> {
+/// Returns the content under review, where there is one.
+pub async fn seen(jobs: &Jobs, review: &review::Model) -> Result<Option<Seen>> {
     let Some(id) = review.content_id else { return Ok(None) };
     let found = content::Entity::find_by_id(id).find_also_related(document::Entity);
     Ok(found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?))))
@@ -199,7 +202,7 @@ async fn correct(
 }
 
 /// What a content of a built-in type has to look like.
-fn schema(job_type: &JobType, role: &str) -> Option<Value> {
+pub(super) fn schema(job_type: &JobType, role: &str) -> Option<Value> {
     let built_in = [DATA_POINT_EXTRACTION, INDEXING].contains(&job_type.id.as_str());
     let text = operation::schema(role).filter(|_| built_in)?;
     // The schemas are part of the program; the tests of `correct` use them.
@@ -215,7 +218,7 @@ async fn commit(
     correction: Option<Correction>,
 ) -> Result<Saved> {
     let (job, id, step) = (grant.job().id, grant.review().id, grant.review().step.clone());
-    let (clock, by, grant) = (jobs.clock.clone(), grant.actor().user.id, grant.clone());
+    let (clock, by, grant, lasts) = (jobs.clock.clone(), grant.actor().user.id, grant.clone(), claim::lasts(jobs));
     jobs.db
         .write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {
@@ -235,6 +238,10 @@ async fn commit(
                     content_sha256: seen.as_ref().map(|(_, document)| document.sha256.clone()),
                     patch: decision.patch,
                 };
+                if decision.claim_if_free && locked.review_is_free() {
+                    let until = locked.now() + lasts;
+                    locked.perform(Command::ClaimReview { by, until }, Some(by))?;
+                }
                 // The claim is checked before anything is written.
                 locked.check_claim(by)?;
                 if let Some((content, _)) = &seen {
@@ -283,6 +290,17 @@ async fn count(tx: &impl ConnectionTrait, content: ContentId, grades: &[Grade]) 
     use confidence::Column;
     let rows = || confidence::Entity::update_many().filter(Column::ContentId.eq(content));
     rows().col_expr(Column::Reviewed, Expr::col(Column::Due)).exec(tx).await?;
+    count_corrections(tx, content, grades).await
+}
+
+/// Counts what was corrected of a content, by how sure the machine had been.
+pub(super) async fn count_corrections(
+    tx: &impl ConnectionTrait,
+    content: ContentId,
+    grades: &[Grade],
+) -> Result<()> {
+    use confidence::Column;
+    let rows = || confidence::Entity::update_many().filter(Column::ContentId.eq(content));
     let mut counts: BTreeMap<Grade, i32> = BTreeMap::new();
     for grade in grades {
         *counts.entry(*grade).or_default() += 1;

@@ -12,6 +12,7 @@
 pub mod claim;
 pub mod correct;
 pub mod decide;
+pub mod replace;
 pub mod simulate;
 
 use sea_orm::sea_query::ExprTrait;
@@ -21,11 +22,11 @@ use sea_orm::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::access::{self, Actor};
+use crate::access::{self, Actor, ReviewGrant, View};
 use crate::clock::Timestamp;
 use crate::entity::{account, review};
 use crate::error::{Error, Result};
-use crate::id::{ReviewId, UserId};
+use crate::id::{JobId, ReviewId, UserId};
 use crate::job::Jobs;
 use crate::page::{Direction, Page, Window};
 
@@ -69,6 +70,24 @@ fn workable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Entit
         None => {}
     }
     review::Entity::find().filter(all)
+}
+
+/// Returns the open review of a job for somebody who works on its step. NOT_FOUND where they do not see the job, FORBIDDEN
+/// where they see it but not that step, CONFLICT where the job is not blocked.
+pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<ReviewGrant> {
+    access::job::<View>(jobs.db.read(), actor, job).await?;
+    let open = review::Entity::find()
+        .filter(review::Column::JobId.eq(job))
+        .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+    let Some(open) = open.one(jobs.db.read()).await? else {
+        return Err(Error::conflict("The job is not blocked: it has no open review."));
+    };
+    access::review(jobs.db.read(), actor, open.id).await.map_err(|error| match error {
+        Error::NotFound(_) => {
+            Error::Forbidden(format!("You may see this job, but not work on its step {:?}.", open.step))
+        }
+        other => other,
+    })
 }
 
 /// A page of the queue, the oldest first.

@@ -26,6 +26,7 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::access::{self, Actor, View};
+use crate::audit::{self, Event, Outcome};
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
 
@@ -140,7 +141,9 @@ impl Webhooks {
                 Ok(row.insert(tx).await?)
             })
         });
-        Ok((secret.0, made.await?))
+        let made = made.await?;
+        audit::about(Event::WebhookCreated, Outcome::Ok, actor.into(), made.id);
+        Ok((secret.0, made))
     }
 
     /// Changes a webhook of an actor's. What waits for one that is disabled is given up.
@@ -162,7 +165,8 @@ impl Webhooks {
             return Err(Error::Invalid(problems));
         }
         let now = self.jobs.clock.now();
-        self.change(actor, id, move |tx, mine| {
+        let is_updated = url.is_some() || kinds.is_some() || description.is_some();
+        let changed = self.change(actor, id, move |tx, mine| -> Work<'_, (bool, webhook::Model)> {
             Box::pin(async move {
                 let was = mine.enabled;
                 let mut row: webhook::ActiveModel = mine.into();
@@ -180,13 +184,23 @@ impl Webhooks {
                 }
                 row.updated_at = Set(now);
                 let changed = row.update(tx).await?;
-                match enabled {
-                    Some(false) if was => queue::disable(tx, changed, DisabledReason::ByOwner, now).await,
-                    _ => Ok(changed),
-                }
+                let changed = match enabled {
+                    Some(false) if was => queue::disable(tx, changed, DisabledReason::ByOwner, now).await?,
+                    _ => changed,
+                };
+                Ok((was, changed))
             })
-        })
-        .await
+        });
+        let (was_enabled, changed) = changed.await?;
+        let switched = match (was_enabled, changed.enabled) {
+            (false, true) => Some(Event::WebhookEnabled),
+            (true, false) => Some(Event::WebhookDisabled),
+            _ => None,
+        };
+        for event in is_updated.then_some(Event::WebhookUpdated).into_iter().chain(switched) {
+            audit::about(event, Outcome::Ok, actor.into(), id);
+        }
+        Ok(changed)
     }
 
     /// Gives a webhook of an actor's a new secret, which is returned here and never again. The one before goes on signing
@@ -205,7 +219,9 @@ impl Webhooks {
                 Ok(row.update(tx).await?)
             })
         });
-        Ok((secret.0, rotated.await?))
+        let rotated = rotated.await?;
+        audit::about(Event::WebhookSecretRotated, Outcome::Ok, actor.into(), id);
+        Ok((secret.0, rotated))
     }
 
     /// Removes a webhook of an actor's with its log and what waits for it.
@@ -229,7 +245,9 @@ impl Webhooks {
                 Ok(())
             })
         });
-        removed.await
+        removed.await?;
+        audit::about(Event::WebhookDeleted, Outcome::Ok, actor.into(), id);
+        Ok(())
     }
 
     /// Sends an event again, under the same ID: one that has ended, outside of the order of its job; one that waits, at once,

@@ -13,6 +13,7 @@ use sea_orm::{
 };
 
 use super::{DisabledReason, Webhooks};
+use crate::audit::{self, By, Event};
 use crate::clock::Timestamp;
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Db, Work};
@@ -147,19 +148,19 @@ impl Webhooks {
         let (clock, settings) = (self.jobs.clock.clone(), self.settings.clone());
         let (id, token) = (claim.delivery.id, claim.token);
         let (job, of) = (claim.delivery.job_id, claim.webhook.id);
-        let taken = self.jobs.db.write(move |tx| -> Work<'_, Taken> {
+        let taken = self.jobs.db.write(move |tx| -> Work<'_, (Taken, bool)> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
                 // In this order everywhere: first the job, which would take its deliveries with it, then the webhook, then what
                 // is sent to it.
                 let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
                 if job.is_none() {
-                    return Ok(Taken::Lost);
+                    return Ok((Taken::Lost, false));
                 }
                 let webhook = webhook::Entity::find_by_id(of).lock(LockType::NoKeyUpdate).one(tx).await?;
                 let mine = webhook_delivery::Entity::find_by_id(id).filter(Column::LeaseToken.eq(token));
                 let (Some(webhook), Some(delivery)) = (webhook, mine.lock_exclusive().one(tx).await?) else {
-                    return Ok(Taken::Lost);
+                    return Ok((Taken::Lost, false));
                 };
                 let lane = Lane::of(&delivery);
                 let mut row: webhook_delivery::ActiveModel = delivery.clone().into();
@@ -167,7 +168,7 @@ impl Webhooks {
                 if let Outcome::Dropped = outcome {
                     row.delete(tx).await?;
                     lane.go_on(tx, now).await?;
-                    return Ok(Taken::Dropped);
+                    return Ok((Taken::Dropped, false));
                 }
                 let (status, error, wait) = match &outcome {
                     Outcome::Delivered(status) => (Some(*status), None, None),
@@ -191,7 +192,7 @@ impl Webhooks {
                     row.next_attempt_at = Set(Some(next));
                     row.update(tx).await?;
                     failing(tx, webhook, now).await?;
-                    return Ok(Taken::Again);
+                    return Ok((Taken::Again, false));
                 }
                 let delivered = matches!(outcome, Outcome::Delivered(_));
                 row.status = Set(if delivered { "DELIVERED" } else { "GIVEN_UP" }.to_owned());
@@ -204,21 +205,28 @@ impl Webhooks {
                         row.failing_since = Set(None);
                         row.update(tx).await?;
                     }
-                    return Ok(Taken::Delivered);
+                    return Ok((Taken::Delivered, false));
                 }
                 let webhook = failing(tx, webhook, now).await?;
                 let patience = TimeDelta::days(settings.disable_days.into());
                 let hopeless = settings.disable_days > 0
                     && webhook.failing_since.is_some_and(|since| since + patience <= now);
-                if outcome == Outcome::Gone {
-                    disable(tx, webhook, DisabledReason::Gone, now).await?;
-                } else if hopeless {
-                    disable(tx, webhook, DisabledReason::Failing, now).await?;
+                let reason = match outcome {
+                    Outcome::Gone => Some(DisabledReason::Gone),
+                    _ => hopeless.then_some(DisabledReason::Failing),
+                };
+                let was_enabled = webhook.enabled;
+                if let Some(reason) = reason {
+                    disable(tx, webhook, reason, now).await?;
                 }
-                Ok(Taken::GivenUp)
+                Ok((Taken::GivenUp, was_enabled && reason.is_some()))
             })
         });
-        taken.await
+        let (taken, is_disabled) = taken.await?;
+        if is_disabled {
+            audit::about(Event::WebhookDisabled, audit::Outcome::Ok, By::default(), of);
+        }
+        Ok(taken)
     }
 
     /// Removes from the log what ended before a time, by pages, and gives up what was written for webhooks while they were

@@ -1,11 +1,14 @@
-// What GraphiQL's editors do not do by themselves: wrap long lines, and follow the system between dark and light.
+// Adds to GraphiQL: long lines wrap, the theme follows the system, and the active tab scrolls into view.
 import { useEffect } from 'react';
 import { pick, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 
 /** Draws nothing. Stands inside GraphiQL. */
 export function EditorSettings() {
-  const { queryEditor, variableEditor, theme } = useGraphiQL(pick('queryEditor', 'variableEditor', 'theme'));
+  const { queryEditor, variableEditor, theme, tabs, activeTabIndex } = useGraphiQL(
+    pick('queryEditor', 'variableEditor', 'theme', 'tabs', 'activeTabIndex'),
+  );
   const { setTheme } = useGraphiQLActions();
+  const activeTitle = tabs[activeTabIndex]?.title;
 
   useEffect(() => {
     // The examples explain themselves in comments, which nobody reads by scrolling sideways.
@@ -21,6 +24,11 @@ export function EditorSettings() {
     dark.addEventListener('change', follow);
     return () => dark.removeEventListener('change', follow);
   }, [theme, setTheme]);
+
+  useEffect(() => {
+    // A new tab comes last, often beyond the edge of the tab bar.
+    document.querySelector('.graphiql-tab-active')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [tabs.length, activeTabIndex, activeTitle]);
 
   return null;
 }

@@ -12,7 +12,7 @@ export function OperationChoice({ link }) {
     pick('queryEditor', 'operations', 'operationName', 'queryId', 'tabs', 'activeTabIndex'),
   );
   const { setOperationName } = useGraphiQLActions();
-  const tabId = tabs[activeTabIndex].id;
+  const tabId = tabs[activeTabIndex]?.id;
   const choices = useRef(new Map());
   const lastQueryId = useRef(queryId);
 

@@ -13,7 +13,7 @@ use async_graphql::{Pos, Positioned};
 use super::limits::Limits;
 use super::refusal::Refusal;
 use super::size::Sizes;
-use super::variables::{NO_NUL, holds_file_marker, nul_in};
+use super::variables::{holds_file_marker, unstorable};
 
 /// What a selection set comes to when its fragments are expanded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,8 +104,9 @@ impl<'a> Walk<'a> {
                 return Err(file_marker(variable.pos));
             }
             let default = variable.node.default_value.as_ref();
-            if let Some(at) = default.and_then(|value| nul_in(&variable.node.name.node, &value.node)) {
-                return Err(Refusal::literal(at, NO_NUL, variable.pos));
+            let found = default.and_then(|value| unstorable(&variable.node.name.node, &value.node));
+            if let Some((pointer, message)) = found {
+                return Err(Refusal::literal(pointer, message, variable.pos));
             }
         }
         self.set(&definition.selection_set, 1)
@@ -154,8 +155,8 @@ impl<'a> Walk<'a> {
         if arguments.iter().any(|(_, value)| holds_file_marker(value)) {
             return Err(file_marker(at));
         }
-        if let Some(pointer) = arguments.iter().find_map(|(name, value)| nul_in(name, value)) {
-            return Err(Refusal::literal(pointer, NO_NUL, at));
+        if let Some((pointer, message)) = arguments.iter().find_map(|(name, value)| unstorable(name, value)) {
+            return Err(Refusal::literal(pointer, message, at));
         }
         let inner = match field.selection_set.node.items.as_slice() {
             [] => Tally::default(),

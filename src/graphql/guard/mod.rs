@@ -26,7 +26,6 @@ use self::cost::{Tally, Walk};
 pub use self::limits::Limits;
 pub use self::refusal::{Bound, Refusal};
 use self::size::Sizes;
-pub use self::variables::NO_NUL;
 pub use crate::error::Code;
 
 /// A document that may be run, with what its operation comes to.

@@ -4,22 +4,22 @@ use async_graphql::{Name, Value, Variables};
 
 use super::limits::Limits;
 use super::refusal::Refusal;
+use crate::json::{LONG_NUMBER, NO_NUL, is_long};
 
 /// async-graphql's marker for the n-th file of a multipart request. Where a client writes it as plain text, its `Upload`
 /// scalar indexes out of bounds and panics.
 const FILE_MARKER: &str = "#__graphql_file__:";
 
-/// What no text may have: PostgreSQL stores no U+0000, neither as text nor within JSON.
+/// The character that no text may have.
 const NUL: char = '\0';
-/// Said of it.
-pub const NO_NUL: &str = "Text must not have the character U+0000.";
 
 /// Whether a string would be taken for an uploaded file.
 pub(super) fn is_file_marker(text: &str) -> bool {
     text.starts_with(FILE_MARKER)
 }
 
-/// Refuses variables that are too many, too large or too deep, text that async-graphql takes for a file, and U+0000.
+/// Refuses variables that are too many, too large or too deep, text that async-graphql takes for a file, U+0000, and numbers
+/// of too many digits.
 pub(super) fn check(variables: &Variables, limits: &Limits) -> Result<(), Refusal> {
     if variables.len() > limits.variables {
         let message =
@@ -40,15 +40,17 @@ pub(super) fn holds_file_marker(value: &Value) -> bool {
     }
 }
 
-/// Where in a literal of the document there is a U+0000, as a JSON Pointer from the argument that it belongs to.
-pub(super) fn nul_in(name: &str, value: &Value) -> Option<String> {
-    let below = |found: String| format!("/{name}{found}");
+/// Returns what in a literal of the document cannot be stored: a JSON Pointer from the argument that it belongs to, and a
+/// message.
+pub(super) fn unstorable(name: &str, value: &Value) -> Option<(String, &'static str)> {
+    let below = |(found, message): (String, &'static str)| (format!("/{name}{found}"), message);
     match value {
-        Value::String(text) if text.contains(NUL) => Some(below(String::new())),
+        Value::String(text) if text.contains(NUL) => Some(below((String::new(), NO_NUL))),
+        Value::Number(number) if is_long(number) => Some(below((String::new(), LONG_NUMBER))),
         Value::List(values) => {
-            values.iter().enumerate().find_map(|(i, value)| nul_in(&i.to_string(), value)).map(below)
+            values.iter().enumerate().find_map(|(i, value)| unstorable(&i.to_string(), value)).map(below)
         }
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| nul_in(name, value)).map(below),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| unstorable(name, value)).map(below),
         _ => None,
     }
 }
@@ -87,6 +89,7 @@ impl<'a> Walk<'a> {
                 return Err(self.refuse(&format!("Text must not start with {FILE_MARKER:?}.")));
             }
             Value::String(text) if text.contains(NUL) => return Err(self.refuse(NO_NUL)),
+            Value::Number(number) if is_long(number) => return Err(self.refuse(LONG_NUMBER)),
             Value::String(text) => self.bytes += text.len(),
             Value::Binary(bytes) => self.bytes += bytes.len(),
             _ => {}

@@ -85,7 +85,7 @@ impl JobMutation {
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
-        Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, &input.to_step, input.reason).await?) })
+        Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, Some(input.to_step), input.reason).await?) })
     }
 
     /// Adds a team or user, or changes the steps of one that is there.

@@ -14,7 +14,7 @@ pub(super) struct Progress {
     pub(super) current: i32,
     /// All steps.
     pub(super) total: i32,
-    /// 0 to 1, finer than the step count.
+    /// Fraction of the whole job, from 0 to 1, finer than the step count.
     pub(super) fraction: f64,
 }
 

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::super::{Refused, refuse, tracking};
 use super::ROOT;
+use super::view::User;
 use crate::error::{self, Error};
 
 /// What every answer is wrapped in.
@@ -48,6 +49,10 @@ pub(super) struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retry_after_seconds: Option<u64>,
+    /// For a job that another person has checked out: who.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<User>)]
+    claimed_by: Option<serde_json::Value>,
 }
 
 /// One thing that is wrong with an input.
@@ -74,11 +79,15 @@ impl From<&Error> for Failure {
             Error::RateLimited(seconds) => (Vec::new(), Some(*seconds)),
             _ => (Vec::new(), None),
         };
+        let claimed_by = match error {
+            Error::Conflict { details, .. } => details.get("claimedBy").filter(|by| by.is_object()).cloned(),
+            _ => None,
+        };
         let message = match problems.len() {
             0 | 1 => error.message(),
             many => format!("The input has {many} problems."),
         };
-        Self { code: error.code().as_str(), message, problems, retry_after_seconds }
+        Self { code: error.code().as_str(), message, problems, retry_after_seconds, claimed_by }
     }
 }
 

@@ -6,17 +6,19 @@ use std::collections::HashSet;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
+use mime::Mime;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
+use super::super::body::without_byte_order_mark;
 use super::super::documents::signed_in;
 use super::super::{Server, graphql};
 use crate::access::Actor;
 use crate::error::{Error, Problem, Result};
 use crate::graphql::Viewer;
-use crate::graphql::guard::NO_NUL;
 use crate::job_type::metadata::escape;
+use crate::json::{NO_NUL, storage_problem};
 
 /// Parameters in the query of a list.
 const MOST_PARAMETERS: usize = 100;
@@ -77,7 +79,8 @@ impl FromRequest<Server> for JsonObject {
 
     async fn from_request(request: Request, server: &Server) -> Result<Self> {
         let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
-        object(request, server).await?.map(Self).ok_or_else(missing)
+        let any_type = any_type(&request);
+        object(request, server, any_type).await?.map(Self).ok_or_else(missing)
     }
 }
 
@@ -85,44 +88,60 @@ impl OptionalFromRequest<Server> for JsonObject {
     type Rejection = Error;
 
     async fn from_request(request: Request, server: &Server) -> Result<Option<Self>> {
-        Ok(object(request, server).await?.map(Self))
+        let any_type = any_type(&request);
+        Ok(object(request, server, any_type).await?.map(Self))
     }
+}
+
+impl JsonObject {
+    /// Reads a body whatever its content type says.
+    pub(super) async fn of_any_type(request: Request, server: &Server) -> Result<Self> {
+        let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
+        object(request, server, true).await?.map(Self).ok_or_else(missing)
+    }
+}
+
+/// Whether a body of any content type may be JSON: a browser sends this header to another site only after that site has
+/// allowed it.
+fn any_type(request: &Request) -> bool {
+    request.headers().contains_key(header::AUTHORIZATION)
 }
 
 /// The body of a request, where it has one.
-async fn object(request: Request, server: &Server) -> Result<Option<Map<String, Value>>> {
-    let given = request.headers().get(header::CONTENT_TYPE).cloned();
+async fn object(request: Request, server: &Server, any_type: bool) -> Result<Option<Map<String, Value>>> {
+    let headers = request.headers();
+    let media_type: Option<Mime> =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()?.parse().ok());
     let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
-    let media_type = given.as_ref().map(|value| value.to_str().unwrap_or_default().parse::<mime::Mime>());
-    let is_json = match &media_type {
-        None => bytes.is_empty(),
-        Some(Ok(mime)) => mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON),
-        Some(Err(_)) => false,
-    };
-    if !is_json {
-        return Err(Error::UnsupportedMedia("Send the request as application/json.".into()));
-    }
+    let bytes = without_byte_order_mark(&bytes).trim_ascii();
     if bytes.is_empty() {
         return Ok(None);
     }
-    let json = serde_json::from_slice(&bytes).map_err(|error| {
+    if let Some(charset) = media_type.as_ref().and_then(|mime| mime.get_param(mime::CHARSET))
+        && charset != mime::UTF_8
+    {
+        let message = format!("The charset {charset} is not supported. Send the request in UTF-8.");
+        return Err(Error::UnsupportedMedia(message));
+    }
+    let is_json = |mime: &Mime| mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON);
+    let is_json = media_type.as_ref().is_some_and(is_json);
+    let unsupported = || Error::UnsupportedMedia("Send the request as application/json.".into());
+    if !is_json && !any_type {
+        return Err(unsupported());
+    }
+    let json = serde_json::from_slice(bytes).map_err(|error| {
+        if !is_json && media_type.is_some() {
+            return unsupported();
+        }
         let place = format!("line {}, column {}", error.line(), error.column());
         Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
     })?;
+    if let Some(problem) = storage_problem(&json) {
+        return Err(Error::Invalid(vec![problem]));
+    }
     match json {
-        json if has_nul(&json) => Err(Error::invalid("", "INVALID", NO_NUL)),
         Value::Object(object) => Ok(Some(object)),
         _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
-    }
-}
-
-/// Whether there is a U+0000 anywhere in a value, which PostgreSQL could not store.
-pub(super) fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
     }
 }
 
@@ -194,7 +213,7 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
 }
 
 /// A name without what differs between the ways to write it.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 

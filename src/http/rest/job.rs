@@ -13,7 +13,7 @@ use super::super::{Server, documents, rejected};
 use super::answer::{Envelope, Failure, done};
 use super::input::{Caller, JsonObject, Parameters, Place, relocated};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
-use super::view::Job;
+use super::view::{Job, JobStatus};
 use super::{ROOT, in_time, to_the_end};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, Cancel, Delete, Edit, Share, View};
@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::id::JobId;
 use crate::job::control::Edits;
 use crate::job::query::Ownership;
+use crate::job::rows::name;
 use crate::job::state::Status;
 use crate::page::Cursor;
 
@@ -49,13 +50,15 @@ pub(super) struct JobPage {
     operation_id = "list_jobs",
     tag = "Jobs",
     params(
-        ("status" = Option<Vec<Status>>, Query, style = Form, explode, description = "In one of these statuses; repeat the parameter for several."),
+        ("status" = Option<Vec<JobStatus>>, Query, style = Form, explode, description = "In one of these statuses; repeat the parameter for several."),
         ("type" = Option<Vec<String>>, Query, style = Form, explode, description = "Of one of these types; repeat the parameter for several."),
         ("owner" = inline(Option<Ownership>), Query, description = "The caller's own, others' that the caller was let in to, or both."),
         ("team_id" = Option<Uuid>, Query, description = "Shared with this team."),
         ("created_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made after this time."),
         ("created_before" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made before this time."),
         ("updated_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Changed after this time."),
+        ("blocking_task" = Option<String>, Query, description = "Blocked at this step, where the caller may work on it."),
+        ("blocking_step" = Option<String>, Query, description = "The same as `blocking_task`; give one of them."),
         ("input_name" = Option<String>, Query, description = "Substring of the input document's name, in any case."),
         ("metadata" = Option<Object>, Query, style = Form, explode, description = "Parameters such as `metadata.mapping.taxonomy=invoices`: the field must have this value. A value that is JSON is taken as that (`7`, `true`, `\"7\"`), any other as text."),
         ("order_by" = inline(Option<job_input::Order>), Query, description = "By when jobs were made (where it is not given), or by when they last changed."),
@@ -307,14 +310,15 @@ pub(super) async fn cancel(
 
 /// Takes a job back to a step
 ///
-/// One that it has reached before, whatever its status. What that step and later ones made is superseded, not lost.
+/// To a step that it has reached before, whatever its status; without one, to the step before the current one, or to the
+/// last one of a job that has ended. What that step and later ones made is superseded, not lost.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/rewind",
     operation_id = "rewind_job",
     tag = "Jobs",
     params(("id" = Uuid, Path, description = "UUID of the job.")),
-    request_body(content = RewindJob, content_type = "application/json", description = "Where to."),
+    request_body(content = Option<RewindJob>, content_type = "application/json", description = "Where to; the body may be left out."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not rewind it.", body = Envelope<Failure>),
@@ -326,18 +330,49 @@ pub(super) async fn rewind(
     State(server): State<Server>,
     Caller(actor): Caller,
     Place(id): Place<String>,
-    body: JsonObject,
+    body: Option<JsonObject>,
 ) -> Result<Response> {
-    let (id, given) = (parse(&id)?, body.read::<RewindJob>(&job_input::REWIND)?);
+    let given = body.map(|body| body.read::<RewindJob>(&job_input::REWIND)).transpose()?.unwrap_or_default();
+    let id = parse(&id)?;
     let app = server.app.clone();
     let work = async move {
         let grant = access::job::<Cancel>(app.db.read(), &actor, id).await?;
-        let job = app.jobs.rewind(&grant, &given.to_step, given.reason).await?;
+        let job = app.jobs.rewind(&grant, given.to_step, given.reason).await?;
         view(&app, &actor, job).await
     };
     let places = [("/toStep".to_owned(), "/to_step".to_owned())];
     let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
     Ok(done(StatusCode::OK, job))
+}
+
+/// Runs a job again
+///
+/// One that failed or was cancelled, from the step that stopped it.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/retry",
+    operation_id = "retry_job",
+    tag = "Jobs",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not run it again.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "The job has neither failed nor been cancelled.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn retry(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let work = async move {
+        let grant = access::job::<Cancel>(app.db.read(), &actor, id).await?;
+        let job = app.jobs.retry(&grant).await?;
+        view(&app, &actor, job).await
+    };
+    Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))
 }
 
 /// Fetches the bytes of a content
@@ -385,7 +420,7 @@ pub(super) async fn contents(
     documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 
-fn parse(id: &str) -> Result<JobId> {
+pub(super) fn parse(id: &str) -> Result<JobId> {
     JobId::parse(id).ok_or_else(|| Error::not_found("job"))
 }
 
@@ -394,18 +429,29 @@ async fn views(app: &App, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Jo
     details.into_iter().map(|details| Job::of(details, app.jobs.documents.links())).collect()
 }
 
+/// Returns a job as it is now.
+pub(super) async fn view_by_id(app: &App, actor: &Actor, id: JobId) -> Result<Job> {
+    let grant = access::job::<View>(app.db.read(), actor, id).await?;
+    Ok(view(app, actor, grant.job().clone()).await?.1)
+}
+
 async fn view(app: &App, actor: &Actor, job: job::Model) -> Result<(JobId, Job)> {
     let id = job.id;
     let found = views(app, actor, vec![job]).await?.pop();
     found.map(|job| (id, job)).ok_or_else(|| Error::not_found("job"))
 }
 
-/// Changes with whatever somebody of this standing sees of a job: its history, how far its step is, and what they may see.
+/// Changes with whatever somebody of this standing sees of a job: its history, how far its step is, who holds its review
+/// until when, and what they may see.
 async fn tag(app: &App, job: &job::Model, standing: &Standing) -> Result<String> {
     let (fraction, message) = match app.jobs.task(job.id).await? {
         Some(task) => (task.fraction, task.message),
         None => (0.0, None),
     };
-    let seen = json!([job.id, job.seq, fraction, message, format!("{standing:?}")]).to_string();
+    let claim = match job.status == name(Status::Blocked) {
+        true => app.jobs.claim_on(job.id).await?,
+        false => None,
+    };
+    let seen = json!([job.id, job.seq, fraction, message, format!("{standing:?}"), claim]).to_string();
     Ok(format!("W/\"{}\"", &hex::encode(Sha256::digest(seen))[..32]))
 }

@@ -4,10 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::input::{Names, has_nul, one_of};
+use super::input::{Names, one_of, plain};
 use super::view::OWNERS;
 use crate::error::{Error, Problem, Result};
-use crate::graphql::guard::NO_NUL;
 use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
 use crate::job::control::Changes;
@@ -15,7 +14,9 @@ use crate::job::query::{Filter, OrderBy};
 use crate::job::request::{NewJob, Source};
 use crate::job::rows::unname;
 use crate::job_type::{INPUT, metadata};
+use crate::json::storage_problem;
 use crate::page::{Direction, Paging};
+use crate::review::decide::{Choice, Decision};
 
 /// Where the domain says that something is, and where this client wrote it.
 type Places = Vec<(String, String)>;
@@ -39,6 +40,10 @@ pub(super) const UPDATE: Names =
     Names(&[("collaboration", COLLABORATION), ("metadata", LEAF), ("priority", LEAF)]);
 pub(super) const CANCEL: Names = Names(&[("reason", LEAF)]);
 pub(super) const REWIND: Names = Names(&[("to_step", LEAF), ("reason", LEAF)]);
+pub(super) const UNBLOCK: Names =
+    Names(&[("decision", LEAF), ("comment", LEAF), ("to_step", LEAF), ("content_sha256", LEAF)]);
+pub(super) const LOGIN: Names =
+    Names(&[("authentication_method", LEAF), ("username", LEAF), ("password", LEAF)]);
 
 /// A document of this server.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -263,14 +268,68 @@ pub(super) struct CancelJob {
 }
 
 /// Where a job is taken back to.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"to_step": "mapping", "reason": "Another look."}))]
+#[schema(example = json!({"to_step": "mapping", "reason": "Check the totals again."}))]
 pub(super) struct RewindJob {
-    /// Name of a step that the job has reached before.
-    pub(super) to_step: String,
+    /// Name of a step that the job has reached before. Without it, the step before the current one, or the last step that a
+    /// job has reached that has ended.
+    pub(super) to_step: Option<String>,
     /// Why, for the history.
     pub(super) reason: Option<String>,
+}
+
+/// A decision on the open review of a job.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"decision": "approve", "comment": "The total was read from the wrong line."}))]
+pub(super) struct Unblock {
+    /// `approve` (the default): the job goes on. `reject`: it fails. `send_back`: an earlier step runs again.
+    #[schema(pattern = "^([Aa][Pp][Pp][Rr][Oo][Vv][Ee]|[Rr][Ee][Jj][Ee][Cc][Tt]|[Ss][Ee][Nn][Dd]_[Bb][Aa][Cc][Kk])$")]
+    decision: Option<String>,
+    /// Comment of the reviewer: the message of a job that is rejected, or a hint for the step that it is sent back to.
+    comment: Option<String>,
+    /// Step that the job is sent back to.
+    to_step: Option<String>,
+    /// SHA-256 of the content that the reviewer saw; a newer version is a conflict. Without it the newest version is meant.
+    content_sha256: Option<String>,
+}
+
+impl Unblock {
+    /// Converts it to a decision of the domain; `newest` is the hash of the content under review.
+    pub(super) fn parse(self, newest: Option<String>) -> Result<Decision> {
+        let choice = match self.decision.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            None | Some("approve") => Choice::Approve,
+            Some("reject") => Choice::Reject,
+            Some("send_back") => Choice::SendBack,
+            Some(_) => {
+                let message = "Unknown decision. Valid decisions: approve, reject, send_back.";
+                return Err(Error::invalid("/decision", "UNKNOWN_VALUE", message));
+            }
+        };
+        Ok(Decision {
+            choice,
+            content_sha256: self.content_sha256.or(newest),
+            contents: Vec::new(),
+            patch: None,
+            comment: self.comment,
+            to_step: self.to_step,
+            claim_if_free: true,
+        })
+    }
+}
+
+/// The credentials of an account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"authentication_method": "password", "username": "ada@example.com", "password": "correct horse battery"}))]
+pub(super) struct Login {
+    /// `password`, which is the only method and the default.
+    pub(super) authentication_method: Option<String>,
+    /// Address of the account.
+    pub(super) username: String,
+    /// Its password.
+    pub(super) password: String,
 }
 
 /// What a list is ordered by.
@@ -305,28 +364,38 @@ pub(super) struct Listing {
 /// What the parameters of a list ask for; everything that is wrong with them is said at once.
 pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
     let mut given = Given { rest: parameters, problems: Vec::new() };
-    let status = given
-        .all("status", "QUEUED, RUNNING, BLOCKED, COMPLETED, CANCELLED or FAILED", |text| unname(text).ok());
+    let status = given.all("status", "queued, running, blocked, completed, cancelled or failed", |text| {
+        unname(&text.to_ascii_uppercase()).ok()
+    });
     let types = given.all("type", "a job type", |text| Some(text.to_owned()));
-    let owner = |text: &str| OWNERS.iter().find(|(name, _)| *name == text).map(|(_, owner)| *owner);
+    let owner =
+        |text: &str| OWNERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, owner)| *owner);
+    let step = |text: &str| Some(text.to_owned());
+    let blocking = ["blocking_step", "blocking_task"].map(|name| given.one(name, "the name of a step", step));
+    let blocked_at = match blocking {
+        [Some(step), Some(task)] if step == task => Some(step),
+        [None, None] => None,
+        names => one_of(names, "/blocking_task", "blocking_step and blocking_task", &mut given.problems),
+    };
     let time = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
     let a_time = "a time by RFC 3339, such as 2026-01-31T12:00:00Z";
     let filter = Filter {
         status,
         types,
-        ownership: given.one("owner", "ME, SHARED_WITH_ME or ANY", owner),
+        ownership: given.one("owner", "me, shared_with_me or any", owner),
         team: given.one("team_id", "the UUID of a team", TeamId::parse),
         created_after: given.one("created_after", a_time, time),
         created_before: given.one("created_before", a_time, time),
         updated_after: given.one("updated_after", a_time, time),
         metadata: given.metadata(),
         input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
+        blocked_at,
     };
-    let by = match given.one("order_by", "created_at or updated_at", |text| unname(text).ok()) {
+    let by = match given.one("order_by", "created_at or updated_at", |text| unname(&text.to_ascii_lowercase()).ok()) {
         Some(Order::UpdatedAt) => OrderBy::Updated,
         Some(Order::CreatedAt) | None => OrderBy::Created,
     };
-    let direction = match given.one("direction", "asc or desc", |text| unname(text).ok()) {
+    let direction = match given.one("direction", "asc or desc", |text| unname(&text.to_ascii_lowercase()).ok()) {
         Some(Way::Asc) => Direction::Ascending,
         Some(Way::Desc) | None => Direction::Descending,
     };
@@ -360,6 +429,9 @@ pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
     })
 }
 
+/// The prefix of parameters that name a field of the metadata.
+const METADATA: &str = "metadata.";
+
 /// Parameters that were not taken yet.
 struct Given {
     rest: Vec<(String, String)>,
@@ -375,7 +447,7 @@ impl Given {
 
     /// Every value of a parameter that may be repeated.
     fn all<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-        let texts = self.take(|one| one == name);
+        let texts = self.take(|one| plain(one) == plain(name));
         let mut values = Vec::new();
         for (_, text) in &texts {
             match parse(text) {
@@ -403,14 +475,17 @@ impl Given {
     /// The fields of `metadata.…`. What is JSON is taken as that, anything else as text.
     fn metadata(&mut self) -> Option<Map<String, Value>> {
         let mut fields = Map::new();
-        for (name, text) in self.take(|name| name.starts_with("metadata.")) {
-            let path = format!("/{}", metadata::escape(&name));
-            let key = name.strip_prefix("metadata.").unwrap_or_default();
+        let prefix = |name: &str| name.get(..METADATA.len()).is_some_and(|start| start.eq_ignore_ascii_case(METADATA));
+        for (name, text) in self.take(prefix) {
+            let key = &name[METADATA.len()..];
+            let path = format!("/{METADATA}{}", metadata::escape(key));
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            if key.is_empty() || has_nul(&value) {
-                let message =
-                    if key.is_empty() { "Name a field, such as metadata.customer." } else { NO_NUL };
+            if key.is_empty() {
+                let message = "Name a field, such as metadata.customer.";
                 self.problems.push(Problem::new(&path, "INVALID", message));
+            }
+            if let Some(problem) = storage_problem(&value) {
+                self.problems.push(Problem { path: format!("{path}{}", problem.path), ..problem });
             }
             if fields.insert(key.to_owned(), value).is_some() {
                 let message = "This parameter is given once at the most.";

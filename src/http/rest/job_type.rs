@@ -11,8 +11,8 @@ use super::super::Server;
 use super::answer::{Envelope, Failure, done};
 use super::in_time;
 use super::input::{Caller, Place};
+use super::view::StepKindName;
 use crate::error::{Error, Result};
-use crate::job::state::StepKind;
 use crate::job_type;
 
 /// The backend process of a job: its steps, what it accepts and what it produces.
@@ -47,7 +47,7 @@ struct JobTypeStep {
     /// Name for people.
     title: String,
     /// Who does it.
-    kind: StepKind,
+    kind: StepKindName,
     /// Contents that it reads and writes: seeing them needs access to the step.
     content_roles: Vec<String>,
     /// How often it may be tried before the job fails.
@@ -70,7 +70,7 @@ impl From<&job_type::JobType> for JobType {
         let step = |step: job_type::StepDefinition| JobTypeStep {
             name: step.name,
             title: step.title,
-            kind: step.kind,
+            kind: StepKindName(step.kind),
             content_roles: step.content_roles,
             max_attempts: step.max_attempts,
             timeout_seconds: step.timeout_seconds,

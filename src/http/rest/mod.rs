@@ -7,6 +7,8 @@ mod job;
 mod job_input;
 mod job_type;
 mod openapi;
+mod review;
+mod session;
 mod status;
 mod view;
 
@@ -36,7 +38,14 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
         .routes(routes!(job::list, job::create))
         .routes(routes!(job::describe, job::update, job::delete))
         .routes(routes!(job::cancel))
+        .routes(routes!(job::retry))
         .routes(routes!(job::rewind))
+        .routes(routes!(review::checkout))
+        .routes(routes!(review::release))
+        .routes(routes!(review::unblock))
+        .routes(routes!(review::put_content))
+        .routes(routes!(session::login))
+        .routes(routes!(session::me))
         .routes(routes!(job_type::list))
         .routes(routes!(job_type::describe))
         .routes(routes!(document::upload))

@@ -9,8 +9,8 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, O
 use crate::config::Limits;
 
 const DESCRIPTION: &str = "Jobs that turn documents into data, as plain HTTP and JSON. Every answer but the bytes of a document \
-is `{\"success\", \"status_code\", \"tracking\", \"response\"}`; where something was not done, `response` says why. Reviews, \
-subscriptions and whatever else there is are in the GraphQL API of the same server.";
+is `{\"success\", \"status_code\", \"tracking\", \"response\"}`; where something was not done, `response` says why. \
+Subscriptions, teams, taxonomies and everything else are in the GraphQL API of the same server.";
 
 /// What can happen to any request: status, name of the response, description.
 const ANYWHERE: [(&str, &str, &str); 5] = [
@@ -56,7 +56,9 @@ pub(super) fn head() -> OpenApi {
         .info(info)
         .servers(Some([Server::new("/")]))
         .tags(Some([
+            tag("Users", "Accounts and how they log in."),
             tag("Jobs", "Work that turns an input document into an output document."),
+            tag("Reviews", "Decisions that blocked jobs wait for."),
             tag("Job types", "What a job can be."),
             tag("Documents", "Bytes with a name: what jobs work on and what they make."),
             tag("Server", "The server itself."),
@@ -167,7 +169,7 @@ fn schemas(schemas: &mut Value, limits: &Limits) {
         envelope["properties"]["success"]["const"] = json!(inner != "Failure");
         envelope["properties"]["response"] = json!({"$ref": format!("#/components/schemas/{inner}")});
     }
-    for name in ["CancelJob", "RewindJob"] {
-        schemas[name]["properties"]["reason"]["maxLength"] = json!(limits.comment_characters);
+    for (name, text) in [("CancelJob", "reason"), ("RewindJob", "reason"), ("Unblock", "comment")] {
+        schemas[name]["properties"][text]["maxLength"] = json!(limits.comment_characters);
     }
 }

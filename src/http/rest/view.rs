@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::document::Links;
 use crate::entity::{account, content, document};
 use crate::error::Result;
-use crate::job::details::Details;
+use crate::job::details::{Details, OpenReview, SeenClaim};
 use crate::job::progress::{self, StepNow};
 use crate::job::query::Ownership;
 use crate::job::rows::{self, name, unname};
@@ -19,7 +19,7 @@ use crate::job::state::{Mode, Status, StepKind, StepStatus};
 use crate::job_type::{INPUT, OUTPUT};
 
 /// A person.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct User {
     /// UUID of the account.
     id: Uuid,
@@ -113,7 +113,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    fn of((content, document): &(content::Model, document::Model), links: &Links) -> Self {
+    pub(super) fn of((content, document): &(content::Model, document::Model), links: &Links) -> Self {
         Self {
             role: content.role.clone(),
             version: content.version,
@@ -182,9 +182,9 @@ struct Step {
     /// Name for people.
     title: String,
     /// Who does it.
-    kind: StepKind,
+    kind: StepKindName,
     /// What it is doing.
-    status: StepStatus,
+    status: StepStatusName,
     /// Which attempt, from 1; 0 before the first.
     #[schema(minimum = 0)]
     attempt: u32,
@@ -210,8 +210,8 @@ impl From<&StepNow> for Step {
         Self {
             name: step.name,
             title: step.title,
-            kind: step.kind,
-            status: step.status,
+            kind: StepKindName(step.kind),
+            status: StepStatusName(step.status),
             attempt: step.attempt,
             max_attempts: step.max_attempts,
             fraction,
@@ -247,10 +247,24 @@ pub(super) struct Job {
     /// Version of the type that the job began with.
     #[schema(minimum = 1)]
     type_version: i32,
-    /// What it is doing. COMPLETED, FAILED and CANCELLED are final.
-    status: Status,
+    /// What it is doing. `completed`, `failed` and `cancelled` are final.
+    status: JobStatus,
     /// Whether it is for real, by the key that it was made with.
-    mode: Mode,
+    mode: JobMode,
+    /// While the job is blocked, the name of the step that waits for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    blocking_step: Option<String>,
+    /// The same as `blocking_step`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    blocking_task: Option<String>,
+    /// While the job is blocked, who has checked it out; null while nobody has. Callers who do not see the step do not get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claimed_by: Option<Option<User>>,
+    /// When the check-out ends unless it is renewed; null while there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_expires_at: Option<Option<DateTime<Utc>>>,
     /// Runs before those with a lower one.
     #[schema(minimum = -1000, maximum = 1000)]
     priority: i32,
@@ -308,13 +322,26 @@ impl Job {
             teams: details.teams.into_iter().map(team).collect(),
             users: details.users.into_iter().map(user).collect(),
         };
+        let (blocking_step, claim) = match details.open_review {
+            Some(OpenReview { step, claim }) => (Some(step), claim),
+            None => (None, SeenClaim::Hidden),
+        };
+        let (claimed_by, claim_expires_at) = match claim {
+            SeenClaim::Hidden => (None, None),
+            SeenClaim::Free => (Some(None), Some(None)),
+            SeenClaim::Held(by, until) => (Some(Some(User::from(&by))), Some(Some(until))),
+        };
         let job = details.job;
         Ok(Self {
             id: job.id.0,
             type_id: job.type_id,
             type_version: job.type_version,
-            status,
-            mode: unname(&job.mode)?,
+            status: JobStatus(status),
+            mode: JobMode(unname(&job.mode)?),
+            blocking_task: blocking_step.clone(),
+            blocking_step,
+            claimed_by,
+            claim_expires_at,
             priority: job.priority,
             owner: (&details.owner).into(),
             input_content,
@@ -334,12 +361,28 @@ impl Job {
     }
 }
 
-/// Schemas of the domain's own enums: their names are those of GraphQL.
+/// The domain's enums as this API writes them: the names of GraphQL in lower case.
 macro_rules! enums {
-    ($($kind:ident as $name:literal, $described:literal: $($variant:ident),*;)*) => {$(
-        impl PartialSchema for $kind {
+    ($($(#[$doc:meta])* $wire:ident($kind:ident) as $name:literal, $described:literal: $($variant:ident),*;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub(super) struct $wire(pub(super) $kind);
+
+        impl $wire {
+            fn name(self) -> String {
+                name(self.0).to_ascii_lowercase()
+            }
+        }
+
+        impl Serialize for $wire {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.name())
+            }
+        }
+
+        impl PartialSchema for $wire {
             fn schema() -> RefOr<Schema> {
-                let names = [$(name($kind::$variant)),*];
+                let names = [$($wire($kind::$variant).name()),*];
                 ObjectBuilder::new()
                     .schema_type(Type::String)
                     .description(Some($described))
@@ -348,7 +391,7 @@ macro_rules! enums {
             }
         }
 
-        impl ToSchema for $kind {
+        impl ToSchema for $wire {
             fn name() -> std::borrow::Cow<'static, str> {
                 $name.into()
             }
@@ -357,10 +400,14 @@ macro_rules! enums {
 }
 
 enums! {
-    Status as "JobStatus", "What a job is doing: waiting for a worker, being processed, waiting for a person, done, ended by somebody, or unable to go on.": Queued, Running, Blocked, Completed, Cancelled, Failed;
-    Mode as "Mode", "Whether it is for real.": Live, Test;
-    StepKind as "StepKind", "Who does a step: a machine or a person.": Automatic, Manual;
-    StepStatus as "StepStatus", "What a step is doing.": Pending, Queued, Running, Blocked, Completed, Skipped, Failed, Cancelled;
+    /// Status of a job.
+    JobStatus(Status) as "JobStatus", "Status of a job: waiting for a worker, being processed, waiting for a person, done, ended by a user, or unable to go on.": Queued, Running, Blocked, Completed, Cancelled, Failed;
+    /// Mode of a job.
+    JobMode(Mode) as "Mode", "Whether a job is for real.": Live, Test;
+    /// Kind of a step.
+    StepKindName(StepKind) as "StepKind", "Who does a step: a machine or a person.": Automatic, Manual;
+    /// Status of a step.
+    StepStatusName(StepStatus) as "StepStatus", "Status of a step.": Pending, Queued, Running, Blocked, Completed, Skipped, Failed, Cancelled;
 }
 
 impl PartialSchema for Ownership {
@@ -374,4 +421,4 @@ impl ToSchema for Ownership {}
 
 /// Whose jobs, as clients write it.
 pub(super) const OWNERS: [(&str, Ownership); 3] =
-    [("ME", Ownership::Mine), ("SHARED_WITH_ME", Ownership::Shared), ("ANY", Ownership::Any)];
+    [("me", Ownership::Mine), ("shared_with_me", Ownership::Shared), ("any", Ownership::Any)];

@@ -70,7 +70,13 @@ impl Locked {
             if stored {
                 row.update(tx).await?;
             } else {
-                insert_review(tx, &row, matter.items).await?;
+                insert_review(tx, &row, matter.items.unwrap_or_default()).await?;
+                continue;
+            }
+            if let Some(items) = matter.items {
+                let keep = review_matter::Entity::update_many()
+                    .col_expr(review_matter::Column::Items, Expr::value(Value::Array(items)));
+                keep.filter(review_matter::Column::Id.eq(id)).exec(tx).await?;
             }
             if let Some(draft) = matter.draft {
                 let keep = review_matter::Entity::update_many()

@@ -9,7 +9,8 @@ import uuid
 
 from gql import Client, FileVar, gql
 from gql.transport.aiohttp import AIOHTTPTransport
-from gql.transport.exceptions import TransportQueryError
+from gql.transport.aiohttp_websockets import AIOHTTPWebsocketsTransport
+from gql.transport.exceptions import TransportConnectionFailed, TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 
 URL = os.environ["DOCKET_URL"].rstrip("/")
@@ -95,9 +96,7 @@ class Gql(unittest.IsolatedAsyncioTestCase):
         job = (await self.ask(CREATE, input=given))["createJob"]["job"]
         statuses = []
         WATCH.variable_values = {"id": job["id"]}
-        # Named, since gql would guess an older protocol where the name of the answer's header is in lower case.
-        protocols = [WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL]
-        transport = WebsocketsTransport(SOCKET, init_payload=self.headers, subprotocols=protocols)
+        transport = AIOHTTPWebsocketsTransport(SOCKET, init_payload=self.headers)
         async with Client(transport=transport) as socket:
             async for result in socket.subscribe(WATCH):
                 update = result["jobUpdated"]
@@ -106,6 +105,26 @@ class Gql(unittest.IsolatedAsyncioTestCase):
                 statuses.append(update["status"])
         self.assertIn("BLOCKED", statuses)
         self.assertEqual(statuses[-1], "COMPLETED")
+
+    async def test_websockets_transport_assumes_the_older_protocol(self):
+        """A fault of gql. When this test fails, gql has fixed it: update examples/python/README.md."""
+        transport = WebsocketsTransport(SOCKET, init_payload=self.headers)
+        with self.assertRaises(TransportConnectionFailed):
+            await self.subscribe_to_unknown_job(transport)
+        self.assertEqual(transport.subprotocol, transport.APOLLO_SUBPROTOCOL)
+
+    async def test_websockets_transport_works_with_a_named_protocol(self):
+        protocols = [WebsocketsTransport.GRAPHQLWS_SUBPROTOCOL]
+        transport = WebsocketsTransport(SOCKET, init_payload=self.headers, subprotocols=protocols)
+        with self.assertRaises(TransportQueryError) as refused:
+            await self.subscribe_to_unknown_job(transport)
+        self.assertEqual(refused.exception.errors[0]["extensions"]["code"], "NOT_FOUND")
+
+    async def subscribe_to_unknown_job(self, transport):
+        WATCH.variable_values = {"id": str(uuid.uuid4())}
+        async with Client(transport=transport) as socket:
+            async for result in socket.subscribe(WATCH):
+                self.fail(f"There is no such job, but the server sent {result}.")
 
     async def approve(self, review):
         await self.ask(CLAIM, id=review["id"])

@@ -327,7 +327,7 @@ impl Run<'_> {
         let got = match access::job::<Cancel>(app.db.read(), &self.world.people[person], self.job).await {
             Ok(grant) => match &command {
                 Command::Cancel { reason } => app.jobs.cancel(&grant, reason.clone()).await.map(drop),
-                Command::Rewind { to, .. } => app.jobs.rewind(&grant, STEPS[*to], None).await.map(drop),
+                Command::Rewind { to, .. } => app.jobs.rewind(&grant, Some(STEPS[*to].into()), None).await.map(drop),
                 _ => app.jobs.retry(&grant).await.map(drop),
             },
             Err(error) => Err(error),
@@ -361,7 +361,7 @@ impl Run<'_> {
                     };
                     let (contents, comment) = (Vec::new(), Some("why".to_owned()));
                     let decision =
-                        Decision { choice, content_sha256: None, contents, patch: None, comment, to_step };
+                        Decision { choice, content_sha256: None, contents, patch: None, comment, to_step, claim_if_free: false };
                     reviews::decide::decide(&app.jobs, &grant, decision).await.map(drop)
                 }
             },

@@ -1,0 +1,157 @@
+//! `/jobs/{id}/checkout`, `/release`, `/unblock` and `PUT /jobs/{id}/contents/{role}`: the review that a job is blocked on.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::super::{Server, documents};
+use super::answer::{Envelope, Failure, done};
+use super::input::{Caller, JsonObject, Place, relocated};
+use super::job::{parse, view_by_id};
+use super::job_input::{self, Unblock};
+use super::to_the_end;
+use super::view::{Content, Job};
+use crate::error::Result;
+use crate::review::{self, claim, decide, replace};
+
+/// Checks a job out
+///
+/// Claims the review that the job is blocked on, so that nobody else decides it. A check-out ends after some minutes;
+/// checking out again renews it.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/checkout",
+    operation_id = "check_out_job",
+    tag = "Reviews",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not work on the step.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "Another person has checked the job out, or it is not blocked.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn checkout(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let work = async move {
+        let grant = review::open_of_job(&app.jobs, &actor, id).await?;
+        claim::claim(&app.jobs, &grant).await?;
+        view_by_id(&app, &actor, id).await
+    };
+    Ok(done(StatusCode::OK, to_the_end(&server, work).await?))
+}
+
+/// Gives a check-out back
+///
+/// Another person can check the job out then. Nothing happens where nobody has checked it out.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/release",
+    operation_id = "release_job",
+    tag = "Reviews",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "Another person has checked the job out, or the caller may not work on the step.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "The job is not blocked.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn release(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let work = async move {
+        let grant = review::open_of_job(&app.jobs, &actor, id).await?;
+        claim::release(&app.jobs, &grant).await?;
+        view_by_id(&app, &actor, id).await
+    };
+    Ok(done(StatusCode::OK, to_the_end(&server, work).await?))
+}
+
+/// Decides the review of a job
+///
+/// Without a body it approves the newest version of the content. A review that nobody has claimed is claimed and decided in
+/// one change.
+#[utoipa::path(
+    post,
+    path = "/jobs/{id}/unblock",
+    operation_id = "unblock_job",
+    tag = "Reviews",
+    params(("id" = Uuid, Path, description = "UUID of the job.")),
+    request_body(content = Option<Unblock>, content_type = "application/json", description = "The decision; the body may be left out."),
+    responses(
+        (status = 200, description = "The job.", body = Envelope<Job>),
+        (status = 403, description = "The caller sees the job but may not decide its review.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "Another person has checked the job out, the content has changed, or the job is not blocked.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn unblock(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place(id): Place<String>,
+    body: Option<JsonObject>,
+) -> Result<Response> {
+    let given = body.map(|body| body.read::<Unblock>(&job_input::UNBLOCK)).transpose()?.unwrap_or_default();
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let work = async move {
+        let grant = review::open_of_job(&app.jobs, &actor, id).await?;
+        let seen = decide::seen(&app.jobs, grant.review()).await?;
+        let decision = given.parse(seen.map(|(_, document)| document.sha256))?;
+        decide::decide(&app.jobs, &grant, decision).await?;
+        view_by_id(&app, &actor, id).await
+    };
+    let places = [
+        ("/toStep".to_owned(), "/to_step".to_owned()),
+        ("/contentSha256".to_owned(), "/content_sha256".to_owned()),
+    ];
+    let job = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
+    Ok(done(StatusCode::OK, job))
+}
+
+/// Replaces the content under review
+///
+/// Needs the check-out. The role is the one under review, or any role of a manual step. The bytes become its next version
+/// and the content of the review; JSON is checked like the result of a correction. The items of the review are computed
+/// anew, and a draft is discarded.
+#[utoipa::path(
+    put,
+    path = "/jobs/{id}/contents/{role}",
+    operation_id = "put_job_contents",
+    tag = "Reviews",
+    params(
+        ("id" = Uuid, Path, description = "UUID of the job."),
+        ("role" = String, Path, description = "Role of the content.", example = "zoning-json", pattern = "^[A-Za-z0-9._-]{1,100}$"),
+        ("X-Name" = Option<String>, Header, description = "File name; that of the version before where it is not given.", pattern = "^[ -~]*$"),
+        ("X-Type" = Option<String>, Header, description = "MIME type of what a manual step has made. A content under review keeps its type.", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes; any content type is accepted."),
+    responses(
+        (status = 201, description = "The new version.", body = Envelope<Content>),
+        (status = 403, description = "The caller sees the job but may not work on the step.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
+        (status = 409, description = "The caller has not checked the job out, or it is not blocked.", body = Envelope<Failure>),
+    )
+)]
+pub(super) async fn put_content(
+    State(server): State<Server>,
+    Caller(actor): Caller,
+    Place((id, role)): Place<(String, String)>,
+    request: Request,
+) -> Result<Response> {
+    let (app, id) = (server.app.clone(), parse(&id)?);
+    let grant = review::open_of_job(&app.jobs, &actor, id).await?;
+    let described = documents::described(request.headers())?;
+    let replaced = documents::receive(&server, &actor, request, |bytes| async move {
+        replace::replace(&app.jobs, &grant, &role, described, bytes).await
+    });
+    let content = Content::of(&replaced.await?, server.app.jobs.documents.links());
+    Ok(done(StatusCode::CREATED, content))
+}

@@ -1,0 +1,88 @@
+//! Limits on the JSON values that requests bring. PostgreSQL stores no U+0000, and it writes numbers out, without an
+//! exponent: a few bytes could become megabytes.
+
+use serde_json::{Number, Value};
+
+use crate::error::Problem;
+
+/// Digits of a number, written out without an exponent.
+pub const MAX_NUMBER_DIGITS: usize = 100;
+
+/// The message of a problem with U+0000.
+pub const NO_NUL: &str = "Text must not have the character U+0000.";
+
+/// The message of a problem with a number that is too long.
+pub const LONG_NUMBER: &str = "A number has at most 100 digits, written out without an exponent.";
+
+/// Returns the first thing in a value that cannot be stored. Its path is a JSON Pointer into the value.
+pub fn storage_problem(value: &Value) -> Option<Problem> {
+    let problem = |code: &str, message: &str| Some(Problem::new("", code, message));
+    let within = |key: &str, value: &Value| {
+        let mut found = storage_problem(value)?;
+        found.path = format!("/{}{}", key.replace('~', "~0").replace('/', "~1"), found.path);
+        Some(found)
+    };
+    match value {
+        Value::String(text) if text.contains('\0') => problem("INVALID", NO_NUL),
+        Value::Number(number) if is_long(number) => problem("TOO_LONG", LONG_NUMBER),
+        Value::Array(values) => {
+            values.iter().enumerate().find_map(|(index, value)| within(&index.to_string(), value))
+        }
+        Value::Object(fields) if fields.keys().any(|name| name.contains('\0')) => problem("INVALID", NO_NUL),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| within(name, value)),
+        _ => None,
+    }
+}
+
+/// Whether a number has more than [`MAX_NUMBER_DIGITS`] digits, written out.
+pub fn is_long(number: &Number) -> bool {
+    let text = number.as_str();
+    // Most numbers are short and have no exponent.
+    if text.len() <= MAX_NUMBER_DIGITS && !text.contains(['e', 'E']) {
+        return false;
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
+    // An exponent beyond this type is too long in any case.
+    let Ok(exponent) = exponent.parse::<i32>() else { return true };
+    let shift = usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
+    let (before, after) = match exponent >= 0 {
+        true => (whole.len().saturating_add(shift), fraction.len().saturating_sub(shift)),
+        false => (whole.len().saturating_sub(shift).max(1), fraction.len().saturating_add(shift)),
+    };
+    before.saturating_add(after) > MAX_NUMBER_DIGITS
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn long(text: &str) -> bool {
+        is_long(&serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn numbers_have_at_most_a_hundred_digits_written_out() {
+        let digits = |n: usize| "7".repeat(n);
+        for short in ["0", "-1", "1e5", "1e99", "1e-98", "-12345678901234.56789", "1E+2", "0.5e1"] {
+            assert!(!long(short), "{short}");
+        }
+        assert!(!long(&digits(100)) && !long(&format!("-{}", digits(100))) && !long(&format!("1.{}", digits(99))));
+        for huge in ["1e100", "1e-100", "1e999999", "1e-999999", "1e99999999999999999999", "0e1000"] {
+            assert!(long(huge), "{huge}");
+        }
+        assert!(long(&digits(101)) && long(&format!("1.{}", digits(100))));
+    }
+
+    #[test]
+    fn problems_are_found_at_their_place() {
+        let path = |value: Value| storage_problem(&value).map(|problem| (problem.path, problem.code));
+        let huge: Value = serde_json::from_str("1e400").unwrap();
+        assert_eq!(path(json!({"a": [1, {"b/c": huge}]})), Some(("/a/1/b~1c".into(), "TOO_LONG".into())));
+        assert_eq!(path(json!(["x", "a\0b"])), Some(("/1".into(), "INVALID".into())));
+        assert_eq!(path(json!({"a": {"\0": 1}})), Some(("/a".into(), "INVALID".into())));
+        assert_eq!(path(json!({"a": [1, 2.5, "x", null, true]})), None);
+    }
+}
