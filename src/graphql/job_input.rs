@@ -109,7 +109,8 @@ pub(super) struct CreateJobInput {
     input: ContentSource,
     /// Further contents, by role.
     contents: Option<Vec<ContentInput>>,
-    /// What the type needs to know, and whatever else should ride along. Dotted keys are paths.
+    /// Fields that the type needs, and any others of the client's own. Dotted keys are paths. A number has at most 100 digits,
+    /// written out without an exponent.
     metadata: Option<JsonObject>,
     /// Teams and people who may see the job and work on steps of it, besides its owner.
     collaboration: Option<Vec<CollaboratorInput>>,
@@ -165,7 +166,8 @@ pub(super) struct JobFilter {
     created_before: Option<DateTime<Utc>>,
     /// Changed after this time.
     updated_after: Option<DateTime<Utc>>,
-    /// Metadata equality: every key given must have the given value. Dotted keys are paths.
+    /// Metadata equality: every key given must have the given value. Dotted keys are paths. Numbers compare as the JSON of
+    /// the server's database does: exactly on PostgreSQL, as 64-bit floating point on SQLite.
     metadata: Option<JsonObject>,
     /// Substring of the input document's name, case-insensitive.
     input_name: Option<String>,

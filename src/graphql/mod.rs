@@ -36,6 +36,7 @@ use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::config::Switch;
 use crate::telemetry::{OPERATION_SECONDS, trace};
 use batch::Batches;
 use budget::Budget;
@@ -80,7 +81,12 @@ pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscript
 
 /// The schema over an application. Limits on requests are the guard's, in front of this.
 pub fn schema(app: App) -> Schema {
-    builder().data(app).finish()
+    let builder = match app.config.graphql.introspection {
+        Switch::On => builder(),
+        // What is suggested for a misspelled name would tell the names.
+        Switch::Off => builder().disable_introspection().disable_suggestions(),
+    };
+    builder.data(app).finish()
 }
 
 /// Runs a query or mutation; its request carries a [`Viewer`].

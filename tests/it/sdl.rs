@@ -71,6 +71,10 @@ impl Sdl {
                 if text.is_none_or(|text| text.node.trim().is_empty()) {
                     found.push(format!("{name} has no description"));
                 }
+                let begins_large = |text: &&Positioned<String>| text.node.trim().starts_with(char::is_uppercase);
+                if text.is_some_and(|text| !begins_large(&text)) {
+                    found.push(format!("the description of {name} does not start with a capital letter"));
+                }
                 let deprecated = marks.iter().find(|mark| mark.node.name.node == "deprecated");
                 if deprecated.is_some_and(|mark| mark.node.get_argument("reason").is_none()) {
                     found.push(format!("{name} is deprecated without a reason"));

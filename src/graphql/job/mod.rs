@@ -168,7 +168,7 @@ impl Job {
         Collaboration::of(ctx, self.row.id).await
     }
 
-    /// The client's own JSON, and what the type needs, its defaults filled in.
+    /// The client's own JSON, with the fields that the type needs, their defaults filled in. Numbers keep their digits.
     async fn metadata(&self, ctx: &Context<'_>) -> Result<JsonObject> {
         ctx.budget()?.show(&self.row.metadata)?;
         Ok(JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default()))

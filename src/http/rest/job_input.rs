@@ -548,15 +548,18 @@ mod tests {
             let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap());
             listing(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
         };
-        let asked = ask("status=QUEUED&status=FAILED&owner=ME&metadata.a.b=7&metadata.c=x&limit=3").unwrap();
+        let asked = ask("Status=queued&STATUS=Failed&owner=Me&Metadata.Own=1&blockingTask=zoning&blocking_step=zoning&orderBy=UPDATED_AT&metadata.a.b=7&metadata.c=x&limit=3").unwrap();
         assert_eq!(asked.filter.status.map(|list| list.len()), Some(2));
-        assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x"})));
+        assert_eq!(asked.filter.blocked_at.as_deref(), Some("zoning"));
+        assert_eq!(asked.order.0, OrderBy::Updated);
+        assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x", "Own": 1})));
         assert_eq!(asked.paging.first, Some(3));
         let wrong = ask(
-            "status=QUEUED,FAILED&owner=me&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&Status=QUEUED",
+            "status=QUEUED,FAILED&owner=mine&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&colour=QUEUED&blocking_step=a&Blocking-Task=b",
         );
         let expected = [
             ("/status", "INVALID"),
+            ("/blocking_task", "ONE_OF"),
             ("/owner", "INVALID"),
             ("/team_id", "INVALID"),
             ("/created_after", "INVALID"),
@@ -564,7 +567,7 @@ mod tests {
             ("/order_by", "INVALID"),
             ("/limit", "ONE_OF"),
             ("/after", "DUPLICATE"),
-            ("/Status", "UNKNOWN_PARAMETER"),
+            ("/colour", "UNKNOWN_PARAMETER"),
         ];
         assert_eq!(problems(wrong), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
     }

@@ -38,15 +38,19 @@ impl Events {
 
     /// What comes next, comments too.
     pub(crate) async fn sent(&mut self) -> Sent {
+        self.event().await.map_or(Sent::End, |event| parse(event.trim_end()))
+    }
+
+    /// The text of the next event, in which the order of fields shows; `None` at the end of the body.
+    pub(crate) async fn event(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
-                let event: String = self.buffer.drain(..end + 2).collect();
-                return parse(event.trim_end());
+                return Some(self.buffer.drain(..end + 2).collect());
             }
             let chunk = timeout(PATIENCE, self.response.chunk()).await;
             match chunk.unwrap_or_else(|_| panic!("nothing came within {PATIENCE:?}")) {
                 Ok(Some(chunk)) => self.buffer.push_str(std::str::from_utf8(&chunk).expect("UTF-8")),
-                Ok(None) | Err(_) => return Sent::End,
+                Ok(None) | Err(_) => return None,
             }
         }
     }

@@ -58,19 +58,29 @@ impl Socket {
 
     /// The next message, or the end of the connection.
     pub(crate) async fn received(&mut self) -> Received {
+        match self.received_text().await {
+            Ok(text) => Received::Message(serde_json::from_str(&text).expect("messages are JSON")),
+            Err(code) => Received::Closed(code),
+        }
+    }
+
+    /// The text of the next message, or the close code.
+    async fn received_text(&mut self) -> Result<String, u16> {
         loop {
             let next = timeout(PATIENCE, self.stream.next()).await;
             match next.unwrap_or_else(|_| panic!("nothing came within {PATIENCE:?}")) {
-                Some(Ok(Message::Text(text))) => {
-                    return Received::Message(serde_json::from_str(&text).expect("messages are JSON"));
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    return Received::Closed(frame.map_or(1006, |frame| frame.code.into()));
-                }
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1006, |frame| frame.code.into())),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Received::Closed(1006),
+                Some(Err(_)) | None => return Err(1006),
             }
         }
+    }
+
+    /// The text of the next message, in which the order of fields shows.
+    pub(crate) async fn receive_text(&mut self) -> String {
+        let received = self.received_text().await;
+        received.unwrap_or_else(|code| panic!("the connection was closed with {code}"))
     }
 
     /// The next message; a connection that ends instead fails the test.

@@ -15,7 +15,7 @@ async fn a_job_is_made_followed_and_its_contents_fetched(app: TestApp) {
     let id = text(&made.body["id"]);
     assert_eq!(made.header("location"), format!("/v1.1/jobs/{id}"));
     let job = &made.body;
-    assert_eq!((&job["type"], &job["status"]), (&json!("noop"), &json!("QUEUED")));
+    assert_eq!((&job["type"], &job["status"]), (&json!("noop"), &json!("queued")));
     assert_eq!(job["owner"], json!({"id": ada.id(), "email": "ada@example.com", "name": "ada"}));
     assert_eq!((&job["input_content"]["uri"], &job["output_content"]), (&json!(uri), &Value::Null));
     assert_eq!((&job["contents"][0]["role"], &job["contents"][0]["version"]), (&json!("input"), &json!(1)));
@@ -37,7 +37,7 @@ async fn a_job_is_made_followed_and_its_contents_fetched(app: TestApp) {
     assert_eq!(further.body["progress"], json!({"current": 1, "total": 3, "fraction": 0.5}));
     assert_eq!(
         (&further.body["status"], &further.body["current_step"]),
-        (&json!("RUNNING"), &json!("second"))
+        (&json!("running"), &json!("second"))
     );
     assert!(worker.renew(&claim, 0.6).await);
     let within = get(&ada, &format!("/jobs/{id}")).await;
@@ -46,7 +46,7 @@ async fn a_job_is_made_followed_and_its_contents_fetched(app: TestApp) {
     worker.finish(job_id(&id)).await;
 
     let done = get(&ada, &format!("/jobs/{id}")).await;
-    assert_eq!(done.body["status"], "COMPLETED");
+    assert_eq!(done.body["status"], "completed");
     assert_eq!(done.body["output_content"]["role"], "output");
     for (path, expected) in [
         ("input/1", "Invoice No 7"),
@@ -161,7 +161,7 @@ async fn a_job_is_changed_cancelled_rewound_and_deleted(app: TestApp) {
 
     app.worker().finish_one().await;
     let cancelled = ask(&ada, Method::POST, &format!("{path}/cancel"), json!({"reason": "enough"})).await;
-    assert_eq!((cancelled.status.as_u16(), &cancelled.body["status"]), (200, &json!("CANCELLED")));
+    assert_eq!((cancelled.status.as_u16(), &cancelled.body["status"]), (200, &json!("cancelled")));
     let again = send(ada.request(Method::POST, &format!("/v1.1{path}/cancel"))).await;
     assert_eq!((again.status.as_u16(), again.code()), (409, "CONFLICT"), "without a body");
     let rewound =
@@ -169,7 +169,7 @@ async fn a_job_is_changed_cancelled_rewound_and_deleted(app: TestApp) {
             .await;
     assert_eq!(
         (&rewound.body["status"], &rewound.body["progress"]["current"]),
-        (&json!("QUEUED"), &json!(0))
+        (&json!("queued"), &json!(0))
     );
     let said = ask(&ada, Method::POST, &format!("{path}/rewind"), json!({"to_step": "dance"})).await;
     assert_eq!(said.problems(), [("/to_step".into(), "UNKNOWN_STEP".into())]);

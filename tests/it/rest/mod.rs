@@ -1,10 +1,13 @@
 //! The REST façade under `/v1.1`.
 
 mod access;
+mod bodies;
 mod jobs;
 mod lists;
 mod openapi;
 mod refusals;
+mod reviews;
+mod users;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -61,6 +64,11 @@ async fn get(person: &User, path: &str) -> Said {
 
 async fn ask(person: &User, method: Method, path: &str, body: Value) -> Said {
     send(person.request(method, &format!("/v1.1{path}")).json(&body)).await
+}
+
+/// An action without a body.
+async fn post(person: &User, path: &str) -> Said {
+    send(person.request(Method::POST, &format!("/v1.1{path}"))).await
 }
 
 /// Uploads a text by the façade; its `contents_uri`.

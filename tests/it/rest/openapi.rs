@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{TestApp, both};
 
 /// Section 11 of the contract.
-const ROUTES: [&str; 14] = [
+const ROUTES: [&str; 21] = [
     "DELETE /v1.1/jobs/{id}",
     "GET /v1.1/documents/{id}",
     "GET /v1.1/documents/{id}/contents",
@@ -18,11 +18,18 @@ const ROUTES: [&str; 14] = [
     "GET /v1.1/jobs/{id}",
     "GET /v1.1/jobs/{id}/contents/{role}/{version}",
     "GET /v1.1/status",
+    "GET /v1.1/users/me",
     "POST /v1.1/documents",
     "POST /v1.1/jobs",
     "POST /v1.1/jobs/{id}/cancel",
+    "POST /v1.1/jobs/{id}/checkout",
+    "POST /v1.1/jobs/{id}/release",
+    "POST /v1.1/jobs/{id}/retry",
     "POST /v1.1/jobs/{id}/rewind",
+    "POST /v1.1/jobs/{id}/unblock",
+    "POST /v1.1/users/login",
     "PUT /v1.1/jobs/{id}",
+    "PUT /v1.1/jobs/{id}/contents/{role}",
 ];
 
 async fn document(app: &TestApp) -> Value {

@@ -25,8 +25,11 @@ async fn refusals_have_the_envelope(app: TestApp) {
         (Method::POST, "/v1.1/jobs", "application/json", "{\"a\\u0000\": 1}", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", &deep, 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/jobs", "application/json", &large, 413, "PAYLOAD_TOO_LARGE"),
-        (Method::POST, "/v1.1/jobs", "text/plain", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
-        (Method::POST, "/v1.1/jobs", "", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (Method::POST, "/v1.1/jobs", "text/plain", "{", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (Method::POST, "/v1.1/jobs", "", "{", 400, "BAD_USER_INPUT"),
+        (Method::POST, "/v1.1/jobs", "application/json; charset=utf-16", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (Method::POST, "/v1.1/jobs", "text/plain;charset=iso-8859-1", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
+        (Method::POST, "/v1.1/jobs", "application/json", "{\"type\": 1e400}", 400, "BAD_USER_INPUT"),
         (Method::POST, "/v1.1/documents", "application/json", "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),
     ] {
         let mut request = ada.request(method.clone(), path).body(body.to_owned());
@@ -58,5 +61,5 @@ async fn reasons_have_a_limit(app: TestApp) {
     let request =
         ada.request(Method::POST, &format!("/v1.1/jobs/{id}/cancel")).json(&json!({"reason": "too long"}));
     assert_eq!(send(request).await.problems(), [("/reason".into(), "TOO_LARGE".into())]);
-    assert_eq!(get(&ada, &format!("/jobs/{id}")).await.body["status"], "QUEUED");
+    assert_eq!(get(&ada, &format!("/jobs/{id}")).await.body["status"], "queued");
 }

@@ -18,7 +18,7 @@ const DECIDE: &str =
 const DRAFT: &str = "mutation($in: SaveReviewDraftInput!) { saveReviewDraft(input: $in) { review { draft claimExpiresAt } } }";
 
 /// What mapping has found in a blocked job.
-fn found() -> Value {
+pub(crate) fn found() -> Value {
     json!({"data_points": [
         {"name": "invoice.number", "value": "7", "normalized": "7", "confidence": 0.5},
         {"name": "invoice.total", "value": "12.00", "normalized": "12.00", "confidence": 0.95},
@@ -26,14 +26,14 @@ fn found() -> Value {
 }
 
 /// A job that waits for somebody to look at what mapping has found.
-struct Blocked {
-    job: String,
-    review: String,
-    sha256: String,
+pub(crate) struct Blocked {
+    pub(crate) job: String,
+    pub(crate) review: String,
+    pub(crate) sha256: String,
 }
 
 impl Blocked {
-    async fn of(app: &TestApp, owner: &User, collaboration: Value) -> Self {
+    pub(crate) async fn of(app: &TestApp, owner: &User, collaboration: Value) -> Self {
         let job = owner.extraction_job(collaboration).await;
         let worker = app.worker();
         for (step, roles) in
