@@ -169,6 +169,7 @@ pub(crate) mod tests {
     use crate::job::state::Mode;
     use crate::job_type::NOOP;
     use crate::team::PersonRef;
+    use crate::webhook::{Change, NewWebhook};
     use crate::{collaboration, team};
 
     /// Keeps what other threads of this process do from deciding what is listened to: tracing remembers for each place
@@ -295,5 +296,39 @@ pub(crate) mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn changes_of_webhooks_are_written_down() {
+        let (lines, _listening) = Lines::listen("info");
+        let allowed = "127.0.0.1/32".parse().unwrap();
+        let (app, _dir) = open(|config| config.webhooks.allowed_networks = vec![allowed]).await;
+        let owner = Actor { address: Some([192, 0, 2, 7].into()), ..actor(&app, "owner", Mode::Live).await };
+        let url = "https://127.0.0.1:9999/hook".to_owned();
+        let new = NewWebhook { url: url.clone(), job: None, kinds: Vec::new(), description: String::new() };
+        let (_, webhook) = app.webhooks.create(&owner, new).await.unwrap();
+        let change = |change: Change| app.webhooks.update(&owner, webhook.id, change);
+        let enabled = |on: bool| Change { enabled: Some(on), ..Change::default() };
+        change(enabled(false)).await.unwrap();
+        change(enabled(false)).await.unwrap();
+        change(Change { url: Some(url), enabled: Some(true), ..Change::default() }).await.unwrap();
+        app.webhooks.rotate(&owner, webhook.id).await.unwrap();
+        app.webhooks.delete(&owner, webhook.id).await.unwrap();
+
+        let expected = ["created", "disabled", "updated", "enabled", "secret_rotated", "deleted"];
+        let audit = lines.audit();
+        let events: Vec<_> = audit.iter().map(|(event, ..)| event.clone()).collect();
+        assert_eq!(events, expected.map(|event| format!("webhook_{event}")));
+        for (event, outcome, line) in &audit {
+            let of = |key: &str| line[key].as_str().unwrap_or_default();
+            assert_eq!(outcome, "ok");
+            assert_eq!(of("subject"), webhook.id.to_string(), "{event}");
+            assert_eq!(
+                (of("actor"), of("address")),
+                (owner.user.id.to_string().as_str(), "192.0.2.7"),
+                "{event}"
+            );
+        }
+        assert!(!lines.text().contains("127.0.0.1:9999/hook"), "the address may carry a secret");
     }
 }

@@ -42,7 +42,8 @@ pub fn is_long(number: &Number) -> bool {
         return false;
     }
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
+    let (whole, fraction) =
+        mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
     // An exponent beyond this type is too long in any case.
     let Ok(exponent) = exponent.parse::<i32>() else { return true };
     let shift = usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
@@ -69,7 +70,9 @@ mod tests {
         for short in ["0", "-1", "1e5", "1e99", "1e-98", "-12345678901234.56789", "1E+2", "0.5e1"] {
             assert!(!long(short), "{short}");
         }
-        assert!(!long(&digits(100)) && !long(&format!("-{}", digits(100))) && !long(&format!("1.{}", digits(99))));
+        assert!(
+            !long(&digits(100)) && !long(&format!("-{}", digits(100))) && !long(&format!("1.{}", digits(99)))
+        );
         for huge in ["1e100", "1e-100", "1e999999", "1e-999999", "1e99999999999999999999", "0e1000"] {
             assert!(long(huge), "{huge}");
         }

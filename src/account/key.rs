@@ -194,8 +194,13 @@ pub(super) async fn create_login(
                 let logins = || of(account).filter(Column::IsLogin.eq(true));
                 let (live, test) = (live_row.insert(tx).await?, test_row.insert(tx).await?);
                 // SQLite takes no OFFSET without a LIMIT.
-                let surplus = logins().filter(works(now)).order_by_desc(Column::Id).offset(2 * MAX_LOGINS).limit(REMOVED_AT_ONCE);
-                let surplus: Vec<ApiKeyId> = surplus.select_only().column(Column::Id).into_tuple().all(tx).await?;
+                let surplus = logins()
+                    .filter(works(now))
+                    .order_by_desc(Column::Id)
+                    .offset(2 * MAX_LOGINS)
+                    .limit(REMOVED_AT_ONCE);
+                let surplus: Vec<ApiKeyId> =
+                    surplus.select_only().column(Column::Id).into_tuple().all(tx).await?;
                 if !surplus.is_empty() {
                     let revoke = api_key::Entity::update_many().col_expr(Column::RevokedAt, Expr::value(now));
                     revoke.filter(Column::Id.is_in(surplus.iter().copied())).exec(tx).await?;

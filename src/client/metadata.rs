@@ -64,7 +64,9 @@ pub fn pair(text: &str) -> Result<(String, Value), String> {
 fn json_or_text(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Number(number))
-            if number.as_i64().is_none() && number.as_u64().is_none() && text.trim().trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) =>
+            if number.as_i64().is_none()
+                && number.as_u64().is_none()
+                && text.trim().trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) =>
         {
             Value::String(text.to_owned())
         }

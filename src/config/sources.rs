@@ -4,7 +4,7 @@ use figment::Figment;
 use figment::value::Dict;
 
 /// Variables with this prefix that are not keys of the configuration.
-const NOT_KEYS: [&str; 4] = ["CONFIG", "SERVER", "TOKEN", "TEST_"];
+const NOT_KEYS: [&str; 5] = ["CONFIG", "SERVER", "TOKEN", "URL", "TEST_"];
 
 /// Variables of OpenTelemetry's own that stand for variables of ours; ours win.
 const STANDARD: [(&str, &str); 2] = [

@@ -26,13 +26,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::account::remove_expired_logins;
 use crate::config::Config;
 use crate::error::Result;
 use crate::job::Jobs;
 use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
-use crate::account::remove_expired_logins;
 use crate::tasks::keep_up;
 use workdir::Workdir;
 

@@ -15,8 +15,8 @@ use async_graphql_value::Value as Literal;
 use chrono::{DateTime, Utc};
 
 use super::guard::Refusal;
-use super::schema_types::{Definition, InputObject, SchemaTypes};
 use super::scalar::SafeInt;
+use super::schema_types::{Definition, InputObject, SchemaTypes};
 use super::upload::PLACE;
 use crate::error::{Code, Problem};
 
@@ -56,24 +56,25 @@ pub fn check_literals(types: &SchemaTypes, document: &ExecutableDocument) -> Res
             let VariableDefinition { name, var_type, default_value, .. } = &definition.node;
             if let Some(Positioned { node: value, pos }) = default_value {
                 // A document has few defaults, and they are small.
-                literal(types, &format!("the default of ${}", name.node), &value.clone().into_value(), &var_type.node, *pos)?;
+                literal(
+                    types,
+                    &format!("the default of ${}", name.node),
+                    &value.clone().into_value(),
+                    &var_type.node,
+                    *pos,
+                )?;
             }
         }
-        check_set(types, document, &operation.selection_set.node, SchemaTypes::root(operation.ty))?;
+        check_set(types, &operation.selection_set.node, SchemaTypes::root(operation.ty))?;
     }
     for Positioned { node: fragment, .. } in document.fragments.values() {
-        check_set(types, document, &fragment.selection_set.node, fragment.type_condition.node.on.node.as_str())?;
+        check_set(types, &fragment.selection_set.node, fragment.type_condition.node.on.node.as_str())?;
     }
     Ok(())
 }
 
 /// Fragments are checked where they are defined. Fields and types that do not exist are left to validation.
-fn check_set(
-    types: &SchemaTypes,
-    document: &ExecutableDocument,
-    set: &SelectionSet,
-    parent: &str,
-) -> Result<(), Refusal> {
+fn check_set(types: &SchemaTypes, set: &SelectionSet, parent: &str) -> Result<(), Refusal> {
     for selection in &set.items {
         match &selection.node {
             Selection::Field(Positioned { node: field, .. }) => {
@@ -83,11 +84,12 @@ fn check_set(
                         literal(types, &argument(field, &name.node), value, ty, *pos)?;
                     }
                 }
-                check_set(types, document, &field.selection_set.node, defined.type_name.as_str())?;
+                check_set(types, &field.selection_set.node, defined.type_name.as_str())?;
             }
             Selection::InlineFragment(Positioned { node: fragment, .. }) => {
-                let condition = fragment.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
-                check_set(types, document, &fragment.selection_set.node, condition.unwrap_or(parent))?;
+                let condition =
+                    fragment.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
+                check_set(types, &fragment.selection_set.node, condition.unwrap_or(parent))?;
             }
             Selection::FragmentSpread(_) => {}
         }
@@ -106,7 +108,11 @@ fn literal(types: &SchemaTypes, place: &str, value: &Literal, ty: &Type, pos: Po
         None => Ok(()),
         Some(Problem { path, message, .. }) => {
             let within = if path.is_empty() { String::new() } else { format!(" at {path}") };
-            Err(Refusal::new(Code::ValidationFailed, format!("Invalid value for {place}{within}: {message}"), vec![pos]))
+            Err(Refusal::new(
+                Code::ValidationFailed,
+                format!("Invalid value for {place}{within}: {message}"),
+                vec![pos],
+            ))
         }
     }
 }
@@ -265,7 +271,8 @@ impl<'a> Check<'a> {
         }
         for key in fields.keys().filter(|key| !input.fields.iter().any(|field| field.name == **key)) {
             self.at(key.as_str(), |check| {
-                let known = input.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+                let known =
+                    input.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
                 check.problem("UNKNOWN_FIELD", format!("{name} has no such field. Its fields: {known}."));
             });
         }
@@ -317,7 +324,9 @@ fn scalar<V: Input>(view: &View<'_, V>, name: &str) -> Result<(), Fault> {
         ("Int" | "SafeInt", _) => wrong("a whole number"),
         ("Float", _) => wrong("a number"),
         ("JSONObject", _) => wrong("a JSON object"),
-        ("Upload", _) => Err(("NO_FILE", "No file of the multipart request is mapped to this variable.".to_owned())),
+        ("Upload", _) => {
+            Err(("NO_FILE", "No file of the multipart request is mapped to this variable.".to_owned()))
+        }
         // JSON takes anything; a type that does not exist is refused by validation.
         _ => Ok(()),
     }
@@ -357,7 +366,12 @@ mod tests {
         let operation = document.operations.iter().next().unwrap().1;
         let Json::Object(variables) = variables else { panic!("no object") };
         let variables = variables_from_json(variables);
-        let found = variable_problems(SchemaTypes::of_server(), &operation.node.variable_definitions, &variables, 100);
+        let found = variable_problems(
+            SchemaTypes::of_server(),
+            &operation.node.variable_definitions,
+            &variables,
+            100,
+        );
         found.into_iter().map(|problem| (problem.path, problem.code)).collect()
     }
 
@@ -398,7 +412,11 @@ mod tests {
     fn one_of_takes_exactly_one_field_that_is_not_null() {
         let query = "query($s: ContentSource!) { x }";
         for wrong in [json!({}), json!({"uri": "a", "documentId": "b"}), json!({"uri": null})] {
-            assert_eq!(problems(query, json!({"s": wrong})), [("/s".to_owned(), "ONE_OF".to_owned())], "{wrong}");
+            assert_eq!(
+                problems(query, json!({"s": wrong})),
+                [("/s".to_owned(), "ONE_OF".to_owned())],
+                "{wrong}"
+            );
         }
         assert_eq!(problems(query, json!({"s": {"uri": "a"}})), []);
     }
@@ -428,7 +446,10 @@ mod tests {
             ("{ jobs(filter: {status: \"BLOCKED\"}) { totalCount } }", "/status"),
             ("{ node(id: 1) { ... on Job { events(first: \"x\") { nodes { at } } } } }", "first"),
             ("query($s: JobStatus = \"BLOCKED\") { jobs(filter: {status: [$s]}) { totalCount } }", "$s"),
-            ("{ jobs { ...F } } fragment F on JobConnection { nodes { contents(superseded: 1) { role } } }", "superseded"),
+            (
+                "{ jobs { ...F } } fragment F on JobConnection { nodes { contents(superseded: 1) { role } } }",
+                "superseded",
+            ),
             ("{ jobs(filter: {createdAfter: \"soon\"}) { totalCount } }", "/createdAfter"),
         ] {
             let (code, message, locations) = refused(wrong).unwrap_err();

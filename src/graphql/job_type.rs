@@ -247,8 +247,9 @@ pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec
     if !problems.is_empty() {
         return Err(problems);
     }
-    let input = RegisterJobTypeInput::parse(Some(value))
-        .map_err(|error| vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)])?;
+    let input = RegisterJobTypeInput::parse(Some(value)).map_err(|error| {
+        vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)]
+    })?;
     let definition = Definition::from(input);
     definition.check()?;
     Ok(definition)

@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits_both_ways() {
-        let text = r#"{"a":[123456789012345678901234567890,12345678901234.56789,1.0,-0.10,7,1e+5],"b":{"c":null}}"#;
+        let text =
+            r#"{"a":[123456789012345678901234567890,12345678901234.56789,1.0,-0.10,7,1e+5],"b":{"c":null}}"#;
         let json: Json = serde_json::from_str(text).unwrap();
         let value = value_from_json(json);
         assert_eq!(serde_json::to_string(&value).unwrap(), text);

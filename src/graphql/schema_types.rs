@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use async_graphql::Name;
+use async_graphql::Positioned;
 use async_graphql::parser::parse_schema;
 use async_graphql::parser::types::{
     BaseType, FieldDefinition, InputValueDefinition, OperationType, Type, TypeDefinition, TypeKind,
     TypeSystemDefinition,
 };
-use async_graphql::Positioned;
 
 /// The types of this server's schema. Every server of a process has the same ones.
 static TYPES: LazyLock<SchemaTypes> = LazyLock::new(|| SchemaTypes::parse(&super::sdl()));
@@ -143,7 +143,8 @@ fn input_field(field: InputValueDefinition) -> InputField {
 
 fn output_fields(fields: Vec<Positioned<FieldDefinition>>) -> HashMap<Name, OutputField> {
     let field = |Positioned { node, .. }: Positioned<FieldDefinition>| {
-        let arguments = node.arguments.into_iter().map(|argument| (argument.node.name.node, argument.node.ty.node));
+        let arguments =
+            node.arguments.into_iter().map(|argument| (argument.node.name.node, argument.node.ty.node));
         let field = OutputField { type_name: named(&node.ty.node), arguments: arguments.collect() };
         (node.name.node, field)
     };

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn percent_signs_that_encode_nothing_are_literal() {
-        for literal in ["50% off.pdf", "100%.pdf", "%", "%4", "a%zzb", "%E4.pdf", "ä%20.pdf", "it's 'x'.pdf"] {
+        for literal in ["50% off.pdf", "100%.pdf", "%", "%4", "a%zzb", "%E4.pdf", "ä%20.pdf", "it's 'x'.pdf"]
+        {
             assert_eq!(name(literal.as_bytes()).as_deref(), Ok(literal));
         }
     }

@@ -26,9 +26,7 @@ const MISSING: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">
 <code>/v1.1/openapi.json</code>.</p></body></html>";
 
 pub(super) fn routes() -> Router<Server> {
-    Router::new()
-        .route("/graphiql", get(async || page("index.html")))
-        .route("/graphiql/{*path}", get(asset))
+    Router::new().route("/graphiql", get(async || page("index.html"))).route("/graphiql/{*path}", get(asset))
 }
 
 async fn asset(path: Result<Path<String>, PathRejection>) -> Response {

@@ -68,7 +68,8 @@ impl Layouts {
         variables: &Variables,
         types: &SchemaTypes,
     ) -> Arc<DataLayout> {
-        let is_wanted = |name: Option<&Name>| operation.is_none_or(|wanted| name.is_some_and(|name| name == wanted));
+        let is_wanted =
+            |name: Option<&Name>| operation.is_none_or(|wanted| name.is_some_and(|name| name == wanted));
         if let Some(layouts) = &self.0 {
             let found = layouts.iter().find(|(name, _)| is_wanted(name.as_ref()));
             return found.map(|(_, layout)| Arc::clone(layout)).unwrap_or_default();
@@ -132,12 +133,17 @@ impl<'a> Collector<'a> {
     }
 
     fn layout(&self, fields: &[&'a Field], parent: &str) -> Layout {
-        let sets: Vec<_> = fields.iter().map(|field| &field.selection_set.node).filter(|set| !set.items.is_empty()).collect();
+        let sets: Vec<_> = fields
+            .iter()
+            .map(|field| &field.selection_set.node)
+            .filter(|set| !set.items.is_empty())
+            .collect();
         let Some(first) = fields.first().filter(|_| !sets.is_empty()) else { return Layout::Leaf };
         let name = self.types.field(parent, first.name.node.as_str()).map(|field| field.type_name.as_str());
         match name.and_then(|name| self.types.possible_types(name)) {
-            Some(possible) if sets.iter().any(|set| depends_on_type(self.document, set)) => {
-                let of = |runtime: &Name| (runtime.clone(), self.fields(&sets, runtime.as_str(), Some(runtime)));
+            Some(possible) if sets.iter().any(|set| depends_on_type(set)) => {
+                let of =
+                    |runtime: &Name| (runtime.clone(), self.fields(&sets, runtime.as_str(), Some(runtime)));
                 Layout::Abstract(possible.iter().map(of).collect())
             }
             _ => Layout::Object(self.fields(&sets, name.unwrap_or_default(), None)),
@@ -160,7 +166,9 @@ impl<'a> Collector<'a> {
                     }
                 }
                 Selection::FragmentSpread(Positioned { node: spread, .. }) => {
-                    let Some(fragment) = self.document.fragments.get(&spread.fragment_name.node) else { continue };
+                    let Some(fragment) = self.document.fragments.get(&spread.fragment_name.node) else {
+                        continue;
+                    };
                     if self.applies(Some(&fragment.node.type_condition.node.on.node), runtime) {
                         self.collect(&fragment.node.selection_set.node, runtime, collected);
                     }
@@ -173,7 +181,10 @@ impl<'a> Collector<'a> {
     fn applies(&self, condition: Option<&Name>, runtime: Option<&Name>) -> bool {
         let (Some(condition), Some(runtime)) = (condition, runtime) else { return true };
         condition == runtime
-            || self.types.possible_types(condition.as_str()).is_some_and(|possible| possible.contains(runtime))
+            || self
+                .types
+                .possible_types(condition.as_str())
+                .is_some_and(|possible| possible.contains(runtime))
     }
 
     fn is_included(&self, directives: &[Positioned<Directive>]) -> bool {
@@ -193,12 +204,12 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Whether a set has a fragment with a type condition, at this level or through fragments.
-fn depends_on_type(document: &ExecutableDocument, set: &SelectionSet) -> bool {
+/// Whether a set has a fragment that may have a type condition.
+fn depends_on_type(set: &SelectionSet) -> bool {
     set.items.iter().any(|selection| match &selection.node {
         Selection::Field(_) => false,
         Selection::InlineFragment(fragment) => {
-            fragment.node.type_condition.is_some() || depends_on_type(document, &fragment.node.selection_set.node)
+            fragment.node.type_condition.is_some() || depends_on_type(&fragment.node.selection_set.node)
         }
         Selection::FragmentSpread(_) => true,
     })
@@ -232,7 +243,9 @@ impl Serialize for Arranged<'_> {
             Self::Value(Value::List(values), layout) if **layout != Layout::Leaf => {
                 serializer.collect_seq(values.iter().map(|value| Arranged::Value(value, layout)))
             }
-            Self::Value(Value::Object(map), Layout::Object(fields)) => serialize_fields(map, fields, serializer),
+            Self::Value(Value::Object(map), Layout::Object(fields)) => {
+                serialize_fields(map, fields, serializer)
+            }
             Self::Value(Value::Object(map), Layout::Abstract(by_type)) => {
                 let runtime = match map.get(&*HIDDEN_KEY) {
                     Some(Value::String(name)) => by_type.get(name.as_str()),
@@ -273,9 +286,7 @@ fn serialize_fields<S: Serializer>(
 
 /// Adds a hidden `__typename` to every selection set that needs one; returns whether there was any.
 pub(super) fn add_hidden_fields(document: &mut ExecutableDocument, types: &SchemaTypes) -> bool {
-    // Fragments are looked up while the document changes.
-    let original = document.clone();
-    let mut hiding = Hiding { document: &original, types, added: false };
+    let mut hiding = Hiding { types, added: false };
     let operations: Vec<_> = match &mut document.operations {
         DocumentOperations::Single(operation) => vec![operation],
         DocumentOperations::Multiple(operations) => operations.values_mut().collect(),
@@ -296,7 +307,6 @@ pub(super) fn add_hidden_fields(document: &mut ExecutableDocument, types: &Schem
 }
 
 struct Hiding<'a> {
-    document: &'a ExecutableDocument,
     types: &'a SchemaTypes,
     added: bool,
 }
@@ -325,13 +335,14 @@ impl Hiding<'_> {
                     let name = defined.map(|field| field.type_name.as_str()).unwrap_or_default();
                     let inner = &mut field.selection_set.node;
                     let is_abstract = self.types.possible_types(name).is_some();
-                    if may_become_empty(inner) || is_abstract && depends_on_type(self.document, inner) {
+                    if may_become_empty(inner) || is_abstract && depends_on_type(inner) {
                         self.add(inner);
                     }
                     self.within(inner, name);
                 }
                 Selection::InlineFragment(Positioned { node: fragment, .. }) => {
-                    let condition = fragment.type_condition.as_ref().map(|condition| condition.node.on.node.clone());
+                    let condition =
+                        fragment.type_condition.as_ref().map(|condition| condition.node.on.node.clone());
                     let parent = condition.as_ref().map_or(parent, Name::as_str);
                     self.within(&mut fragment.selection_set.node, parent);
                 }

@@ -60,7 +60,8 @@ pub(super) fn prepare(
     };
     let (found, operation) = found.map_err(|refusal| refused(refusal.into()))?;
     let definitions = guard::variable_definitions(&found.parsed.document, name);
-    let problems = variable_problems(SchemaTypes::of_server(), definitions, &asked.variables, limits.problems);
+    let problems =
+        variable_problems(SchemaTypes::of_server(), definitions, &asked.variables, limits.problems);
     if !problems.is_empty() {
         return Err(refused(failed(&Error::Invalid(problems))));
     }

@@ -124,7 +124,8 @@ impl Jobs {
             .filter(review::Column::JobId.eq(job))
             .filter(review::Column::Status.eq("CLAIMED"));
         let now = self.clock.now();
-        let held = open.one(self.db.read()).await?.and_then(|open| open.claimed_by.zip(open.claim_expires_at));
+        let held =
+            open.one(self.db.read()).await?.and_then(|open| open.claimed_by.zip(open.claim_expires_at));
         Ok(held.filter(|(_, until)| *until > now))
     }
 

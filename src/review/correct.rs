@@ -123,12 +123,14 @@ pub fn replace(
         return Err(vec![problem]);
     }
     if let Some(schema) = schema {
-        let validator = jsonschema::draft202012::new(schema)
-            .map_err(|error| vec![Problem::new("", "SCHEMA", format!("The content's schema is wrong: {error}"))])?;
+        let validator = jsonschema::draft202012::new(schema).map_err(|error| {
+            vec![Problem::new("", "SCHEMA", format!("The content's schema is wrong: {error}"))]
+        })?;
         let problem = |error: jsonschema::ValidationError<'_>| {
             Problem::new(error.instance_path().to_string(), "SCHEMA", error.to_string())
         };
-        let problems: Vec<_> = validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect();
+        let problems: Vec<_> =
+            validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect();
         if !problems.is_empty() {
             return Err(problems);
         }

@@ -218,7 +218,8 @@ async fn commit(
     correction: Option<Correction>,
 ) -> Result<Saved> {
     let (job, id, step) = (grant.job().id, grant.review().id, grant.review().step.clone());
-    let (clock, by, grant, lasts) = (jobs.clock.clone(), grant.actor().user.id, grant.clone(), claim::lasts(jobs));
+    let (clock, by, grant, lasts) =
+        (jobs.clock.clone(), grant.actor().user.id, grant.clone(), claim::lasts(jobs));
     jobs.db
         .write(move |tx| -> Work<'_, Saved> {
             Box::pin(async move {

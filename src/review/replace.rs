@@ -50,7 +50,7 @@ pub async fn replace<E: std::fmt::Display>(
 ) -> Result<Seen> {
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = decide::seen(jobs, grant.review()).await?;
-    let before = check_role(&job_type, grant, role, seen)?;
+    let before = check_role(&job_type, grant, role, seen.as_ref())?;
     // Checked again under the lock; here so that nobody stores bytes who does not hold the claim.
     if grant.review().claimed_by != Some(grant.actor().user.id) {
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
@@ -70,7 +70,8 @@ pub async fn replace<E: std::fmt::Display>(
         let (saved, content) = commit(jobs, grant, role, staged, before, checked).await?;
         jobs.announce(saved);
         let found = content::Entity::find_by_id(content).find_also_related(document::Entity);
-        let found = found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?)));
+        let found =
+            found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?)));
         found.ok_or_else(gone)
     };
     match replaced.await {
@@ -89,15 +90,17 @@ fn check_role(
     job_type: &JobType,
     grant: &ReviewGrant,
     role: &str,
-    seen: Option<Seen>,
+    seen: Option<&Seen>,
 ) -> Result<Option<Seen>> {
-    if let Some(seen) = seen.as_ref().filter(|(content, _)| content.role == role) {
+    if let Some(seen) = seen.filter(|(content, _)| content.role == role) {
         return Ok(Some(seen.clone()));
     }
     let step = job_type.step(&grant.review().step);
     let manual = step.filter(|step| step.kind == StepKind::Manual);
-    let valid: Vec<&str> = match (manual, &seen) {
-        (Some(step), _) => step.content_roles.iter().map(String::as_str).filter(|role| *role != INPUT).collect(),
+    let valid: Vec<&str> = match (manual, seen) {
+        (Some(step), _) => {
+            step.content_roles.iter().map(String::as_str).filter(|role| *role != INPUT).collect()
+        }
         (None, Some((content, _))) => vec![content.role.as_str()],
         (None, None) => Vec::new(),
     };
@@ -150,7 +153,11 @@ async fn check_bytes(
     let checked = tokio::task::spawn_blocking(move || -> Result<Checked> {
         let content: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            Error::invalid("", "NOT_JSON", format!("The content is not JSON: it is wrong or ends at {place}."))
+            Error::invalid(
+                "",
+                "NOT_JSON",
+                format!("The content is not JSON: it is wrong or ends at {place}."),
+            )
         })?;
         let before = before.map(|bytes| serde_json::from_slice::<Value>(&bytes)).transpose();
         // A content before that was no JSON cannot be compared.
@@ -171,9 +178,9 @@ async fn check_bytes(
 }
 
 fn is_json(media_type: &str) -> bool {
-    media_type.parse::<mime::Mime>().is_ok_and(|mime| {
-        mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON)
-    })
+    media_type
+        .parse::<mime::Mime>()
+        .is_ok_and(|mime| mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
 }
 
 fn typed<T: DeserializeOwned>(content: &Value) -> Result<T> {
@@ -271,9 +278,14 @@ mod tests {
 
     #[test]
     fn items_of_a_worker_keep_to_what_the_new_content_has() {
-        let items = vec![json!({"path": "/a", "value": 1, "label": "a"}), json!({"path": "/gone"}), json!({"path": "/b/0"})];
+        let items = vec![
+            json!({"path": "/a", "value": 1, "label": "a"}),
+            json!({"path": "/gone"}),
+            json!({"path": "/b/0"}),
+        ];
         let content = json!({"a": 2, "b": [{"value": "x", "confidence": 1}]});
-        let expected = [json!({"path": "/a", "value": 2, "label": "a"}), json!({"path": "/b/0", "value": "x"})];
+        let expected =
+            [json!({"path": "/a", "value": 2, "label": "a"}), json!({"path": "/b/0", "value": "x"})];
         assert_eq!(refreshed(items, &content), expected);
     }
 }

@@ -52,17 +52,26 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
     };
     let least = json!({"id": "letter", "name": "Letter", "description": "", "accepts": [], "steps": [{"name": "write"}]});
     let applied = apply(&least);
-    assert_eq!((text(&applied.stdout), text(&applied.stderr)), ("letter version 1\n".to_owned(), String::new()));
+    assert_eq!(
+        (text(&applied.stdout), text(&applied.stderr)),
+        ("letter version 1\n".to_owned(), String::new())
+    );
     let full = json!({"id": "letter", "version": 7, "name": "Letter", "description": "", "accepts": [], "metadataSchema": {},
         "steps": [{"name": "write", "title": "write", "kind": "AUTOMATIC", "contentRoles": [], "maxAttempts": 3,
             "timeoutSeconds": 300, "thresholdField": null, "fourEyes": false}]});
-    assert_eq!(text(&apply(&full).stdout), "letter version 1\n", "the defaults written out are the same definition");
+    assert_eq!(
+        text(&apply(&full).stdout),
+        "letter version 1\n",
+        "the defaults written out are the same definition"
+    );
 
     let wrong = json!({"id": "letter", "accepts": "text/plain", "steps": [{"kind": "SOMEBODY"}, {"name": 7, "colour": 1}]});
     let refused = apply(&wrong);
     assert!(!refused.status.success());
     let said = text(&refused.stderr);
-    for path in ["/name:", "/description:", "/steps/0/name:", "/steps/0/kind:", "/steps/1/name:", "/steps/1/colour:"] {
+    for path in
+        ["/name:", "/description:", "/steps/0/name:", "/steps/0/kind:", "/steps/1/name:", "/steps/1/colour:"]
+    {
         assert!(said.contains(path), "{path} is missing in: {said}");
     }
     assert!(said.contains("type.json"), "{said}");

@@ -32,7 +32,10 @@ async fn wrong_variables_are_bad_input_with_one_problem_each(app: TestApp) {
 
     let create = "mutation($in: CreateJobInput!) { createJob(input: $in) { job { id } } }";
     let refused = ada.refused(create, json!({"in": {"type": "noop"}})).await;
-    assert_eq!((refused.code(), refused.problems()), ("BAD_USER_INPUT", vec![("/in/input".into(), "REQUIRED".into())]));
+    assert_eq!(
+        (refused.code(), refused.problems()),
+        ("BAD_USER_INPUT", vec![("/in/input".into(), "REQUIRED".into())])
+    );
     let refused = ada.refused(create, json!({})).await;
     assert_eq!(refused.problems(), [("/in".into(), "REQUIRED".into())]);
 
@@ -60,7 +63,8 @@ async fn wrong_literals_of_a_document_fail_validation(app: TestApp) {
         let answer = ada.ask(query, json!({})).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (400, "GRAPHQL_VALIDATION_FAILED"), "{query}");
     }
-    ada.gql("{ jobs(filter: {status: BLOCKED}, orderBy: {field: UPDATED_AT}) { totalCount } }", json!({})).await;
+    ada.gql("{ jobs(filter: {status: BLOCKED}, orderBy: {field: UPDATED_AT}) { totalCount } }", json!({}))
+        .await;
 }
 
 both!(invalid_documents_are_not_kept_under_their_hash);
@@ -99,7 +103,10 @@ async fn introspection_can_be_switched_off(app: TestApp) {
         assert_eq!((answer.status.as_u16(), answer.code()), (400, "GRAPHQL_VALIDATION_FAILED"), "{query}");
         assert!(answer.errors[0].message.contains("Introspection is off"), "{}", answer.errors[0].message);
     }
-    assert_eq!(ada.gql("{ __typename viewer { __typename } }", json!({})).await["viewer"]["__typename"], "User");
+    assert_eq!(
+        ada.gql("{ __typename viewer { __typename } }", json!({})).await["viewer"]["__typename"],
+        "User"
+    );
     let misspelled = ada.refused("{ viewer { nam } }", json!({})).await.message;
     assert!(!misspelled.contains("name"), "a suggestion names a field: {misspelled}");
     let file = ada.request(Method::GET, "/schema.graphql").send().await.expect("an answer");

@@ -66,20 +66,21 @@ impl Sdl {
     /// deprecated without a word on what to use instead.
     pub(crate) fn unexplained(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut look =
-            |name: String, text: Option<&Positioned<String>>, marks: &[Positioned<ConstDirective>]| {
-                if text.is_none_or(|text| text.node.trim().is_empty()) {
-                    found.push(format!("{name} has no description"));
-                }
-                let begins_large = |text: &&Positioned<String>| text.node.trim().starts_with(char::is_uppercase);
-                if text.is_some_and(|text| !begins_large(&text)) {
-                    found.push(format!("the description of {name} does not start with a capital letter"));
-                }
-                let deprecated = marks.iter().find(|mark| mark.node.name.node == "deprecated");
-                if deprecated.is_some_and(|mark| mark.node.get_argument("reason").is_none()) {
-                    found.push(format!("{name} is deprecated without a reason"));
-                }
-            };
+        let mut look = |name: String,
+                        text: Option<&Positioned<String>>,
+                        marks: &[Positioned<ConstDirective>]| {
+            if text.is_none_or(|text| text.node.trim().is_empty()) {
+                found.push(format!("{name} has no description"));
+            }
+            let begins_large = |text: &&Positioned<String>| text.node.trim().starts_with(char::is_uppercase);
+            if text.is_some_and(|text| !begins_large(&text)) {
+                found.push(format!("the description of {name} does not start with a capital letter"));
+            }
+            let deprecated = marks.iter().find(|mark| mark.node.name.node == "deprecated");
+            if deprecated.is_some_and(|mark| mark.node.get_argument("reason").is_none()) {
+                found.push(format!("{name} is deprecated without a reason"));
+            }
+        };
         for (name, definition) in &self.0 {
             look(name.clone(), definition.description.as_ref(), &[]);
             match &definition.kind {

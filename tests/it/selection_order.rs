@@ -36,7 +36,18 @@ fn expected() -> Vec<String> {
     all.extend(["viewer", "teams", "id", "name", "id", "createdAt", "nothing", "jobTypes"]);
     all.extend(["id", "name"].repeat(3));
     all.extend(["again", "id", "reviews", "nodes", "totalCount", "node"]);
-    all.extend(["updatedAt", "owner", "name", "id", "createdAt", "id", "extensions", "cost", "requested", "limit"]);
+    all.extend([
+        "updatedAt",
+        "owner",
+        "name",
+        "id",
+        "createdAt",
+        "id",
+        "extensions",
+        "cost",
+        "requested",
+        "limit",
+    ]);
     all.into_iter().map(str::to_owned).collect()
 }
 
@@ -68,7 +79,8 @@ async fn fields_come_in_the_order_of_the_selection_over_websocket_and_sse(app: T
         let keys = keys(&text);
         assert_eq!(keys[3..], expected(), "attempt {attempt}: {text}");
         assert_eq!(socket.receive().await["type"], "complete");
-        let stream = ada.request(Method::POST, "/graphql/stream").json(&query).send().await.expect("an answer");
+        let stream =
+            ada.request(Method::POST, "/graphql/stream").json(&query).send().await.expect("an answer");
         let text = stream.text().await.expect("text");
         let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("a result");
         assert_eq!(self::keys(data), expected(), "attempt {attempt}: {text}");
@@ -87,6 +99,16 @@ async fn events_of_a_subscription_come_in_the_order_of_the_selection(app: TestAp
     let text = event.lines().find_map(|line| line.strip_prefix("data: ")).expect("its data");
     let mut expected = vec!["data", "jobUpdated", "owner", "name", "status", "steps"];
     expected.extend(["status", "name"].repeat(3));
-    expected.extend(["inputContent", "role", "document", "name", "id", "extensions", "cost", "requested", "limit"]);
+    expected.extend([
+        "inputContent",
+        "role",
+        "document",
+        "name",
+        "id",
+        "extensions",
+        "cost",
+        "requested",
+        "limit",
+    ]);
     assert_eq!(keys(text), expected);
 }

@@ -172,7 +172,10 @@ fn select<'a>(
 
 fn affordable(kind: OperationType, tally: &Tally, at: Pos, limits: &Limits) -> Result<(), Refusal> {
     if tally.introspection > 0 && limits.introspection == Switch::Off {
-        return Err(Refusal::invalid("Introspection is off on this server: __schema and __type cannot be queried.", at));
+        return Err(Refusal::invalid(
+            "Introspection is off on this server: __schema and __type cannot be queried.",
+            at,
+        ));
     }
     if kind == OperationType::Subscription && tally.fields != 1 {
         let message = format!("A subscription has exactly one root field; this one has {}.", tally.fields);

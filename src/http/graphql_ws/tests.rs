@@ -141,7 +141,8 @@ impl Operations for Toy {
         } else {
             OperationType::Query
         };
-        let written = move |answer| Written::new(answer, kind, &DataLayout::default(), &Limits::default(), "t");
+        let written =
+            move |answer| Written::new(answer, kind, &DataLayout::default(), &Limits::default(), "t");
         self.schema.execute_stream(request).map(written).boxed()
     }
 }

@@ -285,7 +285,9 @@ pub(super) struct RewindJob {
 #[schema(example = json!({"decision": "approve", "comment": "The total was read from the wrong line."}))]
 pub(super) struct Unblock {
     /// `approve` (the default): the job goes on. `reject`: it fails. `send_back`: an earlier step runs again.
-    #[schema(pattern = "^([Aa][Pp][Pp][Rr][Oo][Vv][Ee]|[Rr][Ee][Jj][Ee][Cc][Tt]|[Ss][Ee][Nn][Dd]_[Bb][Aa][Cc][Kk])$")]
+    #[schema(
+        pattern = "^([Aa][Pp][Pp][Rr][Oo][Vv][Ee]|[Rr][Ee][Jj][Ee][Cc][Tt]|[Ss][Ee][Nn][Dd]_[Bb][Aa][Cc][Kk])$"
+    )]
     decision: Option<String>,
     /// Comment of the reviewer: the message of a job that is rejected, or a hint for the step that it is sent back to.
     comment: Option<String>,
@@ -391,14 +393,17 @@ pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
         input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
         blocked_at,
     };
-    let by = match given.one("order_by", "created_at or updated_at", |text| unname(&text.to_ascii_lowercase()).ok()) {
+    let by = match given
+        .one("order_by", "created_at or updated_at", |text| unname(&text.to_ascii_lowercase()).ok())
+    {
         Some(Order::UpdatedAt) => OrderBy::Updated,
         Some(Order::CreatedAt) | None => OrderBy::Created,
     };
-    let direction = match given.one("direction", "asc or desc", |text| unname(&text.to_ascii_lowercase()).ok()) {
-        Some(Way::Asc) => Direction::Ascending,
-        Some(Way::Desc) | None => Direction::Descending,
-    };
+    let direction =
+        match given.one("direction", "asc or desc", |text| unname(&text.to_ascii_lowercase()).ok()) {
+            Some(Way::Asc) => Direction::Ascending,
+            Some(Way::Desc) | None => Direction::Descending,
+        };
     let size = |text: &str| text.parse().ok();
     let sizes = [given.one("first", "a whole number", size), given.one("limit", "a whole number", size)];
     let limited = sizes[1].is_some();
@@ -475,7 +480,8 @@ impl Given {
     /// The fields of `metadata.…`. What is JSON is taken as that, anything else as text.
     fn metadata(&mut self) -> Option<Map<String, Value>> {
         let mut fields = Map::new();
-        let prefix = |name: &str| name.get(..METADATA.len()).is_some_and(|start| start.eq_ignore_ascii_case(METADATA));
+        let prefix =
+            |name: &str| name.get(..METADATA.len()).is_some_and(|start| start.eq_ignore_ascii_case(METADATA));
         for (name, text) in self.take(prefix) {
             let key = &name[METADATA.len()..];
             let path = format!("/{METADATA}{}", metadata::escape(key));

@@ -79,6 +79,8 @@ pub(super) async fn login(
 }
 
 /// Shows the caller
+///
+/// The account that the credential belongs to.
 #[utoipa::path(
     get,
     path = "/users/me",

@@ -11,8 +11,11 @@ both!(json_is_read_whatever_its_label_says);
 async fn json_is_read_whatever_its_label_says(app: TestApp) {
     let ada = app.user("ada").await;
     let uri = upload(&ada, "a").await;
-    let body = json!({"type": "noop", "input_content": {"uri": uri}, "mapping": {"taxonomy": "x.json"}}).to_string();
-    for media_type in ["text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/octet-stream", ""] {
+    let body =
+        json!({"type": "noop", "input_content": {"uri": uri}, "mapping": {"taxonomy": "x.json"}}).to_string();
+    for media_type in
+        ["text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/octet-stream", ""]
+    {
         let mut request = ada.request(Method::POST, "/v1.1/jobs").body(format!("\u{feff}{body}\n"));
         if !media_type.is_empty() {
             request = request.header("Content-Type", media_type);
@@ -29,8 +32,14 @@ async fn actions_take_an_empty_body_of_any_type(app: TestApp) {
     let id = create(&ada, json!({})).await;
     for (action, status) in [("cancel", "cancelled"), ("retry", "queued"), ("rewind", "queued")] {
         let request = ada.request(Method::POST, &format!("/v1.1/jobs/{id}/{action}"));
-        let said = send(request.header("Content-Type", "application/x-www-form-urlencoded").body(" \n")).await;
-        assert_eq!((said.status.as_u16(), &said.body["status"]), (200, &json!(status)), "{action}: {}", said.body);
+        let said =
+            send(request.header("Content-Type", "application/x-www-form-urlencoded").body(" \n")).await;
+        assert_eq!(
+            (said.status.as_u16(), &said.body["status"]),
+            (200, &json!(status)),
+            "{action}: {}",
+            said.body
+        );
     }
 }
 
@@ -108,7 +117,9 @@ async fn metadata_numbers_keep_their_digits(app: TestApp) {
     let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { metadata } } }";
     let changed = ada.gql(update, json!({"in": {"id": id, "metadata": {"big": big}}})).await;
     assert_eq!(changed["updateJob"]["job"]["metadata"]["big"].to_string(), "98765432109876543210.123456789");
-    let literal = format!("mutation {{ updateJob(input: {{id: \"{id}\", metadata: {{big: 1111111111111111111111}}}}) {{ job {{ metadata }} }} }}");
+    let literal = format!(
+        "mutation {{ updateJob(input: {{id: \"{id}\", metadata: {{big: 1111111111111111111111}}}}) {{ job {{ metadata }} }} }}"
+    );
     let changed = ada.gql(&literal, json!({})).await;
     assert_eq!(changed["updateJob"]["job"]["metadata"]["big"].to_string(), "1111111111111111111111");
     let events = ada.job(&id, "events(first: 10) { nodes { kind data } }").await["events"]["nodes"].take();
@@ -119,12 +130,15 @@ async fn metadata_numbers_keep_their_digits(app: TestApp) {
         assert_eq!(list.body["jobs"].as_array().map(Vec::len), Some(found), "{text}: {}", list.body);
     }
     for huge in [format!("1{}", "0".repeat(100)), "1e400".to_owned(), "1e-400".to_owned()] {
-        let body = format!(r#"{{"type":"noop","input_content":{{"uri":"{uri}"}},"metadata":{{"a":[{huge}]}}}}"#);
+        let body =
+            format!(r#"{{"type":"noop","input_content":{{"uri":"{uri}"}},"metadata":{{"a":[{huge}]}}}}"#);
         let said = send(ada.request(Method::POST, "/v1.1/jobs").body(body)).await;
         assert_eq!(said.problems(), [("/metadata/a/0".into(), "TOO_LONG".into())], "{huge}");
         let filtered = get(&ada, &format!("/jobs?metadata.a={huge}")).await;
         assert_eq!(filtered.problems(), [("/metadata.a".into(), "TOO_LONG".into())], "{huge}");
-        let variables: Value = serde_json::from_str(&format!(r#"{{"in":{{"id":"{id}","metadata":{{"a":{huge}}}}}}}"#)).expect("JSON");
+        let variables: Value =
+            serde_json::from_str(&format!(r#"{{"in":{{"id":"{id}","metadata":{{"a":{huge}}}}}}}"#))
+                .expect("JSON");
         assert_eq!(ada.refused(update, variables).await.problems()[0].0, "/in/metadata/a");
     }
 }

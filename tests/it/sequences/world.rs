@@ -327,7 +327,9 @@ impl Run<'_> {
         let got = match access::job::<Cancel>(app.db.read(), &self.world.people[person], self.job).await {
             Ok(grant) => match &command {
                 Command::Cancel { reason } => app.jobs.cancel(&grant, reason.clone()).await.map(drop),
-                Command::Rewind { to, .. } => app.jobs.rewind(&grant, Some(STEPS[*to].into()), None).await.map(drop),
+                Command::Rewind { to, .. } => {
+                    app.jobs.rewind(&grant, Some(STEPS[*to].into()), None).await.map(drop)
+                }
                 _ => app.jobs.retry(&grant).await.map(drop),
             },
             Err(error) => Err(error),
@@ -360,8 +362,15 @@ impl Run<'_> {
                         Verdict::SendBack(to) => (Choice::SendBack, Some(STEPS[to].to_owned())),
                     };
                     let (contents, comment) = (Vec::new(), Some("why".to_owned()));
-                    let decision =
-                        Decision { choice, content_sha256: None, contents, patch: None, comment, to_step, claim_if_free: false };
+                    let decision = Decision {
+                        choice,
+                        content_sha256: None,
+                        contents,
+                        patch: None,
+                        comment,
+                        to_step,
+                        claim_if_free: false,
+                    };
                     reviews::decide::decide(&app.jobs, &grant, decision).await.map(drop)
                 }
             },
