@@ -6,6 +6,7 @@
 mod check;
 mod sections;
 mod sources;
+pub mod switch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,19 +21,10 @@ pub use sections::{
     Auth, Engine, Http, Limits, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Webhooks, Workers,
 };
 use sources::{environment, refuse_unknown};
+pub use switch::Switch;
 
 /// The defaults, with what each key means.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
-
-/// A switch, spelled as operators write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Switch {
-    /// Yes.
-    On,
-    /// No.
-    Off,
-}
 
 /// Who may make an account by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +47,6 @@ pub enum Trusted {
     /// They run, and no other does.
     Only,
 }
-
-/// The log filter of the defaults.
-pub const DEFAULT_LOG: &str = "info";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +97,9 @@ pub struct Config {
     pub signup: Signup,
     pub rate_limits: Switch,
     pub log: String,
+    /// Whether the operator has set `log`.
+    #[serde(skip)]
+    pub log_is_set: bool,
     pub log_format: LogFormat,
     pub jwt_secret: Secret,
     pub jwt_previous_secrets: Vec<Secret>,
@@ -165,7 +157,9 @@ impl Config {
         let env = environment(&defaults, variables);
         figment = figment.merge(Serialized::defaults(env)).merge(Serialized::defaults(flags));
         refuse_unknown(&defaults, &figment)?;
-        let config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
+        let mut config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
+        let source = |figment: &Figment| figment.find_metadata("log").map(|source| source.name.clone());
+        config.log_is_set = source(&figment) != source(&defaults);
         config.check()?;
         Ok(config)
     }
@@ -206,6 +200,7 @@ mod tests {
     fn the_default_file_is_the_defaults() {
         let config = Config::load(None, &Flags::default()).unwrap();
         assert_eq!(config.listen.port(), 8080);
+        assert!(!config.log_is_set && load("log = 'info'").unwrap().log_is_set);
         assert_eq!(config.database(), "sqlite://docket-data/docket.db");
     }
 

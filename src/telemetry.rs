@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::{Config, DEFAULT_LOG, LogFormat};
+use crate::config::{Config, LogFormat};
 
 pub use metrics::*;
 pub use trace::Exporter;
@@ -20,10 +20,10 @@ pub use trace::Exporter;
 /// The filter of commands that a person types, unless the operator has chosen one.
 const COMMAND_LOG: &str = "warn";
 
-/// Sends the log lines of a command to standard error: warnings, or whatever `log` names where it is not the default. With
-/// `docket::audit=info` a command writes its lines of the audit log.
+/// Sends the log lines of a command to standard error: warnings, or whatever the operator has set `log` to. With
+/// `docket::audit=info` in it a command writes its lines of the audit log.
 pub fn command_logs(config: &Config) -> Result<(), String> {
-    let filter = if config.log == DEFAULT_LOG { COMMAND_LOG } else { &config.log };
+    let filter = if config.log_is_set { &config.log } else { COMMAND_LOG };
     subscribe(config, filter, None)
 }
 

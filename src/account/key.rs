@@ -223,7 +223,8 @@ pub async fn remove_expired_logins(db: &Db, now: Timestamp) -> Result<u64> {
                 let late = api_key::Entity::find()
                     .select_only()
                     .column(Column::Id)
-                    .filter(Column::IsLogin.eq(true))
+                    // As in the condition of the index: a bound value would not match it.
+                    .filter(Expr::cust("is_login"))
                     .filter(Column::ExpiresAt.lte(now))
                     .limit(REMOVED_AT_ONCE);
                 let late: Vec<ApiKeyId> = late.into_tuple().all(tx).await?;

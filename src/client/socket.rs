@@ -103,7 +103,7 @@ impl<'c> Socket<'c> {
             };
             match message {
                 Message::Text(text) => {
-                    return serde_json::from_str(&text)
+                    return read(&text)
                         .map_err(|error| ClientError::Protocol(format!("{PROTOCOL}: {error}")));
                 }
                 Message::Close(frame) => return Err(closed(frame)),
@@ -120,6 +120,11 @@ impl<'c> Socket<'c> {
         let sent = self.stream.send(Message::text(message.to_string())).await;
         sent.map_err(|error| self.client.broken(&error))
     }
+}
+
+/// Reads a message. A tagged enum reads no numbers from text where serde_json keeps all digits, but it does from a value.
+fn read(text: &str) -> serde_json::Result<FromServer> {
+    serde_json::from_value(serde_json::from_str(text)?)
 }
 
 async fn upgrade(client: &Client) -> Result<WebSocketStream<Upgraded>> {
@@ -185,7 +190,6 @@ mod tests {
 
     #[test]
     fn messages_are_read_with_whatever_else_they_carry() {
-        let read = |text: &str| serde_json::from_str::<FromServer>(text);
         assert!(matches!(
             read(r#"{"type":"connection_ack","payload":{"a":1}}"#),
             Ok(FromServer::ConnectionAck)
@@ -196,6 +200,9 @@ mod tests {
         assert!(matches!(next, FromServer::Next { payload } if payload.data.is_some()));
         let error = read(r#"{"id":"1","type":"error","payload":[{"message":"no","locations":[]}]}"#).unwrap();
         assert!(matches!(error, FromServer::Error { payload } if payload[0].message == "no"));
+        let limited = r#"{"type":"error","payload":[{"message":"no","extensions":{"retryAfterSeconds":7}}]}"#;
+        let FromServer::Error { payload } = read(limited).unwrap() else { panic!("no error") };
+        assert_eq!(payload[0].extensions.retry_after_seconds, Some(7));
         assert!(read(r#"{"type":"made_up"}"#).is_err());
     }
 

@@ -24,13 +24,15 @@ use crate::error::{Code, Problem};
 const MAX_QUOTED: usize = 60;
 
 /// Returns what is wrong with the variables of an operation, at most `limit` problems. Paths lead into the variables.
+/// `shows_names` says whether messages may list the names of fields and values.
 pub fn variable_problems(
     types: &SchemaTypes,
     definitions: &[Positioned<VariableDefinition>],
     variables: &Variables,
     limit: usize,
+    shows_names: bool,
 ) -> Vec<Problem> {
-    let mut check = Check { types, limit, problems: Vec::new(), path: Vec::new() };
+    let mut check = Check { types, limit, shows_names, problems: Vec::new(), path: Vec::new() };
     for Positioned { node: definition, .. } in definitions {
         let (name, ty) = (&definition.name.node, &definition.var_type.node);
         check.at(name.as_str(), |check| match variables.get(name) {
@@ -44,77 +46,83 @@ pub fn variable_problems(
 
 /// Returns what is wrong with a value of an input type, such as a file that has its shape.
 pub(super) fn input_problems(types: &SchemaTypes, value: &Value, ty: &Type, limit: usize) -> Vec<Problem> {
-    let mut check = Check { types, limit, problems: Vec::new(), path: Vec::new() };
+    let mut check = Check { types, limit, shows_names: true, problems: Vec::new(), path: Vec::new() };
     check.value(value, ty);
     check.problems
 }
 
-/// Refuses a document with a literal that its argument or variable cannot take.
-pub fn check_literals(types: &SchemaTypes, document: &ExecutableDocument) -> Result<(), Refusal> {
+/// Refuses a document with a literal that its argument or variable cannot take. `shows_names` is as for
+/// [`variable_problems`].
+pub fn check_literals(
+    types: &SchemaTypes,
+    document: &ExecutableDocument,
+    shows_names: bool,
+) -> Result<(), Refusal> {
+    let literals = Literals { types, shows_names };
     for (_, Positioned { node: operation, .. }) in document.operations.iter() {
         for definition in &operation.variable_definitions {
             let VariableDefinition { name, var_type, default_value, .. } = &definition.node;
             if let Some(Positioned { node: value, pos }) = default_value {
                 // A document has few defaults, and they are small.
-                literal(
-                    types,
-                    &format!("the default of ${}", name.node),
-                    &value.clone().into_value(),
-                    &var_type.node,
-                    *pos,
-                )?;
+                let value = value.clone().into_value();
+                literals.check(&format!("the default of ${}", name.node), &value, &var_type.node, *pos)?;
             }
         }
-        check_set(types, &operation.selection_set.node, SchemaTypes::root(operation.ty))?;
+        literals.check_set(&operation.selection_set.node, SchemaTypes::root(operation.ty))?;
     }
     for Positioned { node: fragment, .. } in document.fragments.values() {
-        check_set(types, &fragment.selection_set.node, fragment.type_condition.node.on.node.as_str())?;
+        literals.check_set(&fragment.selection_set.node, fragment.type_condition.node.on.node.as_str())?;
     }
     Ok(())
 }
 
-/// Fragments are checked where they are defined. Fields and types that do not exist are left to validation.
-fn check_set(types: &SchemaTypes, set: &SelectionSet, parent: &str) -> Result<(), Refusal> {
-    for selection in &set.items {
-        match &selection.node {
-            Selection::Field(Positioned { node: field, .. }) => {
-                let Some(defined) = types.field(parent, field.name.node.as_str()) else { continue };
-                for (name, Positioned { node: value, pos }) in &field.arguments {
-                    if let Some(ty) = defined.arguments.get(&name.node) {
-                        literal(types, &argument(field, &name.node), value, ty, *pos)?;
+struct Literals<'a> {
+    types: &'a SchemaTypes,
+    shows_names: bool,
+}
+
+impl Literals<'_> {
+    /// Fragments are checked where they are defined. Fields and types that do not exist are left to validation.
+    fn check_set(&self, set: &SelectionSet, parent: &str) -> Result<(), Refusal> {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(Positioned { node: field, .. }) => {
+                    let Some(defined) = self.types.field(parent, field.name.node.as_str()) else { continue };
+                    for (name, Positioned { node: value, pos }) in &field.arguments {
+                        if let Some(ty) = defined.arguments.get(&name.node) {
+                            self.check(&argument(field, &name.node), value, ty, *pos)?;
+                        }
                     }
+                    self.check_set(&field.selection_set.node, defined.type_name.as_str())?;
                 }
-                check_set(types, &field.selection_set.node, defined.type_name.as_str())?;
+                Selection::InlineFragment(Positioned { node: fragment, .. }) => {
+                    let condition =
+                        fragment.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
+                    self.check_set(&fragment.selection_set.node, condition.unwrap_or(parent))?;
+                }
+                Selection::FragmentSpread(_) => {}
             }
-            Selection::InlineFragment(Positioned { node: fragment, .. }) => {
-                let condition =
-                    fragment.type_condition.as_ref().map(|condition| condition.node.on.node.as_str());
-                check_set(types, &fragment.selection_set.node, condition.unwrap_or(parent))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, place: &str, value: &Literal, ty: &Type, pos: Pos) -> Result<(), Refusal> {
+        let (types, shows_names) = (self.types, self.shows_names);
+        let mut check = Check { types, limit: 1, shows_names, problems: Vec::new(), path: Vec::new() };
+        check.value(value, ty);
+        match check.problems.pop() {
+            None => Ok(()),
+            Some(Problem { path, message, .. }) => {
+                let within = if path.is_empty() { String::new() } else { format!(" at {path}") };
+                let message = format!("Invalid value for {place}{within}: {message}");
+                Err(Refusal::new(Code::ValidationFailed, message, vec![pos]))
             }
-            Selection::FragmentSpread(_) => {}
         }
     }
-    Ok(())
 }
 
 fn argument(field: &Field, name: &Name) -> String {
     format!("the argument {name:?} of {:?}", field.name.node.as_str(), name = name.as_str())
-}
-
-fn literal(types: &SchemaTypes, place: &str, value: &Literal, ty: &Type, pos: Pos) -> Result<(), Refusal> {
-    let mut check = Check { types, limit: 1, problems: Vec::new(), path: Vec::new() };
-    check.value(value, ty);
-    match check.problems.pop() {
-        None => Ok(()),
-        Some(Problem { path, message, .. }) => {
-            let within = if path.is_empty() { String::new() } else { format!(" at {path}") };
-            Err(Refusal::new(
-                Code::ValidationFailed,
-                format!("Invalid value for {place}{within}: {message}"),
-                vec![pos],
-            ))
-        }
-    }
 }
 
 /// A value of a request, as variable or as literal.
@@ -179,6 +187,7 @@ enum Step<'a> {
 struct Check<'a> {
     types: &'a SchemaTypes,
     limit: usize,
+    shows_names: bool,
     problems: Vec<Problem>,
     path: Vec<Step<'a>>,
 }
@@ -252,8 +261,8 @@ impl<'a> Check<'a> {
         if given.is_some_and(|text| values.iter().any(|value| value == text)) {
             return;
         }
-        let valid = values.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
-        let message = format!("{} is not a value of {name}. Valid values: {valid}.", describe(view));
+        let valid = self.list("Valid values", values.iter());
+        let message = format!("{} is not a value of {name}.{valid}", describe(view));
         self.problem(if given.is_some() { "UNKNOWN_VALUE" } else { "WRONG_TYPE" }, message);
     }
 
@@ -271,17 +280,24 @@ impl<'a> Check<'a> {
         }
         for key in fields.keys().filter(|key| !input.fields.iter().any(|field| field.name == **key)) {
             self.at(key.as_str(), |check| {
-                let known =
-                    input.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
-                check.problem("UNKNOWN_FIELD", format!("{name} has no such field. Its fields: {known}."));
+                let valid = check.list("Valid fields", input.fields.iter().map(|field| &field.name));
+                check.problem("UNKNOWN_FIELD", format!("{name} has no such field.{valid}"));
             });
         }
         // A variable within a literal is there, whatever its value.
         let given = fields.values().filter(|value| !matches!(value.view(), View::Null)).count();
         if input.one_of && (given != 1 || fields.len() != 1) {
-            let known = input.fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
-            self.problem("ONE_OF", format!("{name} takes exactly one of the fields {known}."));
+            let valid = self.list("Valid fields", input.fields.iter().map(|field| &field.name));
+            self.problem("ONE_OF", format!("{name} takes exactly one of its fields.{valid}"));
         }
+    }
+
+    /// Lists names in a message, unless they are not shown.
+    fn list<'n>(&self, title: &str, names: impl Iterator<Item = &'n Name>) -> String {
+        if !self.shows_names {
+            return String::new();
+        }
+        format!(" {title}: {}.", names.map(Name::as_str).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -298,14 +314,16 @@ fn scalar<V: Input>(view: &View<'_, V>, name: &str) -> Result<(), Fault> {
         | ("JSONObject", View::Object(_)) => Ok(()),
         ("Int", View::Number(number)) => match number.as_i64() {
             Some(whole) if i32::try_from(whole).is_ok() => Ok(()),
-            Some(_) => Err(("RANGE", format!("{number} is not an Int: it does not fit into 32 bits."))),
-            None => wrong("a whole number"),
+            None if !is_whole(number) => wrong("a whole number"),
+            _ => Err(("RANGE", format!("{} is not an Int: it does not fit into 32 bits.", describe(view)))),
         },
-        ("ID", View::Number(number)) if number.is_i64() || number.is_u64() => Ok(()),
+        ("ID", View::Number(number)) if number.is_i64() => Ok(()),
         ("SafeInt", View::Number(number)) => match number.as_i64() {
             Some(whole) if SafeInt::fits(whole) => Ok(()),
-            Some(_) => Err(("RANGE", format!("{number} is not a SafeInt: it does not fit into 53 bits."))),
-            None => wrong("a whole number"),
+            None if !is_whole(number) => wrong("a whole number"),
+            _ => {
+                Err(("RANGE", format!("{} is not a SafeInt: it does not fit into 53 bits.", describe(view))))
+            }
         },
         ("DateTime", View::String(text)) => match text.parse::<DateTime<Utc>>() {
             Ok(_) => Ok(()),
@@ -319,7 +337,7 @@ fn scalar<V: Input>(view: &View<'_, V>, name: &str) -> Result<(), Fault> {
         },
         ("Upload", View::String(text)) if text.starts_with(PLACE) => Ok(()),
         ("String" | "DateTime" | "URL", _) => wrong("a string"),
-        ("ID", _) => wrong("an ID: a string or a whole number"),
+        ("ID", _) => wrong("an ID: a string, or a whole number of at most 64 bits"),
         ("Boolean", _) => wrong("true or false"),
         ("Int" | "SafeInt", _) => wrong("a whole number"),
         ("Float", _) => wrong("a number"),
@@ -330,6 +348,10 @@ fn scalar<V: Input>(view: &View<'_, V>, name: &str) -> Result<(), Fault> {
         // JSON takes anything; a type that does not exist is refused by validation.
         _ => Ok(()),
     }
+}
+
+fn is_whole(number: &Number) -> bool {
+    number.as_str().trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Names a value in a message, cut where it is long.
@@ -366,12 +388,8 @@ mod tests {
         let operation = document.operations.iter().next().unwrap().1;
         let Json::Object(variables) = variables else { panic!("no object") };
         let variables = variables_from_json(variables);
-        let found = variable_problems(
-            SchemaTypes::of_server(),
-            &operation.node.variable_definitions,
-            &variables,
-            100,
-        );
+        let types = SchemaTypes::of_server();
+        let found = variable_problems(types, &operation.node.variable_definitions, &variables, 100, true);
         found.into_iter().map(|problem| (problem.path, problem.code)).collect()
     }
 
@@ -379,14 +397,14 @@ mod tests {
     fn every_wrong_variable_is_reported_with_its_path() {
         let query = "query($f: JobFilter, $n: Int!, $id: ID!, $b: Boolean, $o: JobOrder) { viewer { id } }";
         let given = json!({
-            "f": {"createdAfter": "2024-07-02", "status": ["BLOCKED", "STUCK", 7], "type": "noop", "colour": 1, "metadata": []},
+            "f": {"createdAfter": "2024-07-02", "status": ["BLOCKED", "STUCK", 7], "type": "noop", "color": 1, "metadata": []},
             "n": 4_000_000_000_u64, "b": "yes", "o": {"field": null}
         });
         let mut found = problems(query, given);
         found.sort();
         let expected = [
             ("/b", "WRONG_TYPE"),
-            ("/f/colour", "UNKNOWN_FIELD"),
+            ("/f/color", "UNKNOWN_FIELD"),
             ("/f/createdAfter", "INVALID_FORMAT"),
             ("/f/metadata", "WRONG_TYPE"),
             ("/f/status/1", "UNKNOWN_VALUE"),
@@ -432,7 +450,7 @@ mod tests {
     #[test]
     fn literals_of_the_document_are_validated_with_their_place() {
         let refused = |query: &str| {
-            let checked = check_literals(SchemaTypes::of_server(), &parse_query(query).unwrap());
+            let checked = check_literals(SchemaTypes::of_server(), &parse_query(query).unwrap(), true);
             checked.map_err(|refusal| (refusal.code, refusal.message, refusal.locations))
         };
         for good in [

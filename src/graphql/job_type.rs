@@ -13,6 +13,7 @@ use super::schema_types::SchemaTypes;
 use crate::error::{Problem, Result};
 use crate::job::state::StepKind as Kind;
 use crate::job_type::{JobType as Definition, StepDefinition};
+use crate::json::storage_problem;
 
 /// The backend process of a job: its steps, what it accepts and what it produces.
 pub(super) struct JobType(pub Arc<Definition>);
@@ -234,25 +235,65 @@ impl From<JobTypeStepInput> for StepDefinition {
 /// Problems of one file that are reported.
 const MAX_FILE_PROBLEMS: usize = 100;
 
-/// Reads a job type from JSON of the shape of `RegisterJobTypeInput`, with the same defaults. Reports every problem of the
-/// shape, or else every problem of the definition. A `version`, as an exported type has it, is ignored.
+/// Reads a job type from JSON of the shape of `RegisterJobTypeInput`, with the same defaults. Reports every problem at once:
+/// those of the shape, and those of the definition in everything else. A `version`, as an exported type has it, is ignored.
 pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec<Problem>> {
     if let Some(fields) = json.as_object_mut() {
         fields.remove("version");
     }
-    let value = value_from_json(json);
-    let name = RegisterJobTypeInput::type_name();
-    let ty = Type { base: BaseType::Named(Name::new(name)), nullable: false };
-    let problems = input_problems(SchemaTypes::of_server(), &value, &ty, MAX_FILE_PROBLEMS);
-    if !problems.is_empty() {
-        return Err(problems);
+    let mut problems: Vec<_> = storage_problem(&json).into_iter().collect();
+    let ty = Type { base: BaseType::Named(Name::new(RegisterJobTypeInput::type_name())), nullable: false };
+    let value = value_from_json(json.clone());
+    problems.extend(input_problems(SchemaTypes::of_server(), &value, &ty, MAX_FILE_PROBLEMS));
+    for problem in &problems {
+        stand_in(&mut json, &problem.path);
     }
-    let input = RegisterJobTypeInput::parse(Some(value)).map_err(|error| {
-        vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)]
-    })?;
-    let definition = Definition::from(input);
-    definition.check()?;
-    Ok(definition)
+    let input = RegisterJobTypeInput::parse(Some(value_from_json(json)));
+    let definition = input
+        .map(Definition::from)
+        .map_err(|error| vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)]);
+    let is_new =
+        |found: &Problem, known: &[Problem]| !known.iter().any(|known| found.path.starts_with(&known.path));
+    match definition.and_then(|definition| definition.check().map(|()| definition)) {
+        Ok(definition) if problems.is_empty() => Ok(definition),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            let more: Vec<_> = more.into_iter().filter(|found| is_new(found, &problems)).collect();
+            problems.extend(more);
+            Err(problems)
+        }
+    }
+}
+
+/// Puts something harmless in the place of a problem, so that the rest of a definition can be checked.
+fn stand_in(json: &mut serde_json::Value, path: &str) {
+    let keys: Vec<&str> = path.split('/').skip(1).collect();
+    match keys.as_slice() {
+        ["steps", index, field, ..] => {
+            let step = index.parse().ok().and_then(|index: usize| json.get_mut("steps")?.get_mut(index));
+            let Some(serde_json::Value::Object(step)) = step else { return };
+            match *field {
+                "name" => step.insert("name".to_owned(), format!("step-{index}").into()),
+                other => step.remove(other),
+            };
+        }
+        ["steps", index] => {
+            let step = index.parse().ok().and_then(|index: usize| json.get_mut("steps")?.get_mut(index));
+            if let Some(step) = step {
+                *step = serde_json::json!({"name": format!("step-{index}")});
+            }
+        }
+        [field, ..] => {
+            let Some(fields) = json.as_object_mut() else { return };
+            match *field {
+                "id" | "name" | "description" => fields.insert((*field).to_owned(), "x".into()),
+                "accepts" => fields.insert("accepts".to_owned(), serde_json::json!([])),
+                "steps" => fields.insert("steps".to_owned(), serde_json::json!([{"name": "step"}])),
+                other => fields.remove(other),
+            };
+        }
+        [] => {}
+    }
 }
 
 /// A job type as it is after a change.

@@ -36,7 +36,7 @@ use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::config::Switch;
+use crate::config::switch::Switch;
 use crate::telemetry::{OPERATION_SECONDS, trace};
 use batch::Batches;
 use budget::Budget;
@@ -83,7 +83,7 @@ pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscript
 pub fn schema(app: App) -> Schema {
     let builder = match app.config.graphql.introspection {
         Switch::On => builder(),
-        // What is suggested for a misspelled name would tell the names.
+        // Suggestions for a misspelled name would tell the names.
         Switch::Off => builder().disable_introspection().disable_suggestions(),
     };
     builder.data(app).finish()

@@ -18,9 +18,7 @@ use crate::graphql::Viewer;
 
 /// Puts a [`Viewer`] into the request's extensions, and counts the request as theirs.
 pub(super) async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let trusted = &server.app.config.http.trusted_proxies;
-    let address = peer.map(|peer| client_address(peer, request.headers(), trusted));
+    let address = address(&server, &request);
     let viewer = viewer(&server, request.headers(), address).await;
     let counted = viewer.and_then(|viewer| server.rates.request(&viewer).map(|()| viewer));
     match counted {
@@ -30,6 +28,29 @@ pub(super) async fn authenticate(State(server): State<Server>, mut request: Requ
         }
         Err(error) => refuse(&error),
     }
+}
+
+/// Puts a [`Viewer`] without an account into the request's extensions, whatever credential comes with it, and counts the
+/// request as its network's. For a login: a client may still send a key that has expired.
+pub(super) async fn ignore_credential(
+    State(server): State<Server>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let viewer = Viewer { actor: None, address: address(&server, &request) };
+    match server.rates.request(&viewer) {
+        Ok(()) => {
+            request.extensions_mut().insert(viewer);
+            next.run(request).await
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// The address of the client, by the rule of `http.trusted_proxies`.
+fn address(server: &Server, request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    peer.map(|peer| client_address(peer, request.headers(), &server.app.config.http.trusted_proxies))
 }
 
 async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Viewer> {
@@ -55,6 +76,7 @@ pub(super) async fn actor(server: &Server, authorization: &str, address: Option<
         Ok(_) => server.rates.remember(authorization),
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => {
             audit::record(Event::Credential, Outcome::Refused, By::address(address));
+            server.rates.forget(authorization, address)?;
         }
         Err(_) => {}
     }

@@ -97,7 +97,7 @@ impl DataLayout {
     ) -> Self {
         let collector = Collector { document, variables, types };
         let root = SchemaTypes::root(operation.ty);
-        Self(collector.fields(&[&operation.selection_set.node], root, None))
+        Self(collector.fields(&[&operation.selection_set.node], Some(&Name::new(root))))
     }
 
     /// Returns the data of a response in this layout, to be serialized.
@@ -120,14 +120,14 @@ struct Collector<'a> {
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
 
 impl<'a> Collector<'a> {
-    /// Returns the fields of an object that is selected by all of `sets`. `parent` is the type of the field, `runtime` that
-    /// of the object, where it differs.
-    fn fields(&self, sets: &[&'a SelectionSet], parent: &str, runtime: Option<&Name>) -> Fields {
+    /// Returns the fields of an object that is selected by all of `sets`. `runtime` is the type of the object, where the
+    /// schema of this server has it: the types of introspection are not in it.
+    fn fields(&self, sets: &[&'a SelectionSet], runtime: Option<&Name>) -> Fields {
         let mut collected = Collected::new();
         for set in sets {
             self.collect(set, runtime, &mut collected);
         }
-        let parent = runtime.map_or(parent, Name::as_str);
+        let parent = runtime.map(Name::as_str).unwrap_or_default();
         let entry = |(key, fields): (&'a Name, Vec<&'a Field>)| (key.clone(), self.layout(&fields, parent));
         collected.into_iter().map(entry).collect()
     }
@@ -139,14 +139,15 @@ impl<'a> Collector<'a> {
             .filter(|set| !set.items.is_empty())
             .collect();
         let Some(first) = fields.first().filter(|_| !sets.is_empty()) else { return Layout::Leaf };
-        let name = self.types.field(parent, first.name.node.as_str()).map(|field| field.type_name.as_str());
-        match name.and_then(|name| self.types.possible_types(name)) {
+        let name = self.types.field(parent, first.name.node.as_str()).map(|field| &field.type_name);
+        match name.and_then(|name| self.types.possible_types(name.as_str())) {
+            None => Layout::Object(self.fields(&sets, name)),
             Some(possible) if sets.iter().any(|set| depends_on_type(set)) => {
-                let of =
-                    |runtime: &Name| (runtime.clone(), self.fields(&sets, runtime.as_str(), Some(runtime)));
+                let of = |runtime: &Name| (runtime.clone(), self.fields(&sets, Some(runtime)));
                 Layout::Abstract(possible.iter().map(of).collect())
             }
-            _ => Layout::Object(self.fields(&sets, name.unwrap_or_default(), None)),
+            // Every type that implements an interface has its fields.
+            Some(_) => Layout::Object(self.fields(&sets, name)),
         }
     }
 
@@ -177,7 +178,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Where the type of the object is known beforehand, validation has refused fragments that cannot apply.
+    /// Whether a fragment with a type condition is part of an object. Conditions in introspection are those of its own types.
     fn applies(&self, condition: Option<&Name>, runtime: Option<&Name>) -> bool {
         let (Some(condition), Some(runtime)) = (condition, runtime) else { return true };
         condition == runtime
@@ -278,10 +279,26 @@ fn serialize_fields<S: Serializer>(
         // The hidden field; nothing else can be left, and nothing is lost if it is.
         let is_left = |name: &Name| *name != *HIDDEN_KEY && !fields.iter().any(|(key, _)| key == name);
         for (name, value) in map.iter().filter(|(name, _)| is_left(name)) {
-            object.serialize_entry(name, value)?;
+            object.serialize_entry(name, &Unarranged(value))?;
         }
     }
     object.end()
+}
+
+/// A value whose layout is not known, without hidden fields.
+struct Unarranged<'a>(&'a Value);
+
+impl Serialize for Unarranged<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::List(values) => serializer.collect_seq(values.iter().map(Unarranged)),
+            Value::Object(fields) => {
+                let shown = fields.iter().filter(|(name, _)| **name != *HIDDEN_KEY);
+                serializer.collect_map(shown.map(|(name, value)| (name, Unarranged(value))))
+            }
+            value => value.serialize(serializer),
+        }
+    }
 }
 
 /// Adds a hidden `__typename` to every selection set that needs one; returns whether there was any.
@@ -424,10 +441,21 @@ mod tests {
     }
 
     #[test]
+    fn fragments_on_an_interface_within_a_known_type_apply_by_that_type() {
+        let query = "{ viewer { ... on Node { ... on Team { name } ... on User { id name } } } __type(name: \"X\") { name ... on __Type { kind } } }";
+        let data = json!({"__type": {"kind": 1, "name": 2}, "viewer": {"name": "u", "id": 1}});
+        let expected = r#"{"viewer":{"id":1,"name":"u"},"__type":{"name":2,"kind":1}}"#;
+        assert_eq!(write(query, json!({}), data), expected);
+    }
+
+    #[test]
     fn hidden_fields_are_never_written_and_nothing_else_is_lost() {
         let key = HIDDEN_KEY.as_str();
-        let data = json!({"viewer": {key: "User"}, "odd": 1, key: "Query"});
-        assert_eq!(write("{ viewer { id @skip(if: true) } }", json!({}), data), r#"{"viewer":{},"odd":1}"#);
+        let data = json!({"viewer": {key: "User"}, "odd": [{key: "Job", "id": 1}], key: "Query"});
+        assert_eq!(
+            write("{ viewer { id @skip(if: true) } }", json!({}), data),
+            r#"{"viewer":{},"odd":[{"id":1}]}"#
+        );
     }
 
     #[test]

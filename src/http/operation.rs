@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
@@ -16,8 +17,9 @@ use tracing::Instrument;
 use super::answer::Written;
 use super::layout::DataLayout;
 use super::parameters::Parameters;
-use super::persisted::Found;
+use super::persisted::{Documents, Found};
 use super::{Server, tracking};
+use crate::config::Switch;
 use crate::document::Staged;
 use crate::error::{Code, Error, Result};
 use crate::graphql::guard::{self, Bound};
@@ -60,8 +62,8 @@ pub(super) fn prepare(
     };
     let (found, operation) = found.map_err(|refusal| refused(refusal.into()))?;
     let definitions = guard::variable_definitions(&found.parsed.document, name);
-    let problems =
-        variable_problems(SchemaTypes::of_server(), definitions, &asked.variables, limits.problems);
+    let (types, shows_names) = (SchemaTypes::of_server(), limits.introspection == Switch::On);
+    let problems = variable_problems(types, definitions, &asked.variables, limits.problems, shows_names);
     if !problems.is_empty() {
         return Err(refused(failed(&Error::Invalid(problems))));
     }
@@ -110,28 +112,50 @@ pub(super) fn stream(
             stream::once(answer.map(|ran| ran.unwrap_or_else(|error| failed(&error)))).boxed()
         }
     };
-    let mut counted = false;
+    let (mut counted, documents) = (false, Arc::clone(&server.documents));
     let cost = value!({"requested": (cost.requested), "limit": (cost.limit)});
-    AssertUnwindSafe(answers)
-        .catch_unwind()
-        .map(move |answer| {
-            let _open = &open;
-            let written = match answer {
-                Ok(answer) => {
-                    let answer = answer.extension("cost", cost.clone());
-                    Written::new(answer, kind, &layout, &server.app.config.graphql, &tracking)
-                }
-                Err(_) => broken(&server),
-            };
-            if !std::mem::replace(&mut counted, true) {
-                if written.ran || written.outcome != Some(Code::ValidationFailed) {
-                    server.documents.keep(&found);
-                }
-                count(name.as_deref(), &kind.to_string(), written.outcome);
+    let written = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
+        let _open = &open;
+        let written = match answer {
+            Ok(answer) => {
+                let answer = answer.extension("cost", cost.clone());
+                Written::new(answer, kind, &layout, &server.app.config.graphql, &tracking)
             }
-            written
-        })
-        .boxed()
+            Err(_) => broken(&server),
+        };
+        if !std::mem::replace(&mut counted, true) {
+            count(name.as_deref(), &kind.to_string(), written.outcome);
+        }
+        written
+    });
+    keep_once_valid(written.boxed(), documents, found, kind)
+}
+
+/// Keeps the document of an operation as soon as it is known to be valid: at its first response, and at once where a
+/// subscription waits for its first event.
+fn keep_once_valid(
+    mut written: BoxStream<'static, Written>,
+    documents: Arc<Documents>,
+    found: Found,
+    kind: OperationType,
+) -> BoxStream<'static, Written> {
+    let mut found = Some(found);
+    stream::poll_fn(move |context| {
+        let next = written.poll_next_unpin(context);
+        let is_valid = match &next {
+            Poll::Ready(Some(first)) => first.ran || first.outcome != Some(Code::ValidationFailed),
+            Poll::Ready(None) => false,
+            // async-graphql validates before it waits for anything; a mutation runs in a task of its own.
+            Poll::Pending => kind == OperationType::Subscription,
+        };
+        if is_valid && let Some(found) = found.take() {
+            documents.keep(&found);
+        } else if next.is_ready() {
+            found = None;
+        }
+        next
+    })
+    .boxed()
 }
 
 /// Runs a query or mutation, for so long as anybody is to wait. A query that takes longer is dropped. A mutation that began

@@ -41,7 +41,7 @@ pub(super) struct Parsed {
 impl Parsed {
     fn of(text: &str, limits: &Limits) -> Result<Arc<Self>, Refusal> {
         let (document, types) = (guard::parse(text, limits)?, SchemaTypes::of_server());
-        check_literals(types, &document)?;
+        check_literals(types, &document, limits.introspection == Switch::On)?;
         let mut with_hidden = document.clone();
         let with_hidden = layout::add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
         let layouts = Layouts::new(&document, types);

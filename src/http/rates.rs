@@ -21,6 +21,8 @@ pub(super) struct Rates(Option<Limits>);
 struct Limits {
     requests: Limiter<Who>,
     cost: Limiter<Who>,
+    /// Of credentials that were not seen lately, for each network.
+    credentials: Limiter<Who>,
     /// SHA-256 of credentials that were good lately.
     known: Cache<[u8; 32], ()>,
 }
@@ -36,25 +38,36 @@ impl Rates {
         let limits = || Limits {
             requests: Limiter::per_minute(requests),
             cost: Limiter::per_minute(cost),
+            credentials: Limiter::per_minute(requests),
             known: Cache::builder().max_capacity(MAX_KNOWN).time_to_idle(KNOWN_FOR).build(),
         };
         Self((config.rate_limits == Switch::On).then(limits))
     }
 
-    /// Counts a credential that was not seen lately as a request of its network, before it is looked up; RATE_LIMITED where
-    /// there were too many. Guessing is bounded so, and people behind the same address who are signed in are not held up.
+    /// Counts a credential that was not seen lately for its network, before it is looked up; RATE_LIMITED where there were
+    /// too many. This bounds guessing, and requests without a credential cannot use the allowance up.
     pub(super) fn credential(&self, authorization: &str, address: Option<IpAddr>) -> Result<()> {
         let Some(limits) = &self.0 else { return Ok(()) };
         if limits.known.contains_key(&digest(authorization)) {
             return Ok(());
         }
-        limits.requests.take(Who::Network(address.map(network)), 1)
+        limits.credentials.take(Who::Network(address.map(network)), 1)
     }
 
     /// Remembers a credential that is good.
     pub(super) fn remember(&self, authorization: &str) {
         if let Some(limits) = &self.0 {
             limits.known.insert(digest(authorization), ());
+        }
+    }
+
+    /// Forgets a credential that has stopped being good, and counts it.
+    pub(super) fn forget(&self, authorization: &str, address: Option<IpAddr>) -> Result<()> {
+        let Some(limits) = &self.0 else { return Ok(()) };
+        match limits.known.remove(&digest(authorization)) {
+            Some(()) => limits.credentials.take(Who::Network(address.map(network)), 1),
+            // It was counted before it was looked up.
+            None => Ok(()),
         }
     }
 

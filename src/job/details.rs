@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::progress::{StepNow, steps_now, withhold};
 use super::rows::name;
-use super::state::Status;
+use super::state::{Status, StepStatus};
 use super::{Jobs, contents};
 use crate::access::{self, Actor, policy};
 use crate::clock::Timestamp;
@@ -43,7 +43,7 @@ pub struct Details {
 pub struct OpenReview {
     /// The step that waits for a person.
     pub step: String,
-    /// Who holds it and until when. `Hidden` to who does not work on the step.
+    /// The person who holds it, and until when. It is `Hidden` from everybody who does not work on the step.
     pub claim: SeenClaim,
 }
 
@@ -77,7 +77,7 @@ impl Jobs {
         let rows = rows.all(db).await?;
         let reviews = self.open_reviews(&jobs).await?;
         let (teams, people) = self.principals(&rows, &jobs, &reviews).await?;
-        let now = self.clock.now();
+        let read_at = self.clock.now();
         let mut held: HashMap<JobId, Vec<_>> = HashMap::new();
         for (content, document) in self.contents(ids, None, false).await? {
             held.entry(content.job_id).or_default().push((content, document));
@@ -102,15 +102,20 @@ impl Jobs {
                     _ => {}
                 }
             }
-            let open_review = reviews.get(&job.id).map(|review| {
-                let held = review.claimed_by.zip(review.claim_expires_at).filter(|(_, until)| *until > now);
+            // The review may have been decided since the job was read.
+            let blocked_at = steps.iter().find(|now| now.step.status == StepStatus::Blocked);
+            let open_review = blocked_at.filter(|_| job.status == name(Status::Blocked)).map(|now| {
+                let step = now.step.name.clone();
+                let held = reviews.get(&job.id).filter(|review| review.step == step);
+                let held = held.and_then(|review| review.claimed_by.zip(review.claim_expires_at));
+                let held = held.filter(|(_, until)| *until > read_at);
                 let held = held.and_then(|(by, until)| Some((people.get(&by)?.clone(), until)));
                 let claim = match held {
-                    _ if !policy::works_on(standing, &review.step) => SeenClaim::Hidden,
+                    _ if !policy::works_on(standing, &step) => SeenClaim::Hidden,
                     Some((by, until)) => SeenClaim::Held(by, until),
                     None => SeenClaim::Free,
                 };
-                OpenReview { step: review.step.clone(), claim }
+                OpenReview { step, claim }
             });
             let (teams, users) = (of_teams, of_users);
             all.push(Details { job, job_type, owner, steps, contents, teams, users, open_review });

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Problem;
+use crate::json::is_long;
 
 /// Levels of a path in the metadata, those of dotted keys and those of objects within each other together. What is stored
 /// is read back by parsers and walked by functions that recurse once for each.
@@ -150,7 +151,9 @@ fn coerce(schema: &Value, value: &mut Value) {
         return;
     }
     let taken = match serde_json::from_str::<Value>(text.trim()) {
-        Ok(number @ Value::Number(_)) if wants("number") || wants("integer") => number,
+        Ok(Value::Number(number)) if (wants("number") || wants("integer")) && !is_long(&number) => {
+            Value::Number(number)
+        }
         Ok(boolean @ Value::Bool(_)) if wants("boolean") => boolean,
         _ => return,
     };
@@ -196,6 +199,15 @@ mod tests {
         assert_eq!(metadata, Ok(expected));
         let least = json!({"mapping": {"taxonomy": "x", "threshold": 1}, "text": {"ocr": false}});
         assert_eq!(run(&json!({"mapping": {"taxonomy": "x"}})), Ok(least));
+    }
+
+    #[test]
+    fn text_of_a_number_that_is_too_long_stays_text() {
+        let problems = run(&json!({"mapping": {"taxonomy": "x", "threshold": "1e-200000"}})).unwrap_err();
+        assert_eq!(
+            (problems[0].path.as_str(), problems[0].code.as_str()),
+            ("/metadata/mapping/threshold", "SCHEMA")
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Corrections: a JSON Patch (RFC 6902) on the content under review. Pure; what cannot be applied is refused as a whole,
 //! with the operation that is at fault.
 
+use std::collections::HashMap;
+
 use json_patch::PatchOperation;
 use serde_json::Value;
 
@@ -42,12 +44,25 @@ pub fn parse(patch: &Value) -> Result<Vec<PatchOperation>, Vec<Problem>> {
     };
     let (mut operations, mut problems) = (Vec::with_capacity(list.len()), Vec::new());
     for (i, operation) in list.iter().enumerate() {
-        match serde_json::from_value(operation.clone()) {
+        match read_operation(operation.clone()) {
             Ok(operation) => operations.push(operation),
             Err(error) => problems.push(Problem::new(format!("/patch/{i}"), "PATCH", format!("{error}."))),
         }
     }
     if problems.is_empty() { Ok(operations) } else { Err(problems) }
+}
+
+/// Reads one operation. Its value is moved past serde, which loses numbers of more than 64 bits in a tagged enum.
+fn read_operation(mut operation: Value) -> serde_json::Result<PatchOperation> {
+    let value = operation.get_mut("value").map(Value::take).unwrap_or_default();
+    let mut operation = serde_json::from_value(operation)?;
+    match &mut operation {
+        PatchOperation::Add(add) => add.value = value,
+        PatchOperation::Replace(replace) => replace.value = value,
+        PatchOperation::Test(test) => test.value = value,
+        PatchOperation::Remove(_) | PatchOperation::Move(_) | PatchOperation::Copy(_) => {}
+    }
+    Ok(operation)
 }
 
 /// Applies a patch to a content, which may grow to `largest` bytes and has to keep to `schema`.
@@ -135,7 +150,48 @@ pub fn replace(
             return Err(problems);
         }
     }
-    Ok(before.map(|before| grades(before, &json_patch::diff(before, content))).unwrap_or_default())
+    Ok(before.map(|before| replaced_grades(before, content)).unwrap_or_default())
+}
+
+/// How sure the machine had been of each thing that is not in the new content as it was, wherever it stands now. A thing
+/// more than before had been missed.
+fn replaced_grades(before: &Value, content: &Value) -> Vec<Grade> {
+    let mut left: HashMap<&Value, usize> = HashMap::new();
+    things(before, &mut |thing| *left.entry(thing).or_default() += 1);
+    let mut added = 0;
+    things(content, &mut |thing| match left.get_mut(thing).filter(|count| **count > 0) {
+        Some(count) => *count -= 1,
+        None => added += 1,
+    });
+    let mut grades = Vec::new();
+    for (thing, count) in left {
+        grades.extend(grade(thing).map(|grade| vec![grade; count]).unwrap_or_default());
+    }
+    let missed = usize::saturating_sub(added, grades.len());
+    grades.extend(vec![Grade { thousandths: 0, missing: true }; missed]);
+    grades
+}
+
+/// Calls `found` for everything in a value that has a confidence.
+fn things<'a>(value: &'a Value, found: &mut impl FnMut(&'a Value)) {
+    if grade(value).is_some() {
+        found(value);
+    }
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| things(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| things(value, found)),
+        _ => {}
+    }
+}
+
+/// The confidence of a thing, where it has one.
+fn grade(thing: &Value) -> Option<Grade> {
+    let confidence = thing.get("confidence")?.as_f64()?;
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
+    let thousandths = (confidence.clamp(0.0, 1.0) * 1_000.0).round() as i32;
+    // A value that is required and missing is null.
+    let missing = thing.get("value") == Some(&Value::Null);
+    Some(Grade { thousandths, missing })
 }
 
 /// Equality as `test` has it (RFC 6902, section 4.6): numbers are equal where their values are. A client in JavaScript
@@ -222,14 +278,8 @@ fn grades(before: &Value, operations: &[PatchOperation]) -> Vec<Grade> {
 fn graded(before: &Value, path: &str) -> Option<(String, Grade)> {
     let mut place = path;
     loop {
-        if let Some(thing) = before.pointer(place)
-            && let Some(confidence) = thing.get("confidence").and_then(Value::as_f64)
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
-            let thousandths = (confidence.clamp(0.0, 1.0) * 1_000.0).round() as i32;
-            // What is required and missing stands with a value of null.
-            let missing = thing.get("value") == Some(&Value::Null);
-            return Some((place.to_owned(), Grade { thousandths, missing }));
+        if let Some(grade) = before.pointer(place).and_then(grade) {
+            return Some((place.to_owned(), grade));
         }
         place = &place[..place.rfind('/')?];
     }
@@ -306,6 +356,37 @@ mod tests {
             ("/nothing", json!(null)),
         ] {
             assert!(!tested(path, value.clone()), "{path} {value}");
+        }
+    }
+
+    #[test]
+    fn replaced_content_counts_what_changed_wherever_it_stands() {
+        let thing = |name: &str, value: Value, confidence: f64| json!({"name": name, "value": value, "confidence": confidence});
+        let before = json!({"data_points": [
+            thing("a", json!("1"), 0.5), thing("b", json!("2"), 0.81), thing("b", json!("2"), 0.81), thing("c", Value::Null, 0.0),
+        ]});
+        let graded = |points: Vec<Value>| {
+            let mut grades = replace(Some(&before), &json!({"data_points": points}), None).unwrap();
+            grades.sort();
+            grades.into_iter().map(|grade| (grade.thousandths, grade.missing)).collect::<Vec<_>>()
+        };
+        let all = before["data_points"].as_array().unwrap().clone();
+        assert_eq!(graded(all.clone()), []);
+        assert_eq!(graded(all[1..].to_vec()), [(500, false)], "the first one was removed, the others stay");
+        let mut found = all.clone();
+        found[3] = thing("c", json!("3"), 1.0);
+        assert_eq!(graded(found.clone()), [(0, true)]);
+        found.insert(0, thing("d", json!("4"), 1.0));
+        assert_eq!(graded(found), [(0, true), (0, true)], "one was missing, and one had not been looked for");
+    }
+
+    #[test]
+    fn numbers_of_a_patch_keep_their_digits() {
+        let big: Value = serde_json::from_str("123456789012345678901234567890").unwrap();
+        for op in ["add", "replace"] {
+            let patch = parse(&json!([{"op": op, "path": "/a", "value": {"b": big}}])).unwrap();
+            let corrected = apply(&json!({"a": 1}), &patch, None, 10_000).unwrap().content.unwrap();
+            assert_eq!(corrected.to_string(), r#"{"a":{"b":123456789012345678901234567890}}"#);
         }
     }
 

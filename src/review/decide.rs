@@ -269,7 +269,7 @@ async fn commit(
 }
 
 /// Checks that no newer version of the content has come meanwhile.
-async fn still_current(
+pub(super) async fn still_current(
     tx: &impl ConnectionTrait,
     seen: &content::Model,
     document: &document::Model,

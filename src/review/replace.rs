@@ -30,7 +30,7 @@ use crate::job::state::StepKind;
 use crate::job::{Jobs, gone};
 use crate::job_type::{INPUT, JobType};
 
-/// What the check of a content's bytes has found.
+/// Findings of the check of a content's bytes.
 #[derive(Default)]
 struct Checked {
     /// Parts of the content that need a decision.
@@ -56,12 +56,13 @@ pub async fn replace<E: std::fmt::Display>(
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
         return Err(name_claimant(jobs, rejection.into()).await);
     }
-    let described = match &before {
-        Some((_, document)) => Described {
-            name: described.name.or_else(|| Some(document.name.clone())),
-            media_type: Some(document.media_type.clone()),
-        },
-        None => Described { name: described.name.or_else(|| Some(role.to_owned())), ..described },
+    let step = job_type.step(&grant.review().step);
+    let keeps_type = step.is_none_or(|step| step.kind == StepKind::Automatic);
+    let name_before = before.as_ref().map_or_else(|| role.to_owned(), |(_, document)| document.name.clone());
+    let type_before = before.as_ref().filter(|_| keeps_type).map(|(_, document)| document.media_type.clone());
+    let described = Described {
+        name: described.name.or(Some(name_before)),
+        media_type: type_before.or(described.media_type),
     };
     let staged = jobs.documents.stage(described, bytes).await?;
     let key = staged.key().to_owned();
@@ -131,7 +132,8 @@ async fn check_bytes(
     if staged.size() > largest as u64 {
         return Err(Error::TooLarge(format!("A JSON content has at most {largest} bytes.")));
     }
-    let kib = u32::try_from(staged.size() / 1024).unwrap_or(u32::MAX).max(1);
+    let size_before = before.map_or(0, |(_, document)| u64::try_from(document.size).unwrap_or_default());
+    let kib = u32::try_from((staged.size() + size_before) / 1024).unwrap_or(u32::MAX).max(1);
     let all = u32::try_from(largest / 1024).unwrap_or(u32::MAX).max(1);
     let _room = jobs.correcting.acquire_many(kib.min(all)).await.map_err(Error::internal)?;
     let bytes = jobs.storage.read(staged.key(), largest as u64).await?;
@@ -151,6 +153,10 @@ async fn check_bytes(
     let role = role.to_owned();
     // Megabytes of JSON would keep other requests waiting.
     let checked = tokio::task::spawn_blocking(move || -> Result<Checked> {
+        if count_values(&bytes) > MAX_VALUES {
+            let message = format!("A JSON content has at most {MAX_VALUES} values.");
+            return Err(Error::invalid("", "TOO_MANY", message));
+        }
         let content: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Error::invalid(
@@ -175,6 +181,24 @@ async fn check_bytes(
         Ok(Checked { items, grades })
     });
     checked.await.map_err(Error::internal)?
+}
+
+/// Values of a JSON content: each takes many times the two bytes that it may have as text.
+const MAX_VALUES: usize = 1_000_000;
+
+/// Returns about how many values a JSON text has, without reading it into memory.
+fn count_values(json: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn is_json(media_type: &str) -> bool {
@@ -241,6 +265,9 @@ async fn commit(
                 let until = locked.now() + lasts;
                 // Refuses whoever does not hold the claim, before anything is written.
                 locked.perform(Command::RenewReview { by, until }, Some(by))?;
+                if let Some((content, document)) = &before {
+                    decide::still_current(tx, content, document).await?;
+                }
                 let document = staged.into_content_of(locked.row(), locked.now())?;
                 let document = document.into_active_model().reset_all().insert(tx).await?;
                 let origin = Origin::Made(&step);
@@ -275,6 +302,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        assert_eq!(count_values(br#"{"a": ["x,[{\",", 2, {}], "b": null}"#), 7, "about");
+        assert_eq!(count_values(b"7"), 1);
+    }
 
     #[test]
     fn items_of_a_worker_keep_to_what_the_new_content_has() {

@@ -38,8 +38,10 @@ fn commands_print_audit_lines_only_when_asked_to() {
     assert_eq!(text(&quiet.stdout).lines().count(), 1, "the ID of the account");
     let key = docket(dir.path(), &["key", "create", "--email", "ada@example.com", "--name", "k"], None);
     assert_eq!((text(&key.stderr), text(&key.stdout).starts_with("user-live-")), (String::new(), true));
-    let loud = add("bob@example.com", Some("warn,docket::audit=info"));
-    assert!(text(&loud.stderr).contains("account_created"), "{}", text(&loud.stderr));
+    for (email, log) in [("bob@example.com", "warn,docket::audit=info"), ("eve@example.com", "info")] {
+        let loud = add(email, Some(log));
+        assert!(text(&loud.stderr).contains("account_created"), "{log}: {}", text(&loud.stderr));
+    }
 }
 
 #[test]
@@ -65,14 +67,28 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
         "the defaults written out are the same definition"
     );
 
-    let wrong = json!({"id": "letter", "accepts": "text/plain", "steps": [{"kind": "SOMEBODY"}, {"name": 7, "colour": 1}]});
+    let steps = json!([
+        {"kind": "SOMEBODY", "maxAttempts": 0}, {"name": 7, "color": 1, "contentRoles": ["a b"]}, "sing", {"name": "c d"},
+    ]);
+    let wrong = json!({"id": "a b", "accepts": ["text/*"], "steps": steps});
     let refused = apply(&wrong);
     assert!(!refused.status.success());
     let said = text(&refused.stderr);
-    for path in
-        ["/name:", "/description:", "/steps/0/name:", "/steps/0/kind:", "/steps/1/name:", "/steps/1/colour:"]
-    {
+    for path in [
+        "/id:",
+        "/name:",
+        "/description:",
+        "/accepts/0:",
+        "/steps/0/name:",
+        "/steps/0/kind:",
+        "/steps/0/maxAttempts:",
+        "/steps/1/name:",
+        "/steps/1/color:",
+        "/steps/1/contentRoles/0:",
+        "/steps/2:",
+        "/steps/3/name:",
+    ] {
         assert!(said.contains(path), "{path} is missing in: {said}");
     }
-    assert!(said.contains("type.json"), "{said}");
+    assert!(said.contains("type.json") && !said.contains("step-"), "{said}");
 }

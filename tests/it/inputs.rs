@@ -19,11 +19,11 @@ async fn wrong_variables_are_bad_input_with_one_problem_each(app: TestApp) {
     assert!(message.contains("2024-07-02") && message.contains("RFC 3339"), "{message}");
     assert!(!message.contains("occurred while parsing"), "{message}");
 
-    let wrong = json!({"f": {"status": ["STUCK", "BLOCKED"], "owner": 7, "colour": "red", "metadata": "x"}});
+    let wrong = json!({"f": {"status": ["STUCK", "BLOCKED"], "owner": 7, "color": "red", "metadata": "x"}});
     let mut problems = ada.refused(JOBS, wrong).await.problems();
     problems.sort();
     let expected = [
-        ("/f/colour", "UNKNOWN_FIELD"),
+        ("/f/color", "UNKNOWN_FIELD"),
         ("/f/metadata", "WRONG_TYPE"),
         ("/f/owner", "WRONG_TYPE"),
         ("/f/status/0", "UNKNOWN_VALUE"),
@@ -70,7 +70,7 @@ async fn wrong_literals_of_a_document_fail_validation(app: TestApp) {
 both!(invalid_documents_are_not_kept_under_their_hash);
 async fn invalid_documents_are_not_kept_under_their_hash(app: TestApp) {
     let ada = app.user("ada").await;
-    for (text, kept) in [("{ viewer { colour } }", false), ("{ viewer { name } }", true)] {
+    for (text, kept) in [("{ viewer { color } }", false), ("{ viewer { name } }", true)] {
         let hash = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let extension = json!({"persistedQuery": {"version": 1, "sha256Hash": hash}});
         ada.ask_with(json!({"query": text, "extensions": extension})).await;

@@ -142,13 +142,14 @@ async fn fill(app: &TestApp, owner: UserId, team: uuid::Uuid) {
 }
 
 /// The index that each question is answered by; others may help it.
-const EXPECTED: [(&str, &str); 10] = [
+const EXPECTED: [(&str, &str); 11] = [
     ("jobs of their owner", "access_created"),
     ("jobs of their owner, by change", "access_updated"),
     ("jobs of a team", "access_created"),
     ("jobs, for an admin", "job_created"),
     // All jobs are the owner's here, so that PostgreSQL finds the one as good as the other.
     ("only one's own", "job_owner_created|job_created"),
+    ("jobs blocked at a step", "review_queue|review_job|review_open"),
     ("the queue of reviews", "review_queue"),
     ("the end of the feed", "job_event_feed"),
     ("the start of the feed", "job_event_feed"),
@@ -168,6 +169,7 @@ async fn plans(app: TestApp) {
         Paging { first: Some(20), ..Paging::default() }.window(List::Reviews, 20, 100).expect("a page");
     let (all, newest) = (Filter::default(), Direction::Descending);
     let mine = Filter { ownership: Some(Ownership::Mine), ..Filter::default() };
+    let blocked = Filter { blocked_at: Some("mapping".to_owned()), ..Filter::default() };
     let jobs = &app.jobs;
     let length = |page: docket::error::Result<docket::page::Page<_>>| page.expect("a page").rows.len();
     for (what, actor, filter, by) in [
@@ -176,6 +178,7 @@ async fn plans(app: TestApp) {
         ("jobs of a team", &bob, &all, OrderBy::Created),
         ("jobs, for an admin", &root, &all, OrderBy::Created),
         ("only one's own", &ada, &mine, OrderBy::Created),
+        ("jobs blocked at a step", &bob, &blocked, OrderBy::Created),
     ] {
         let found = planner.ask(what, jobs.list(actor, filter, (by, newest), page)).await;
         assert_eq!(length(found), 20, "{what}");

@@ -44,14 +44,28 @@ async fn requests_are_counted_for_their_user(app: TestApp) {
     }
     assert_eq!(ask(&bob, VIEWER, ANY).await.0, 200, "others are not touched");
 
-    // Requests without a credential count for their address, and so does a credential that was not seen before: here the
-    // first one of ada, the first one of bob, and whatever somebody guesses.
+    // Credentials that were not seen before count for their address: here those of ada and bob, and guesses.
     for (guess, expected) in [("a", 401), ("b", 401), ("c", 429), ("d", 429)] {
         assert_eq!(ask(&app.bearer_of(&format!("Bearer {guess}")), VIEWER, ANY).await.0, expected);
     }
-    assert_eq!(ask(&nobody, VIEWER, ANY).await.0, 429);
+    // Requests without a credential have an allowance of their own.
+    for expected in [200, 200, 200, 200, 429] {
+        assert_eq!(ask(&nobody, VIEWER, ANY).await.0, expected);
+    }
     assert_eq!(ask(&bob, VIEWER, ANY).await.0, 200);
     assert_eq!(nobody.request(Method::GET, "/readyz").send().await.expect("an answer").status(), 200);
+}
+
+both!(revoked_key_is_counted_like_a_guess, |config: &mut Config| config.rates.requests_per_minute = most(3));
+async fn revoked_key_is_counted_like_a_guess(app: TestApp) {
+    let ada = app.user("ada").await;
+    assert_eq!(ask(&ada, VIEWER, ANY).await.0, 200);
+    let actor = ada.actor().await;
+    let key = actor.credential.api_key.expect("a key");
+    app.accounts.revoke_key(&actor, key).await.expect("it is revoked");
+    for expected in [401, 401, 429, 429] {
+        assert_eq!(ask(&ada, VIEWER, ANY).await.0, expected);
+    }
 }
 
 both!(operations_over_a_socket_count_as_requests, |config: &mut Config| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Switch;
+use crate::config::switch::Switch;
 
 /// Limits of the guard. A configuration names only what it changes; a table that it names replaces the whole default table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

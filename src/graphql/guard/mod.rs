@@ -20,7 +20,7 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{Error as ParserError, parse_query};
 use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 
-use crate::config::Switch;
+use crate::config::switch::Switch;
 
 use self::cost::{Tally, Walk};
 pub use self::limits::Limits;

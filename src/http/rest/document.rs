@@ -24,7 +24,7 @@ use crate::id::DocumentId;
     operation_id = "upload_document",
     tag = "Documents",
     params(
-        ("X-Name" = Option<String>, Header, description = "File name, as UTF-8 or as `UTF-8''` and percent-encoded UTF-8. `document` where it is not given.", example = "invoice.pdf", pattern = "^[ -~]*$"),
+        ("X-Name" = Option<String>, Header, description = "File name: UTF-8, ISO 8859-1, percent-encoded UTF-8, or the same behind `UTF-8''` (RFC 8187). `document` where it is not given.", example = "invoice.pdf", pattern = "^[ -~]*$"),
         ("X-Type" = Option<String>, Header, description = "MIME type of the bytes.", example = "application/pdf", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes."),

@@ -20,6 +20,8 @@ use crate::graphql::Viewer;
 use crate::job_type::metadata::escape;
 use crate::json::{NO_NUL, storage_problem};
 
+/// Charsets whose text is UTF-8.
+const UTF_8: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
 /// Parameters in the query of a list.
 const MOST_PARAMETERS: usize = 100;
 /// Characters of what serde says of a malformed body, which quotes the client.
@@ -118,7 +120,7 @@ async fn object(request: Request, server: &Server, any_type: bool) -> Result<Opt
         return Ok(None);
     }
     if let Some(charset) = media_type.as_ref().and_then(|mime| mime.get_param(mime::CHARSET))
-        && charset != mime::UTF_8
+        && !UTF_8.iter().any(|name| charset.as_str().eq_ignore_ascii_case(name))
     {
         let message = format!("The charset {charset} is not supported. Send the request in UTF-8.");
         return Err(Error::UnsupportedMedia(message));
@@ -153,17 +155,44 @@ impl JsonObject {
     /// The body as a type whose fields may be written in any case: `InputContent`, `input-content` and `INPUT_CONTENT` are
     /// `input_content`.
     pub(super) fn read<T: DeserializeOwned>(self, names: &Names) -> Result<T> {
-        let mut problems = Vec::new();
-        let value = renamed(Value::Object(self.0), names, "", &mut problems);
-        if !problems.is_empty() {
-            return Err(Error::Invalid(problems));
-        }
-        serde_path_to_error::deserialize(&value).map_err(|error| {
-            let path: String = error.path().iter().filter_map(pointer).collect();
-            let said: String = error.into_inner().to_string().chars().take(LONGEST_SAYING).collect();
-            Error::invalid(path, "SHAPE", format!("The request is malformed: {said}."))
-        })
+        typed(self.renamed(names)?)
     }
+
+    /// The same, with the fields that are not known apart. They are taken out before serde sees them: a flattened field would
+    /// lose numbers of more than 64 bits.
+    pub(super) fn read_with_unknown<T: DeserializeOwned>(
+        self,
+        names: &Names,
+    ) -> Result<(T, Map<String, Value>)> {
+        let mut fields = self.renamed(names)?;
+        let known = names.split(&mut fields);
+        Ok((typed(known)?, fields))
+    }
+
+    fn renamed(self, names: &Names) -> Result<Map<String, Value>> {
+        let mut problems = Vec::new();
+        match renamed(Value::Object(self.0), names, "", &mut problems) {
+            Value::Object(fields) if problems.is_empty() => Ok(fields),
+            _ => Err(Error::Invalid(problems)),
+        }
+    }
+}
+
+impl Names {
+    /// Takes the fields that are known out of an object.
+    pub(super) fn split(&self, fields: &mut Map<String, Value>) -> Map<String, Value> {
+        let take = |(name, _): &(&str, Self)| Some(((*name).to_owned(), fields.remove(*name)?));
+        self.0.iter().filter_map(take).collect()
+    }
+}
+
+fn typed<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T> {
+    let value = Value::Object(fields);
+    serde_path_to_error::deserialize(&value).map_err(|error| {
+        let path: String = error.path().iter().filter_map(pointer).collect();
+        let said: String = error.into_inner().to_string().chars().take(LONGEST_SAYING).collect();
+        Error::invalid(path, "SHAPE", format!("The request is malformed: {said}."))
+    })
 }
 
 fn pointer(segment: &Segment) -> Option<String> {

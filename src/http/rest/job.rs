@@ -116,7 +116,8 @@ pub(super) async fn create(
     let key = key.transpose().map_err(|_| {
         Error::invalid(job_input::KEY, "INVALID", "The key has visible ASCII characters and spaces only.")
     })?;
-    let (new, places) = body.read::<CreateJob>(&job_input::CREATE)?.parse(key)?;
+    let (job, unknown) = body.read_with_unknown::<CreateJob>(&job_input::CREATE)?;
+    let (new, places) = job.parse(&unknown, key)?;
     let app = server.app.clone();
     let work = async move {
         let made = app.jobs.create(&actor, new).await?;
@@ -311,7 +312,7 @@ pub(super) async fn cancel(
 /// Takes a job back to a step
 ///
 /// To a step that it has reached before, whatever its status; without one, to the step before the current one, or to the
-/// last one of a job that has ended. What that step and later ones made is superseded, not lost.
+/// last one of a job that has ended. Contents of that step and later ones are superseded, not lost.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/rewind",

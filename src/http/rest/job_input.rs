@@ -129,14 +129,11 @@ pub(super) struct CreateJob {
     /// Runs before those with a lower one; 0 where it is not given.
     #[schema(minimum = -1000, maximum = 1000)]
     priority: Option<i32>,
-    #[serde(flatten)]
-    #[schema(ignore)]
-    rest: Map<String, Value>,
 }
 
 impl CreateJob {
-    /// The same for the domain.
-    pub(super) fn parse(self, key: Option<String>) -> Result<(NewJob, Places)> {
+    /// Converts it to a request of the domain. `unknown` are the fields of the body that are not known here.
+    pub(super) fn parse(self, unknown: &Map<String, Value>, key: Option<String>) -> Result<(NewJob, Places)> {
         let mut problems = Vec::new();
         let mut places: Places = vec![("/idempotencyKey".into(), KEY.into())];
         let mut input: Option<(String, String)> =
@@ -162,7 +159,7 @@ impl CreateJob {
         let (teams, users) =
             self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut places));
         let own = self.metadata.unwrap_or_default();
-        let metadata = metadata::join([(&own, "/metadata"), (&self.rest, "")]).unwrap_or_else(|found| {
+        let metadata = metadata::join([(&own, "/metadata"), (unknown, "")]).unwrap_or_else(|found| {
             problems.extend(found);
             Map::new()
         });
@@ -509,7 +506,9 @@ mod tests {
     use super::*;
 
     fn create(body: &Value) -> Result<(NewJob, Places)> {
-        serde_json::from_value::<CreateJob>(body.clone()).unwrap().parse(None)
+        let mut unknown = body.as_object().unwrap().clone();
+        let known = CREATE.split(&mut unknown);
+        serde_json::from_value::<CreateJob>(Value::Object(known)).unwrap().parse(&unknown, None)
     }
 
     fn problems<T: std::fmt::Debug>(result: Result<T>) -> Vec<(String, String)> {
@@ -561,7 +560,7 @@ mod tests {
         assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x", "Own": 1})));
         assert_eq!(asked.paging.first, Some(3));
         let wrong = ask(
-            "status=QUEUED,FAILED&owner=mine&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&colour=QUEUED&blocking_step=a&Blocking-Task=b",
+            "status=QUEUED,FAILED&owner=mine&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&color=QUEUED&blocking_step=a&Blocking-Task=b",
         );
         let expected = [
             ("/status", "INVALID"),
@@ -573,7 +572,7 @@ mod tests {
             ("/order_by", "INVALID"),
             ("/limit", "ONE_OF"),
             ("/after", "DUPLICATE"),
-            ("/colour", "UNKNOWN_PARAMETER"),
+            ("/color", "UNKNOWN_PARAMETER"),
         ];
         assert_eq!(problems(wrong), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
     }

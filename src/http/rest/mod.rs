@@ -44,7 +44,6 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
         .routes(routes!(review::release))
         .routes(routes!(review::unblock))
         .routes(routes!(review::put_content))
-        .routes(routes!(session::login))
         .routes(routes!(session::me))
         .routes(routes!(job_type::list))
         .routes(routes!(job_type::describe))
@@ -54,7 +53,10 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
     let bytes = OpenApiRouter::new().routes(routes!(job::contents)).routes(routes!(document::contents));
     let signed_in = json.merge(bytes).layer(from_fn_with_state(server.clone(), auth::authenticate));
     let open = OpenApiRouter::new().routes(routes!(status::status));
-    let all = OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, signed_in.merge(open));
+    let login = OpenApiRouter::new()
+        .routes(routes!(session::login))
+        .layer(from_fn_with_state(server.clone(), auth::ignore_credential));
+    let all = OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, signed_in.merge(login).merge(open));
     let (router, described) = all.split_for_parts();
     let described = axum::Json(openapi::complete(&described, &server.app.config.limits));
     let texts = Router::new()

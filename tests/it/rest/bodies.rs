@@ -112,7 +112,18 @@ async fn metadata_numbers_keep_their_digits(app: TestApp) {
     assert_eq!(get(&ada, &format!("/jobs/{id}")).await.body["metadata"].to_string(), NUMBERS);
     assert_eq!(ada.job(&id, "metadata").await["metadata"].to_string(), NUMBERS);
 
-    // The same by variables, and by literals in the document.
+    let body = format!(
+        r#"{{"type":"noop","input_content":{{"uri":"{uri}"}},"order":123456789012345678901234567890,"v":1.50}}"#
+    );
+    let unknown = send(ada.request(Method::POST, "/v1.1/jobs").body(body)).await;
+    assert_eq!(unknown.body["metadata"].to_string(), r#"{"order":123456789012345678901234567890,"v":1.50}"#);
+
+    // The same by variables, over a WebSocket too, and by literals in the document.
+    let mut socket = ada.socket().await;
+    let query = "query($m: JSONObject) { jobs(filter: {metadata: $m}) { nodes { metadata } } }";
+    socket.run("1", query, &json!({"m": {"big": made.body["metadata"]["big"]}})).await;
+    let found = socket.receive().await["payload"]["data"]["jobs"]["nodes"][0]["metadata"].take();
+    assert_eq!(found.to_string(), NUMBERS);
     let big: Value = serde_json::from_str("98765432109876543210.123456789").expect("a number");
     let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { metadata } } }";
     let changed = ada.gql(update, json!({"in": {"id": id, "metadata": {"big": big}}})).await;

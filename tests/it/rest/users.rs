@@ -64,6 +64,14 @@ async fn login_gives_keys_that_work_as_basic_credentials(app: TestApp) {
     }
 }
 
+both!(login_ignores_a_key_that_has_ended);
+async fn login_ignores_a_key_that_has_ended(app: TestApp) {
+    sign_up(&app).await;
+    let stale = app.bearer_of("Bearer user-live-expired");
+    let said = send(stale.request(Method::POST, "/v1.1/users/login").json(&credentials(PASSWORD))).await;
+    assert_eq!((said.status.as_u16(), &said.body["name"]), (200, &json!("Old")));
+}
+
 both!(wrong_password_is_refused_without_a_basic_challenge);
 async fn wrong_password_is_refused_without_a_basic_challenge(app: TestApp) {
     sign_up(&app).await;
