@@ -877,3 +877,17 @@ async fn a_connection_is_given_time_and_no_more(app: TestApp) {
     let error = log(&ada, &webhook).await[0]["lastError"].take();
     assert!(error.as_str().is_some_and(|error| error.starts_with("No connection could be made")), "{error}");
 }
+
+both!(metadata_numbers_arrive_with_all_their_digits, local);
+async fn metadata_numbers_arrive_with_all_their_digits(app: TestApp) {
+    let ada = app.user("ada").await;
+    let receiver = Receiver::new(&app).await;
+    hook(&ada, &receiver, json!({"eventKinds": ["METADATA_CHANGED"]})).await;
+    dispatch(&app);
+    let job = ada.noop_job().await;
+    let big: Value = serde_json::from_str("123456789012345678901234567890.5").expect("a number");
+    let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+    ada.gql(update, json!({"in": {"id": job, "metadata": {"big": big}}})).await;
+    let received = receiver.wait_for(&app, 1).await;
+    assert!(received[0].body.contains("123456789012345678901234567890.5"), "{}", received[0].body);
+}
