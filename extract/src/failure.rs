@@ -46,6 +46,22 @@ pub enum Code {
 }
 
 impl Code {
+    /// Returns the code as programs read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DocumentEmpty => "DOCUMENT_EMPTY",
+            Self::DocumentDamaged => "DOCUMENT_DAMAGED",
+            Self::DocumentEncrypted => "DOCUMENT_ENCRYPTED",
+            Self::DocumentTypeUnsupported => "DOCUMENT_TYPE_UNSUPPORTED",
+            Self::NoText => "NO_TEXT",
+            Self::OcrUnavailable => "OCR_UNAVAILABLE",
+            Self::DocumentTooComplex => "DOCUMENT_TOO_COMPLEX",
+            Self::ParserCrashed => "PARSER_CRASHED",
+            Self::Cancelled => "CANCELLED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
     /// Whether the same attempt may succeed later.
     pub fn retryable(self) -> bool {
         matches!(self, Self::Internal)

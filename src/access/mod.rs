@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::audit::By;
 use crate::clock::Timestamp;
+use crate::entity::enums::PrincipalKind;
 use crate::entity::{access, account, job, review, team_member};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, JobId, ReviewId, UserId};
@@ -209,7 +210,7 @@ impl Audience {
     ) -> Result<HashMap<JobId, Self>> {
         let rows = access::Entity::find().filter(access::Column::JobId.is_in(jobs)).all(db).await?;
         let teams: BTreeSet<Uuid> =
-            rows.iter().filter(|row| row.kind == "TEAM").map(|row| row.principal_id).collect();
+            rows.iter().filter(|row| row.kind == PrincipalKind::Team).map(|row| row.principal_id).collect();
         let mut members: HashMap<Uuid, Vec<UserId>> = HashMap::new();
         if !teams.is_empty() {
             let of_teams = team_member::Entity::find().filter(team_member::Column::TeamId.is_in(teams));
@@ -222,7 +223,7 @@ impl Audience {
             let (steps, audience) = (steps(&row.steps), all.entry(row.job_id).or_default());
             let of_team = members.get(&row.principal_id).map(Vec::as_slice).unwrap_or_default();
             let itself = [UserId(row.principal_id)];
-            for user in if row.kind == "TEAM" { of_team } else { &itself } {
+            for user in if row.kind == PrincipalKind::Team { of_team } else { &itself } {
                 audience.steps.entry(*user).or_default().extend(steps.iter().cloned());
             }
         }

@@ -133,17 +133,14 @@ pub async fn create(
 
 /// Returns a new secret and the row of its key.
 fn fresh(account: UserId, new: NewKey, now: Timestamp) -> (String, api_key::ActiveModel) {
-    let mode = match new.mode {
-        Mode::Live => "live",
-        Mode::Test => "test",
-    };
+    let mode = new.mode.as_str().to_ascii_lowercase();
     let random: [u8; 32] = rand::random();
     let secret = format!("{PREFIX}{mode}-{}", BASE64_URL_SAFE_NO_PAD.encode(random));
     let row = api_key::ActiveModel {
         id: Set(ApiKeyId::new()),
         account_id: Set(account),
         name: Set(new.name),
-        mode: Set(mode.to_uppercase()),
+        mode: Set(new.mode),
         prefix: Set(secret[..SHOWN].to_owned()),
         secret_hash: Set(hash(&secret)),
         created_at: Set(now),

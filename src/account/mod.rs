@@ -262,8 +262,7 @@ impl Accounts {
         let (account_id, mode, proof) = if credential.starts_with(key::PREFIX) {
             let key = key::find(&self.db, credential, now).await?;
             self.uses.note(&self.db, &self.tasks, &key, now);
-            let mode = if key.mode == "TEST" { Mode::Test } else { Mode::Live };
-            (key.account_id, mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
+            (key.account_id, key.mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
         } else {
             let (account_id, expires_at) = self.tokens.verify(credential, now)?;
             (account_id, Mode::Live, Credential { api_key: None, expires_at: Some(expires_at) })

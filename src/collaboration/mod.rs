@@ -11,6 +11,7 @@ use crate::access::policy::works_on;
 use crate::access::{self, Grant, Share};
 use crate::audit::{self, By, Event};
 use crate::db::Work;
+use crate::entity::enums::{PrincipalKind, ReviewStatus};
 use crate::entity::{access as rows, account, job, review};
 use crate::error::{Error, Result};
 use crate::id::UserId;
@@ -54,7 +55,7 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
     let changed = change(jobs, grant, move |tx, locked, actor| {
         Box::pin(async move {
             let found = rows::Entity::find_by_id((locked.row().id, principal.id)).one(tx).await?;
-            let Some(row) = found.filter(|row| row.kind != "OWNER") else {
+            let Some(row) = found.filter(|row| row.kind != PrincipalKind::Owner) else {
                 return Err(Error::not_found("collaborator of this job"));
             };
             let_out(tx, locked, row, &principal, actor).await?;
@@ -67,7 +68,7 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, who: &PrincipalRef) -> Re
 /// Whoever should be let in to a job instead of those of the same kinds who are: found, and with steps that there are.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    kinds: Vec<&'static str>,
+    kinds: Vec<PrincipalKind>,
     list: Vec<(Principal, Vec<String>)>,
 }
 
@@ -80,7 +81,7 @@ pub async fn wanted(
 ) -> Result<Wanted> {
     let job = grant.job();
     let job_type = jobs.types.version(&job.type_id, job.type_version).await?;
-    let kinds = [("TEAM", teams.is_some()), ("USER", users.is_some())];
+    let kinds = [(PrincipalKind::Team, teams.is_some()), (PrincipalKind::User, users.is_some())];
     let kinds = kinds.into_iter().filter_map(|(kind, given)| given.then_some(kind)).collect();
     let all: Vec<_> = teams.into_iter().chain(users).flatten().collect();
     let mut problems = Vec::new();
@@ -98,12 +99,15 @@ pub async fn replace(jobs: &Jobs, grant: &Grant<Share>, wanted: Wanted, edits: E
             let mut done = Vec::new();
             let there = rows::Entity::find().filter(rows::Column::JobId.eq(locked.row().id));
             let leaves = |row: &rows::Model| {
-                kinds.contains(&row.kind.as_str()) && !list.iter().any(|(one, _)| one.id == row.principal_id)
+                kinds.contains(&row.kind) && !list.iter().any(|(one, _)| one.id == row.principal_id)
             };
             for row in there.all(tx).await?.into_iter().filter(leaves) {
                 let id = row.principal_id.to_string();
-                let who =
-                    if row.kind == "TEAM" { PrincipalRef::TeamId(id) } else { PrincipalRef::UserId(id) };
+                let who = if row.kind == PrincipalKind::Team {
+                    PrincipalRef::TeamId(id)
+                } else {
+                    PrincipalRef::UserId(id)
+                };
                 let principal = principal_of(tx, &who).await?;
                 let_out(tx, locked, row, &principal, actor).await?;
                 done.push((Event::CollaboratorRemoved, principal.id));
@@ -142,7 +146,9 @@ async fn let_in(
     let there = rows::Entity::find_by_id((id, principal.id)).one(tx).await?;
     let done = if there.is_none() { LetIn::New } else { LetIn::OtherSteps };
     match there {
-        Some(row) if row.kind == "OWNER" || access::steps(&row.steps) == steps => return Ok(LetIn::Same),
+        Some(row) if row.kind == PrincipalKind::Owner || access::steps(&row.steps) == steps => {
+            return Ok(LetIn::Same);
+        }
         Some(row) => {
             let mut row = row.into_active_model();
             row.steps = Set(json!(steps));
@@ -152,7 +158,7 @@ async fn let_in(
             let row = rows::ActiveModel {
                 job_id: Set(id),
                 principal_id: Set(principal.id),
-                kind: Set(principal.kind.to_owned()),
+                kind: Set(principal.kind),
                 steps: Set(json!(steps)),
                 created_at: Set(locked.row().created_at),
                 updated_at: Set(now),
@@ -195,7 +201,7 @@ pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
     jobs.hub.membership_changed();
     let claimed = review::Entity::find()
         .filter(review::Column::ClaimedBy.eq(user))
-        .filter(review::Column::Status.eq("CLAIMED"));
+        .filter(review::Column::Status.eq(ReviewStatus::Claimed));
     for review in claimed.all(jobs.db.read()).await? {
         let clock = jobs.clock.clone();
         let released = jobs.db.write(move |tx| -> Work<'_, Option<Saved>> {

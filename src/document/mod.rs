@@ -20,7 +20,6 @@ use crate::db::Db;
 use crate::entity::{content, document, identity, job};
 use crate::error::{Error, Result};
 use crate::id::DocumentId;
-use crate::job::state::Mode;
 use crate::page::{Direction, Page, Window};
 use crate::storage::{Storage, Stored};
 
@@ -108,7 +107,7 @@ impl Staged {
             storage_key: self.stored.key,
             owner_id: job.owner_id,
             job_id: Some(job.id),
-            mode: job.mode.clone(),
+            mode: job.mode,
             created_at: now,
         })
     }
@@ -182,7 +181,7 @@ impl Documents {
             storage_key: Set(staged.stored.key),
             owner_id: Set(actor.user.id),
             job_id: Set(None),
-            mode: Set(mode(actor.mode).to_owned()),
+            mode: Set(actor.mode),
             created_at: Set(self.clock.now()),
         };
         let inserted = self.db.write(|tx| Box::pin(async move { Ok(row.insert(tx).await?) })).await;
@@ -299,13 +298,6 @@ pub fn is_own(actor: &Actor, document: &document::Model) -> bool {
     document.owner_id == actor.user.id || actor.user.is_admin
 }
 
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Live => "LIVE",
-        Mode::Test => "TEST",
-    }
-}
-
 fn told(stored: &Stored) -> String {
     docket_extract::sniff::detect(&stored.head).unwrap_or(UNKNOWN_TYPE).to_owned()
 }
@@ -407,6 +399,7 @@ fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
 mod tests {
     use super::*;
     use crate::app::tests;
+    use crate::job::state::Mode;
 
     async fn orphan(documents: &Documents, text: &'static str) -> Staged {
         let bytes = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Documents;
 use crate::clock::Timestamp;
+use crate::entity::enums::Mode;
 use crate::entity::{content, document};
 use crate::error::{Error, Result};
 use crate::id::DocumentId;
@@ -21,7 +22,7 @@ impl Documents {
         let mut from: Option<Cursor> = None;
         loop {
             let (time, id) = (document::Column::CreatedAt, document::Column::Id);
-            let of_tests = document::Column::Mode.eq("TEST").and(document::Column::JobId.is_null());
+            let of_tests = document::Column::Mode.eq(Mode::Test).and(document::Column::JobId.is_null());
             let used = Query::select()
                 .expr(Expr::val(1))
                 .from(content::Entity)
@@ -43,7 +44,8 @@ impl Documents {
             let Some((at, id)) = late.last().copied() else { return Ok(removed) };
             from = Some(Cursor { at, id });
             for (_, id) in late {
-                removed += went(self.remove(DocumentId(id), |document| document.mode == "TEST").await, id)?;
+                removed +=
+                    went(self.remove(DocumentId(id), |document| document.mode == Mode::Test).await, id)?;
             }
         }
     }

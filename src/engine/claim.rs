@@ -51,8 +51,8 @@ pub(super) struct Renewal {
 }
 
 /// A TEST key is for trying things out: what it takes are TEST jobs.
-pub(super) fn mode_of(actor: &Actor) -> Option<&'static str> {
-    (actor.mode == Mode::Test).then_some("TEST")
+pub(super) fn mode_of(actor: &Actor) -> Option<Mode> {
+    (actor.mode == Mode::Test).then_some(Mode::Test)
 }
 
 impl Jobs {
@@ -206,7 +206,7 @@ impl Jobs {
                 match self.expire_one(task.job_id).await {
                     Ok(Some(job)) => {
                         freed += 1;
-                        tracing::warn!(job.id = %job.id, job.status = job.status, step = task.step, "a lease ran out");
+                        tracing::warn!(job.id = %job.id, job.status = %job.status, step = task.step, "a lease ran out");
                     }
                     // Somebody was faster.
                     Ok(None) => done.push(task.job_id),

@@ -16,6 +16,7 @@ use crate::access::policy::works_on;
 use crate::access::{Actor, standing, standing_in};
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
+use crate::entity::enums::Status;
 use crate::entity::{job, task};
 use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, LeaseToken};
@@ -161,7 +162,7 @@ impl Jobs {
         let (ticket, job) = self.holder(actor, ticket).await?;
         let held = match self.held(actor, &ticket, &job).await {
             Ok(held) => held,
-            Err(Error::Conflict { .. }) if job.status == "CANCELLED" => {
+            Err(Error::Conflict { .. }) if job.status == Status::Cancelled => {
                 return Ok(Reported { until: self.clock.now(), cancelled: true });
             }
             Err(error) => return Err(error),
@@ -176,8 +177,8 @@ impl Jobs {
         };
         match self.renew_lease(renewal).await? {
             Some(until) => Ok(Reported { until, cancelled: false }),
-            None => match self.status_of(ticket.job).await?.as_deref() {
-                Some("CANCELLED") => Ok(Reported { until: self.clock.now(), cancelled: true }),
+            None => match self.status_of(ticket.job).await? {
+                Some(Status::Cancelled) => Ok(Reported { until: self.clock.now(), cancelled: true }),
                 _ => Err(Rejection::StaleLease.into()),
             },
         }
@@ -327,7 +328,7 @@ impl Jobs {
         Ok(problems)
     }
 
-    async fn status_of(&self, id: JobId) -> Result<Option<String>> {
+    async fn status_of(&self, id: JobId) -> Result<Option<Status>> {
         Ok(job::Entity::find_by_id(id).one(self.db.read()).await?.map(|job| job.status))
     }
 

@@ -78,7 +78,7 @@ impl Jobs {
                         storage_key: made.stored.key,
                         owner_id: locked.row().owner_id,
                         job_id: Some(locked.row().id),
-                        mode: locked.row().mode.clone(),
+                        mode: locked.row().mode,
                         created_at: locked.now(),
                     };
                     let row = row.into_active_model().reset_all().insert(tx).await?;

@@ -59,9 +59,9 @@ impl Engine {
                 (outcome, self.jobs.complete(claim, results).await.map(drop))
             }
             Ending::Failed(failure) => {
-                let (code, retryable) = (crate::job::rows::name(failure.code), failure.code.retryable());
+                let (code, retryable) = (failure.code.as_str(), failure.code.retryable());
                 tracing::info!(code, failure.message, "the document cannot be read");
-                ("failed", self.jobs.fail(claim, code, failure.message, retryable).await.map(drop))
+                ("failed", self.jobs.fail(claim, code.to_owned(), failure.message, retryable).await.map(drop))
             }
             Ending::Broken(error) => {
                 tracing::error!(%error, "the step broke");

@@ -1,5 +1,6 @@
 //! Who may see which job: one row per job and principal, the owner included.
 
+use super::enums::PrincipalKind;
 use crate::id::JobId;
 use sea_orm::entity::prelude::*;
 
@@ -13,8 +14,7 @@ pub struct Model {
     /// A user or a team.
     #[sea_orm(primary_key, auto_increment = false)]
     pub principal_id: Uuid,
-    /// `OWNER`, `USER` or `TEAM`.
-    pub kind: String,
+    pub kind: PrincipalKind,
     /// Step names; `*` stands for all.
     pub steps: Json,
     pub created_at: DateTimeUtc,

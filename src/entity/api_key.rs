@@ -1,5 +1,6 @@
 //! A long-lived credential; only the hash of its secret is kept.
 
+use super::enums::Mode;
 use crate::id::{ApiKeyId, UserId};
 use sea_orm::entity::prelude::*;
 
@@ -12,7 +13,7 @@ pub struct Model {
     pub id: ApiKeyId,
     pub account_id: UserId,
     pub name: String,
-    pub mode: String,
+    pub mode: Mode,
     pub prefix: String,
     pub secret_hash: String,
     pub created_at: DateTimeUtc,

@@ -1,5 +1,6 @@
 //! Bytes in the object store, with their name. `job_id` is set on what a step made: such a document goes with its job.
 
+use super::enums::Mode;
 use crate::id::{DocumentId, JobId, UserId};
 use sea_orm::entity::prelude::*;
 
@@ -18,7 +19,7 @@ pub struct Model {
     pub owner_id: UserId,
     pub job_id: Option<JobId>,
     /// That of the key that it was uploaded with, or of the job whose step made it.
-    pub mode: String,
+    pub mode: Mode,
     pub created_at: DateTimeUtc,
 }
 

@@ -1,5 +1,6 @@
 //! A job. Its row is the lock of everything that belongs to it.
 
+use super::enums::{Mode, Status};
 use crate::id::{JobId, UserId};
 use sea_orm::entity::prelude::*;
 
@@ -13,8 +14,8 @@ pub struct Model {
     pub type_id: String,
     pub type_version: i32,
     pub owner_id: UserId,
-    pub status: String,
-    pub mode: String,
+    pub status: Status,
+    pub mode: Mode,
     pub metadata: Json,
     pub priority: i32,
     /// Sequence of the last event.

@@ -1,5 +1,6 @@
 //! One change of a job; append-only.
 
+use super::enums::EventKind;
 use crate::id::{JobId, UserId};
 use sea_orm::entity::prelude::*;
 
@@ -12,7 +13,7 @@ pub struct Model {
     pub job_id: JobId,
     #[sea_orm(primary_key, auto_increment = false)]
     pub sequence: i64,
-    pub kind: String,
+    pub kind: EventKind,
     pub actor_id: Option<UserId>,
     /// Set where only people with access to that step may read `data`.
     pub step: Option<String>,

@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod confidence;
 pub mod content;
 pub mod document;
+pub mod enums;
 pub mod identity;
 pub mod job;
 pub mod job_event;

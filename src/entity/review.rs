@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::enums::ReviewStatus;
 use crate::id::{ContentId, JobId, ReviewId, UserId};
 
 /// A person's turn on a job.
@@ -14,7 +15,7 @@ pub struct Model {
     pub job_id: JobId,
     pub type_id: String,
     pub step: String,
-    pub status: String,
+    pub status: ReviewStatus,
     pub reason: String,
     pub content_id: Option<ContentId>,
     pub claimed_by: Option<UserId>,

@@ -1,5 +1,6 @@
 //! Where somebody wants events sent.
 
+use super::enums::DisabledReason;
 use crate::id::{JobId, UserId, WebhookId};
 use sea_orm::entity::prelude::*;
 
@@ -31,7 +32,7 @@ pub struct Model {
     /// Names of kinds; all kinds where there is none.
     pub event_kinds: Json,
     pub enabled: bool,
-    pub disabled_reason: Option<String>,
+    pub disabled_reason: Option<DisabledReason>,
     /// When the first of the failures was that no success has followed.
     pub failing_since: Option<DateTimeUtc>,
     pub secret: SigningSecret,

@@ -1,5 +1,6 @@
 //! An event on its way to a webhook: the outbox, and the log of what was sent.
 
+use super::enums::{DeliveryStatus, EventKind};
 use crate::id::{DeliveryId, JobId, LeaseToken, WebhookId};
 use sea_orm::entity::prelude::*;
 
@@ -14,8 +15,8 @@ pub struct Model {
     pub job_id: JobId,
     /// Of the event in its job's history.
     pub sequence: i64,
-    pub kind: String,
-    pub status: String,
+    pub kind: EventKind,
+    pub status: DeliveryStatus,
     /// Sent again because somebody asked for it: it neither waits for others of its job nor holds them up.
     pub redelivery: bool,
     pub attempts: i32,

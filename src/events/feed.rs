@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::outbox;
 use crate::clock::Timestamp;
 use crate::db::Db;
+use crate::entity::enums::EventKind;
 use crate::entity::job_event::{self, Column};
 use crate::error::{Error, Result};
 use crate::id::{JobId, UserId};
@@ -33,7 +34,7 @@ use crate::id::{JobId, UserId};
 pub struct NewEvent {
     pub job: JobId,
     pub sequence: i64,
-    pub kind: String,
+    pub kind: EventKind,
     pub actor: Option<UserId>,
     pub step: Option<String>,
     pub at: Timestamp,

@@ -10,13 +10,11 @@ use serde_json::Value;
 
 use super::feed::NewEvent;
 use crate::clock::Timestamp;
+use crate::entity::enums::{DeliveryStatus, EventKind};
 use crate::entity::webhook_delivery::Column as Delivery;
 use crate::entity::{access, account, team_member, webhook, webhook_delivery};
 use crate::error::Result;
 use crate::id::{DeliveryId, JobId, WebhookId};
-
-/// The status of what has still to be sent.
-pub const PENDING: &str = "PENDING";
 
 /// Whether there is any webhook at all, as an expression: a look at an index.
 pub(super) const ANY: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
@@ -33,13 +31,13 @@ const ROWS: usize = 500;
 #[derive(Debug)]
 pub(super) struct Happened {
     sequence: i64,
-    kind: String,
+    kind: EventKind,
     at: Timestamp,
 }
 
 impl From<&NewEvent> for Happened {
     fn from(event: &NewEvent) -> Self {
-        Self { sequence: event.sequence, kind: event.kind.clone(), at: event.at }
+        Self { sequence: event.sequence, kind: event.kind, at: event.at }
     }
 }
 
@@ -47,7 +45,7 @@ impl From<&NewEvent> for Happened {
 pub(super) async fn append(tx: &DatabaseTransaction, job: JobId, events: &[Happened]) -> Result<usize> {
     let mut rows = Vec::new();
     for (webhook, kinds, waits) in listening(tx, job).await? {
-        let wanted = |event: &&Happened| wants(&kinds, &event.kind);
+        let wanted = |event: &&Happened| wants(&kinds, event.kind);
         let mut free = !waits;
         for event in events.iter().filter(wanted) {
             let first = std::mem::replace(&mut free, false);
@@ -63,8 +61,10 @@ pub(super) async fn append(tx: &DatabaseTransaction, job: JobId, events: &[Happe
 }
 
 /// Whether a webhook of these kinds is sent an event of this one.
-fn wants(kinds: &Value, kind: &str) -> bool {
-    kinds.as_array().is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind))
+fn wants(kinds: &Value, kind: EventKind) -> bool {
+    kinds
+        .as_array()
+        .is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind.as_str()))
 }
 
 /// The webhooks of a job's events, their kinds, and whether an event of the job is on its way there: nothing of the job is
@@ -127,8 +127,8 @@ fn row(webhook: WebhookId, job: JobId, event: &Happened, due: Timestamp) -> webh
         webhook_id: Set(webhook),
         job_id: Set(job),
         sequence: Set(event.sequence),
-        kind: Set(event.kind.clone()),
-        status: Set(PENDING.to_owned()),
+        kind: Set(event.kind),
+        status: Set(DeliveryStatus::Pending),
         redelivery: Set(false),
         attempts: Set(0),
         queued_at: Set(event.at),
@@ -150,8 +150,8 @@ mod tests {
 
     #[test]
     fn no_kinds_are_all_kinds() {
-        assert!(wants(&json!([]), "CREATED"));
-        assert!(wants(&json!(["CREATED", "RETRIED"]), "RETRIED"));
-        assert!(!wants(&json!(["CREATED"]), "RETRIED"));
+        assert!(wants(&json!([]), EventKind::Created));
+        assert!(wants(&json!(["CREATED", "RETRIED"]), EventKind::Retried));
+        assert!(!wants(&json!(["CREATED"]), EventKind::Retried));
     }
 }

@@ -1,4 +1,4 @@
-//! People, teams and API keys.
+//! Users, teams, and API keys.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::job::state::Mode;
 use crate::team::PersonRef;
 use crate::{account as accounts, collaboration, team as teams};
 
-/// A person who can sign in.
+/// A user of this server.
 #[derive(Clone)]
 pub(super) struct User(pub Arc<account::Model>);
 
-/// A person who can sign in.
+/// A user of this server.
 #[Object]
 impl User {
     /// UUID of the user.
@@ -28,27 +28,30 @@ impl User {
         self.0.id.to_string().into()
     }
 
-    /// Address that the user signs in with, in lower case.
+    /// Email address that the user signs in with, in lowercase.
     async fn email(&self) -> &str {
         &self.0.email
     }
 
-    /// Name that other people see.
+    /// Display name of the user.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Whether the user operates this server, and so may see and do everything.
+    /// Whether the user is an administrator of this server.
+    /// Admins have access to every job, document, taxonomy, and team. They do not see the API keys and webhooks of
+    /// other users.
     async fn is_admin(&self) -> bool {
         self.0.is_admin
     }
 
-    /// When the account was made.
+    /// Time when the account was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// Teams that the user belongs to and the viewer sees, by name.
+    /// Teams that the user belongs to, sorted by name.
+    /// The list contains only teams that the viewer can see.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         let actor = ctx.actor()?;
         let theirs = ctx.loaders()?.rows.load_one(TeamsOf(self.0.id)).await?.unwrap_or_default();
@@ -60,11 +63,13 @@ impl User {
     }
 }
 
-/// A named group of people. A job that is shared with a team is shared with whoever belongs to it at the time.
+/// A named group of users.
+/// A job that is shared with a team is shared with the team's current members.
 #[derive(Clone)]
 pub(super) struct Team(pub team::Model);
 
-/// A named group of people. A job that is shared with a team is shared with whoever belongs to it at the time.
+/// A named group of users.
+/// A job that is shared with a team is shared with the team's current members.
 #[Object]
 impl Team {
     /// UUID of the team.
@@ -77,7 +82,8 @@ impl Team {
         &self.0.name
     }
 
-    /// Who belongs to it, by name. Empty for somebody who neither belongs to it nor is an admin.
+    /// Members of the team, sorted by name.
+    /// The list is empty if the viewer is neither a member nor an admin.
     async fn members(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
         let actor = ctx.actor()?;
         let members = ctx.loaders()?.rows.load_one(MembersOf(self.0.id)).await?.unwrap_or_default();
@@ -85,19 +91,20 @@ impl Team {
         Ok(if may_see { members.into_iter().map(User).collect() } else { Vec::new() })
     }
 
-    /// When the team was made.
+    /// Time when the team was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 }
 
-/// Whether work is for real. Jobs and documents made with a TEST key are removed after the retention time,
-/// and their reviews are approved automatically.
+/// Mode of an API key, and of the jobs and documents created with it.
+/// TEST jobs and documents are removed after the retention period (30 days by default). Reviews of TEST jobs are
+/// approved automatically.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum KeyMode {
-    /// For real: people are asked where the machine is unsure, and nothing is removed by itself.
+    /// Production mode: uncertain results wait for a person, and nothing is removed automatically.
     Live,
-    /// For trying things out, e.g. from the tests of a program that uses this API.
+    /// Test mode, for example for the test suite of an API client.
     Test,
 }
 
@@ -117,75 +124,80 @@ pub(super) struct ApiKey(pub api_key::Model);
 /// A long-lived credential for programs.
 #[Object]
 impl ApiKey {
-    /// UUID of the key; not the secret.
+    /// UUID of the API key, which is not its secret.
     pub(super) async fn id(&self) -> ID {
         self.0.id.to_string().into()
     }
 
-    /// What its owner calls it, e.g. the program that uses it.
+    /// Name of the API key, for example the program that uses it.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Whether its jobs are for real.
+    /// Mode of the API key, and of the jobs and documents created with it.
     async fn mode(&self) -> KeyMode {
-        if self.0.mode == "TEST" { KeyMode::Test } else { KeyMode::Live }
+        self.0.mode.into()
     }
 
-    /// First characters, to recognise the key by.
+    /// First characters of the secret, to recognize the API key by.
     async fn prefix(&self) -> &str {
         &self.0.prefix
     }
 
-    /// When the key was made.
+    /// Time when the API key was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When the key was last used, to the minute; null before its first use.
+    /// Time when the API key was last used, accurate to the minute.
+    /// Null before the first use.
     async fn last_used_at(&self) -> Option<DateTime<Utc>> {
         self.0.last_used_at
     }
 
-    /// When the key stops working; null where it does not.
+    /// Time when the API key expires.
+    /// Null if it never expires.
     async fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.expires_at
     }
 
-    /// When the key was ended; null while it works.
+    /// Time when the API key was revoked.
+    /// Null if it has not been revoked.
     async fn revoked_at(&self) -> Option<DateTime<Utc>> {
         self.0.revoked_at
     }
 }
 
-/// What somebody who signs up gives.
+/// Input for creating an account.
 #[derive(InputObject)]
 struct SignUpInput {
-    /// Address to sign in with; compared without case.
+    /// Email address to sign in with, at most 254 bytes.
+    /// The address is case-insensitive.
     email: String,
-    /// Name for people, 1 to 200 characters.
+    /// Display name, 1 to 200 characters.
     name: String,
-    /// Password of 12 to 256 characters.
+    /// Password, 12 to 256 characters.
     password: String,
 }
 
-/// What somebody who signs in gives.
+/// Input for signing in.
 #[derive(InputObject)]
 struct SignInInput {
-    /// Address of the account, in any case.
+    /// Email address of the account, case-insensitive.
     email: String,
     /// Password of the account.
     password: String,
 }
 
-/// Somebody who has just signed in.
+/// Result of signing up or signing in.
 #[derive(SimpleObject)]
 struct SignInPayload {
-    /// JWT, to be sent as `Authorization: Bearer …`.
+    /// JSON Web Token (JWT), to be sent as `Authorization: Bearer …`.
     access_token: String,
-    /// When the token stops working; subscriptions that it opened end then.
+    /// Time when the token expires.
+    /// Subscriptions opened with the token end at that time.
     expires_at: DateTime<Utc>,
-    /// Who signed in, as `viewer` says it from now on.
+    /// The user who signed in, as returned by `viewer`.
     user: User,
 }
 
@@ -196,49 +208,55 @@ impl From<SignedIn> for SignInPayload {
     }
 }
 
-/// What a new API key should be.
+/// Input for creating an API key.
 #[derive(InputObject)]
 struct CreateApiKeyInput {
-    /// Name for people, 1 to 200 characters.
+    /// Name of the API key, 1 to 200 characters.
     name: String,
-    /// Whether jobs made with the key are for real. A TEST key makes TEST keys only (FORBIDDEN).
+    /// Mode of the API key, and of the jobs and documents created with it.
+    /// A TEST key can create only TEST keys; otherwise the mutation fails with FORBIDDEN.
     #[graphql(default_with = "KeyMode::Live")]
     mode: KeyMode,
-    /// When the key should stop working; null for never.
+    /// Time when the API key expires, in the future and at most in the year 9999.
+    /// Null means that it never expires.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A key that was just made.
+/// Result of creating an API key.
 #[derive(SimpleObject)]
 struct CreateApiKeyPayload {
-    /// The credential itself. Shown once: the server keeps only its hash.
+    /// Secret of the API key, which is the credential itself.
+    /// It is shown only once; the server stores only its hash.
     secret: String,
-    /// The key, as `apiKeys` lists it from now on.
+    /// The new API key, as listed by `apiKeys`.
     api_key: ApiKey,
 }
 
-/// A key that was ended.
+/// Result of revoking an API key.
 #[derive(SimpleObject)]
 struct RevokeApiKeyPayload {
-    /// The key, which `apiKeys` goes on listing until 100 younger ones have ended.
+    /// The revoked API key.
+    /// It is listed by `apiKeys` until 100 newer keys have been revoked or have expired.
     api_key: ApiKey,
 }
 
-/// What a new team should be.
+/// Input for creating a team.
 #[derive(InputObject)]
 struct CreateTeamInput {
-    /// Name, 1 to 200 characters, unique on this server.
+    /// Name of the team, 1 to 200 characters, unique on this server.
     name: String,
 }
 
-/// A team and a person; give either the user's ID or their address.
+/// Input for adding or removing a team member.
+/// Give either `userId` or `userEmail`; otherwise the mutation fails with BAD_USER_INPUT.
 #[derive(InputObject)]
 struct TeamMemberInput {
     /// UUID of a team that the viewer belongs to.
+    /// Admins can give any team.
     team_id: ID,
-    /// UUID of the person.
+    /// UUID of the user.
     user_id: Option<ID>,
-    /// Address of the person.
+    /// Email address of the user.
     user_email: Option<String>,
 }
 
@@ -253,10 +271,10 @@ impl TeamMemberInput {
     }
 }
 
-/// A team as it is after a change.
+/// Result of creating or changing a team.
 #[derive(SimpleObject)]
 struct TeamPayload {
-    /// The team, its members as they are now.
+    /// The team after the change, with its current members.
     team: Team,
 }
 
@@ -265,14 +283,17 @@ pub(super) struct AccountQuery;
 
 #[Object]
 impl AccountQuery {
-    /// Whoever sends the request; null where they have not signed in.
+    /// Returns the authenticated user.
+    /// Null if the request is not authenticated.
     async fn viewer(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> =
             async { Ok(ctx.viewer()?.actor.as_ref().map(|actor| User(Arc::clone(&actor.user)))) }.await;
         found.transpose()
     }
 
-    /// A team that the viewer belongs to, by ID or by name; null where there is none. Admins see every team.
+    /// Returns the team with the given ID or name.
+    /// Null if there is no such team, or if the viewer is neither a member nor an admin. Give either `id` or `name`;
+    /// otherwise the query fails with BAD_USER_INPUT.
     async fn team(
         &self,
         ctx: &Context<'_>,
@@ -295,13 +316,14 @@ impl AccountQuery {
         found.transpose()
     }
 
-    /// Teams that the viewer belongs to, by name. Admins see every team.
+    /// Returns the teams that the viewer belongs to, sorted by name.
+    /// Admins get every team.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         Ok(teams::list(&ctx.app()?.db, ctx.actor()?).await?.into_iter().map(Team).collect())
     }
 
-    /// The viewer's own API keys, newest first: those that work, and the newest 100 of those that
-    /// were revoked or have expired.
+    /// Returns the viewer's own API keys, newest first.
+    /// The list contains every active key, and the newest 100 keys that were revoked or have expired.
     async fn api_keys(&self, ctx: &Context<'_>) -> Result<Vec<ApiKey>> {
         let app = ctx.app()?;
         let keys = accounts::keys(&app.db, &app.clock, ctx.actor()?).await?;
@@ -314,11 +336,13 @@ pub(super) struct AccountMutation;
 
 #[Object]
 impl AccountMutation {
-    /// Makes an account and signs it in, where the server's sign-up is open.
+    /// Creates an account and signs it in.
+    /// Fails with FORBIDDEN if sign-up is closed on this server. Fails with CONFLICT if the email address is taken.
+    /// Fails with RATE_LIMITED after too many attempts from one network.
     async fn sign_up(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The account to be made.")] input: SignUpInput,
+        #[graphql(desc = "Account to create.")] input: SignUpInput,
     ) -> Result<SignInPayload> {
         let SignUpInput { email, name, password } = input;
         let new = NewAccount { email, name, password: Some(password), is_admin: false };
@@ -326,23 +350,24 @@ impl AccountMutation {
         Ok(ctx.app()?.accounts.sign_up(new, address).await?.into())
     }
 
-    /// Gives a token for an e-mail address and a password. UNAUTHENTICATED where either is wrong, RATE_LIMITED after too
-    /// many tries.
+    /// Creates an access token from an email address and a password.
+    /// Fails with UNAUTHENTICATED if either is wrong. Fails with RATE_LIMITED after too many attempts.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Address and password.")] input: SignInInput,
+        #[graphql(desc = "Email address and password of the account.")] input: SignInInput,
     ) -> Result<SignInPayload> {
         let address = ctx.viewer()?.address;
         Ok(ctx.app()?.accounts.sign_in(&input.email, input.password, address).await?.into())
     }
 
-    /// Makes an API key for the viewer.
+    /// Creates an API key for the viewer.
+    /// Fails with FORBIDDEN if the viewer uses a TEST key and requests a LIVE key. Fails with BAD_USER_INPUT if the
+    /// viewer has too many active keys (1,000 by default).
     async fn create_api_key(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What the key is called, how long it works, and whether its jobs are for real.")]
-        input: CreateApiKeyInput,
+        #[graphql(desc = "Name, mode, and expiration time of the API key.")] input: CreateApiKeyInput,
     ) -> Result<CreateApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
@@ -356,11 +381,12 @@ impl AccountMutation {
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
 
-    /// Ends one of the viewer's API keys; it stops working at once.
+    /// Revokes one of the viewer's API keys, effective immediately.
+    /// Revoking it again changes nothing. Fails with NOT_FOUND if the viewer has no such key.
     async fn revoke_api_key(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "UUID of the key.")] id: ID,
+        #[graphql(desc = "UUID of the API key.")] id: ID,
     ) -> Result<RevokeApiKeyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let id = ApiKeyId::parse(&id).ok_or_else(|| Error::not_found("API key"))?;
@@ -368,22 +394,27 @@ impl AccountMutation {
         Ok(RevokeApiKeyPayload { api_key: ApiKey(key) })
     }
 
-    /// Makes a team, with the viewer in it.
+    /// Creates a team with the viewer as its first member.
+    /// Fails with CONFLICT if the name is taken. Fails with BAD_USER_INPUT if the viewer has created too many teams
+    /// (10,000 by default).
     async fn create_team(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What the team is called.")] input: CreateTeamInput,
+        #[graphql(desc = "Name of the team.")] input: CreateTeamInput,
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let made = teams::create(&app.db, &app.clock, actor, &input.name, &app.config.limits).await?;
         Ok(TeamPayload { team: Team(made) })
     }
 
-    /// Lets a person into a team that the viewer belongs to.
+    /// Adds a user to a team that the viewer belongs to.
+    /// Adding a current member changes nothing. Admins can change every team. Fails with NOT_FOUND if the user does not
+    /// exist, or if the viewer cannot see the team. Fails with BAD_USER_INPUT if the team has too many members (1,000
+    /// by default).
     async fn add_team_member(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who is to join which team.")] input: TeamMemberInput,
+        #[graphql(desc = "Team and user to add to it.")] input: TeamMemberInput,
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;
@@ -393,12 +424,13 @@ impl AccountMutation {
         Ok(TeamPayload { team: Team(team) })
     }
 
-    /// Lets a person out of a team that the viewer belongs to. What was shared with the team is out of their sight at
-    /// once.
+    /// Removes a user from a team that the viewer belongs to.
+    /// The user loses access to the jobs of the team immediately, including subscriptions and review claims. Admins can
+    /// change every team. Fails with NOT_FOUND if the user is not a member, or if the viewer cannot see the team.
     async fn remove_team_member(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who is to leave which team.")] input: TeamMemberInput,
+        #[graphql(desc = "Team and user to remove from it.")] input: TeamMemberInput,
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (id, person) = input.parse()?;

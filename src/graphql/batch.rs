@@ -1,9 +1,10 @@
-//! The look-ups of one operation, in batches that do not depend on chance.
+//! Deterministic batches for the lookups of one operation.
 //!
-//! async-graphql's loaders gather keys for a time and look them up in a task of their own; which keys come in that time is
-//! up to the scheduler. Here an operation and its look-ups take turns: look-ups begin when the operation cannot go on
-//! without them, so that whatever it could ask for is in the batch, and it goes on when a batch is whole. A page of
-//! thirty jobs then costs as many statements as a page of three, and nobody waits for a timer.
+//! The loaders of async-graphql collect keys for a fixed delay and run each lookup in a separate task. The scheduler
+//! then decides which keys share a batch. Here an operation and its lookups alternate: lookups start only when the
+//! operation cannot continue without them. A batch therefore contains every key that the operation could request, and
+//! the operation continues when a batch is complete. A page of thirty jobs needs as many statements as a page of three,
+//! and no lookup waits for a timer.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,17 +16,17 @@ use futures_util::{Stream, StreamExt};
 
 type Lookup = BoxFuture<'static, ()>;
 
-/// What an operation waits for; clones share it.
+/// Pending lookups of an operation. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Batches(Arc<Mutex<Vec<Lookup>>>);
 
 impl Batches {
-    /// Adds a look-up, to be run once the operation waits.
+    /// Adds a lookup, which runs once the operation waits.
     pub(super) fn add(&self, lookup: Lookup) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lookup);
     }
 
-    /// Runs an operation and its look-ups by turns.
+    /// Runs an operation and its lookups alternately.
     pub(super) async fn run<F: Future>(self, operation: F) -> F::Output {
         let (mut operation, mut running) = (pin!(operation), FuturesUnordered::new());
         poll_fn(|cx| {
@@ -39,7 +40,7 @@ impl Batches {
         .await
     }
 
-    /// The same for an operation that has any number of responses.
+    /// Runs an operation that has any number of responses, alternating with its lookups.
     pub(super) fn run_stream<S: Stream + Unpin>(self, mut responses: S) -> impl Stream<Item = S::Item> {
         let mut running = FuturesUnordered::new();
         stream::poll_fn(move |cx| {
@@ -52,7 +53,7 @@ impl Batches {
         })
     }
 
-    /// Takes look-ups as far as they go; whether any has ended, so that the operation can go on.
+    /// Polls the lookups, and returns whether any of them has finished so that the operation can continue.
     fn look_up(&self, running: &mut FuturesUnordered<Lookup>, cx: &mut Context<'_>) -> bool {
         running.extend(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)));
         let mut ended = false;
@@ -74,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes how many keys each batch has.
+    /// Records the number of keys in each batch.
     struct Sizes(Mutex<Vec<usize>>);
 
     impl Loader<u32> for Sizes {
@@ -97,7 +98,7 @@ mod tests {
         let twice = |key: u32| {
             let loader = &loader;
             async move {
-                // Slower than any timer of a loader would wait.
+                // Sleeps longer than the timer of a loader would wait.
                 std::thread::sleep(Duration::from_millis(1));
                 let first = loader.load_one(key).await.unwrap().unwrap();
                 loader.load_one(first).await.unwrap().unwrap()

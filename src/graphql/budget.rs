@@ -1,7 +1,8 @@
-//! Bytes that one response may take while it is made: rows are read and values are built before anything is written.
+//! Byte budget of one response, charged while the response is built.
 //!
-//! async-graphql builds a whole response in memory. What can be large is charged here where it comes up, so that an
-//! operation that asks for too much ends then, and not when all of it is there.
+//! The async-graphql library builds a whole response in memory before anything is sent. Values that can be large are
+//! charged here when they are read. An operation that requests too much therefore fails early, not after the whole
+//! response is built.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 
-/// What is left for one response.
+/// Remaining budget of one response.
 #[derive(Debug)]
 pub(super) struct Budget {
     rows: AtomicUsize,
@@ -18,22 +19,22 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// So many bytes of rows, and as many of values.
+    /// Creates a budget of `most` bytes for rows, and as many for values.
     pub(super) fn new(most: usize) -> Self {
         Self { rows: AtomicUsize::new(most), values: AtomicUsize::new(most), most }
     }
 
-    /// Charges what was read.
+    /// Charges rows that were read.
     pub(super) fn read<'a>(&self, values: impl IntoIterator<Item = &'a Json>) -> Result<()> {
         self.charge(&self.rows, values.into_iter().map(size).sum())
     }
 
-    /// Charges what goes into the response.
+    /// Charges a value that goes into the response.
     pub(super) fn show(&self, value: &Json) -> Result<()> {
         self.charge(&self.values, size(value))
     }
 
-    /// The next response of a subscription begins.
+    /// Resets the budget for the next response of a subscription.
     pub(super) fn renew(&self) {
         self.rows.store(self.most, Ordering::Relaxed);
         self.values.store(self.most, Ordering::Relaxed);
@@ -50,7 +51,7 @@ impl Budget {
     }
 }
 
-/// Bytes of a value as JSON, escapes aside.
+/// Returns the size of a value as JSON in bytes, not counting escapes.
 fn size(value: &Json) -> usize {
     match value {
         Json::Null | Json::Bool(_) => 4,

@@ -1,4 +1,4 @@
-//! What a resolver finds in its context: the application, who asks, and the loaders of the request.
+//! Context of a resolver: the application, the viewer, and the loaders of the request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::error::{Error, Result};
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Viewer {
-    /// `None` where no credential came with it.
+    /// The authenticated actor; `None` if the request has no credential.
     pub actor: Option<Actor>,
-    /// From where.
+    /// Network address of the sender.
     pub address: Option<IpAddr>,
 }
 

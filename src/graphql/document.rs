@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::id::{DocumentId, UserId};
 use crate::page::{Cursor, List, Paging};
 
-/// Bytes with a name, uploaded by somebody or made by a step of a job.
+/// A file that a user uploaded or a step of a job produced.
 #[derive(Clone)]
 pub(super) struct Document(pub document::Model);
 
-/// Bytes with a name, uploaded by somebody or made by a step of a job.
+/// A file that a user uploaded or a step of a job produced.
 #[Object]
 impl Document {
     /// UUID of the document.
@@ -29,37 +29,39 @@ impl Document {
         self.0.id.to_string().into()
     }
 
-    /// File name that it was uploaded under; downloads get it too.
+    /// File name of the document, given at upload and used for downloads.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// MIME type, e.g. `application/pdf`.
+    /// MIME type, for example `application/pdf`.
     #[graphql(name = "type")]
     async fn media_type(&self) -> &str {
         &self.0.media_type
     }
 
-    /// Length in bytes.
+    /// Size in bytes.
     async fn size(&self) -> SafeInt {
         SafeInt(self.0.size)
     }
 
-    /// SHA-256 of the bytes, lower case hexadecimal; also the ETag of the contents.
+    /// SHA-256 hash of the bytes, in lowercase hexadecimal.
+    /// It is also the ETag of the contents.
     async fn sha256(&self) -> &str {
         &self.0.sha256
     }
 
-    /// Where the bytes can be fetched, with the same authorization as the API.
+    /// URL of the bytes, which needs the same authorization as the API.
     async fn contents_uri(&self, ctx: &Context<'_>) -> Result<Url> {
         Ok(Url(ctx.app()?.jobs.documents.links().contents(self.0.id)))
     }
 
-    /// The same, signed: works without authorization until it expires (for links and images in a browser).
+    /// Signed URL of the bytes, which works without authorization until it expires.
+    /// Use it for links and images in a browser.
     async fn signed_contents_uri(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Seconds that the link works for, 1 to 604,800.", default_with = "Some(300)")]
+        #[graphql(desc = "Lifetime of the URL in seconds, 1 to 604,800.", default_with = "Some(300)")]
         expires_in_seconds: Option<i32>,
     ) -> Result<Url> {
         let app = ctx.app()?;
@@ -70,34 +72,34 @@ impl Document {
         )?))
     }
 
-    /// Who uploaded it, or owns the job whose step made it.
+    /// Uploader of the document, or owner of the job whose step produced it.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         user(ctx, self.0.owner_id).await
     }
 
-    /// When its bytes were whole.
+    /// Time when the document was completely stored.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 }
 
-/// A person whose account must be there, since something refers to it.
+/// Returns the account with this ID, which must exist because another row refers to it.
 pub(super) async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
     let found = ctx.loaders()?.rows.load_one(Account(id)).await?;
     found.map(User).ok_or_else(|| Error::Internal(format!("account {id} is missing")))
 }
 
-/// A document that was uploaded.
+/// Result of uploading a document.
 #[derive(SimpleObject)]
 struct DocumentPayload {
     /// The document, ready to be used in jobs.
     document: Document,
 }
 
-/// Something that is gone.
+/// Result of a deletion.
 #[derive(SimpleObject)]
 pub(super) struct DeletePayload {
-    /// UUID of what was deleted.
+    /// UUID of the deleted object.
     pub deleted_id: ID,
 }
 
@@ -106,7 +108,9 @@ pub(super) struct DocumentQuery;
 
 #[Object]
 impl DocumentQuery {
-    /// A document that the viewer uploaded, or sees as a content of a job; null where there is none.
+    /// Returns the document with the given ID.
+    /// Null if it does not exist, or if the viewer neither uploaded it nor sees it as a content of a job. Admins see
+    /// every document.
     async fn document(
         &self,
         ctx: &Context<'_>,
@@ -125,12 +129,13 @@ impl DocumentQuery {
         found.transpose()
     }
 
-    /// Documents that the viewer uploaded, newest first. What steps make is found at their jobs.
+    /// Returns the documents that the viewer uploaded, newest first.
+    /// Documents produced by steps are listed in the contents of their jobs.
     async fn documents(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<Document>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
@@ -147,12 +152,14 @@ pub(super) struct DocumentMutation;
 
 #[Object]
 impl DocumentMutation {
-    /// Stores a file of a multipart request as a document. For large files, POST /documents takes the bytes as they are.
+    /// Stores a file of a multipart request as a document.
+    /// For large files, send the bytes as the body of `POST /documents`. Fails with BAD_USER_INPUT if the request has
+    /// no such file.
     async fn upload_document(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The file.")] file: Upload,
-        #[graphql(desc = "Name to use instead of the file's own.")] name: Option<String>,
+        #[graphql(desc = "File of the multipart request.")] file: Upload,
+        #[graphql(desc = "Name of the document, instead of the name of the file.")] name: Option<String>,
     ) -> Result<DocumentPayload> {
         let actor = ctx.actor()?;
         let taken = ctx.data_opt::<Arc<Uploads>>().and_then(|uploads| uploads.take(file.0));
@@ -166,7 +173,9 @@ impl DocumentMutation {
         Ok(DocumentPayload { document: Document(document) })
     }
 
-    /// Removes a document of the viewer's. CONFLICT where a job uses it.
+    /// Deletes a document that the viewer uploaded.
+    /// Admins can delete every uploaded document. Fails with CONFLICT if a job uses the document. Fails with NOT_FOUND
+    /// for documents produced by steps, and for documents of other users.
     async fn delete_document(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! The one place where the domain's error becomes a GraphQL error.
+//! The only conversion of domain errors into GraphQL errors.
 
 use async_graphql::ErrorExtensionValues;
 
@@ -14,14 +14,14 @@ impl From<Error> for async_graphql::Error {
     }
 }
 
-/// Writes the cause of an internal error to the log, under the request's span: clients never see it.
+/// Logs the cause of an internal error under the span of the request. Clients never see the cause.
 pub fn log_internal(error: &Error) {
     if let Error::Internal(cause) = error {
         tracing::error!(cause, "internal error");
     }
 }
 
-/// `code`, and what a client needs to act on it.
+/// Returns the error code and the details that a client needs to handle the error.
 pub fn extensions(error: &Error) -> ErrorExtensionValues {
     let mut values = ErrorExtensionValues::default();
     values.set("code", error.code().as_str());

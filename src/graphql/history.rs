@@ -14,17 +14,17 @@ use crate::error::Result;
 use crate::events::feed::Place;
 use crate::job::history::seen_by;
 use crate::job::record::EventKind;
-use crate::job::rows::unname;
 use crate::job_type::JobType;
 
-/// One change of a job. `sequence` starts at 1 for each job and has no gaps.
+/// One change of a job.
+/// The `sequence` starts at 1 for each job and has no gaps.
 pub(super) struct JobEvent {
     row: job_event::Model,
     job: job::Model,
 }
 
 impl JobEvent {
-    /// As somebody of this standing sees it.
+    /// Returns the event as seen by a viewer with this standing.
     pub(super) fn seen_by(
         standing: &Standing,
         job_type: &JobType,
@@ -39,15 +39,17 @@ impl JobEvent {
     }
 }
 
-/// One change of a job. `sequence` starts at 1 for each job and has no gaps.
+/// One change of a job.
+/// The `sequence` starts at 1 for each job and has no gaps.
 #[Object]
 impl JobEvent {
-    /// Place in the job's history and in the feed over all jobs, for `after`.
+    /// Cursor of the event, to be passed as `after`.
+    /// It is valid for the history of the job and for the feed over all jobs.
     async fn cursor(&self) -> String {
         self.cursor_text()
     }
 
-    /// From 1, without gaps.
+    /// Number of the event in the history of the job, from 1 without gaps.
     async fn sequence(&self) -> i64 {
         self.row.sequence
     }
@@ -57,17 +59,20 @@ impl JobEvent {
         self.row.job_id.to_string().into()
     }
 
-    /// What changed; `data` says more.
-    async fn kind(&self) -> Result<JobEventKind> {
-        Ok(unname::<EventKind>(&self.row.kind)?.into())
+    /// Kind of change.
+    /// The details are in `data`.
+    async fn kind(&self) -> JobEventKind {
+        self.row.kind.into()
     }
 
-    /// When it changed.
+    /// Time of the change.
     async fn at(&self) -> DateTime<Utc> {
         self.row.at
     }
 
-    /// Who changed it; null where the server or a worker did.
+    /// User who made the change.
+    /// For an external worker, this is the user whose credential it uses. Null if the server made the change, including
+    /// its built-in executors.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.row.actor_id {
@@ -79,47 +84,62 @@ impl JobEvent {
         found.transpose()
     }
 
-    /// What is needed to understand the change. Of a step that the viewer may not see, only `step` and `withheld`.
+    /// Details of the change, with keys that depend on `kind`.
+    /// If the viewer has no access to the step, only `step` and `withheld` are present.
     async fn data(&self, ctx: &Context<'_>) -> Result<JsonObject> {
         ctx.budget()?.show(&self.row.data)?;
         Ok(JsonObject(self.row.data.as_object().cloned().unwrap_or_default()))
     }
 
-    /// The job as it is when this is read.
+    /// The job in its current state, not in its state at the time of the event.
     async fn job(&self) -> Job {
         Job::new(self.job.clone())
     }
 }
 
-/// What changed.
+/// Kind of change in the history of a job.
+/// The description of each kind lists the keys of `JobEvent.data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "EventKind")]
 pub(super) enum JobEventKind {
     /// The job was created and waits for its first step.
+    /// Keys: `type`, `version`, `mode`, `metadata`, `priority`.
     Created,
-    /// The job was taken back to a step: `step`, and where it exists `reason`.
+    /// The job was taken back to a step.
+    /// Keys: `step`, and `reason` if given.
     Rewound,
-    /// The job's status changed: `from`, `to`, and where they exist `reason` and `failure`.
+    /// The status of the job changed.
+    /// Keys: `from`, `to`, and, if present, `reason` and `failure`.
     StatusChanged,
-    /// A step's status changed: `step`, `from`, `to`, `attempt`, and where they exist `error`, `runAt`, `worker`, and
-    /// `comment` of the reviewer who sent the job back to it.
+    /// The status of a step changed.
+    /// Keys: `step`, `from`, `to`, `attempt`, and, if present, `error`, `runAt`, `worker`, and `comment`. The comment
+    /// is by the reviewer who sent the job back to the step.
     StepChanged,
-    /// A content was added: `role`, `version`, `documentId`, `sha256`.
+    /// A content was added.
+    /// Keys: `role`, `version`, `documentId`, `name`, `type`, `size`, `sha256`, `step`.
     ContentAdded,
-    /// Somebody was let in or out: `change` (ADDED, CHANGED, REMOVED), `collaborator` (`kind`, `id`, `name`), `steps`.
+    /// A collaborator was added, changed, or removed.
+    /// Keys: `change` (ADDED, CHANGED, REMOVED), `collaborator` (`kind`, `id`, `name`), and, unless removed, `steps`.
     CollaborationChanged,
-    /// Metadata or priority changed.
+    /// The metadata or the priority changed.
+    /// Keys: `patch` and `metadata`, or `priority` (`from`, `to`).
     MetadataChanged,
-    /// A person is needed: `reviewId`, `step`, `reason`.
+    /// A review was opened because a person is needed.
+    /// Keys: `reviewId`, `step`, `reason`.
     ReviewOpened,
-    /// Somebody took a review: `reviewId`, `step`, `expiresAt`.
+    /// A review was claimed.
+    /// Keys: `reviewId`, `step`, `expiresAt`.
     ReviewClaimed,
-    /// A review is free again: `reviewId`, `step`, `claimedBy` (whose it was), `reason` (RELEASED, BY_ADMIN, EXPIRED,
+    /// The claim on a review was released.
+    /// Keys: `reviewId`, `step`, `claimedBy` (UUID of the previous claimant), `reason` (RELEASED, BY_ADMIN, EXPIRED,
     /// ACCESS_LOST).
     ReviewReleased,
-    /// A review was decided: `reviewId`, `step`, `decision` (APPROVED, REJECTED, SENT_BACK, CANCELLED), and where they
-    /// exist `contentSha256` (the decision's receipt), `patch`, `comment`, `toStep`; `automatic` where no person did.
+    /// A review was decided or cancelled.
+    /// Keys: `reviewId`, `step`, `decision` (APPROVED, REJECTED, SENT_BACK, CANCELLED), and, if present,
+    /// `contentSha256` (receipt of the decision), `patch`, `comment`, `toStep`, and `automatic`. The value of
+    /// `automatic` is true if no person decided.
     ReviewDecided,
     /// The job was run again after it had failed or been cancelled.
+    /// Keys: `step`.
     Retried,
 }

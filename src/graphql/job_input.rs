@@ -1,4 +1,4 @@
-//! What clients send about jobs.
+//! Inputs of job operations.
 
 use async_graphql::{Enum, ID, InputObject, OneofObject};
 use chrono::{DateTime, Utc};
@@ -13,31 +13,32 @@ use crate::job::request::{NewJob, Source};
 use crate::job::state::Status;
 use crate::page::Direction;
 
-/// Where a job stands. COMPLETED, CANCELLED and FAILED are final: only `retryJob` and `rewindJob` lead out of
-/// them.
+/// Status of a job.
+/// COMPLETED, CANCELLED, and FAILED are final; only `retryJob` and `rewindJob` reopen a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "Status")]
 pub(super) enum JobStatus {
-    /// Accepted, waiting for a worker.
+    /// Accepted and waiting for a worker.
     Queued,
     /// Being processed.
     Running,
     /// Paused for human review.
     Blocked,
-    /// Done; the output is ready.
+    /// Completed; the output is ready.
     Completed,
     /// Deliberately cancelled; contents are likely incomplete.
     Cancelled,
-    /// Cannot continue; contents are likely incomplete.
+    /// Failed and unable to continue; contents are likely incomplete.
     Failed,
 }
 
-/// A document of this server, by ID or by its contentsUri.
+/// A document of this server, given by its ID or its `contentsUri`.
 #[derive(OneofObject)]
 pub(super) enum ContentSource {
-    /// UUID of a document that the viewer may read.
+    /// UUID of a document that the viewer can read.
     DocumentId(ID),
-    /// Its contentsUri. No other address is taken: the server fetches nothing.
+    /// The `contentsUri` of a document that the viewer can read.
+    /// Any other URL fails with BAD_USER_INPUT; the server never fetches URLs.
     Uri(Url),
 }
 
@@ -50,12 +51,12 @@ impl From<ContentSource> for Source {
     }
 }
 
-/// A document that a job is given, and what it is to the job.
+/// A document and its role in a job.
 #[derive(InputObject)]
 pub(super) struct ContentInput {
-    /// A role of the job's type other than `input`.
+    /// Role of the document: a role of the job type other than `input`.
     role: String,
-    /// Which document it is.
+    /// The document.
     source: ContentSource,
 }
 
@@ -65,16 +66,16 @@ impl From<ContentInput> for (String, Source) {
     }
 }
 
-/// A team or a user: by ID, or by name and by address.
+/// A team or a user, given by ID, team name, or email address.
 #[derive(OneofObject)]
 pub(super) enum CollaboratorRef {
-    /// UUID of a team.
+    /// UUID of the team.
     TeamId(ID),
-    /// Name of a team.
+    /// Name of the team.
     TeamName(String),
-    /// UUID of a user.
+    /// UUID of the user.
     UserId(ID),
-    /// Address of a user.
+    /// Email address of the user.
     UserEmail(String),
 }
 
@@ -89,34 +90,38 @@ impl From<CollaboratorRef> for PrincipalRef {
     }
 }
 
-/// Somebody who is let in, and to what.
+/// A collaborator of a new job, and the steps to give access to.
 #[derive(InputObject)]
 pub(super) struct CollaboratorInput {
-    /// The team or the person, by ID or by name and address.
+    /// The team or the user.
     collaborator: CollaboratorRef,
-    /// Step names of the job's type; `"*"` stands for all.
+    /// Names of the steps that the collaborator has access to; `*` stands for all steps.
     #[graphql(default_with = "vec![\"*\".to_owned()]")]
     steps: Vec<String>,
 }
 
-/// A job to be made.
+/// Input for creating a job.
 #[derive(InputObject)]
 pub(super) struct CreateJobInput {
-    /// Job type, e.g. data-point-extraction.
+    /// ID of the job type, for example `data-point-extraction`.
     #[graphql(name = "type")]
     job_type: ID,
-    /// The document that is to be worked on.
+    /// Document to process.
     input: ContentSource,
-    /// Further contents, by role.
+    /// Further contents, at most 100, each with a different role.
+    /// The role `output` and the roles of taxonomies are not allowed.
     contents: Option<Vec<ContentInput>>,
-    /// Fields that the type needs, and any others of the client's own. Dotted keys are paths. A number has at most 100 digits,
-    /// written out without an exponent.
+    /// Fields that the job type needs, and any others of the client's own.
+    /// Dotted keys are paths. A number has at most 100 digits when written without an exponent. The metadata has at
+    /// most 65,536 bytes (configurable) and 32 levels.
     metadata: Option<JsonObject>,
-    /// Teams and people who may see the job and work on steps of it, besides its owner.
+    /// Teams and users that the job is shared with, at most 100 (configurable).
     collaboration: Option<Vec<CollaboratorInput>>,
-    /// Same key, same owner, same input: the same job is returned; with another input, CONFLICT.
+    /// Key that prevents duplicate jobs, 1 to 200 characters.
+    /// Repeating a request with the same key, owner, and input returns the same job. The same key with other input
+    /// fails with CONFLICT.
     idempotency_key: Option<String>,
-    /// Runs before those with a lower one; -1000 to 1000.
+    /// Priority from -1000 to 1000; jobs with a higher priority run first.
     #[graphql(default_with = "Some(0)")]
     priority: Option<i32>,
 }
@@ -137,39 +142,42 @@ impl From<CreateJobInput> for NewJob {
     }
 }
 
-/// A change of a job that goes on with its work meanwhile.
+/// Input for changing a job, which continues to run.
 #[derive(InputObject)]
 pub(super) struct UpdateJobInput {
     /// UUID of the job.
     pub id: ID,
-    /// JSON Merge Patch (RFC 7396).
+    /// Change of the metadata, as a JSON Merge Patch (RFC 7396).
+    /// The taxonomy of a job cannot be changed.
     pub metadata: Option<JsonObject>,
-    /// Runs before those with a lower one; -1000 to 1000.
+    /// Priority from -1000 to 1000; jobs with a higher priority run first.
     pub priority: Option<i32>,
 }
 
-/// Which jobs. What is not given does not matter.
+/// Conditions for a list of jobs, all of which must be met.
+/// Omitted conditions are ignored.
 #[derive(InputObject)]
 pub(super) struct JobFilter {
-    /// In one of these statuses.
+    /// Only jobs in one of these statuses.
     status: Option<Vec<JobStatus>>,
-    /// Of one of these types.
+    /// Only jobs of one of these job types.
     #[graphql(name = "type")]
     types: Option<Vec<ID>>,
-    /// The viewer's own, others' that were shared with the viewer, or both.
+    /// Only jobs of the viewer, only jobs shared with the viewer, or both.
     owner: Option<JobOwnerFilter>,
-    /// Shared with this team.
+    /// Only jobs shared with the team of this UUID.
     team_id: Option<ID>,
-    /// Made after this time.
+    /// Only jobs created after this time.
     created_after: Option<DateTime<Utc>>,
-    /// Made before this time.
+    /// Only jobs created before this time.
     created_before: Option<DateTime<Utc>>,
-    /// Changed after this time.
+    /// Only jobs changed after this time.
     updated_after: Option<DateTime<Utc>>,
-    /// Metadata equality: every key given must have the given value. Dotted keys are paths. Numbers compare as the JSON of
-    /// the server's database does: exactly on PostgreSQL, as 64-bit floating point on SQLite.
+    /// Only jobs with these values in their metadata, at most 20.
+    /// Every given key must have the given value; dotted keys are paths. Numbers are compared as JSON in the server's
+    /// database: exactly on PostgreSQL, as 64-bit floating point on SQLite.
     metadata: Option<JsonObject>,
-    /// Substring of the input document's name, case-insensitive.
+    /// Only jobs whose input document has this text in its name, ignoring case.
     input_name: Option<String>,
 }
 
@@ -207,83 +215,84 @@ impl JobFilter {
     }
 }
 
-/// Whose jobs.
+/// Ownership of jobs, relative to the viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "Ownership")]
 pub(super) enum JobOwnerFilter {
-    /// The viewer's own.
+    /// Jobs that the viewer owns.
     #[graphql(name = "ME")]
     Mine,
-    /// Others' that the viewer was let in to.
+    /// Jobs of other users that are shared with the viewer.
     #[graphql(name = "SHARED_WITH_ME")]
     Shared,
-    /// All that the viewer may see.
+    /// All jobs that the viewer can see.
     Any,
 }
 
-/// How a list of jobs is ordered.
+/// Sort order of a list of jobs.
 #[derive(InputObject)]
 pub(super) struct JobOrder {
-    /// The moment of each job that counts.
+    /// Time to sort by.
     #[graphql(default_with = "JobOrderField::Created")]
     pub field: JobOrderField,
-    /// Whether the newest or the oldest comes first.
+    /// Direction of the sort order.
     #[graphql(default_with = "OrderDirection::Descending")]
     pub direction: OrderDirection,
 }
 
-/// The moments that jobs can be ordered by.
+/// Time to sort jobs by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "OrderBy")]
 pub(super) enum JobOrderField {
-    /// When they were made.
+    /// Time when the job was created.
     #[graphql(name = "CREATED_AT")]
     Created,
-    /// When they last changed.
+    /// Time when the job last changed.
     #[graphql(name = "UPDATED_AT")]
     Updated,
 }
 
-/// Which way a list runs.
+/// Direction of a sort order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "Direction")]
 pub(super) enum OrderDirection {
-    /// The oldest first.
+    /// Oldest first.
     #[graphql(name = "ASC")]
     Ascending,
-    /// The newest first.
+    /// Newest first.
     #[graphql(name = "DESC")]
     Descending,
 }
 
-/// Where a job is taken back to.
+/// Input for taking a job back to an earlier step.
 #[derive(InputObject)]
 pub(super) struct RewindJobInput {
     /// UUID of the job.
     pub id: ID,
-    /// Name of a step that the job has reached before.
+    /// Name of a step that the job has reached.
     pub to_step: String,
-    /// Why, for the history.
+    /// Reason for the history, at most 10,000 characters (configurable).
     pub reason: Option<String>,
 }
 
-/// Somebody who is let in to a job that exists, and to what.
+/// Input for adding a collaborator.
 #[derive(InputObject)]
 pub(super) struct AddCollaboratorInput {
     /// UUID of the job.
     pub job_id: ID,
-    /// The team or the person, by ID or by name and address.
+    /// The team or the user.
     pub collaborator: CollaboratorRef,
-    /// Step names of the job's type; `"*"` stands for all. They replace those of somebody who is in already.
+    /// Names of the steps that the collaborator has access to; `*` stands for all steps.
+    /// They replace the steps of an existing collaborator.
     #[graphql(default_with = "vec![\"*\".to_owned()]")]
     pub steps: Vec<String>,
 }
 
-/// Somebody who is let out of a job.
+/// Input for removing a collaborator.
 #[derive(InputObject)]
 pub(super) struct RemoveCollaboratorInput {
     /// UUID of the job.
     pub job_id: ID,
-    /// The team or the person, by ID or by name and address.
+    /// The team or the user.
     pub collaborator: CollaboratorRef,
 }

@@ -15,33 +15,34 @@ use crate::job::state::StepKind as Kind;
 use crate::job_type::{JobType as Definition, StepDefinition};
 use crate::json::storage_problem;
 
-/// The backend process of a job: its steps, what it accepts and what it produces.
+/// The backend process of a job: its steps, accepted inputs, and produced contents.
 pub(super) struct JobType(pub Arc<Definition>);
 
-/// The backend process of a job: its steps, what it accepts and what it produces.
+/// The backend process of a job: its steps, accepted inputs, and produced contents.
 #[Object]
 impl JobType {
-    /// Slug, e.g. data-point-extraction.
+    /// Slug of the job type, for example `data-point-extraction`.
     async fn id(&self) -> ID {
         self.0.id.clone().into()
     }
 
-    /// The type's name for people to read.
+    /// Human-readable name of the job type.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What it does, for people.
+    /// Human-readable description of the job type.
     async fn description(&self) -> &str {
         &self.0.description
     }
 
-    /// From 1. A job keeps the version that it began with.
+    /// Version of the job type, from 1.
+    /// A job keeps the version that it started with.
     async fn version(&self) -> i32 {
         self.0.version
     }
 
-    /// MIME types accepted as input; none means any.
+    /// MIME types that are accepted as input; an empty list accepts any type.
     async fn accepts(&self) -> &[String] {
         &self.0.accepts
     }
@@ -51,67 +52,70 @@ impl JobType {
         self.0.steps.iter().cloned().map(JobTypeStep).collect()
     }
 
-    /// JSON Schema (2020-12) that a job's metadata must satisfy.
+    /// JSON Schema (2020-12) that the metadata of a job must satisfy.
     async fn metadata_schema(&self, ctx: &Context<'_>) -> Result<Json> {
         ctx.budget()?.show(&self.0.metadata_schema)?;
         Ok(Json(self.0.metadata_schema.clone()))
     }
 
-    /// Roles of the contents that jobs of this type carry, `input` first.
+    /// Roles of the contents of jobs of this type, with `input` first.
     async fn content_roles(&self) -> Vec<String> {
         self.0.content_roles()
     }
 }
 
-/// One stage of a job type.
+/// A step of a job type.
 pub(super) struct JobTypeStep(StepDefinition);
 
-/// One stage of a job type.
+/// A step of a job type.
 #[Object]
 impl JobTypeStep {
-    /// Also the role name used in collaborations.
+    /// Name of the step, also used to give collaborators access to it.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The same name for people to read.
+    /// Human-readable name of the step.
     async fn title(&self) -> &str {
         &self.0.title
     }
 
-    /// Whether a machine or a person does it.
+    /// Kind of the step: automatic or manual.
     async fn kind(&self) -> StepKind {
         self.0.kind.into()
     }
 
-    /// Contents this step reads and writes: seeing them needs access to the step.
+    /// Roles of the contents that the step reads and writes.
+    /// These contents, except the input, are visible only with access to the step.
     async fn content_roles(&self) -> &[String] {
         &self.0.content_roles
     }
 
-    /// How often it may be tried before the job fails.
+    /// Maximum number of attempts before the job fails.
     async fn max_attempts(&self) -> u32 {
         self.0.max_attempts
     }
 
-    /// Seconds that one attempt may take.
+    /// Maximum duration of one attempt, in seconds.
     async fn timeout_seconds(&self) -> u32 {
         self.0.timeout_seconds
     }
 
-    /// Metadata field (a path such as mapping.high_confidence_threshold) that holds the step's review threshold; null
-    /// where the step never asks for a review.
+    /// Path of the metadata field with the review threshold of the step, for example `mapping.high_confidence_threshold`.
+    /// Null if the step never asks for a review.
     async fn threshold_field(&self) -> Option<&str> {
         self.0.threshold_field.as_deref()
     }
 
-    /// The job's owner may neither decide its reviews nor do it as a worker.
+    /// Whether the step needs a second person (four-eyes principle).
+    /// If true, the owner of a job can neither decide reviews of the step nor complete it as a worker. Both fail with
+    /// FORBIDDEN.
     async fn four_eyes(&self) -> bool {
         self.0.four_eyes
     }
 }
 
-/// Who does a step.
+/// Kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum StepKind {
     /// Done by a built-in executor or an external worker; may still ask for a review.
@@ -134,11 +138,12 @@ pub(super) struct JobTypeQuery;
 
 #[Object]
 impl JobTypeQuery {
-    /// The newest version of a job type; null where there is none.
+    /// Returns the newest version of a job type.
+    /// Null if there is no such job type.
     async fn job_type(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Slug of the type, e.g. data-point-extraction.")] id: ID,
+        #[graphql(desc = "Slug of the job type, for example `data-point-extraction`.")] id: ID,
     ) -> Option<Result<JobType>> {
         let found: Result<Option<JobType>> = async {
             ctx.actor()?;
@@ -148,52 +153,58 @@ impl JobTypeQuery {
         found.transpose()
     }
 
-    /// The newest version of every job type, by ID.
+    /// Returns the newest version of every job type, sorted by ID.
     async fn job_types(&self, ctx: &Context<'_>) -> Result<Vec<JobType>> {
         ctx.actor()?;
         Ok(ctx.app()?.jobs.types.list().await?.into_iter().map(JobType).collect())
     }
 }
 
-/// A job type to be made, or the next version of one.
+/// Input for creating a job type or its next version.
 #[derive(InputObject)]
 struct RegisterJobTypeInput {
-    /// Slug: letters, digits, dots, hyphens and underscores.
+    /// Slug of the job type: 1 to 100 letters, digits, dots, hyphens, and underscores.
+    /// The slugs of built-in job types are not allowed.
     id: ID,
-    /// The type's name for people to read.
+    /// Human-readable name of the job type.
     name: String,
-    /// What it does, for people.
+    /// Human-readable description of the job type.
     description: String,
-    /// MIME types accepted as input; none means any.
+    /// MIME types that are accepted as input; an empty list accepts any type.
     accepts: Vec<String>,
-    /// Steps in the order in which they run.
+    /// Steps in the order in which they run, 1 to 100.
     steps: Vec<JobTypeStepInput>,
-    /// JSON Schema (2020-12) that a job's metadata must satisfy; without one anything does.
+    /// JSON Schema (2020-12) that the metadata of a job must satisfy.
+    /// Without a schema, any metadata is valid.
     metadata_schema: Option<Json>,
 }
 
-/// One stage of a job type to be made.
+/// Input for a step of a job type.
 #[derive(InputObject)]
 struct JobTypeStepInput {
-    /// Also the role name used in collaborations; unique within the type.
+    /// Name of the step, unique within the job type and also used to give collaborators access to it.
+    /// It consists of 1 to 100 letters, digits, dots, hyphens, and underscores.
     name: String,
-    /// Name for people; the name where it is not given.
+    /// Human-readable name of the step, equal to its name by default.
     title: Option<String>,
-    /// Whether a machine or a person does it.
+    /// Kind of the step: automatic or manual.
     #[graphql(default_with = "StepKind::Automatic")]
     kind: StepKind,
-    /// Contents this step reads and writes.
+    /// Roles of the contents that the step reads and writes.
     #[graphql(default)]
     content_roles: Vec<String>,
-    /// How often it may be tried before the job fails; 1 or more.
+    /// Maximum number of attempts before the job fails, 1 to 2,678,400.
     #[graphql(default = 3)]
     max_attempts: i32,
-    /// Seconds that one attempt may take; 1 or more.
+    /// Maximum duration of one attempt in seconds, 1 to 2,678,400 (31 days).
     #[graphql(default = 300)]
     timeout_seconds: i32,
-    /// Metadata field (a path such as mapping.high_confidence_threshold) that holds the step's review threshold.
+    /// Path of the metadata field with the review threshold of the step, for example
+    /// `mapping.high_confidence_threshold`.
     threshold_field: Option<String>,
-    /// The job's owner may neither decide its reviews nor do it as a worker.
+    /// Whether the step needs a second person (four-eyes principle).
+    /// If true, the owner of a job can neither decide reviews of the step nor complete it as a worker. Both fail with
+    /// FORBIDDEN.
     #[graphql(default = false)]
     four_eyes: bool,
 }
@@ -214,7 +225,7 @@ impl From<RegisterJobTypeInput> for Definition {
 
 impl From<JobTypeStepInput> for StepDefinition {
     fn from(input: JobTypeStepInput) -> Self {
-        // What is negative becomes 0, which is refused with the rest.
+        // A negative number becomes 0, which the check of the definition rejects.
         let count = |n: i32| u32::try_from(n).unwrap_or(0);
         Self {
             title: input.title.unwrap_or_else(|| input.name.clone()),
@@ -232,11 +243,12 @@ impl From<JobTypeStepInput> for StepDefinition {
     }
 }
 
-/// Problems of one file that are reported.
+/// Maximum number of problems reported for one file.
 const MAX_FILE_PROBLEMS: usize = 100;
 
-/// Reads a job type from JSON of the shape of `RegisterJobTypeInput`, with the same defaults. Reports every problem at once:
-/// those of the shape, and those of the definition in everything else. A `version`, as an exported type has it, is ignored.
+/// Reads a job type from JSON in the shape of `RegisterJobTypeInput`, with the same defaults.
+/// Returns all problems at once: problems of the shape, and problems of the definition in all other fields. A field
+/// `version`, which exported types have, is ignored.
 pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec<Problem>> {
     if let Some(fields) = json.as_object_mut() {
         fields.remove("version");
@@ -265,7 +277,8 @@ pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec
     }
 }
 
-/// Puts something harmless in the place of a problem, so that the rest of a definition can be checked.
+/// Replaces the value at the path of a problem by a valid placeholder, so that the rest of the definition can be
+/// checked.
 fn stand_in(json: &mut serde_json::Value, path: &str) {
     let keys: Vec<&str> = path.split('/').skip(1).collect();
     match keys.as_slice() {
@@ -296,10 +309,10 @@ fn stand_in(json: &mut serde_json::Value, path: &str) {
     }
 }
 
-/// A job type as it is after a change.
+/// Result of registering a job type.
 #[derive(SimpleObject)]
 struct JobTypePayload {
-    /// The newest version, as it is now.
+    /// The newest version of the job type.
     job_type: JobType,
 }
 
@@ -308,12 +321,14 @@ pub(super) struct JobTypeMutation;
 
 #[Object]
 impl JobTypeMutation {
-    /// For admins: makes a job type, or a new version of one. Running jobs keep the version that they began with. Nothing
-    /// changes where the newest version says the same.
+    /// Creates a job type, or the next version of an existing one; for admins only.
+    /// Running jobs keep the version that they started with. An unchanged definition creates no new version. Fails with
+    /// FORBIDDEN if the viewer is not an admin. Fails with BAD_USER_INPUT if the definition is invalid or has the ID of
+    /// a built-in job type. Fails with CONFLICT if the job type is changed at the same time.
     async fn register_job_type(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The whole definition: what it leaves out is not taken from the version before.")]
+        #[graphql(desc = "Complete definition; omitted fields are not taken from the previous version.")]
         input: RegisterJobTypeInput,
     ) -> Result<JobTypePayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);

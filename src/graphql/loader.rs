@@ -1,4 +1,4 @@
-//! Batches of look-ups: however many jobs a page holds, each kind of related row is read once.
+//! Batched lookups: each kind of related row is read once, however many jobs a page holds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::error::{Error, Result};
 use crate::id::{ContentId, JobId, ReviewId, TeamId, UserId};
 use crate::job::Jobs;
 
-/// The loaders of one operation, which has to be run by its [`Batches`].
+/// Loaders of one operation, which must be run by its [`Batches`].
 pub(super) struct Loaders {
     pub(super) rows: DataLoader<Rows>,
 }
 
 impl Loaders {
-    /// Fresh ones.
+    /// Creates the loaders of one operation.
     pub(super) fn new(app: &App, batches: &Batches) -> Self {
         let batches = batches.clone();
         let rows = Rows(app.db.clone(), app.jobs.clone());
@@ -34,13 +34,13 @@ impl Loaders {
         Self { rows: rows.delay(Duration::ZERO) }
     }
 
-    /// What the actor is to a job that is known to be visible to them.
+    /// Returns the standing of the actor on a job that is known to be visible to them.
     pub(super) async fn standing(&self, actor: &Actor, job: &job::Model) -> Result<Standing> {
         let gone = || Error::not_found("job");
         if let Some(standing) = policy::by_itself(job.owner_id == actor.user.id, actor.user.is_admin) {
             return Ok(standing);
         }
-        // As of now: the loaders of a subscription live long, and whoever leaves a team loses its access at once.
+        // Read again each time: the loaders of a subscription live long, and removed team members lose access at once.
         let teams = self.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
         let rows = self.rows.load_one(AccessOf(job.id)).await?.unwrap_or_default();
         let mine = |row: &&access_rows::Model| {
@@ -53,7 +53,7 @@ impl Loaders {
 /// Reads rows of every kind in batches.
 pub(super) struct Rows(Db, Jobs);
 
-/// Contents of a job, of one role or of all.
+/// Contents of a job, of one role or of all roles.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ContentsOf {
     pub job: JobId,
@@ -61,7 +61,7 @@ pub(super) struct ContentsOf {
     pub superseded: bool,
 }
 
-/// A stretch of a job's history.
+/// A range of the history of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct EventsOf {
     pub job: JobId,
@@ -78,27 +78,27 @@ macro_rules! keys {
 }
 
 keys! {
-    /// A person.
+    /// A user account.
     Account(UserId),
     /// A team.
     Team(TeamId),
-    /// Who belongs to a team, by name.
+    /// Members of a team, sorted by name.
     MembersOf(TeamId),
-    /// The teams that a person belongs to, by name.
+    /// Teams of a user, sorted by name.
     TeamsOf(UserId),
-    /// The queued or leased step of a job.
+    /// Queued or leased step of a job.
     TaskOf(JobId),
-    /// Who may see a job.
+    /// Owner and collaborators of a job.
     AccessOf(JobId),
-    /// The open review of a job.
+    /// Open review of a job.
     ReviewOf(JobId),
-    /// What a review is about.
+    /// Items and draft of a review.
     MatterOf(ReviewId),
-    /// The current input of a job.
+    /// Current input of a job.
     InputOf(JobId),
-    /// The current output of a job.
+    /// Current output of a job.
     OutputOf(JobId),
-    /// A job, whoever may see it.
+    /// A job, without an access check.
     JobOf(JobId),
     /// A content with its document.
     ContentOf(ContentId),
@@ -275,7 +275,8 @@ impl Loader<ContentsOf> for Rows {
 
     async fn load(&self, keys: &[ContentsOf]) -> Result<HashMap<ContentsOf, Self::Value>> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
-        // Jobs of one page are asked in the same way, so that this is one statement for each way of asking.
+        // Jobs of one page are requested with the same arguments, so there is one statement for each combination of
+        // these.
         let mut ways: HashMap<(&Option<String>, bool), Vec<JobId>> = HashMap::new();
         for key in keys {
             ways.entry((&key.role, key.superseded)).or_default().push(key.job);

@@ -1,4 +1,5 @@
-//! The GraphQL API: thin. Types and resolvers translate between clients and the nouns; what may happen is decided there.
+//! The GraphQL API, a thin layer. Types and resolvers translate between clients and the domain modules, which make all
+//! decisions.
 
 mod account;
 mod batch;
@@ -49,8 +50,8 @@ pub use job_type::job_type_from_json;
 pub use schema_types::SchemaTypes;
 pub use upload::Uploads;
 
-/// Everything that can be read. What the viewer (whoever sends the request) may not see is null or missing,
-/// as if it did not exist.
+/// Root of all queries.
+/// Objects that the viewer (the authenticated user) cannot see are null or missing, as if they did not exist.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
@@ -63,7 +64,8 @@ pub struct Query(
     webhook::WebhookQuery,
 );
 
-/// Everything that can be changed. Fields run one after another, in the order of the request.
+/// Root of all mutations.
+/// Fields run one after another, in the order of the request.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     account::AccountMutation,
@@ -76,20 +78,20 @@ pub struct Mutation(
     webhook::WebhookMutation,
 );
 
-/// The schema of this server.
+/// The GraphQL schema of this server.
 pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscription>;
 
-/// The schema over an application. Limits on requests are the guard's, in front of this.
+/// Builds the schema for an application. The guard checks the limits of a request before the schema runs it.
 pub fn schema(app: App) -> Schema {
     let builder = match app.config.graphql.introspection {
         Switch::On => builder(),
-        // Suggestions for a misspelled name would tell the names.
+        // Suggestions for misspelled names would reveal names of the schema.
         Switch::Off => builder().disable_introspection().disable_suggestions(),
     };
     builder.data(app).finish()
 }
 
-/// Runs a query or mutation; its request carries a [`Viewer`].
+/// Runs a query or mutation, whose request carries a [`Viewer`].
 pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Response {
     let (span, kind) = span(&mut request);
     let began = Instant::now();
@@ -103,7 +105,7 @@ pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Respon
     response
 }
 
-/// Runs any operation; a query or mutation has one response.
+/// Runs any operation. A query or mutation has one response.
 pub fn execute_stream(
     schema: &Schema,
     app: &App,
@@ -124,7 +126,7 @@ pub fn execute_stream(
     })
 }
 
-/// A span for the operation that a request runs, and of what type it is.
+/// Returns a span for the operation of a request, and the type of the operation.
 fn span(request: &mut Request) -> (Span, &'static str) {
     let asked = request.operation_name.clone();
     let operation = request.parsed_query().ok().and_then(|document| {
@@ -144,12 +146,12 @@ fn span(request: &mut Request) -> (Span, &'static str) {
     (trace::operation(kind, name), kind)
 }
 
-/// Writes down what went wrong first.
+/// Records the first error of a response in the span.
 fn told(span: &Span, response: &Response) {
     if let Some(error) = response.errors.first() {
         match error.extensions.as_ref().and_then(|values| values.get("code")) {
             Some(Value::String(code)) => trace::failed(span, code),
-            // By the conventions, where there is no name for it.
+            // The value of the semantic conventions for errors without a code.
             _ => trace::failed(span, "_OTHER"),
         }
     }
@@ -158,13 +160,13 @@ fn told(span: &Span, response: &Response) {
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription::default())
         .register_output_type::<node::Node>()
-        // What the library says of its own scalar is meant for programmers in Rust.
+        // The library's own description of its scalar addresses Rust programmers.
         .override_output_type_description::<Timestamp>(
-            "A moment, as RFC 3339 writes it: `2025-03-14T09:26:53.589Z`. The server answers in UTC; it takes any offset.",
+            "An instant in the format of RFC 3339, for example `2025-03-14T09:26:53.589Z`. The server returns UTC and accepts any offset.",
         )
 }
 
-/// The schema definition, sorted, as `schema.graphql` has it.
+/// Returns the schema definition, sorted as in `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options.include_specified_by())

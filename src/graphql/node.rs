@@ -1,4 +1,4 @@
-//! Anything by its globally unique ID.
+//! Lookup of objects by their globally unique IDs.
 
 use async_graphql::{Context, ID, Interface, Object};
 
@@ -21,9 +21,9 @@ use crate::error::{Error, Result};
 use crate::id::{DeliveryId, DocumentId, TeamId, UserId, WebhookId};
 use crate::team;
 
-/// Anything with a globally unique ID (a UUID).
+/// An object with a globally unique ID (a UUID).
 #[derive(Clone, Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "UUID, unique among all things of this server."))]
+#[graphql(field(name = "id", ty = "ID", desc = "UUID of the object, unique on this server."))]
 pub(super) enum Node {
     /// A job.
     Job(Box<Job>),
@@ -33,7 +33,7 @@ pub(super) enum Node {
     Taxonomy(Taxonomy),
     /// A review.
     Review(Box<Review>),
-    /// A person.
+    /// A user.
     User(User),
     /// A team.
     Team(Team),
@@ -45,7 +45,7 @@ pub(super) enum Node {
     WebhookDelivery(Box<WebhookDelivery>),
 }
 
-/// IDs in one `nodes`.
+/// Maximum number of IDs in one `nodes` query.
 const MOST: usize = 100;
 
 #[derive(Default)]
@@ -53,17 +53,24 @@ pub(super) struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// Whatever has this ID and the viewer may see; null where there is nothing.
-    async fn node(&self, ctx: &Context<'_>, #[graphql(desc = "A UUID.")] id: ID) -> Option<Result<Node>> {
+    /// Returns the object with the given ID.
+    /// Null if there is no such object or the viewer cannot see it.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "UUID of the object.")] id: ID,
+    ) -> Option<Result<Node>> {
         let found: Result<Option<Node>> = async { Ok(find(ctx, &[id]).await?.pop().flatten()) }.await;
         found.transpose()
     }
 
-    /// The same for several IDs, at most 100, in their order; null where there is nothing.
+    /// Returns the objects with the given IDs, in the same order.
+    /// An entry is null if there is no such object or the viewer cannot see it. More than 100 IDs fail with
+    /// BAD_USER_INPUT.
     async fn nodes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "UUIDs.")] ids: Vec<ID>,
+        #[graphql(desc = "UUIDs of the objects, at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>> {
         if ids.len() > MOST {
             return Err(Error::invalid("/ids", "TOO_MANY", format!("Ask for {MOST} IDs at the most.")));
@@ -72,8 +79,8 @@ impl NodeQuery {
     }
 }
 
-/// What each ID stands for. An ID does not tell of what kind it is, so that each kind is asked once for all that are not
-/// found yet.
+/// Returns the object of each ID. An ID does not reveal its kind, so each kind is queried once for all IDs not found
+/// yet.
 async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
     let db = app.db.read();
@@ -135,7 +142,7 @@ async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
         if take(&mut open, deliveries.collect()) {
             return Ok(());
         }
-        // People see themselves; whom they work with they meet through jobs and teams.
+        // Users see themselves here, and other users through jobs and teams. Admins see everyone.
         let people = open.iter().filter(|id| actor.user.is_admin || **id == actor.user.id.0);
         let people = ctx.loaders()?.rows.load_many(people.map(|id| Account(UserId(*id)))).await?.into_iter();
         take(&mut open, people.map(|(Account(id), account)| (id.0, Node::User(User(account)))).collect());

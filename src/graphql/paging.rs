@@ -1,4 +1,4 @@
-//! Relay connections out of pages.
+//! Relay connections, built from pages.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use async_graphql::{Object, ObjectType, OutputType, SimpleObject, TypeName};
 
 use crate::page::Page;
 
-/// Entries of a page where nobody asks for a number.
+/// Default number of entries in a page.
 pub(super) const USUAL: u32 = 20;
 
-/// A page of a list, with `F` as further fields.
+/// A page of a list, with `F` for additional fields.
 pub(super) struct Connection<N, F = EmptyFields> {
     edges: Vec<Edge<N>>,
     page: PageInfo,
@@ -22,20 +22,24 @@ struct Edge<N> {
     node: N,
 }
 
-/// What there is before and after a page of a list, as Relay's cursor connections have it.
+/// Position of a page in a list, as in Relay's cursor connections.
 #[derive(Debug, Clone, SimpleObject)]
 struct PageInfo {
-    /// Whether the list goes on after this page. To read on, ask with `after: endCursor`.
+    /// Whether the list continues after this page.
+    /// To read the next page, pass `endCursor` as `after`.
     has_next_page: bool,
-    /// Whether the list has entries before this page. To read back, where the list can be, ask with `before: startCursor`.
+    /// Whether the list has entries before this page.
+    /// To read the previous page, pass `startCursor` as `before` if the list has this argument.
     has_previous_page: bool,
-    /// Cursor of the page's first entry; null where the page is empty.
+    /// Cursor of the first entry of the page.
+    /// Null if the page is empty.
     start_cursor: Option<String>,
-    /// Cursor of the page's last entry; null where the page is empty.
+    /// Cursor of the last entry of the page.
+    /// Null if the page is empty.
     end_cursor: Option<String>,
 }
 
-/// A connection of a page's rows; `edge` gives each its cursor and node.
+/// Builds a connection from a page of rows. The function `edge` returns the cursor and the node of a row.
 pub(super) fn connection<T, N, F>(
     page: Page<T>,
     fields: F,
@@ -59,21 +63,21 @@ impl<N: OutputType, F: ObjectType> TypeName for Connection<N, F> {
     }
 }
 
-/// One page of a list, as Relay's cursor connections have it: read it by `nodes`, or by `edges` where the cursor of each
-/// entry is wanted.
+/// A page of a list, as in Relay's cursor connections.
+/// Read `nodes`, or read `edges` to get the cursor of each entry.
 #[Object(name_type)]
 impl<N: OutputType, F: ObjectType> Connection<N, F> {
-    /// The entries of the page, each with its cursor.
+    /// Entries of the page with their cursors.
     async fn edges(&self) -> &[Edge<N>] {
         &self.edges
     }
 
-    /// The entries of the page by themselves.
+    /// Entries of the page without their cursors.
     async fn nodes(&self) -> Vec<&N> {
         self.edges.iter().map(|edge| &edge.node).collect()
     }
 
-    /// Whether there is more, and the cursors to go on from.
+    /// Whether there are more pages, and the cursors to continue from.
     async fn page_info(&self) -> &PageInfo {
         &self.page
     }
@@ -90,11 +94,11 @@ impl<N: OutputType> TypeName for Edge<N> {
     }
 }
 
-/// An entry of a page, and where in the list it stands.
+/// An entry of a page and its cursor.
 #[Object(name_type)]
 impl<N: OutputType> Edge<N> {
-    /// The entry's place in the list, to be given back as `after` or `before`. It says nothing else, and counts for this
-    /// list in this order only.
+    /// Cursor of the entry, to be passed as `after` or `before`.
+    /// Cursors are opaque, and are valid only for this list in this order.
     async fn cursor(&self) -> &str {
         &self.cursor
     }

@@ -1,4 +1,4 @@
-//! Reviews: the queue, claiming and deciding.
+//! Reviews: the queue, claims, and decisions.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -13,20 +13,20 @@ use super::loader::{ContentOf, JobOf, MatterOf};
 use super::paging::{Connection, USUAL, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
+use crate::entity::enums::ReviewStatus as Stored;
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
-use crate::job::rows::unname;
 use crate::page::{Cursor, List, Paging};
 use crate::review::decide::{Choice, Decision};
 use crate::review::simulate::{Simulation, simulate};
 use crate::review::{self as reviews, claim, decide};
 
-/// A person's turn on a job: check, correct, decide.
+/// A task for a person on a job: to check, correct, and decide, or to do a MANUAL step.
 #[derive(Clone)]
 pub(super) struct Review(pub review::Model);
 
-/// A person's turn on a job: check, correct, decide.
+/// A task for a person on a job: to check, correct, and decide, or to do a MANUAL step.
 #[Object]
 impl Review {
     /// UUID of the review.
@@ -34,29 +34,29 @@ impl Review {
         self.0.id.to_string().into()
     }
 
-    /// The job that waits for it.
+    /// The job that the review belongs to.
     async fn job(&self, ctx: &Context<'_>) -> Result<Job> {
         let job = ctx.loaders()?.rows.load_one(JobOf(self.0.job_id)).await?;
         job.map(Job::new).ok_or_else(|| Error::not_found("job"))
     }
 
-    /// The step whose result, or work, it is about.
+    /// Name of the step whose result is reviewed, or of the MANUAL step to do.
     async fn step(&self) -> &str {
         &self.0.step
     }
 
-    /// Where it stands.
-    async fn status(&self) -> Result<ReviewStatus> {
-        unname(&self.0.status)
+    /// Current status of the review.
+    async fn status(&self) -> ReviewStatus {
+        self.0.status.into()
     }
 
-    /// Why a person is needed.
+    /// Reason why a person is needed.
     async fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// The content under review (JSON): what was found, with confidences. Null where a MANUAL step waits for somebody to
-    /// make it.
+    /// Content under review (JSON), with the results of the step and their confidences.
+    /// Null if a MANUAL step waits for a person to produce it.
     async fn content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
         let found: Result<Option<Content>> = async {
             let Some(id) = self.0.content_id else { return Ok(None) };
@@ -74,7 +74,8 @@ impl Review {
         Vec::<ReviewItem>::deserialize(&matter.items).map_err(Error::internal)
     }
 
-    /// Corrections saved but not yet decided (JSON Patch, RFC 6902).
+    /// Corrections that are saved but not decided, as a JSON Patch (RFC 6902).
+    /// Null if there are none.
     async fn draft(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
         let shown: Result<Option<Json>> = async {
             let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
@@ -86,7 +87,8 @@ impl Review {
         shown.transpose()
     }
 
-    /// Who is working on it; null while nobody is.
+    /// User who has claimed the review.
+    /// Null if it is not claimed.
     async fn claimed_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.0.claimed_by {
@@ -98,12 +100,14 @@ impl Review {
         found.transpose()
     }
 
-    /// When the claim ends unless it is renewed.
+    /// Time when the claim expires unless it is renewed.
+    /// Null if the review is not claimed.
     async fn claim_expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.claim_expires_at
     }
 
-    /// Who decided it; null where nobody has, or test mode did.
+    /// User who decided the review.
+    /// Null if it is not decided, if TEST mode approved it automatically, or if it was cancelled.
     async fn decided_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.0.decided_by {
@@ -115,94 +119,84 @@ impl Review {
         found.transpose()
     }
 
-    /// When it was decided.
+    /// Time when the review was decided or cancelled.
+    /// Null before that.
     async fn decided_at(&self) -> Option<DateTime<Utc>> {
         self.0.decided_at
     }
 
-    /// What the person who decided it had to say.
+    /// Comment of the user who decided the review.
     async fn comment(&self) -> Option<&str> {
         self.0.comment.as_deref()
     }
 
-    /// When a person was asked for.
+    /// Time when the review was opened.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 }
 
-/// A part of a content that a person should look at.
+/// A part of a content that a person should check.
 #[derive(SimpleObject, Deserialize)]
 struct ReviewItem {
-    /// JSON Pointer into the content.
+    /// JSON Pointer (RFC 6901) to the part of the content.
     path: String,
-    /// What it is, e.g. the name of the value that was looked for.
+    /// Label of the part, for example the name of the expected value.
     label: String,
-    /// What was found; null where something is missing.
+    /// Value that was found.
+    /// Null if a value is missing.
     #[serde(default)]
     value: Option<Json>,
-    /// How sure the machine is, 0 to 1.
+    /// Confidence of the machine, from 0 to 1.
     #[serde(default)]
     confidence: f64,
-    /// Page, from 1.
+    /// Page number, from 1.
     #[serde(default)]
     page: Option<i32>,
-    /// Position as x, y, width and height, in fractions of the page.
+    /// Position as x, y, width, and height, in fractions of the page.
     #[serde(default, rename = "box")]
     #[graphql(name = "box")]
     bbox: Option<Vec<f64>>,
 }
 
-/// Where a review stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+/// Status of a review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "Stored")]
 pub(super) enum ReviewStatus {
-    /// Waits for somebody to take it.
+    /// Waiting for a person to claim it.
     Open,
-    /// Somebody is working on it.
+    /// Claimed by a person who is working on it.
     Claimed,
-    /// Decided: the job went on, with the corrections.
+    /// Approved; the job continued with the corrections.
     Approved,
-    /// Decided: the job failed, with the comment as its message.
+    /// Rejected; the job failed with the comment as its message.
     Rejected,
-    /// Decided: an earlier step runs again, and gets the comment.
+    /// Sent back; an earlier step runs again with the comment.
     SentBack,
-    /// The job ended, or went on, without it.
+    /// Cancelled because the job ended or was taken back without a decision.
     Cancelled,
 }
 
-impl ReviewStatus {
-    fn column(self) -> &'static str {
-        match self {
-            Self::Open => "OPEN",
-            Self::Claimed => "CLAIMED",
-            Self::Approved => "APPROVED",
-            Self::Rejected => "REJECTED",
-            Self::SentBack => "SENT_BACK",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-}
-
-/// Which reviews. What is not given does not matter.
+/// Conditions for a list of reviews, all of which must be met.
+/// Omitted conditions are ignored.
 #[derive(InputObject)]
 pub(super) struct ReviewFilter {
-    /// In one of these statuses.
+    /// Only reviews in one of these statuses.
     #[graphql(default_with = "Some(vec![ReviewStatus::Open, ReviewStatus::Claimed])")]
     status: Option<Vec<ReviewStatus>>,
-    /// Of jobs of one of these types.
+    /// Only reviews of jobs of one of these job types.
     #[graphql(name = "type")]
     types: Option<Vec<ID>>,
-    /// Of one of these steps.
+    /// Only reviews of one of these steps.
     step: Option<Vec<String>>,
-    /// Claimed by the viewer; or, where it is false, not.
+    /// Only reviews that the viewer has claimed (true) or has not claimed (false).
     claimed_by_me: Option<bool>,
 }
 
 impl From<ReviewFilter> for reviews::Filter {
     fn from(filter: ReviewFilter) -> Self {
         Self {
-            status: filter.status.map(|list| list.into_iter().map(ReviewStatus::column).collect()),
+            status: filter.status.map(|list| list.into_iter().map(Into::into).collect()),
             types: filter.types.map(|list| list.into_iter().map(|id| id.0).collect()),
             steps: filter.step,
             claimed_by_me: filter.claimed_by_me,
@@ -210,29 +204,30 @@ impl From<ReviewFilter> for reviews::Filter {
     }
 }
 
-/// What a list of reviews knows besides its page.
+/// Additional fields of a connection of reviews.
 pub(super) struct ReviewList(reviews::Filter);
 
-/// What a list of reviews knows besides its page.
+/// Additional fields of a connection of reviews.
 #[Object]
 impl ReviewList {
-    /// Counted only when asked for.
+    /// Number of all matching reviews, counted only if this field is selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let count = reviews::count(&ctx.app()?.jobs, ctx.actor()?, &self.0).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }
 
-/// What another threshold would have done. Counts are of things in contents: values, zones, keywords.
+/// Effect that another review threshold would have had on past jobs.
+/// All numbers count items of contents: values, zones, or keywords.
 #[derive(SimpleObject)]
 struct ReviewSimulation {
-    /// Things that the step found, or missed.
+    /// Number of items that the step found or missed.
     items: i32,
-    /// Items a person looked at then.
+    /// Number of items that a person actually reviewed.
     reviewed: i32,
-    /// Items a person would look at.
+    /// Number of items that a person would have reviewed.
     would_review: i32,
-    /// Corrections made then that would not be made.
+    /// Number of actual corrections that would not have been made.
     missed_corrections: i32,
 }
 
@@ -248,37 +243,38 @@ impl From<Simulation> for ReviewSimulation {
     }
 }
 
-/// What a reviewer decides.
+/// Decision of a reviewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "Choice")]
 enum ReviewDecision {
-    /// The job goes on, with the corrections.
+    /// Continue the job with the corrections.
     Approve,
-    /// The job fails, with the comment as its message.
+    /// Fail the job with the comment as its message.
     Reject,
-    /// An earlier step runs again, and gets the comment.
+    /// Run an earlier step again with the comment.
     SendBack,
 }
 
-/// A decision on a review.
+/// Input for deciding a review.
 #[derive(InputObject)]
 struct DecideReviewInput {
-    /// UUID of the review, which the viewer has claimed.
+    /// UUID of a review that the viewer has claimed.
     id: ID,
-    /// Approve, reject, or send back to an earlier step.
+    /// Decision: approve, reject, or send back to an earlier step.
     decision: ReviewDecision,
-    /// SHA-256 of the content that the reviewer saw: another one is CONFLICT. The history keeps it as the receipt of the
-    /// decision. Required where there is content.
+    /// SHA-256 hash of the content that the reviewer saw, required if the review has a content.
+    /// If it is not the hash of the current content, the mutation fails with CONFLICT. The current hash is then in
+    /// `extensions.contentSha256`. The history keeps the hash as the receipt of the decision.
     content_sha256: Option<String>,
-    /// For a MANUAL step: what was made.
+    /// Contents that a person produced, only for APPROVE on a MANUAL step.
     contents: Option<Vec<ContentInput>>,
-    /// Corrections: JSON Patch (RFC 6902) on the content under review; what comes of it is the content's next version. A
-    /// saved draft is not applied by itself.
+    /// Corrections of the content under review as a JSON Patch (RFC 6902), only for APPROVE.
+    /// The result becomes the next version of the content. A saved draft is not applied automatically.
     patch: Option<Json>,
-    /// What the reviewer has to say: the message of a job that is rejected, or a hint for the step that it is
-    /// sent back to.
+    /// Comment of the reviewer, at most 10,000 characters (configurable).
+    /// It becomes the failure message of a rejected job, or guidance for the step that a job is sent back to.
     comment: Option<String>,
-    /// For SEND_BACK: an earlier step.
+    /// Name of an earlier step, required for SEND_BACK only.
     to_step: Option<String>,
 }
 
@@ -296,19 +292,20 @@ impl From<DecideReviewInput> for Decision {
     }
 }
 
-/// Corrections to keep until they are decided.
+/// Input for saving corrections as a draft.
 #[derive(InputObject)]
 struct SaveReviewDraftInput {
-    /// UUID of the review, which the viewer has claimed.
+    /// UUID of a review that the viewer has claimed.
     id: ID,
-    /// JSON Patch (RFC 6902) on the content under review. It replaces what was saved before.
+    /// Corrections of the content under review as a JSON Patch (RFC 6902).
+    /// They replace the previous draft.
     patch: Json,
 }
 
-/// A review as it is after a change.
+/// Result of changing a review.
 #[derive(SimpleObject)]
 struct ReviewPayload {
-    /// The review, as it is after the change.
+    /// The review after the change.
     review: Review,
 }
 
@@ -317,7 +314,8 @@ pub(super) struct ReviewQuery;
 
 #[Object]
 impl ReviewQuery {
-    /// A review of a step that the viewer works on; null where there is none.
+    /// Returns the review with the given ID.
+    /// Null if there is no such review, or if the viewer has no access to its step.
     async fn review(
         &self,
         ctx: &Context<'_>,
@@ -334,18 +332,19 @@ impl ReviewQuery {
         found.transpose()
     }
 
-    /// Reviews that the viewer may work on, the oldest first: the queue. Those that wait or are claimed, where the filter
-    /// says nothing else.
+    /// Returns the queue of reviews that the viewer can work on, oldest first.
+    /// By default, the list contains OPEN and CLAIMED reviews. Reviews of the viewer's own jobs are not listed if the
+    /// step has `fourEyes`.
     async fn reviews(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+        #[graphql(desc = "Conditions that the reviews must meet.")] filter: Option<ReviewFilter>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<Review, ReviewList>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map_or_else(
-            || reviews::Filter { status: Some(vec!["OPEN", "CLAIMED"]), ..reviews::Filter::default() },
+            || reviews::Filter { status: Some(Stored::OPEN.to_vec()), ..reviews::Filter::default() },
             Into::into,
         );
         let paging = Paging { first, after, ..Paging::default() };
@@ -356,22 +355,23 @@ impl ReviewQuery {
         }))
     }
 
-    /// What another review threshold would have done to past jobs of the type, of those whose step the viewer works on.
-    /// Jobs in TEST mode do not count.
+    /// Returns the effect that another review threshold would have had on past jobs of a type.
+    /// The numbers cover past jobs whose step the viewer has access to, without TEST jobs. Fails with NOT_FOUND if the
+    /// job type does not exist. Fails with BAD_USER_INPUT if the step does not exist or the threshold is out of range.
     async fn simulate_review_threshold(
         &self,
         ctx: &Context<'_>,
-        #[graphql(name = "type", desc = "Slug of the type.")] type_id: ID,
-        #[graphql(desc = "Name of a step that has a threshold.")] step: String,
-        #[graphql(desc = "Threshold from 0 to 1.")] threshold: f64,
-        #[graphql(desc = "Only what steps have made since then.")] since: Option<DateTime<Utc>>,
+        #[graphql(name = "type", desc = "Slug of the job type.")] type_id: ID,
+        #[graphql(desc = "Name of a step with a review threshold.")] step: String,
+        #[graphql(desc = "Review threshold to simulate, from 0 to 1.")] threshold: f64,
+        #[graphql(desc = "Only results of steps since this time.")] since: Option<DateTime<Utc>>,
     ) -> Result<ReviewSimulation> {
         let (jobs, actor) = (&ctx.app()?.jobs, ctx.actor()?);
         Ok(simulate(jobs, actor, (&type_id, &step), threshold, since).await?.into())
     }
 }
 
-/// A review whose step the viewer works on.
+/// Returns a grant on a review whose step the viewer has access to.
 async fn granted(ctx: &Context<'_>, id: &str) -> Result<ReviewGrant> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
     let id = ReviewId::parse(id).ok_or_else(|| Error::not_found("review"))?;
@@ -383,9 +383,10 @@ pub(super) struct ReviewMutation;
 
 #[Object]
 impl ReviewMutation {
-    /// Takes a review: one wins, the others get CONFLICT with `extensions.claimedBy`. A claim lasts 15 minutes, where the
-    /// server is not configured otherwise; claiming again renews it. FORBIDDEN for the job's owner where the step is decided by
-    /// four eyes.
+    /// Claims a review for the viewer.
+    /// Only one claim succeeds; others fail with CONFLICT and `extensions.claimedBy`. A claim lasts 15 minutes
+    /// (configurable), and claiming again renews it. Fails with CONFLICT if the review has ended. Fails with FORBIDDEN
+    /// if the viewer owns the job and the step has `fourEyes`.
     async fn claim_review(
         &self,
         ctx: &Context<'_>,
@@ -395,7 +396,9 @@ impl ReviewMutation {
         Ok(ReviewPayload { review: Review(claim::claim(&ctx.app()?.jobs, &grant).await?) })
     }
 
-    /// Lets go of a review that the viewer has claimed. Admins may take any from whoever has it; the history says so.
+    /// Releases the viewer's claim on a review.
+    /// Releasing a review without a claim changes nothing. Admins can release claims of other users, which the history
+    /// records; anyone else gets FORBIDDEN. Fails with CONFLICT if the review has ended.
     async fn release_review(
         &self,
         ctx: &Context<'_>,
@@ -405,23 +408,27 @@ impl ReviewMutation {
         Ok(ReviewPayload { review: Review(claim::release(&ctx.app()?.jobs, &grant).await?) })
     }
 
-    /// Keeps corrections until they are decided, and renews the claim.
+    /// Saves corrections as a draft and renews the claim.
+    /// Fails with CONFLICT if the viewer does not hold the claim. Fails with BAD_USER_INPUT if the patch is invalid.
     async fn save_review_draft(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which review, and the corrections so far.")] input: SaveReviewDraftInput,
+        #[graphql(desc = "Review and corrections so far.")] input: SaveReviewDraftInput,
     ) -> Result<ReviewPayload> {
         let grant = granted(ctx, &input.id).await?;
         let saved = claim::save_draft(&ctx.app()?.jobs, &grant, input.patch.0).await?;
         Ok(ReviewPayload { review: Review(saved) })
     }
 
-    /// Decides a review that the viewer has claimed. A MANUAL step is done this way too: APPROVE with the contents that
-    /// were made.
+    /// Decides a review that the viewer has claimed.
+    /// To complete a MANUAL step, decide APPROVE with the contents that you produced. Fails with CONFLICT if the viewer
+    /// does not hold the claim, or if the content has changed. Fails with BAD_USER_INPUT if the decision is invalid or
+    /// the patch does not apply. Fails with PAYLOAD_TOO_LARGE if the content is too large for a patch (16 MiB by
+    /// default). Fails with FORBIDDEN if the viewer owns the job and the step has `fourEyes`.
     async fn decide_review(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which review, the decision, and what it rests on.")] input: DecideReviewInput,
+        #[graphql(desc = "Review, decision, and the content that it is based on.")] input: DecideReviewInput,
     ) -> Result<ReviewPayload> {
         let grant = granted(ctx, &input.id).await?;
         let decided = decide::decide(&ctx.app()?.jobs, &grant, input.into()).await?;

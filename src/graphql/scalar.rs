@@ -1,16 +1,17 @@
-//! Scalars of the contract.
+//! Scalars of the API.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use serde_json::Map;
 
 use super::json::value_from_json;
 
-/// JSON of any kind.
+/// Any JSON value.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Json(pub serde_json::Value);
 
-/// Any JSON value: object, array, string, number, boolean or null. It is given and taken as it is, without selections.
+/// Any JSON value: object, array, string, number, boolean, or null.
+/// It is sent and received as it is, without a selection of fields.
 #[Scalar(name = "JSON", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -26,7 +27,8 @@ impl ScalarType for Json {
 #[derive(Debug, Clone)]
 pub(super) struct JsonObject(pub Map<String, serde_json::Value>);
 
-/// A JSON object. It is given and taken as it is, without selections.
+/// A JSON object.
+/// It is sent and received as it is, without a selection of fields.
 #[Scalar(name = "JSONObject", specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259#section-4")]
 impl ScalarType for JsonObject {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -45,7 +47,7 @@ impl ScalarType for JsonObject {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SafeInt(pub i64);
 
-/// The largest whole number that every JSON reader keeps exactly (RFC 7493 section 2.2).
+/// The largest whole number that every JSON parser represents exactly (RFC 7493 section 2.2).
 const LARGEST: i64 = (1 << 53) - 1;
 
 impl SafeInt {
@@ -55,7 +57,8 @@ impl SafeInt {
     }
 }
 
-/// A whole number of at most 53 bits: a JSON number that every client keeps exactly, and larger than an Int can be.
+/// A whole number of at most 53 bits, as a JSON number.
+/// Every client represents it exactly, and its range is larger than that of Int.
 #[Scalar(specified_by_url = "https://www.rfc-editor.org/rfc/rfc7493#section-2.2")]
 impl ScalarType for SafeInt {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -73,11 +76,11 @@ impl ScalarType for SafeInt {
     }
 }
 
-/// Absolute URL.
+/// An absolute URL.
 #[derive(Debug, Clone)]
 pub(super) struct Url(pub String);
 
-/// An absolute URL, e.g. `https://docket.example.com/documents/…/contents`.
+/// An absolute URL, for example `https://docket.example.com/documents/…/contents`.
 #[Scalar(name = "URL", specified_by_url = "https://www.rfc-editor.org/rfc/rfc3986")]
 impl ScalarType for Url {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -92,13 +95,13 @@ impl ScalarType for Url {
     }
 }
 
-/// Multipart upload (GraphQL multipart request specification). In the variables it is null; the request's map says
-/// which of its files stands there.
+/// A file of a multipart request (GraphQL multipart request specification).
+/// Its variable is null, and the map of the request assigns the file to the variable.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Upload(pub usize);
 
-/// A file of a multipart request (GraphQL multipart request specification). In the variables it is null; the request's
-/// map says which of its files stands there.
+/// A file of a multipart request (GraphQL multipart request specification).
+/// Its variable is null, and the map of the request assigns the file to the variable.
 #[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
 impl ScalarType for Upload {
     fn parse(value: Value) -> InputValueResult<Self> {

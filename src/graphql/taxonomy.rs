@@ -15,7 +15,7 @@ use crate::taxonomy::{self as taxonomies, Heading};
 #[derive(Clone)]
 pub(super) struct Taxonomy {
     heading: Heading,
-    /// `None` where it was not read, because nobody asked for it.
+    /// The definition; `None` if it was not requested and therefore not read.
     definition: Option<serde_json::Value>,
 }
 
@@ -34,17 +34,18 @@ impl Taxonomy {
         self.heading.id.to_string().into()
     }
 
-    /// Name, unique on this server; what jobs call it by.
+    /// Name of the taxonomy, unique on this server.
+    /// Jobs refer to a taxonomy by its name.
     async fn name(&self) -> &str {
         &self.heading.name
     }
 
-    /// From 1, one more at every change.
+    /// Version of the taxonomy, from 1, increased by each change.
     async fn version(&self) -> i32 {
         self.heading.version
     }
 
-    /// What to look for: data points with labels, patterns and types, and keywords.
+    /// Definition of the taxonomy: data points with labels, patterns, and types, and keywords.
     async fn definition(&self, ctx: &Context<'_>) -> Result<Json> {
         let definition = match &self.definition {
             Some(read) => read.clone(),
@@ -54,35 +55,37 @@ impl Taxonomy {
         Ok(Json(definition))
     }
 
-    /// Who made it.
+    /// User who created the taxonomy.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         user(ctx, self.heading.owner_id).await
     }
 
-    /// When it was made.
+    /// Time when the taxonomy was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.heading.created_at
     }
 
-    /// When it last changed.
+    /// Time when the taxonomy last changed.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.heading.updated_at
     }
 }
 
-/// A taxonomy to be made or changed.
+/// Input for creating or changing a taxonomy.
 #[derive(InputObject)]
 struct PutTaxonomyInput {
-    /// Name that jobs call it by.
+    /// Name of the taxonomy, 1 to 200 characters without surrounding spaces.
+    /// Jobs refer to a taxonomy by its name.
     name: String,
-    /// What to look for: data points with labels, patterns and types, and keywords.
+    /// Definition of the taxonomy: data points with labels, patterns, and types, and keywords.
+    /// It has at most 1 MiB of JSON (configurable).
     definition: Json,
 }
 
-/// A taxonomy as it is after a change.
+/// Result of creating or changing a taxonomy.
 #[derive(SimpleObject)]
 struct TaxonomyPayload {
-    /// The taxonomy, in its newest version.
+    /// The taxonomy in its newest version.
     taxonomy: Taxonomy,
 }
 
@@ -91,7 +94,8 @@ pub(super) struct TaxonomyQuery;
 
 #[Object]
 impl TaxonomyQuery {
-    /// The taxonomy of this name; null where there is none.
+    /// Returns the taxonomy with the given name.
+    /// Null if there is no such taxonomy.
     async fn taxonomy(
         &self,
         ctx: &Context<'_>,
@@ -105,7 +109,7 @@ impl TaxonomyQuery {
         found.transpose()
     }
 
-    /// Every taxonomy of this server, by name.
+    /// Returns every taxonomy of this server, sorted by name.
     async fn taxonomies(&self, ctx: &Context<'_>) -> Result<Vec<Taxonomy>> {
         ctx.actor()?;
         let db = ctx.app()?.db.read();
@@ -122,11 +126,15 @@ pub(super) struct TaxonomyMutation;
 
 #[Object]
 impl TaxonomyMutation {
-    /// Makes a taxonomy, or a new version of one of the viewer's. Jobs that exist keep the version that they began with.
+    /// Creates a taxonomy, or the next version of one of the viewer's taxonomies.
+    /// Existing jobs keep the version that they started with. An unchanged definition creates no new version. Admins
+    /// can change every taxonomy. Fails with FORBIDDEN if another user owns the taxonomy. Fails with BAD_USER_INPUT if
+    /// the definition is invalid, or if the viewer has too many taxonomies (10,000 by default). Fails with
+    /// PAYLOAD_TOO_LARGE if the definition is too large.
     async fn put_taxonomy(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Its name, and what to look for.")] input: PutTaxonomyInput,
+        #[graphql(desc = "Name and definition of the taxonomy.")] input: PutTaxonomyInput,
     ) -> Result<TaxonomyPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let PutTaxonomyInput { name, definition } = input;

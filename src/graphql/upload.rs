@@ -1,11 +1,11 @@
-//! Files of a multipart request. They are in the store before the operation runs; its variables name them by place.
+//! Files of a multipart request. They are stored before the operation runs, and the variables refer to them by index.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::document::Staged;
 
-/// What stands in the variables for a file; the number of its place follows. A client that writes this itself finds
-/// only the files of its own request.
+/// Prefix of the variable that stands for a file; the index of the file follows. A client that sends it directly
+/// reaches only the files of its own request.
 pub(super) const PLACE: &str = "upload:";
 
 /// The files of one request.
@@ -13,22 +13,22 @@ pub(super) const PLACE: &str = "upload:";
 pub struct Uploads(Mutex<Vec<Option<Staged>>>);
 
 impl Uploads {
-    /// With these files.
+    /// Creates the collection from these files.
     pub fn new(files: Vec<Staged>) -> Self {
         Self(Mutex::new(files.into_iter().map(Some).collect()))
     }
 
-    /// What stands in the variables for the file at a place.
+    /// Returns the variable that stands for the file at an index.
     pub fn variable(place: usize) -> String {
         format!("{PLACE}{place}")
     }
 
-    /// Takes a file out; whoever takes it owns its bytes.
+    /// Removes and returns a file. The caller then owns its bytes.
     pub(super) fn take(&self, place: usize) -> Option<Staged> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(place)?.take()
     }
 
-    /// What nobody took.
+    /// Returns the files that no resolver has taken.
     pub fn rest(&self) -> Vec<Staged> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().filter_map(Option::take).collect()
     }

@@ -1,4 +1,4 @@
-//! Webhooks and what was sent to them.
+//! Webhooks and their deliveries.
 
 use async_graphql::connection::EmptyFields;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
@@ -12,22 +12,22 @@ use super::job::Job;
 use super::loader::JobOf;
 use super::paging::{Connection, USUAL, connection};
 use super::scalar::Url;
+use crate::entity::enums::DeliveryStatus;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
 use crate::events::outbox::BEHIND;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
-use crate::job::rows::unname;
 use crate::page::{Cursor, List, Paging};
 use crate::webhook::{Change, DisabledReason, NewWebhook};
 
-/// An address that events of jobs are sent to by POST, signed as the Standard Webhooks specification says. Only whoever made
-/// it sees it.
+/// A URL that receives events of jobs by POST, signed according to the Standard Webhooks specification.
+/// Only the user who created a webhook can see it.
 #[derive(Clone)]
 pub(super) struct Webhook(pub webhook::Model);
 
-/// An address that events of jobs are sent to by POST, signed as the Standard Webhooks specification says. Only whoever made
-/// it sees it.
+/// A URL that receives events of jobs by POST, signed according to the Standard Webhooks specification.
+/// Only the user who created a webhook can see it.
 #[Object]
 impl Webhook {
     /// UUID of the webhook.
@@ -35,18 +35,18 @@ impl Webhook {
         self.0.id.to_string().into()
     }
 
-    /// Where events are sent.
+    /// URL that events are sent to.
     async fn url(&self) -> Url {
         Url(self.0.url.clone())
     }
 
-    /// What it is for, for people; may be empty.
+    /// Human-readable description of the webhook, which can be empty.
     async fn description(&self) -> &str {
         &self.0.description
     }
 
-    /// The one job that it is about. Null where it is about every job that its user made or was let in to, and while that
-    /// user does not see the job.
+    /// The one job that the webhook is limited to.
+    /// Null if the webhook covers every job that its user owns or collaborates on, or if its user cannot see the job.
     async fn job(&self, ctx: &Context<'_>) -> Option<Result<Job>> {
         let found: Result<Option<Job>> = async {
             let Some(id) = self.0.job_id else { return Ok(None) };
@@ -62,39 +62,42 @@ impl Webhook {
         found.transpose()
     }
 
-    /// Kinds of events that are sent; all kinds where it is empty.
+    /// Kinds of events that are sent; an empty list means all kinds.
     async fn event_kinds(&self) -> Result<Vec<JobEventKind>> {
         let kinds = Vec::<EventKind>::deserialize(&self.0.event_kinds).map_err(Error::internal)?;
         Ok(kinds.into_iter().map(JobEventKind::from).collect())
     }
 
-    /// Whether anything is sent.
+    /// Whether events are sent.
     async fn enabled(&self) -> bool {
         self.0.enabled
     }
 
-    /// Why nothing is sent; null where it is enabled.
-    async fn disabled_reason(&self) -> Option<Result<WebhookDisabledReason>> {
-        let reason = self.0.disabled_reason.as_deref()?;
-        Some(unname::<DisabledReason>(reason).map(WebhookDisabledReason::from))
+    /// Reason why the webhook is disabled.
+    /// Null if it is enabled.
+    async fn disabled_reason(&self) -> Option<WebhookDisabledReason> {
+        self.0.disabled_reason.map(Into::into)
     }
 
-    /// When the first attempt failed after which none has succeeded; null where the last one did.
+    /// Time of the first failed attempt since the last successful one.
+    /// Null if no attempt has failed since then.
     async fn failing_since(&self) -> Option<DateTime<Utc>> {
         self.0.failing_since
     }
 
-    /// Until when the secret before the present one signs beside it; null where it was never replaced.
+    /// Time until which the previous secret signs deliveries beside the current one.
+    /// Null if the secret was never rotated.
     async fn previous_secret_expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.old_secret_until
     }
 
-    /// What was sent and what waits, the newest event first. What has ended is kept for some days.
+    /// Log of the webhook: its pending and ended deliveries, newest event first.
+    /// Ended deliveries are kept for seven days (configurable).
     async fn deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<WebhookDelivery>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
@@ -106,176 +109,186 @@ impl Webhook {
         }))
     }
 
-    /// When the webhook was made.
+    /// Time when the webhook was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When its settings last changed.
+    /// Time when the settings of the webhook last changed.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.0.updated_at
     }
 }
 
-/// Why a webhook is sent nothing.
+/// Reason why a webhook is disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "DisabledReason")]
 pub(super) enum WebhookDisabledReason {
-    /// Its user disabled it.
+    /// The user disabled the webhook.
     ByOwner,
-    /// Its target answered 410 Gone.
+    /// The receiver responded with 410 Gone.
     Gone,
-    /// Nothing could be delivered for several days.
+    /// No delivery succeeded for five days (configurable).
     Failing,
 }
 
-/// An event on its way to a webhook, or one that was sent.
+/// A delivery of an event to a webhook, pending or ended.
 #[derive(Clone)]
 pub(super) struct WebhookDelivery {
     pub(super) row: webhook_delivery::Model,
     pub(super) webhook: webhook::Model,
 }
 
-/// An event on its way to a webhook, or one that was sent.
+/// A delivery of an event to a webhook, pending or ended.
 #[Object]
 impl WebhookDelivery {
-    /// UUID of the delivery: what its receiver gets as `webhook-id`, the same at every attempt.
+    /// UUID of the delivery.
+    /// The receiver gets it as `webhook-id`, the same at every attempt.
     pub(super) async fn id(&self) -> ID {
         self.row.id.to_string().into()
     }
 
-    /// Where it goes.
+    /// The webhook that the event is sent to.
     async fn webhook(&self) -> Webhook {
         Webhook(self.webhook.clone())
     }
 
-    /// UUID of the job whose event it is.
+    /// UUID of the job that the event belongs to.
     async fn job_id(&self) -> ID {
         self.row.job_id.to_string().into()
     }
 
-    /// The event's place in the history of its job.
+    /// Number of the event in the history of its job.
     async fn sequence(&self) -> i64 {
         self.row.sequence
     }
 
-    /// What kind of event it is.
-    async fn kind(&self) -> Result<JobEventKind> {
-        Ok(unname::<EventKind>(&self.row.kind)?.into())
+    /// Kind of the event.
+    async fn kind(&self) -> JobEventKind {
+        self.row.kind.into()
     }
 
-    /// Where it stands.
-    async fn status(&self) -> Result<WebhookDeliveryStatus> {
-        unname(&self.row.status)
+    /// Current status of the delivery.
+    async fn status(&self) -> WebhookDeliveryStatus {
+        self.row.status.into()
     }
 
-    /// How often it was tried since it was put into the queue, the attempt that is under way included.
+    /// Number of attempts since the event was queued, including an attempt in progress.
     async fn attempts(&self) -> i32 {
         self.row.attempts
     }
 
-    /// When the last attempt began; null before the first.
+    /// Time when the last attempt started.
+    /// Null before the first attempt.
     async fn last_attempt_at(&self) -> Option<DateTime<Utc>> {
         self.row.last_attempt_at
     }
 
-    /// HTTP status that the last attempt was answered with; null where there was no answer.
+    /// HTTP status of the response to the last attempt.
+    /// Null if there was no response.
     async fn last_status_code(&self) -> Option<i32> {
         self.row.last_status_code
     }
 
-    /// Why the last attempt failed; null where it did not.
+    /// Reason why the last attempt failed, or why the delivery was given up.
+    /// Null if there is none.
     async fn last_error(&self) -> Option<&str> {
         self.row.last_error.as_deref()
     }
 
-    /// When it is tried next; null where it has ended, or waits for an earlier event of its job.
+    /// Time of the next attempt.
+    /// Null if the delivery has ended, or if it waits for an earlier event of its job.
     async fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
         self.row.next_attempt_at.filter(|at| *at < BEHIND)
     }
 
-    /// When the event happened.
+    /// Time of the event.
     async fn created_at(&self) -> DateTime<Utc> {
         self.row.created_at
     }
 
-    /// When it was delivered or given up.
+    /// Time when the event was delivered or given up.
+    /// Null before that.
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
         self.row.finished_at
     }
 }
 
-/// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+/// Status of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "DeliveryStatus")]
 pub(super) enum WebhookDeliveryStatus {
-    /// It waits for an attempt, or one is under way.
+    /// Waiting for an attempt, or attempt in progress.
     Pending,
-    /// The receiver answered with a status from 200 to 299.
+    /// Delivered; the receiver responded with a status from 200 to 299.
     Delivered,
-    /// It is not tried any more; `redeliverWebhook` tries it again.
+    /// Given up; no more attempts unless `redeliverWebhook` sends it again.
     GivenUp,
 }
 
-/// What a new webhook should be.
+/// Input for creating a webhook.
 #[derive(InputObject)]
 struct CreateWebhookInput {
-    /// Where to send events: an https address with a public IP address behind it.
+    /// URL to send events to: an https address of a host with a public IP address.
     url: Url,
-    /// UUID of a job that the viewer sees; without one, events of every job that the viewer made or was let in to are sent.
+    /// UUID of a job that the viewer can see.
+    /// Without a job, the webhook covers every job that the viewer owns or collaborates on.
     job_id: Option<ID>,
-    /// Kinds of events to send; all kinds where it is empty.
+    /// Kinds of events to send; an empty list means all kinds.
     #[graphql(default)]
     event_kinds: Vec<JobEventKind>,
-    /// What it is for, for people.
+    /// Human-readable description of the webhook, at most 10,000 characters (configurable).
     #[graphql(default)]
     description: String,
 }
 
-/// What should change of a webhook. What is left out stays as it is.
+/// Input for changing a webhook.
+/// Omitted fields stay unchanged.
 #[derive(InputObject)]
 struct UpdateWebhookInput {
     /// UUID of the webhook.
     id: ID,
-    /// Where to send events from now on, those that wait included.
+    /// URL to send events to from now on, including pending deliveries.
     url: Option<Url>,
-    /// Kinds of events to send; all kinds where it is empty. What waits already is sent all the same.
+    /// Kinds of events to send; an empty list means all kinds.
+    /// Pending deliveries are sent even if their kind is no longer in the list.
     event_kinds: Option<Vec<JobEventKind>>,
-    /// What it is for, for people.
+    /// Human-readable description of the webhook, at most 10,000 characters (configurable).
     description: Option<String>,
-    /// Whether anything is sent. Disabling gives up what waits; enabling does not bring it back.
+    /// Whether events are sent.
+    /// Disabling gives up all pending deliveries, and enabling does not restore them.
     enabled: Option<bool>,
 }
 
-/// A webhook that was just made.
+/// Result of creating a webhook.
 #[derive(SimpleObject)]
 struct CreateWebhookPayload {
-    /// What deliveries are signed with (`whsec_…`). Shown once.
+    /// Secret that signs deliveries (`whsec_…`), shown only once.
     secret: String,
-    /// The webhook.
+    /// The new webhook.
     webhook: Webhook,
 }
 
-/// A webhook with a new secret.
+/// Result of rotating the secret of a webhook.
 #[derive(SimpleObject)]
 struct RotateWebhookSecretPayload {
-    /// What deliveries are signed with from now on (`whsec_…`). Shown once.
+    /// Secret that signs deliveries from now on (`whsec_…`), shown only once.
     secret: String,
-    /// The webhook.
+    /// The webhook after the change.
     webhook: Webhook,
 }
 
-/// A webhook as it is after a change.
+/// Result of changing a webhook.
 #[derive(SimpleObject)]
 struct WebhookPayload {
-    /// The webhook.
+    /// The webhook after the change.
     webhook: Webhook,
 }
 
-/// A delivery as it is after a change.
+/// Result of redelivering an event.
 #[derive(SimpleObject)]
 struct WebhookDeliveryPayload {
-    /// The delivery.
+    /// The delivery after the change.
     delivery: WebhookDelivery,
 }
 
@@ -298,7 +311,8 @@ pub(super) struct WebhookQuery;
 
 #[Object]
 impl WebhookQuery {
-    /// A webhook of the viewer's own; null where there is none.
+    /// Returns the viewer's webhook with the given ID.
+    /// Null if the viewer has no such webhook.
     async fn webhook(
         &self,
         ctx: &Context<'_>,
@@ -312,12 +326,12 @@ impl WebhookQuery {
         found.transpose()
     }
 
-    /// The viewer's own webhooks, newest first.
+    /// Returns the viewer's own webhooks, newest first.
     async fn webhooks(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<Webhook>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let paging = Paging { first, after, ..Paging::default() };
@@ -334,12 +348,13 @@ pub(super) struct WebhookMutation;
 
 #[Object]
 impl WebhookMutation {
-    /// Has events of jobs sent to an address, from now on. BAD_USER_INPUT where the address is not one that this server
-    /// sends to.
+    /// Creates a webhook that receives events of jobs from now on.
+    /// Fails with BAD_USER_INPUT if this server does not send to the URL, or if the viewer has too many webhooks (20 by
+    /// default). Fails with NOT_FOUND if the viewer cannot see the job.
     async fn create_webhook(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Where to, and of what.")] input: CreateWebhookInput,
+        #[graphql(desc = "URL, job, and kinds of events.")] input: CreateWebhookInput,
     ) -> Result<CreateWebhookPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let missing = || Error::not_found("job");
@@ -349,11 +364,13 @@ impl WebhookMutation {
         Ok(CreateWebhookPayload { secret, webhook: Webhook(made) })
     }
 
-    /// Changes a webhook of the viewer's own; disables or enables it.
+    /// Changes, disables, or enables one of the viewer's webhooks.
+    /// Fails with BAD_USER_INPUT if this server does not send to the URL. Fails with NOT_FOUND if the viewer has no
+    /// such webhook.
     async fn update_webhook(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which webhook, and what should be otherwise.")] input: UpdateWebhookInput,
+        #[graphql(desc = "Webhook and changes. Omitted fields stay unchanged.")] input: UpdateWebhookInput,
     ) -> Result<WebhookPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let (url, kinds) = (input.url.map(|url| url.0), input.event_kinds.map(distinct));
@@ -361,8 +378,9 @@ impl WebhookMutation {
         Ok(WebhookPayload { webhook: Webhook(app.webhooks.update(actor, parse(&input.id)?, change).await?) })
     }
 
-    /// Gives a webhook of the viewer's own a new secret. The one before goes on signing beside it for a day, so that
-    /// receivers can change over.
+    /// Replaces the secret of one of the viewer's webhooks.
+    /// The previous secret signs deliveries beside the new one for one day (configurable), so that receivers can
+    /// switch. Fails with NOT_FOUND if the viewer has no such webhook.
     async fn rotate_webhook_secret(
         &self,
         ctx: &Context<'_>,
@@ -373,7 +391,8 @@ impl WebhookMutation {
         Ok(RotateWebhookSecretPayload { secret, webhook: Webhook(rotated) })
     }
 
-    /// Removes a webhook of the viewer's own, with its log and with what waits for it.
+    /// Deletes one of the viewer's webhooks, its log, and its pending deliveries.
+    /// Fails with NOT_FOUND if the viewer has no such webhook.
     async fn delete_webhook(
         &self,
         ctx: &Context<'_>,
@@ -385,8 +404,9 @@ impl WebhookMutation {
         Ok(DeletePayload { deleted_id: id.to_string().into() })
     }
 
-    /// Sends an event to a webhook of the viewer's own again, under the same `webhook-id`, or at once where it waits for its
-    /// next attempt. CONFLICT where it is being sent at this moment, or the webhook is disabled.
+    /// Sends an event to one of the viewer's webhooks again, with the same `webhook-id`.
+    /// A pending delivery is attempted immediately, but not before an earlier event of its job. Fails with CONFLICT if
+    /// an attempt is in progress or the webhook is disabled. Fails with NOT_FOUND if the viewer has no such delivery.
     async fn redeliver_webhook(
         &self,
         ctx: &Context<'_>,

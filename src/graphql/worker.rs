@@ -1,4 +1,4 @@
-//! External workers: taking steps, reporting, handing in.
+//! External workers: claiming steps, reporting progress, and submitting results.
 
 use async_graphql::{ComplexObject, Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -11,49 +11,53 @@ use crate::engine::Claim;
 use crate::engine::external::{HandedIn, Reported, Ticket, Wanted, Wish};
 use crate::error::{Error, Result};
 
-/// A worker's wish for work.
+/// Input for claiming steps.
 #[derive(InputObject)]
 struct ClaimStepsInput {
-    /// Name of the worker, for people: it stands in the history. 1 to 100 characters.
+    /// Human-readable name of the worker for the history, 1 to 100 characters.
     worker_id: String,
-    /// Slugs of the job types whose steps it can do, 20 at the most.
+    /// Slugs of the job types whose steps the worker can do, 1 to 20.
     types: Vec<ID>,
-    /// Steps that it takes at the most.
+    /// Maximum number of steps to claim, 1 to 100 (configurable).
     #[graphql(default = 1)]
     limit: i32,
-    /// Seconds that each lease holds; every `reportStep` renews it for as long.
+    /// Duration of each lease in seconds, 1 to 3,600 (configurable).
+    /// Every `reportStep` renews the lease for the same duration.
     #[graphql(default = 30)]
     lease_seconds: i32,
 }
 
-/// What a worker got.
+/// Result of claiming steps.
 #[derive(SimpleObject)]
 struct ClaimStepsPayload {
-    /// The steps that are the worker's now; empty where nothing waits.
+    /// Steps that the worker has claimed; an empty list if no step is waiting.
     claims: Vec<StepClaim>,
 }
 
-/// A step that a worker has taken, under a lease.
+/// A claim of a worker on a step, under a lease.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 struct StepClaim {
     #[graphql(skip)]
     claim: Claim,
-    /// Proof of the claim: every later call carries it, and a lost lease makes it invalid.
+    /// Token that proves the claim.
+    /// Every later call carries it, and it becomes invalid when the lease is lost.
     lease_token: String,
-    /// When the lease ends unless `reportStep` renews it. Then the step is queued again, or failed.
+    /// Time when the lease expires unless `reportStep` renews it.
+    /// An expired lease causes the step to be queued again, or to fail.
     lease_expires_at: DateTime<Utc>,
 }
 
 #[ComplexObject]
 impl StepClaim {
-    /// The step to be done.
+    /// The step to do.
+    /// It contains the comment of a reviewer who sent the job back to it.
     async fn step(&self) -> Result<JobStep> {
         let step = Job::new(self.claim.job.clone()).step(&self.claim.step, None)?;
         step.ok_or_else(|| Error::internal("a claim of a step that the job has not"))
     }
 
-    /// Its job: the contents that the step reads, the metadata, and what a reviewer who sent it back had to say.
+    /// The job of the step, with its metadata and the contents that the step reads.
     async fn job(&self) -> Job {
         Job::new(self.claim.job.clone())
     }
@@ -65,23 +69,25 @@ impl From<(Claim, Ticket)> for StepClaim {
     }
 }
 
-/// A sign of life.
+/// Input for reporting progress and renewing the lease.
 #[derive(InputObject)]
 struct ReportStepInput {
-    /// Proof of the claim.
+    /// Token that proves the claim.
     lease_token: String,
-    /// How far the step is, 0 to 1. It never runs backwards: less than before is ignored.
+    /// Progress within the step, from 0 to 1.
+    /// A value lower than a previous one is ignored.
     fraction: Option<f64>,
-    /// What is being done, for people. Cut after 500 characters.
+    /// Human-readable description of the current activity, cut after 500 characters.
     message: Option<String>,
 }
 
-/// What a report comes to.
+/// Result of reporting progress.
 #[derive(SimpleObject)]
 struct ReportStepPayload {
-    /// When the lease ends unless it is renewed again.
+    /// Time when the lease expires unless it is renewed again.
     lease_expires_at: DateTime<Utc>,
-    /// The job was cancelled: stop, whatever is handed in is refused.
+    /// Whether the job was cancelled.
+    /// If true, stop working on the step; any result fails with CONFLICT.
     cancelled: bool,
 }
 
@@ -91,26 +97,27 @@ impl From<Reported> for ReportStepPayload {
     }
 }
 
-/// What a step made.
+/// Input for submitting the result of a step.
 #[derive(InputObject)]
 struct CompleteStepInput {
-    /// Proof of the claim.
+    /// Token that proves the claim.
     lease_token: String,
-    /// Documents that the worker has uploaded, in roles of the step.
+    /// Documents that the worker has uploaded, each with a different role of the step.
     contents: Option<Vec<ContentInput>>,
-    /// Ask a person to check before the job goes on.
+    /// Request for a review by a person before the job continues.
     review: Option<ReviewRequestInput>,
 }
 
-/// A wish that a person look at what a step made.
+/// Request for a person to review the result of a step.
 #[derive(InputObject)]
 struct ReviewRequestInput {
-    /// Why, for the reviewer.
+    /// Reason for the review, at most 10,000 characters (configurable).
     reason: String,
-    /// Role of the content to look at: handed in now, or by this step before.
+    /// Role of the content to review, which the step submits now or has submitted before.
     content_role: String,
-    /// Its parts that need a decision, as `ReviewItem` has them: `path` (JSON Pointer, required), `label`, `value`,
-    /// `confidence`, `page`, `box`.
+    /// Parts of the content that need a decision, at most 10,000.
+    /// Each has the fields of `ReviewItem`: `path` (JSON Pointer, required), `label`, `value`, `confidence`, `page`,
+    /// and `box`.
     items: Option<Vec<Json>>,
 }
 
@@ -121,16 +128,17 @@ impl From<ReviewRequestInput> for Wanted {
     }
 }
 
-/// Why a step did not work.
+/// Input for reporting the failure of a step.
 #[derive(InputObject)]
 struct FailStepInput {
-    /// Proof of the claim.
+    /// Token that proves the claim.
     lease_token: String,
-    /// For programs, e.g. `UPSTREAM_DOWN`. 1 to 100 characters.
+    /// Machine-readable error code, for example `UPSTREAM_DOWN`, 1 to 100 characters.
     code: String,
-    /// For people: what happened, and what would help.
+    /// Human-readable explanation and a possible remedy, at most 10,000 characters (configurable).
     message: String,
-    /// Whether trying again can help. Otherwise the job fails at once.
+    /// Whether a retry can help.
+    /// If false, the job fails immediately.
     #[graphql(default = true)]
     retryable: bool,
 }
@@ -140,12 +148,14 @@ pub(super) struct WorkerMutation;
 
 #[Object]
 impl WorkerMutation {
-    /// External workers: take up to `limit` queued steps under a lease, of jobs whose step the viewer works on; those of high
-    /// priority and the oldest first. With a TEST key those of TEST jobs only.
+    /// Claims up to `limit` queued steps for an external worker, under a lease.
+    /// Steps are claimed by highest priority first, then oldest first. Only steps that the viewer has access to are
+    /// claimed. With a TEST key, only steps of TEST jobs are claimed. In the viewer's own jobs, steps with `fourEyes`
+    /// are not claimed.
     async fn claim_steps(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who asks, and for what.")] input: ClaimStepsInput,
+        #[graphql(desc = "Worker, job types, and lease duration.")] input: ClaimStepsInput,
     ) -> Result<ClaimStepsPayload> {
         let ClaimStepsInput { worker_id, types, limit, lease_seconds } = input;
         let types = types.into_iter().map(|id| id.0).collect();
@@ -154,23 +164,27 @@ impl WorkerMutation {
         Ok(ClaimStepsPayload { claims: claims.into_iter().map(Into::into).collect() })
     }
 
-    /// Renews the lease and reports progress; says whether the job was cancelled meanwhile. CONFLICT where the claim was lost.
+    /// Renews the lease, reports progress, and returns whether the job was cancelled.
+    /// Fails with CONFLICT if the lease was lost, unless the job was cancelled. Fails with NOT_FOUND if the token is
+    /// unknown or the viewer has no access to the step.
     async fn report_step(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Of which claim, and how far it is.")] input: ReportStepInput,
+        #[graphql(desc = "Claim and progress of the step.")] input: ReportStepInput,
     ) -> Result<ReportStepPayload> {
         let ReportStepInput { lease_token, fraction, message } = input;
         let reported = ctx.app()?.jobs.report_as(ctx.actor()?, &lease_token, fraction, message.as_deref());
         Ok(reported.await?.into())
     }
 
-    /// Hands in what a step made; the job goes on. It is taken once: under a claim that was lost it is CONFLICT and changes
-    /// nothing.
+    /// Submits the result of a step, so that the job continues.
+    /// A result is accepted once. After a lost lease, it fails with CONFLICT and changes nothing. Fails with
+    /// BAD_USER_INPUT if a role or document is invalid. Fails with NOT_FOUND if the token is unknown or the viewer has
+    /// no access to the step.
     async fn complete_step(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Of which claim, and what it made.")] input: CompleteStepInput,
+        #[graphql(desc = "Claim and result of the step.")] input: CompleteStepInput,
     ) -> Result<JobPayload> {
         let contents = input.contents.unwrap_or_default().into_iter().map(Into::into).collect();
         let handed_in = HandedIn { contents, review: input.review.map(Into::into) };
@@ -178,11 +192,13 @@ impl WorkerMutation {
         Ok(JobPayload { job: Job::new(job) })
     }
 
-    /// Says that a step did not work: it is tried again where that can help and attempts are left, otherwise the job fails.
+    /// Reports that a step failed.
+    /// The step is retried if `retryable` is true and attempts remain; otherwise the job fails. Fails with CONFLICT if
+    /// the lease was lost. Fails with NOT_FOUND if the token is unknown or the viewer has no access to the step.
     async fn fail_step(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Of which claim, and why.")] input: FailStepInput,
+        #[graphql(desc = "Claim and reason for the failure.")] input: FailStepInput,
     ) -> Result<JobPayload> {
         let FailStepInput { lease_token, code, message, retryable } = input;
         let job = ctx.app()?.jobs.fail_as(ctx.actor()?, &lease_token, code, message, retryable).await?;

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, EntityTrait, FromQueryResult, Iterable, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::Server;
 use crate::app::App;
 use crate::app::schema::Schema;
+use crate::entity::enums::{ReviewStatus, Status};
 use crate::entity::{job, review, task, webhook_delivery};
 use crate::error::{Error, Result};
 use crate::events::feed;
@@ -129,7 +130,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
 
 #[derive(FromQueryResult)]
 struct Count {
-    status: String,
+    status: Status,
     count: i64,
 }
 
@@ -141,22 +142,22 @@ async fn gauges(server: &Server) -> Result<()> {
         .column_as(job::Column::Id.count(), "count")
         .group_by(job::Column::Status);
     let counts: Vec<Count> = counts.into_model().all(app.db.read()).await?;
-    for status in ["QUEUED", "RUNNING", "BLOCKED", "COMPLETED", "CANCELLED", "FAILED"] {
+    for status in Status::iter() {
         let count = counts.iter().find(|row| row.status == status).map_or(0, |row| row.count);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(JOBS, "status" => status).set(count as f64);
+        metrics::gauge!(JOBS, "status" => status.as_str()).set(count as f64);
     }
     let waiting = task::Entity::find().filter(task::Column::LeaseToken.is_null());
     let oldest = waiting.order_by_asc(task::Column::RunAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |task| (app.clock.now() - task.run_at).as_seconds_f64().max(0.0));
     metrics::gauge!(QUEUE_AGE).set(age);
-    for status in ["OPEN", "CLAIMED"] {
+    for status in ReviewStatus::OPEN {
         let count =
             review::Entity::find().filter(review::Column::Status.eq(status)).count(app.db.read()).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        metrics::gauge!(REVIEWS, "status" => status).set(count as f64);
+        metrics::gauge!(REVIEWS, "status" => status.as_str()).set(count as f64);
     }
-    let open = review::Entity::find().filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+    let open = review::Entity::find().filter(review::Column::Status.is_in(ReviewStatus::OPEN));
     let oldest = open.order_by_asc(review::Column::CreatedAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |review| (app.clock.now() - review.created_at).as_seconds_f64().max(0.0));
     metrics::gauge!(REVIEW_AGE).set(age);

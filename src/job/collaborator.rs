@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::access::policy::ALL_STEPS;
+use crate::entity::enums::PrincipalKind;
 use crate::entity::{account, team};
 use crate::error::{Error, Problem, Result};
 use crate::id::{TeamId, UserId};
@@ -54,7 +55,7 @@ pub struct Principal {
     /// Of the team or user.
     pub id: Uuid,
     /// `TEAM` or `USER`, as rows of `access` have it.
-    pub kind: &'static str,
+    pub kind: PrincipalKind,
     /// For people.
     pub name: String,
 }
@@ -67,11 +68,11 @@ impl Principal {
     }
 
     fn team(team: team::Model) -> Self {
-        Self { id: team.id.0, kind: "TEAM", name: team.name }
+        Self { id: team.id.0, kind: PrincipalKind::Team, name: team.name }
     }
 
     fn user(account: account::Model) -> Self {
-        Self { id: account.id.0, kind: "USER", name: account.name }
+        Self { id: account.id.0, kind: PrincipalKind::User, name: account.name }
     }
 }
 

@@ -336,7 +336,10 @@ mod tests {
         refused(app.jobs.update(&edit, changes).await);
         refused(app.jobs.cancel(&cancel, None).await);
         refused(app.jobs.rewind(&cancel, Some("first".into()), None).await);
-        assert_eq!(app.jobs.snapshot(id).await.unwrap().unwrap().job.status, "QUEUED");
+        assert_eq!(
+            app.jobs.snapshot(id).await.unwrap().unwrap().job.status,
+            crate::job::state::Status::Queued
+        );
     }
 
     #[tokio::test]

@@ -10,13 +10,13 @@ use super::contents::Origin;
 use super::decide::Command;
 use super::record::{EventKind, Locked, Saved};
 use super::request::{NewJob, Prepared, Source, refuse, too_many_contents};
-use super::rows::name;
 use super::state::State;
 use super::{Jobs, contents};
 use crate::access::Actor;
 use crate::access::policy::ALL_STEPS;
 use crate::audit::{self, Event};
 use crate::db::{self, Work};
+use crate::entity::enums::{PrincipalKind, Status};
 use crate::entity::{access, document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
@@ -128,7 +128,7 @@ impl Jobs {
             storage_key: stored.key,
             owner_id: actor.user.id,
             job_id: Some(job),
-            mode: name(actor.mode),
+            mode: actor.mode,
             created_at: self.clock.now(),
         })
     }
@@ -149,8 +149,8 @@ impl Jobs {
             type_id: prepared.job_type.id.clone(),
             type_version: prepared.job_type.version,
             owner_id: owner,
-            status: "QUEUED".into(),
-            mode: name(mode),
+            status: Status::Queued,
+            mode,
             metadata: prepared.metadata.clone(),
             priority: new.priority,
             seq: 0,
@@ -173,17 +173,17 @@ impl Jobs {
                     let now = db::now(tx, &clock).await?;
                     (row.created_at, row.updated_at) = (now, now);
                     let row = row.into_active_model().reset_all().insert(tx).await.map_err(taken)?;
-                    let grant = |principal: Uuid, kind: &str, steps: Value| access::ActiveModel {
+                    let grant = |principal: Uuid, kind: PrincipalKind, steps: Value| access::ActiveModel {
                         job_id: Set(id),
                         principal_id: Set(principal),
-                        kind: Set(kind.to_owned()),
+                        kind: Set(kind),
                         steps: Set(steps),
                         created_at: Set(now),
                         updated_at: Set(now),
                     };
                     let let_in = prepared.collaborators.iter();
                     let let_in = let_in.map(|(who, steps)| grant(who.id, who.kind, json!(steps)));
-                    let owners = grant(owner.0, "OWNER", json!([ALL_STEPS]));
+                    let owners = grant(owner.0, PrincipalKind::Owner, json!([ALL_STEPS]));
                     access::Entity::insert_many(std::iter::once(owners).chain(let_in)).exec(tx).await?;
                     let mut locked = Locked::fresh(row, State::new(owner, mode, steps, now), now);
                     let created = json!({

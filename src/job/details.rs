@@ -7,11 +7,11 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
 use super::progress::{StepNow, steps_now, withhold};
-use super::rows::name;
 use super::state::{Status, StepStatus};
 use super::{Jobs, contents};
 use crate::access::{self, Actor, policy};
 use crate::clock::Timestamp;
+use crate::entity::enums::{PrincipalKind, ReviewStatus};
 use crate::entity::{access as access_rows, account, content, document, job, review, task, team};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId, UserId};
@@ -96,15 +96,19 @@ impl Jobs {
             let (mut of_teams, mut of_users) = (Vec::new(), Vec::new());
             for row in mine {
                 let (id, steps) = (row.principal_id, access::steps(&row.steps));
-                match row.kind.as_str() {
-                    "TEAM" => of_teams.extend(teams.get(&TeamId(id)).cloned().map(|team| (team, steps))),
-                    "USER" => of_users.extend(people.get(&UserId(id)).cloned().map(|user| (user, steps))),
-                    _ => {}
+                match row.kind {
+                    PrincipalKind::Team => {
+                        of_teams.extend(teams.get(&TeamId(id)).cloned().map(|team| (team, steps)))
+                    }
+                    PrincipalKind::User => {
+                        of_users.extend(people.get(&UserId(id)).cloned().map(|user| (user, steps)))
+                    }
+                    PrincipalKind::Owner => {}
                 }
             }
             // The review may have been decided since the job was read.
             let blocked_at = steps.iter().find(|now| now.step.status == StepStatus::Blocked);
-            let open_review = blocked_at.filter(|_| job.status == name(Status::Blocked)).map(|now| {
+            let open_review = blocked_at.filter(|_| job.status == Status::Blocked).map(|now| {
                 let step = now.step.name.clone();
                 let held = reviews.get(&job.id).filter(|review| review.step == step);
                 let held = held.and_then(|review| review.claimed_by.zip(review.claim_expires_at));
@@ -127,7 +131,7 @@ impl Jobs {
     pub async fn claim_on(&self, job: JobId) -> Result<Option<(UserId, Timestamp)>> {
         let open = review::Entity::find()
             .filter(review::Column::JobId.eq(job))
-            .filter(review::Column::Status.eq("CLAIMED"));
+            .filter(review::Column::Status.eq(ReviewStatus::Claimed));
         let now = self.clock.now();
         let held =
             open.one(self.db.read()).await?.and_then(|open| open.claimed_by.zip(open.claim_expires_at));
@@ -136,14 +140,14 @@ impl Jobs {
 
     /// The reviews that blocked jobs wait for.
     async fn open_reviews(&self, jobs: &[job::Model]) -> Result<HashMap<JobId, review::Model>> {
-        let is_blocked = |job: &&job::Model| job.status == name(Status::Blocked);
+        let is_blocked = |job: &&job::Model| job.status == Status::Blocked;
         let blocked: Vec<JobId> = jobs.iter().filter(is_blocked).map(|job| job.id).collect();
         if blocked.is_empty() {
             return Ok(HashMap::new());
         }
         let open = review::Entity::find()
             .filter(review::Column::JobId.is_in(blocked))
-            .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+            .filter(review::Column::Status.is_in(ReviewStatus::OPEN));
         Ok(open.all(self.db.read()).await?.into_iter().map(|review| (review.job_id, review)).collect())
     }
 
@@ -156,9 +160,9 @@ impl Jobs {
     ) -> Result<(HashMap<TeamId, team::Model>, HashMap<UserId, account::Model>)> {
         let db = self.db.read();
         let of_kind =
-            |kind: &'static str| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
-        let teams: Vec<Uuid> = of_kind("TEAM").collect();
-        let people: Vec<Uuid> = of_kind("USER")
+            |kind: PrincipalKind| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
+        let teams: Vec<Uuid> = of_kind(PrincipalKind::Team).collect();
+        let people: Vec<Uuid> = of_kind(PrincipalKind::User)
             .chain(jobs.iter().map(|job| job.owner_id.0))
             .chain(reviews.values().filter_map(|review| review.claimed_by).map(|by| by.0))
             .collect();

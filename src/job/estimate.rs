@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Jobs;
 use super::state::Step;
 use crate::clock::Timestamp;
+use crate::entity::enums::Status;
 use crate::entity::job;
 use crate::error::{Error, Result};
 
@@ -60,7 +61,7 @@ impl Jobs {
             .column(job::Column::Steps)
             .column(job::Column::FinishedAt)
             .filter(job::Column::TypeId.eq(type_id))
-            .filter(job::Column::Status.eq("COMPLETED"))
+            .filter(job::Column::Status.eq(Status::Completed))
             .order_by_desc(job::Column::FinishedAt)
             .limit(SAMPLES);
         let rows: Vec<(serde_json::Value, Option<Timestamp>)> =

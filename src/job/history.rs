@@ -10,6 +10,7 @@ use super::query::{Filter, Ownership};
 use super::{Jobs, contents};
 use crate::access::policy::{Standing, works_on};
 use crate::access::{self, Actor};
+use crate::entity::enums::EventKind;
 use crate::entity::{job, job_event};
 use crate::error::{Error, Result};
 use crate::events::feed::{self, Place};
@@ -34,9 +35,9 @@ pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
 /// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`.
 pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
     let role = event.data.get("role").and_then(|role| role.as_str());
-    let shown = match (event.kind.as_str(), role, &event.step) {
+    let shown = match (event.kind, role, &event.step) {
         // Who sees a content hears of it.
-        ("CONTENT_ADDED", Some(role), _) => contents::visible(standing, job_type, role),
+        (EventKind::ContentAdded, Some(role), _) => contents::visible(standing, job_type, role),
         (_, _, Some(step)) => works_on(standing, step),
         (_, _, None) => true,
     };

@@ -105,7 +105,7 @@ impl Jobs {
         for review in reviews {
             self.hub.review_changed(review, job.id);
         }
-        if job.status == "QUEUED" {
+        if job.status == state::Status::Queued {
             self.hub.queued();
         }
         if deliveries > 0 {

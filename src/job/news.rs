@@ -22,6 +22,7 @@ use super::elsewhere::Elsewhere;
 use super::{Jobs, history};
 use crate::access::{Actor, Audience};
 use crate::clock::Timestamp;
+use crate::entity::enums::EventKind;
 use crate::entity::{job, job_event, review};
 use crate::error::Result;
 use crate::events::Batch;
@@ -382,14 +383,14 @@ impl Newsroom {
                 .order_by_asc(job_event::Column::JobId)
                 .order_by_asc(job_event::Column::Sequence)
                 .limit(PAGE);
-            let rows: Vec<(i64, JobId, i64, String, Option<String>)> =
+            let rows: Vec<(i64, JobId, i64, EventKind, Option<String>)> =
                 rows.into_tuple().all(db.read()).await?;
             for (_, job, sequence, kind, review) in &rows {
                 fed.insert(*job);
                 if hub.has_announced(*job, *sequence) {
                     continue;
                 }
-                if kind == "COLLABORATION_CHANGED" {
+                if *kind == EventKind::CollaborationChanged {
                     hub.share_changed();
                 }
                 hub.wake(*job);

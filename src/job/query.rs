@@ -14,6 +14,7 @@ use super::Jobs;
 use super::state::Status;
 use crate::access::{self, Actor};
 use crate::clock::Timestamp;
+use crate::entity::enums::ReviewStatus;
 use crate::entity::{access as access_rows, job, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
@@ -210,7 +211,7 @@ impl Jobs {
             Some(Ownership::Any) | None => Condition::all(),
         };
         if let Some(statuses) = &filter.status {
-            all = all.add(job::Column::Status.is_in(statuses.iter().map(super::rows::name)));
+            all = all.add(job::Column::Status.is_in(statuses.iter().copied()));
         }
         if let Some(types) = &filter.types {
             all = all.add(job::Column::TypeId.is_in(types));
@@ -244,7 +245,7 @@ impl Jobs {
             let open = Query::select()
                 .column(review::Column::JobId)
                 .from(review::Entity)
-                .and_where(review::Column::Status.is_in(["OPEN", "CLAIMED"]))
+                .and_where(review::Column::Status.is_in(ReviewStatus::OPEN))
                 .and_where(review::Column::Step.eq(step))
                 .cond_where(access::works_on_rows(actor, self.db.backend(), "review"))
                 .cond_where(not_barred)

@@ -3,38 +3,21 @@
 mod save;
 
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::contents;
 use super::decide::{Command, Rejection, bars, claimed, decide, leased};
-use super::rows::{name, state};
+use super::rows::state;
 use super::state::{Event, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task};
 use crate::clock::{Clock, Timestamp};
 use crate::db;
+pub use crate::entity::enums::EventKind;
+use crate::entity::enums::ReviewStatus;
 use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
 use crate::events::feed::NewEvent;
 use crate::id::{ContentId, JobId, LeaseToken, ReviewId, UserId};
-
-/// What a change in the history is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "documented where clients read them, in the GraphQL schema")]
-pub enum EventKind {
-    Created,
-    Rewound,
-    StatusChanged,
-    StepChanged,
-    ContentAdded,
-    CollaborationChanged,
-    MetadataChanged,
-    ReviewOpened,
-    ReviewClaimed,
-    ReviewReleased,
-    ReviewDecided,
-    Retried,
-}
 
 /// What a review that a worker asks for is about.
 #[derive(Debug, Clone, Default)]
@@ -101,7 +84,7 @@ impl Locked {
         let now = db::now(tx, clock).await?;
         let task = task::Entity::find_by_id(id).one(tx).await?;
         let open = review::Entity::find().filter(review::Column::JobId.eq(id));
-        let open = open.filter(review::Column::Status.is_in(["OPEN", "CLAIMED"])).one(tx).await?;
+        let open = open.filter(review::Column::Status.is_in(ReviewStatus::OPEN)).one(tx).await?;
         let state = state(&row, task.as_ref(), open.as_ref())?;
         let mut locked = Self::fresh(row, state, now);
         locked.task.clone_from(&locked.state.task);
@@ -226,7 +209,7 @@ impl Locked {
         self.events.push(NewEvent {
             job: self.row.id,
             sequence: self.row.seq,
-            kind: name(kind),
+            kind,
             actor,
             step: step.map(str::to_owned),
             at: self.now,
@@ -271,7 +254,7 @@ impl Locked {
             Event::ReviewClaimed { step, claim } => {
                 let (name, ReviewClaim { by, until }) = (step_name(step), *claim);
                 let id = self.on_review(|review| {
-                    "CLAIMED".clone_into(&mut review.status);
+                    review.status = ReviewStatus::Claimed;
                     (review.claimed_by, review.claim_expires_at) = (Some(by), Some(until));
                 });
                 let data = json!({"reviewId": id, "step": name, "expiresAt": until});
@@ -283,7 +266,7 @@ impl Locked {
             Event::ReviewReleased { step, claimed_by, why } => {
                 let name = step_name(step);
                 let id = self.on_review(|review| {
-                    "OPEN".clone_into(&mut review.status);
+                    review.status = ReviewStatus::Open;
                     (review.claimed_by, review.claim_expires_at) = (None, None);
                 });
                 let data = json!({"reviewId": id, "step": name, "claimedBy": claimed_by, "reason": why});
@@ -294,7 +277,7 @@ impl Locked {
             Event::ReviewClosed { step, outcome, by, comment, receipt, to_step } => {
                 let (step, to_step, now) = (step_name(step), to_step.as_ref().map(step_name), self.now);
                 let id = self.on_review(|review| {
-                    review.status = name(outcome);
+                    review.status = (*outcome).into();
                     (review.claimed_by, review.claim_expires_at) = (None, None);
                     (review.decided_by, review.decided_at) = (*by, Some(now));
                     review.comment.clone_from(comment);
@@ -330,7 +313,7 @@ impl Locked {
             job_id: self.row.id,
             type_id: self.row.type_id.clone(),
             step: step.name.clone(),
-            status: "OPEN".to_owned(),
+            status: ReviewStatus::Open,
             reason: reason.to_owned(),
             content_id: subject.content,
             claimed_by: None,

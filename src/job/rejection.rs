@@ -3,18 +3,14 @@
 use serde_json::json;
 
 use super::decide::Rejection;
-use super::rows::name;
 use crate::error::Error;
 
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         Self::conflict(match rejection {
-            Rejection::Final(status) => format!("The job has ended already: it is {}.", name(status)),
+            Rejection::Final(status) => format!("The job has ended already: it is {status}."),
             Rejection::NotStopped(status) => {
-                format!(
-                    "Only a job that FAILED or was CANCELLED can be run again; this one is {}.",
-                    name(status)
-                )
+                format!("Only a job that FAILED or was CANCELLED can be run again; this one is {status}.")
             }
             Rejection::StaleLease => {
                 "This claim was lost: its time ran out, or the job went on without it.".into()

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::Jobs;
 use super::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
-use super::rows::name;
 use crate::access::Actor;
 use crate::entity::{document, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
@@ -174,7 +173,7 @@ impl Jobs {
             }
         };
         let checked = sniff::check(&input.media_type, &job_type.accepts, &head);
-        Ok(checked.err().map(|failure| Problem::new("/input", name(failure.code), failure.message)))
+        Ok(checked.err().map(|failure| Problem::new("/input", failure.code.as_str(), failure.message)))
     }
 
     /// The taxonomy that the metadata names, with the role that it is kept in.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::Jobs;
 use crate::clock::Timestamp;
 use crate::document::retention::{PAGE, went};
+use crate::entity::enums::Mode;
 use crate::entity::job;
 use crate::error::Result;
 use crate::id::JobId;
@@ -31,7 +32,7 @@ impl Jobs {
             let mut late = job::Entity::find()
                 .select_only()
                 .columns([job::Column::CreatedAt, job::Column::Id])
-                .filter(job::Column::Mode.eq("TEST"))
+                .filter(job::Column::Mode.eq(Mode::Test))
                 .filter(job::Column::CreatedAt.lt(before));
             if let Some(from) = from {
                 late =

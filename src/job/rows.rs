@@ -1,6 +1,5 @@
 //! What the rows of a job stand for: columns as values, rows as a [`State`].
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -29,8 +28,8 @@ pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&revie
     });
     Ok(State {
         owner: job.owner_id,
-        status: unname(&job.status)?,
-        mode: unname(&job.mode)?,
+        status: job.status,
+        mode: job.mode,
         task: task.transpose()?,
         review: review.transpose()?,
         fence: job.fence,
@@ -55,20 +54,6 @@ fn lease(row: &task::Model) -> Option<Lease> {
         until: row.lease_until?,
         deadline: row.deadline?,
     })
-}
-
-/// An enum's value as it stands in a column.
-pub(crate) fn name(value: impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(name)) => name,
-        // Only enums without data come here, and those are strings.
-        other => format!("{other:?}"),
-    }
-}
-
-/// The value of a column as its enum.
-pub(crate) fn unname<T: DeserializeOwned>(name: &str) -> Result<T> {
-    serde_json::from_value(Value::String(name.to_owned())).map_err(Error::internal)
 }
 
 fn parse<T: DeserializeOwned>(value: &Value) -> Result<T> {

@@ -16,74 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::timing::{Phase, Timing};
 use crate::clock::Timestamp;
+use crate::entity::enums::ReviewStatus;
+pub use crate::entity::enums::{Mode, Status, StepKind, StepStatus};
 use crate::id::{LeaseToken, UserId};
-
-/// What a job is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
-    /// Waits for a worker.
-    Queued,
-    /// A worker has it.
-    Running,
-    /// Waits for a person.
-    Blocked,
-    /// Done.
-    Completed,
-    /// Ended by somebody.
-    Cancelled,
-    /// Cannot go on.
-    Failed,
-}
-
-impl Status {
-    /// Whether only a retry or a rewind opens the job again.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Cancelled | Self::Failed)
-    }
-}
-
-/// What a step is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum StepStatus {
-    /// Its turn has not come.
-    Pending,
-    /// Waits for a worker.
-    Queued,
-    /// A worker has it.
-    Running,
-    /// Waits for a person.
-    Blocked,
-    /// Done.
-    Completed,
-    /// Not needed.
-    Skipped,
-    /// Its attempts are used up, or trying again cannot help.
-    Failed,
-    /// The job was cancelled while it was this step's turn.
-    Cancelled,
-}
-
-/// Who does a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum StepKind {
-    /// A built-in executor or an external worker.
-    Automatic,
-    /// A person.
-    Manual,
-}
-
-/// Whether people are needed: reviews of test jobs approve themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Mode {
-    /// For real.
-    Live,
-    /// For integrators.
-    Test,
-}
 
 /// One step of a job as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -213,6 +148,17 @@ pub enum ReviewOutcome {
     SentBack,
     /// The job ended, or was rewound, without it.
     Cancelled,
+}
+
+impl From<ReviewOutcome> for ReviewStatus {
+    fn from(outcome: ReviewOutcome) -> Self {
+        match outcome {
+            ReviewOutcome::Approved => Self::Approved,
+            ReviewOutcome::Rejected => Self::Rejected,
+            ReviewOutcome::SentBack => Self::SentBack,
+            ReviewOutcome::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// What a decision rests on.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{correct, name_claimant};
 use crate::access::ReviewGrant;
 use crate::db::{self, Work};
+use crate::entity::enums::ReviewStatus;
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::{JobId, ReviewId, UserId};
@@ -103,7 +104,7 @@ pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
     let late = review::Entity::find()
         .select_only()
         .column(review::Column::JobId)
-        .filter(review::Column::Status.eq("CLAIMED"))
+        .filter(review::Column::Status.eq(ReviewStatus::Claimed))
         .filter(review::Column::ClaimExpiresAt.lte(now))
         .order_by_asc(review::Column::ClaimExpiresAt)
         .limit(limit);

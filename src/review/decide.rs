@@ -195,7 +195,7 @@ async fn correct(
         storage_key: stored.key,
         owner_id: job.owner_id,
         job_id: Some(job.id),
-        mode: job.mode.clone(),
+        mode: job.mode,
         created_at: jobs.clock.now(),
     };
     Ok(Some(Correction { document, grades }))

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::access::{self, Actor, ReviewGrant, View};
 use crate::clock::Timestamp;
+use crate::entity::enums::ReviewStatus;
 use crate::entity::{account, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, ReviewId, UserId};
@@ -34,7 +35,7 @@ use crate::page::{Direction, Page, Window};
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// In one of these statuses.
-    pub status: Option<Vec<&'static str>>,
+    pub status: Option<Vec<ReviewStatus>>,
     /// Of jobs of one of these types.
     pub types: Option<Vec<String>>,
     /// Of one of these steps.
@@ -78,7 +79,7 @@ pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<Revie
     access::job::<View>(jobs.db.read(), actor, job).await?;
     let open = review::Entity::find()
         .filter(review::Column::JobId.eq(job))
-        .filter(review::Column::Status.is_in(["OPEN", "CLAIMED"]));
+        .filter(review::Column::Status.is_in(ReviewStatus::OPEN));
     let Some(open) = open.one(jobs.db.read()).await? else {
         return Err(Error::conflict("The job is not blocked: it has no open review."));
     };

@@ -38,7 +38,7 @@ fn body_without_data(job: &job::Model, event: &job_event::Model) -> Result<Strin
 
 fn body(job: &job::Model, event: &job_event::Model, data: &Value) -> Result<String> {
     let message = json!({
-        "type": format!("job.{}", event.kind.to_lowercase()),
+        "type": format!("job.{}", event.kind.as_str().to_lowercase()),
         "timestamp": event.at,
         "data": {
             "jobId": event.job_id,

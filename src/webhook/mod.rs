@@ -30,28 +30,16 @@ use crate::audit::{self, Event, Outcome};
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
 
+use crate::entity::enums::DeliveryStatus;
+pub use crate::entity::enums::DisabledReason;
 use crate::entity::{job, webhook, webhook_delivery};
 use crate::error::{Error, Problem, Result};
-use crate::events::outbox::PENDING;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
-use crate::job::rows::name;
 use crate::job::{Jobs, gone};
 use crate::limit;
 use crate::page::{Direction, Page, Window};
 use target::Targets;
-
-/// Why a webhook is sent nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum DisabledReason {
-    /// Its owner wanted so.
-    ByOwner,
-    /// Its target answered 410 Gone.
-    Gone,
-    /// Nothing was delivered for too long.
-    Failing,
-}
 
 /// A webhook that somebody wants.
 #[derive(Debug, Clone)]
@@ -269,9 +257,10 @@ impl Webhooks {
                 if found.lease_token.is_some() && found.next_attempt_at.is_some_and(|until| until > now) {
                     return Err(Error::conflict("It is being sent at this moment."));
                 }
-                let again = found.redelivery || found.status != PENDING;
+                let again = found.redelivery || found.status != DeliveryStatus::Pending;
                 let mut row: webhook_delivery::ActiveModel = found.into();
-                (row.status, row.redelivery, row.attempts) = (Set(PENDING.to_owned()), Set(again), Set(0));
+                (row.status, row.redelivery, row.attempts) =
+                    (Set(DeliveryStatus::Pending), Set(again), Set(0));
                 (row.queued_at, row.next_attempt_at) = (Set(now), Set(Some(now)));
                 (row.lease_token, row.finished_at) = (Set(None), Set(None));
                 Ok(row.update(tx).await?)
@@ -364,10 +353,4 @@ impl Webhooks {
 fn host(url: &reqwest::Url) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())
-}
-
-impl DisabledReason {
-    fn name(self) -> String {
-        name(self)
-    }
 }

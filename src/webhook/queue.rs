@@ -17,6 +17,7 @@ use crate::audit::{self, By, Event};
 use crate::clock::Timestamp;
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Db, Work};
+use crate::entity::enums::DeliveryStatus;
 use crate::entity::webhook_delivery::Column;
 use crate::entity::{job, webhook, webhook_delivery};
 use crate::error::{Error, Result};
@@ -195,7 +196,7 @@ impl Webhooks {
                     return Ok((Taken::Again, false));
                 }
                 let delivered = matches!(outcome, Outcome::Delivered(_));
-                row.status = Set(if delivered { "DELIVERED" } else { "GIVEN_UP" }.to_owned());
+                row.status = Set(if delivered { DeliveryStatus::Delivered } else { DeliveryStatus::GivenUp });
                 (row.next_attempt_at, row.finished_at) = (Set(None), Set(Some(now)));
                 row.update(tx).await?;
                 lane.go_on(tx, now).await?;
@@ -383,14 +384,14 @@ pub(super) async fn disable(
     tracing::info!(webhook.id = %webhook.id, webhook.host = webhook.host, ?reason, "a webhook is disabled");
     give_up(now).filter(Column::WebhookId.eq(webhook.id)).exec(tx).await?;
     let mut row: webhook::ActiveModel = webhook.into();
-    (row.enabled, row.disabled_reason, row.updated_at) = (Set(false), Set(Some(reason.name())), Set(now));
+    (row.enabled, row.disabled_reason, row.updated_at) = (Set(false), Set(Some(reason)), Set(now));
     row.update(tx).await.map_err(Error::from)
 }
 
 /// Ends what waits, without an attempt.
 fn give_up(now: Timestamp) -> UpdateMany<webhook_delivery::Entity> {
     webhook_delivery::Entity::update_many()
-        .col_expr(Column::Status, Expr::value("GIVEN_UP"))
+        .col_expr(Column::Status, Expr::value(DeliveryStatus::GivenUp))
         .col_expr(Column::LastError, Expr::value("The webhook was disabled."))
         .col_expr(Column::NextAttemptAt, Expr::value(None::<Timestamp>))
         .col_expr(Column::LeaseToken, Expr::value(None::<LeaseToken>))

@@ -1,6 +1,7 @@
 //! The feed over all jobs: everything once, in one order, whatever order transactions commit in.
 
 use chrono::TimeDelta;
+use docket::entity::enums::EventKind;
 use docket::entity::job_event;
 use docket::events::feed::{self, NewEvent, Place};
 use docket::id::JobId;
@@ -120,7 +121,7 @@ async fn open(app: &TestApp, job: &str) -> sea_orm::DatabaseTransaction {
     let event = NewEvent {
         job: id,
         sequence,
-        kind: "METADATA_CHANGED".into(),
+        kind: EventKind::MetadataChanged,
         actor: None,
         step: None,
         at: row.updated_at + TimeDelta::seconds(1),

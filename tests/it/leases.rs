@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta};
 use docket::engine::{Claim, Results};
+use docket::entity::enums::Status;
 use docket::entity::{job, task};
 use docket::job::Jobs;
 use sea_orm::EntityTrait;
@@ -59,7 +60,7 @@ async fn a_claim_says_what_was_claimed(app: TestApp) {
     let job = ada.noop_job().await;
     let claim = app.worker().claim().await;
     assert_eq!((claim.step.as_str(), claim.attempt, claim.fence), ("first", 1, 1));
-    assert_eq!(claim.job.status, "RUNNING");
+    assert_eq!(claim.job.status, Status::Running);
     assert_eq!(
         claim.deadline - claim.until,
         TimeDelta::seconds(300 - 30),

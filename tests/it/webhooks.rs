@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::TimeDelta;
 use docket::config::{Config, Switch};
+use docket::entity::enums::DeliveryStatus;
 use docket::entity::{webhook, webhook_delivery};
 use docket::id::{DeliveryId, WebhookId};
 use docket::webhook::Webhooks;
@@ -192,7 +193,9 @@ async fn wait_for_status(app: &TestApp, user: &User, webhook: &str, status: &str
 /// Waits until an attempt is over and the next is not due yet.
 async fn wait_for_failure(app: &TestApp, attempts: i32) {
     app.wait_until("the attempt is written down", async || {
-        let waits = |row: &webhook_delivery::Model| row.status == "PENDING" && row.lease_token.is_none();
+        let waits = |row: &webhook_delivery::Model| {
+            row.status == DeliveryStatus::Pending && row.lease_token.is_none()
+        };
         rows(app).await.iter().any(|row| row.attempts == attempts && waits(row))
     })
     .await;
@@ -781,7 +784,7 @@ async fn the_log_is_kept_for_some_days(app: TestApp) {
     // Written by somebody who did not know yet that it was disabled.
     let late = rows(&app).await.remove(0);
     let late = webhook_delivery::Model {
-        status: "PENDING".into(),
+        status: DeliveryStatus::Pending,
         next_attempt_at: Some(before),
         finished_at: None,
         ..late

@@ -1,4 +1,4 @@
-//! Who was let in to a job.
+//! Collaborators of a job.
 
 use async_graphql::{Context, SimpleObject};
 
@@ -10,17 +10,18 @@ use crate::graphql::document::user;
 use crate::graphql::loader::{self, AccessOf};
 use crate::id::{JobId, TeamId, UserId};
 
-/// Who was let in to a job besides its owner.
+/// Collaborators of a job: the teams and users that it is shared with.
 #[derive(SimpleObject)]
 pub(super) struct Collaboration {
-    /// Teams: whoever belongs to them at the time.
+    /// Teams that the job is shared with.
+    /// Only current members of a team have access.
     teams: Vec<TeamCollaborator>,
-    /// Single people.
+    /// Users that the job is shared with individually.
     users: Vec<UserCollaborator>,
 }
 
 impl Collaboration {
-    /// Of a job that is known to be visible to the viewer.
+    /// Loads the collaborators of a job that is known to be visible to the viewer.
     pub(super) async fn of(ctx: &Context<'_>, job: JobId) -> Result<Self> {
         let loaders = ctx.loaders()?;
         let rows = loaders.rows.load_one(AccessOf(job)).await?.unwrap_or_default();
@@ -42,20 +43,20 @@ impl Collaboration {
     }
 }
 
-/// A team that was let in.
+/// A team that a job is shared with.
 #[derive(SimpleObject)]
 struct TeamCollaborator {
-    /// Which team.
+    /// The team.
     team: Team,
-    /// Step names; "*" stands for all.
+    /// Names of the steps that the team has access to; `*` stands for all steps.
     steps: Vec<String>,
 }
 
-/// A person who was let in.
+/// A user that a job is shared with.
 #[derive(SimpleObject)]
 struct UserCollaborator {
-    /// Which person.
+    /// The user.
     user: User,
-    /// Step names; "*" stands for all.
+    /// Names of the steps that the user has access to; `*` stands for all steps.
     steps: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Jobs: what they are, and how they are asked for and changed.
+//! Jobs: the GraphQL type, its queries, and its mutations.
 
 mod collaboration;
 mod content;
@@ -25,8 +25,8 @@ use crate::access::policy::{self, Action, Standing, Verdict, works_on};
 use crate::entity::{content as content_entity, job, task};
 use crate::error::{Error, Result};
 use crate::job::progress::{self, StepNow};
-use crate::job::rows::{failure, unname};
-use crate::job::state::{Mode, Status};
+use crate::job::rows::failure;
+use crate::job::state::Status;
 use crate::job::{contents, history};
 use crate::page::{self, Page};
 use collaboration::Collaboration;
@@ -42,7 +42,7 @@ pub(super) use step::JobStep;
 #[derive(Clone)]
 pub(super) struct Job {
     row: job::Model,
-    /// Where it was read together with the row.
+    /// Task read together with the row; the outer `None` means that it was not read.
     task: Option<Option<task::Model>>,
 }
 
@@ -66,11 +66,7 @@ impl Job {
         ctx.loaders()?.standing(ctx.actor()?, &self.row).await
     }
 
-    fn status(&self) -> Result<Status> {
-        unname(&self.row.status)
-    }
-
-    /// What reviewers said is for those who work on the step.
+    /// Withholds comments of reviewers from viewers without access to the step.
     async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut StepNow>) -> Result<()> {
         let said: Vec<_> = steps.filter(|now| now.step.comment.is_some()).collect();
         if !said.is_empty() {
@@ -79,7 +75,7 @@ impl Job {
         Ok(())
     }
 
-    /// One of its steps.
+    /// Returns the step with this name.
     pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
         let steps = progress::steps_now(&self.row, task)?;
         Ok(steps.into_iter().find(|now| now.step.name == name).map(JobStep))
@@ -98,40 +94,43 @@ impl Job {
         self.row.id.to_string().into()
     }
 
-    /// The process that it goes through, in the version that it began with.
+    /// Job type, in the version that the job started with.
     #[graphql(name = "type")]
     async fn job_type(&self, ctx: &Context<'_>) -> Result<JobType> {
         Ok(JobType(ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?))
     }
 
-    /// Whether it waits, is worked on, needs a person, or has ended.
+    /// Current status of the job.
     #[graphql(name = "status")]
-    async fn job_status(&self) -> Result<JobStatus> {
-        Ok(self.status()?.into())
+    async fn job_status(&self) -> JobStatus {
+        self.row.status.into()
     }
 
-    /// How far it is: an estimate, for progress bars.
+    /// Estimated progress of the job, for progress bars.
     async fn progress(&self, ctx: &Context<'_>) -> Result<Progress> {
         let estimate = progress::Progress::of(&self.steps_now(ctx).await?);
         let progress::Progress { current, total, fraction } = estimate;
         Ok(Progress { current, total, fraction })
     }
 
-    /// Who created it, and may do everything with it.
+    /// User who created the job and has every permission on it.
+    /// Steps with `fourEyes` are an exception.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
         user(ctx, self.row.owner_id).await
     }
 
-    /// Visible to everyone who can see the job.
+    /// Current input of the job.
+    /// It is visible to everyone who can see the job.
     async fn input_content(&self, ctx: &Context<'_>) -> Result<Content> {
         let held = ctx.loaders()?.rows.load_one(InputOf(self.row.id)).await?;
         held.map(Content::of).ok_or_else(|| Error::Internal(format!("job {} has no input", self.row.id)))
     }
 
-    /// Null until the job has completed.
+    /// Current output of the job.
+    /// Null until the job has completed, and if the viewer has no access to the step that produces it.
     async fn output_content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
         let found: Result<Option<Content>> = async {
-            if self.status()? != Status::Completed {
+            if self.row.status != Status::Completed {
                 return Ok(None);
             }
             let standing = self.standing(ctx).await?;
@@ -145,12 +144,13 @@ impl Job {
         found.transpose()
     }
 
-    /// Every content the viewer may see, optionally of one role, newest first; superseded versions too where asked for.
+    /// Contents that the viewer can see, newest first.
+    /// By default, the list contains only the current version of each role.
     async fn contents(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Only of this role.")] role: Option<String>,
-        #[graphql(desc = "Whether earlier versions are wanted too.", default_with = "Some(false)")]
+        #[graphql(desc = "Role of the contents; all roles by default.")] role: Option<String>,
+        #[graphql(desc = "Whether to include superseded versions.", default_with = "Some(false)")]
         superseded: Option<bool>,
     ) -> Result<Vec<Content>> {
         let standing = self.standing(ctx).await?;
@@ -163,28 +163,30 @@ impl Job {
         Ok(found.into_iter().filter(seen).map(Content::of).collect())
     }
 
-    /// Who was let in besides the owner, and to which steps.
+    /// Collaborators of the job, and the steps that each of them has access to.
     async fn collaboration(&self, ctx: &Context<'_>) -> Result<Collaboration> {
         Collaboration::of(ctx, self.row.id).await
     }
 
-    /// The client's own JSON, with the fields that the type needs, their defaults filled in. Numbers keep their digits.
+    /// Metadata of the job: the fields of the job type with their defaults, and the client's own fields.
+    /// Numbers keep all their digits.
     async fn metadata(&self, ctx: &Context<'_>) -> Result<JsonObject> {
         ctx.budget()?.show(&self.row.metadata)?;
         Ok(JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default()))
     }
 
-    /// Every step of the type, in order, as it stands.
+    /// Steps of the job, in the order in which they run.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
         let mut steps = self.steps_now(ctx).await?;
         self.withhold(ctx, steps.iter_mut()).await?;
         Ok(steps.into_iter().map(JobStep).collect())
     }
 
-    /// The step being run, waited for or blocked on; null after a final status.
+    /// Step that is running, queued, or blocked.
+    /// Null after a final status.
     async fn current_step(&self, ctx: &Context<'_>) -> Option<Result<JobStep>> {
         let found: Result<Option<JobStep>> = async {
-            if self.status()?.is_final() {
+            if self.row.status.is_final() {
                 return Ok(None);
             }
             let mut step = progress::current(self.steps_now(ctx).await?);
@@ -195,10 +197,11 @@ impl Job {
         found.transpose()
     }
 
-    /// Open review that holds the job, if it is blocked and the viewer has access to the step.
+    /// Open review that blocks the job.
+    /// Null if the job is not BLOCKED, or if the viewer has no access to the step.
     async fn review(&self, ctx: &Context<'_>) -> Option<Result<Review>> {
         let found: Result<Option<Review>> = async {
-            if self.status()? != Status::Blocked {
+            if self.row.status != Status::Blocked {
                 return Ok(None);
             }
             let standing = self.standing(ctx).await?;
@@ -209,7 +212,8 @@ impl Job {
         found.transpose()
     }
 
-    /// Why it failed; null where it has not.
+    /// Reason for the failure.
+    /// Null if the job has not failed.
     async fn failure(&self) -> Option<Result<JobFailure>> {
         let found: Result<Option<JobFailure>> = async {
             Ok(failure(&self.row)?.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }))
@@ -218,18 +222,20 @@ impl Job {
         found.transpose()
     }
 
-    /// Whether it is for real, by the key that it was made with.
-    async fn mode(&self) -> Result<KeyMode> {
-        Ok(unname::<Mode>(&self.row.mode)?.into())
+    /// Mode of the API key that the job was created with.
+    /// Jobs created with an access token are LIVE.
+    async fn mode(&self) -> KeyMode {
+        self.row.mode.into()
     }
 
-    /// History, oldest first; every change of status, step, content, collaboration, metadata and review is in it, in
-    /// order, without gaps.
+    /// History of the job, oldest first.
+    /// It contains every change of status, step, content, collaboration, metadata, and review, in order and without
+    /// gaps.
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<JobEvent>> {
         let app = ctx.app()?;
         let standing = self.standing(ctx).await?;
@@ -249,7 +255,7 @@ impl Job {
         }))
     }
 
-    /// What the viewer may do.
+    /// Actions that the viewer can take on the job.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<JobPermission>> {
         let standing = self.standing(ctx).await?;
         let works = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
@@ -265,56 +271,60 @@ impl Job {
         Ok(all.into_iter().filter_map(|(permission, yes)| yes.then_some(permission)).collect())
     }
 
-    /// How long machines worked on it, people worked on it, and it waited for either.
+    /// Time that the job has spent with workers, with people, and waiting.
     async fn timing(&self) -> Result<JobTiming> {
         Ok(JobTiming { row: self.row.clone() })
     }
 
-    /// When it was made.
+    /// Time when the job was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.row.created_at
     }
 
-    /// When it last changed; progress within a step does not count.
+    /// Time when the job last changed.
+    /// Progress within a step does not count as a change.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.row.updated_at
     }
 
-    /// When a worker first took it.
+    /// Time when a worker first claimed a step of the job.
+    /// Null before that.
     async fn started_at(&self) -> Option<DateTime<Utc>> {
         self.row.started_at
     }
 
-    /// When it got its final status.
+    /// Time when the job reached its final status.
+    /// Null before that.
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
         self.row.finished_at
     }
 }
 
-/// Why a job failed.
+/// Reason why a job failed.
 #[derive(SimpleObject)]
 struct JobFailure {
-    /// For programs, e.g. DOCUMENT_ENCRYPTED.
+    /// Machine-readable error code, for example DOCUMENT_ENCRYPTED.
     code: String,
-    /// What went wrong and what would help, for people.
+    /// Human-readable explanation of the failure and a possible remedy.
     message: String,
-    /// The step that could not go on.
+    /// Name of the step that failed.
     step: Option<String>,
 }
 
-/// What the viewer may do with a job. Clients need not try what is not listed.
+/// Action that a viewer can take on a job.
+/// Actions that are not listed in `Job.permissions` would be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 enum JobPermission {
-    /// See it, its input, metadata, steps and history.
+    /// View the job, its input, metadata, steps, and history.
     View,
-    /// Change its metadata and priority.
+    /// Change the metadata and the priority of the job.
     Edit,
-    /// Work on steps of it: reviews, manual steps, contents.
+    /// Work on steps of the job: reviews, manual steps, and contents.
     Work,
-    /// Let others in to it, and out again.
+    /// Add and remove collaborators.
     Share,
-    /// Cancel, retry and rewind it.
+    /// Cancel, retry, and rewind the job.
     Cancel,
-    /// Delete it, with its history and all that its steps made.
+    /// Delete the job, its history, and all documents that its steps produced.
     Delete,
 }

@@ -1,4 +1,4 @@
-//! Changing jobs. What may be changed, and by whom, is decided by the nouns.
+//! Mutations of jobs. The domain modules check permissions and inputs.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 
@@ -14,10 +14,10 @@ use crate::graphql::job_input::{
 use crate::id::JobId;
 use crate::job::control::Changes;
 
-/// A job as it is after a change.
+/// Result of creating or changing a job.
 #[derive(SimpleObject)]
 pub(in crate::graphql) struct JobPayload {
-    /// The job, as it is after the change.
+    /// The job after the change.
     pub(in crate::graphql) job: Job,
 }
 
@@ -30,22 +30,26 @@ pub(in crate::graphql) struct JobMutation;
 
 #[Object]
 impl JobMutation {
-    /// Makes a job and puts its first step into the queue. It is acknowledged when it is stored.
+    /// Creates a job and queues its first step.
+    /// The response is sent after the job is stored. Fails with BAD_USER_INPUT if the input is invalid, and reports all
+    /// problems at once. Fails with NOT_FOUND if every problem is a missing document, team, or user. Fails with
+    /// CONFLICT if the idempotency key was used with other input.
     async fn create_job(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The type, the input document, and whatever the type needs to know.")]
-        input: CreateJobInput,
+        #[graphql(desc = "Job type, input document, and settings of the job.")] input: CreateJobInput,
     ) -> Result<JobPayload> {
         let job = ctx.app()?.jobs.create(ctx.actor()?, input.into()).await?;
         Ok(JobPayload { job: Job::new(job) })
     }
 
-    /// Changes a job's metadata or priority.
+    /// Changes the metadata or the priority of a job.
+    /// Fails with BAD_USER_INPUT if the new metadata does not satisfy the schema of the job type. Fails with FORBIDDEN
+    /// if the viewer lacks the permission EDIT.
     async fn update_job(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which job, and what should be different. What is left out stays as it is.")] input: UpdateJobInput,
+        #[graphql(desc = "Job and changes. Omitted fields stay unchanged.")] input: UpdateJobInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Edit>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
@@ -53,12 +57,14 @@ impl JobMutation {
         Ok(JobPayload { job: Job::new(app.jobs.update(&grant, changes).await?) })
     }
 
-    /// Ends a job that is not final; a running worker learns of it at its next report. CONFLICT where it has ended.
+    /// Cancels a job that has not reached a final status.
+    /// The reason is recorded in the history. A running worker is informed at its next report. Fails with CONFLICT if
+    /// the job has ended. Fails with FORBIDDEN if the viewer lacks the permission CANCEL.
     async fn cancel_job(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the job.")] id: ID,
-        #[graphql(desc = "Why, for the history.")] reason: Option<String>,
+        #[graphql(desc = "Reason, at most 10,000 characters (configurable).")] reason: Option<String>,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&id)?).await?;
@@ -66,6 +72,8 @@ impl JobMutation {
     }
 
     /// Runs a FAILED or CANCELLED job again from the step that stopped it.
+    /// Fails with CONFLICT if the job has another status. Fails with FORBIDDEN if the viewer lacks the permission
+    /// CANCEL.
     async fn retry_job(
         &self,
         ctx: &Context<'_>,
@@ -76,23 +84,27 @@ impl JobMutation {
         Ok(JobPayload { job: Job::new(app.jobs.retry(&grant).await?) })
     }
 
-    /// Takes a job back to a step that it has reached before, whatever its status: what that step and later ones made is
-    /// superseded, not lost.
+    /// Takes a job back to a step that it has reached, regardless of its status.
+    /// Contents produced by that step and later ones are superseded, not lost. Fails with BAD_USER_INPUT if the job has
+    /// not reached the step. Fails with FORBIDDEN if the viewer lacks the permission CANCEL.
     async fn rewind_job(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which job, and to which step.")] input: RewindJobInput,
+        #[graphql(desc = "Job, step to take it back to, and reason.")] input: RewindJobInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, Some(input.to_step), input.reason).await?) })
     }
 
-    /// Adds a team or user, or changes the steps of one that is there.
+    /// Adds a collaborator to a job, or replaces the steps of an existing collaborator.
+    /// Adding the owner changes nothing. Fails with NOT_FOUND if the team or user does not exist. Fails with
+    /// BAD_USER_INPUT if a step does not exist, or if the job has too many collaborators (100 by default). Fails with
+    /// FORBIDDEN if the viewer lacks the permission SHARE.
     async fn add_collaborator(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who is let in to which job, and to which of its steps.")]
+        #[graphql(desc = "Job, collaborator to add, and steps to give access to.")]
         input: AddCollaboratorInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
@@ -102,11 +114,14 @@ impl JobMutation {
         Ok(JobPayload { job: Job::new(shared) })
     }
 
-    /// Lets a team or user out, at once: their subscriptions to the job end.
+    /// Removes a collaborator from a job, effective immediately.
+    /// Users who lose access lose their review claims, and their subscriptions to the job end with FORBIDDEN. Fails
+    /// with NOT_FOUND if the team or user is not a collaborator. Fails with FORBIDDEN if the viewer lacks the
+    /// permission SHARE.
     async fn remove_collaborator(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who is let out of which job.")] input: RemoveCollaboratorInput,
+        #[graphql(desc = "Job and collaborator to remove.")] input: RemoveCollaboratorInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
@@ -114,7 +129,10 @@ impl JobMutation {
         Ok(JobPayload { job: Job::new(revoked) })
     }
 
-    /// Removes a job with its history and everything that its steps made. One that is not final is cancelled first.
+    /// Deletes a job, its history, and all documents that its steps produced.
+    /// A job without a final status is cancelled first. Documents that other jobs use are kept. Fails with CONFLICT if
+    /// the job is reopened, or another job starts using its documents, at the same time. Fails with FORBIDDEN if the
+    /// viewer lacks the permission DELETE.
     async fn delete_job(
         &self,
         ctx: &Context<'_>,

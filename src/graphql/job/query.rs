@@ -1,4 +1,4 @@
-//! Asking for jobs.
+//! Queries of jobs.
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 
@@ -17,7 +17,8 @@ pub(in crate::graphql) struct JobQuery;
 
 #[Object]
 impl JobQuery {
-    /// Null where the job does not exist or the viewer may not see it: the two cannot be told apart.
+    /// Returns the job with the given ID.
+    /// Null if the job does not exist or the viewer cannot see it; these cases cannot be distinguished.
     async fn job(
         &self,
         ctx: &Context<'_>,
@@ -36,20 +37,19 @@ impl JobQuery {
         found.transpose()
     }
 
-    /// Jobs that the viewer may see. Pages stay stable while jobs come and go; page with `first` and `after`, or backwards
-    /// with `last` and `before`.
+    /// Returns the jobs that the viewer can see.
+    /// Pages stay stable while jobs are added and removed. Page forward with `first` and `after`, or backward with
+    /// `last` and `before`; mixing both fails with BAD_USER_INPUT.
     #[expect(clippy::too_many_arguments, reason = "the arguments are the contract's")]
     async fn jobs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which jobs.")] filter: Option<JobFilter>,
-        #[graphql(desc = "In which order; the newest first where it is not given.")] order_by: Option<
-            JobOrder,
-        >,
-        #[graphql(desc = "Size of the page, 20 where it is not given.")] first: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes after.")] after: Option<String>,
-        #[graphql(desc = "Size of the page, counted from the end.")] last: Option<i32>,
-        #[graphql(desc = "Cursor that the page comes before.")] before: Option<String>,
+        #[graphql(desc = "Conditions that the jobs must meet.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Sort order, newest first by default.")] order_by: Option<JobOrder>,
+        #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
+        #[graphql(desc = "Page size, counted from the end of the list.")] last: Option<i32>,
+        #[graphql(desc = "Cursor of an entry; the page ends before it.")] before: Option<String>,
     ) -> Result<Connection<Job, JobList>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
@@ -66,38 +66,39 @@ impl JobQuery {
         }))
     }
 
-    /// Everything that createJob would object to, all at once, and nothing created.
+    /// Returns every problem that `createJob` would report, without creating a job.
+    /// The list is empty if the input is valid.
     async fn validate_job(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What createJob would be given.")] input: CreateJobInput,
+        #[graphql(desc = "Input as for `createJob`.")] input: CreateJobInput,
     ) -> Result<Vec<InputProblem>> {
         let problems = ctx.app()?.jobs.validate(ctx.actor()?, &input.into()).await?;
         Ok(problems.into_iter().map(Into::into).collect())
     }
 }
 
-/// What a list of jobs knows besides its page.
+/// Additional fields of a connection of jobs.
 pub(super) struct JobList(Filter);
 
-/// What a list of jobs knows besides its page.
+/// Additional fields of a connection of jobs.
 #[Object]
 impl JobList {
-    /// Counted only when asked for.
+    /// Number of all matching jobs, counted only if this field is selected.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<i32> {
         let count = ctx.app()?.jobs.count(ctx.actor()?, &self.0).await?;
         Ok(i32::try_from(count).unwrap_or(i32::MAX))
     }
 }
 
-/// One thing that is wrong with an input.
+/// One problem of an input.
 #[derive(SimpleObject)]
 struct InputProblem {
-    /// JSON Pointer into the input.
+    /// JSON Pointer (RFC 6901) to the invalid value in the input.
     path: String,
-    /// For programs, e.g. UNKNOWN_TAXONOMY.
+    /// Machine-readable code of the problem, for example UNKNOWN_TAXONOMY.
     code: String,
-    /// What is wrong and what would be right, for people.
+    /// Human-readable description of the problem and of valid values.
     message: String,
 }
 

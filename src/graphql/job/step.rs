@@ -1,4 +1,4 @@
-//! Steps of a job, and how far they are.
+//! Steps of a job and their progress.
 
 use async_graphql::{Enum, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -7,96 +7,103 @@ use crate::graphql::job_type::StepKind;
 use crate::job::progress::StepNow;
 use crate::job::state::StepStatus as State;
 
-/// An estimate, in steps.
+/// Estimated progress of a job, in steps.
 #[derive(SimpleObject)]
 pub(super) struct Progress {
-    /// Finished steps.
+    /// Number of finished steps.
     pub(super) current: i32,
-    /// All steps.
+    /// Number of all steps.
     pub(super) total: i32,
-    /// Fraction of the whole job, from 0 to 1, finer than the step count.
+    /// Progress of the whole job from 0 to 1, finer than the step count.
+    /// The value never decreases within an attempt.
     pub(super) fraction: f64,
 }
 
-/// A step of a job as it stands.
+/// A step of a job in its current state.
 pub(in crate::graphql) struct JobStep(pub(super) StepNow);
 
-/// A step of a job as it stands.
+/// A step of a job in its current state.
 #[Object]
 impl JobStep {
-    /// Also the role name used in collaborations.
+    /// Name of the step, also used to give collaborators access to it.
     async fn name(&self) -> &str {
         &self.0.step.name
     }
 
-    /// The same name for people to read.
+    /// Human-readable name of the step.
     async fn title(&self) -> &str {
         &self.0.step.title
     }
 
-    /// Whether a machine or a person does it.
+    /// Kind of the step: automatic or manual.
     async fn kind(&self) -> StepKind {
         self.0.step.kind.into()
     }
 
-    /// Whether it waits, is worked on, needs a person, or has ended.
+    /// Current status of the step.
     async fn status(&self) -> StepStatus {
         self.0.step.status.into()
     }
 
-    /// Which attempt, from 1; 0 before the first.
+    /// Number of the current attempt, from 1; 0 before the first attempt.
     async fn attempt(&self) -> u32 {
         self.0.step.attempt
     }
 
-    /// How many attempts there may be; when the last fails, the job fails.
+    /// Maximum number of attempts.
+    /// If the last attempt fails, the job fails.
     async fn max_attempts(&self) -> u32 {
         self.0.step.max_attempts
     }
 
-    /// How much of the step is done, 0 to 1; never less than before within an attempt.
+    /// Progress within the step, from 0 to 1.
+    /// The value never decreases within an attempt.
     async fn fraction(&self) -> f64 {
         self.0.fraction
     }
 
-    /// What is being done right now, for people.
+    /// Human-readable description of the current activity.
+    /// Null if the worker has not reported any.
     async fn message(&self) -> Option<&str> {
         self.0.message.as_deref()
     }
 
-    /// What a reviewer said who sent the job back to it; null where nobody did, and once it is done again.
+    /// Comment of the reviewer who sent the job back to this step.
+    /// Null if there is none, after the step has completed, and for viewers without access to the step.
     async fn comment(&self) -> Option<&str> {
         self.0.step.comment.as_deref()
     }
 
-    /// When its newest attempt began.
+    /// Time when the latest attempt started.
+    /// For a MANUAL step, this is the time when its review opened. Null before that.
     async fn started_at(&self) -> Option<DateTime<Utc>> {
         self.0.step.started_at
     }
 
-    /// When it ended.
+    /// Time when the step ended.
+    /// Null before that.
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
         self.0.step.finished_at
     }
 }
 
-/// Where a step of a job stands.
+/// Status of a step of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
 #[graphql(remote = "State")]
 pub(super) enum StepStatus {
-    /// Its turn has not come.
+    /// Waiting for an earlier step.
     Pending,
-    /// Waits for a worker.
+    /// Waiting for a worker.
     Queued,
-    /// A worker has it.
+    /// Claimed by a worker.
     Running,
-    /// Waits for a person.
+    /// Waiting for a person.
     Blocked,
-    /// Done; what it made was taken.
+    /// Completed; the result was accepted.
     Completed,
-    /// Passed over; it was not needed for this job.
+    /// Skipped because the job did not need it.
     Skipped,
-    /// Given up after its last attempt, or rejected by a reviewer.
+    /// Failed in its last attempt or with a permanent error, or rejected by a reviewer.
     Failed,
     /// Ended because the job was cancelled.
     Cancelled,

@@ -1,4 +1,4 @@
-//! What a job's time went into.
+//! Time that a job has spent.
 
 use async_graphql::{Context, Object};
 use serde::Deserialize;
@@ -7,18 +7,18 @@ use crate::entity::job;
 use crate::error::{Error, Result};
 use crate::graphql::context::RequestContext;
 use crate::graphql::loader::ReviewOf;
-use crate::job::rows::{state, unname};
+use crate::job::rows::state;
 use crate::job::state::{Status, Step, StepStatus as State};
 use crate::job::timing::Spent;
 
-/// What a job's time went into.
+/// Time that a job has spent with workers, with people, and waiting.
 pub(super) struct JobTiming {
     pub(super) row: job::Model,
 }
 
 impl JobTiming {
     async fn spent(&self, ctx: &Context<'_>) -> Result<Spent> {
-        let review = match unname(&self.row.status)? {
+        let review = match self.row.status {
             Status::Blocked => ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?,
             _ => None,
         };
@@ -27,29 +27,31 @@ impl JobTiming {
     }
 }
 
-/// What a job's time went into, up to now. What passes after a final status counts for nobody.
+/// Time that a job has spent with workers, with people, and waiting.
+/// Time after a final status is not counted.
 #[Object]
 impl JobTiming {
-    /// Seconds that workers had it.
+    /// Seconds during which a worker had the job.
     async fn machine_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
         Ok(self.spent(ctx).await?.machine)
     }
 
-    /// Seconds that people had claimed its reviews.
+    /// Seconds during which a person had claimed a review of the job.
     async fn review_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
         Ok(self.spent(ctx).await?.person)
     }
 
-    /// Seconds that it waited, for a worker or for a person.
+    /// Seconds during which the job waited for a worker or a person.
     async fn waiting_seconds(&self, ctx: &Context<'_>) -> Result<f64> {
         Ok(self.spent(ctx).await?.waiting)
     }
 
-    /// Range (low, high) until it ends, from the history of its type; null while there is too little of it, and after the
-    /// end.
+    /// Estimated seconds until the job ends, as a range (low, high).
+    /// The estimate is based on past jobs of the same type. Null if there are too few of them, and after the job has
+    /// ended.
     async fn remaining_seconds(&self, ctx: &Context<'_>) -> Option<Result<Vec<f64>>> {
         let found: Result<Option<Vec<f64>>> = async {
-            if unname::<Status>(&self.row.status)?.is_final() {
+            if self.row.status.is_final() {
                 return Ok(None);
             }
             let steps = Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)?;

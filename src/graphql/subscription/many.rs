@@ -1,4 +1,4 @@
-//! Following many jobs at once: what changes, as it changes, and the feed of all events.
+//! Subscriptions to many jobs: changes as they happen, and the feed of all events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::job::news::{Following, News, Reader};
 use crate::job::{Jobs, history, query};
 use crate::review;
 
-/// Who waited for a lock may have looked at the clock so long before.
+/// Maximum time between reading the clock and the commit of a transaction that waited for a lock.
 const MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 #[derive(Default)]
@@ -34,16 +34,17 @@ pub(in crate::graphql) struct ListSubscription;
 
 #[async_graphql::Subscription]
 impl ListSubscription {
-    /// Every visible job that matches, whenever it changes, as it is then. Several changes that come at once, or faster
-    /// than they are read, are one.
+    /// Sends each visible job that matches, whenever it changes.
+    /// A job is sent in its current state. Changes that happen at the same time, or faster than the client reads them,
+    /// are combined.
     async fn jobs_updated(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which jobs.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Conditions that the jobs must meet.")] filter: Option<JobFilter>,
     ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
         let follower = Follower::start(ctx, &filter)?;
-        // A filter that cannot be used is an error now, not at the first change.
+        // An invalid filter fails now, not at the first change.
         follower.app.jobs.among(&follower.actor, &filter, []).await?;
         let pending: VecDeque<job::Model> = VecDeque::new();
         Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
@@ -74,12 +75,13 @@ impl ListSubscription {
         }))
     }
 
-    /// Reviews that the viewer may work on, whenever one opens or changes, as it is then. Without a filter those that were
-    /// decided too, so that a list can drop them.
+    /// Sends each review that the viewer can work on, whenever it opens or changes.
+    /// A review is sent in its current state. Without a filter, decided reviews are sent too, so that lists can drop
+    /// them.
     async fn reviews_updated(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which reviews.")] filter: Option<ReviewFilter>,
+        #[graphql(desc = "Conditions that the reviews must meet.")] filter: Option<ReviewFilter>,
     ) -> Result<impl Stream<Item = Result<Review>> + use<>> {
         let filter = filter.map(review::Filter::from).unwrap_or_default();
         let follower = Follower::start(ctx, &filter)?;
@@ -113,14 +115,14 @@ impl ListSubscription {
         }))
     }
 
-    /// Events of every visible job that matches, in one durable order: what `after` has not seen, then live. Ends when the
-    /// viewer's credentials do.
+    /// Sends the events of every visible job that matches, in one durable order.
+    /// Events after the cursor `after` are sent first, then new events as they happen. Ends with UNAUTHENTICATED when
+    /// the viewer's credential expires.
     async fn events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Of which jobs, as they are when the event is read.")] filter: Option<JobFilter>,
-        #[graphql(desc = "Cursor of the last event that was seen; from the start where it is null.")]
-        after: Option<String>,
+        #[graphql(desc = "Conditions on the job when the event is read.")] filter: Option<JobFilter>,
+        #[graphql(desc = "Cursor of the last event received; null means the start.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobEvent>> + use<>> {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
         let from = after.as_deref().map(history::parse_cursor).transpose()?.unwrap_or(Place::START);
@@ -135,7 +137,7 @@ impl ListSubscription {
         Ok(try_unfold(feed, |mut feed| async move {
             loop {
                 if shares_changed(&mut feed.follower.reader, &feed.follower.app.jobs) {
-                    // What waits may be too much by now: it is read again.
+                    // Pending events may no longer be visible to the viewer, so they are read again.
                     (feed.read, feed.pending) = (feed.sent, VecDeque::new());
                 }
                 if let Some(history::FeedEvent { event, job, standing }) = feed.pending.pop_front() {
@@ -160,23 +162,23 @@ impl ListSubscription {
     }
 }
 
-/// A reader of the feed.
+/// State of a subscription to the feed.
 struct Feed {
     follower: Follower,
     filter: query::Filter,
-    /// Everything up to there was sent, or is not for this viewer.
+    /// Every event up to this position was sent, or is not visible to the viewer.
     sent: Place,
-    /// What was read up to there and not sent waits.
+    /// Every event up to this position was read; those that were not sent are pending.
     read: Place,
     pending: VecDeque<history::FeedEvent>,
-    /// The last news: whoever else reads after them from the same place may share what is read.
+    /// The latest broadcast. Other readers that continue from the same position share the events read after it.
     news: Option<Arc<News>>,
 }
 
 impl Feed {
-    /// Waits until there may be something new to read for this viewer.
+    /// Waits until there may be a new event for this viewer.
     async fn wait(&mut self) -> Result<()> {
-        // All of them is read; they hold what others read, too.
+        // The broadcast is exhausted, and keeping it would keep the rows of other readers alive.
         self.news = None;
         loop {
             let news = self.follower.next().await?;
@@ -193,21 +195,21 @@ impl Feed {
     }
 }
 
-/// Whether somebody's access has changed since it was last asked.
+/// Returns whether anyone's access has changed since the last call.
 fn shares_changed(reader: &mut Reader, jobs: &Jobs) -> bool {
     let now = jobs.hub.shares();
     std::mem::replace(&mut reader.shares, now) != now
 }
 
-/// One viewer's eye on everything.
+/// The change broadcasts that one viewer receives.
 struct Follower {
     app: App,
     actor: Actor,
     following: Following,
     began: Instant,
-    /// Whatever changed before was looked up.
+    /// Changes before this time have been looked up.
     since: Timestamp,
-    /// Where to look up what came faster than it was read, by time of change and ID.
+    /// Position after which missed changes are looked up, by time of change and ID.
     missed: Option<(Timestamp, Uuid)>,
     reader: Reader,
 }
@@ -221,7 +223,7 @@ impl Follower {
         Ok(Self { app, actor, following, began, since, missed: None, reader })
     }
 
-    /// Waits for news, and notes from where on some were missed.
+    /// Waits for the next broadcast, and notes the start of any missed changes.
     async fn next(&mut self) -> Result<Arc<News>> {
         let news = while_good(&self.app, &self.actor, self.following.next()).await?;
         let since = std::mem::replace(&mut self.since, self.app.clock.now() - MARGIN);

@@ -1,6 +1,6 @@
-//! Subscriptions. Each registers for hints first, then reads rows: what a hint says is never trusted, and one that is
-//! lost costs nothing but the next reading. Access is checked again at every change: a job that the viewer may no longer
-//! see is not sent, and a subscription to it alone ends with the error FORBIDDEN.
+//! Subscriptions. Each registers for wake-ups first and then reads rows. A wake-up carries no trusted data, and losing
+//! one only delays the next read. Access is checked again at every change. A job that the viewer can no longer see is
+//! not sent, and a subscription to this job alone ends with FORBIDDEN.
 
 mod many;
 mod one;
@@ -13,15 +13,16 @@ use crate::account::expired;
 use crate::app::App;
 use crate::error::{Error, Result};
 
-/// Rows read at once.
+/// Maximum number of rows read at once.
 const PAGE: u64 = 200;
 
-/// Everything that can be followed as it changes, over WebSocket (`graphql-transport-ws`) or as an event stream (GraphQL
-/// over SSE).
+/// Root of all subscriptions, over WebSocket (`graphql-transport-ws`) or as an event stream (GraphQL over SSE).
+/// Access is checked again at every change. A job that the viewer can no longer see is not sent, and a subscription to
+/// this job alone ends with FORBIDDEN. A subscription ends with UNAUTHENTICATED when the viewer's credential expires.
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(one::JobSubscription, many::ListSubscription, queue::QueueSubscription);
 
-/// Waits for something; an error when the viewer's credential runs out before it.
+/// Waits for a future. Returns an error if the viewer's credential expires first.
 async fn while_good<T>(app: &App, actor: &Actor, something: impl Future<Output = T>) -> Result<T> {
     let Some(expires_at) = actor.credential.expires_at else { return Ok(something.await) };
     tokio::pin!(something);

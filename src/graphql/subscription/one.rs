@@ -1,4 +1,4 @@
-//! Following one job.
+//! Subscriptions to one job.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,11 +18,9 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::events::Watch;
 use crate::id::JobId;
-use crate::job::rows::unname;
-use crate::job::state::Status;
 use crate::job::{Snapshot, history};
 
-/// A job is read so often where nothing hints at a change and other nodes may have made one: a hint may be lost.
+/// Interval at which a job is read without a wake-up, if other nodes may have changed it: a wake-up can be lost.
 const FLOOR: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
@@ -30,7 +28,8 @@ pub(in crate::graphql) struct JobSubscription;
 
 #[async_graphql::Subscription]
 impl JobSubscription {
-    /// The job now, then again at every change of status, step or progress; ends after a final status.
+    /// Sends the job now, and again at every change of status, step, or progress.
+    /// Ends after a final status. Fails with NOT_FOUND if the viewer cannot see the job.
     async fn job_updated(
         &self,
         ctx: &Context<'_>,
@@ -46,7 +45,7 @@ impl JobSubscription {
                 let seen = Seen::of(&snapshot);
                 if sent.as_ref() != Some(&seen) {
                     sent = Some(seen);
-                    let ended = is_final(&snapshot)?;
+                    let ended = snapshot.job.status.is_final();
                     let job = Job::with_task(snapshot.job.clone(), snapshot.task.clone());
                     return Ok(Some((job, (watcher, sent, ended))));
                 }
@@ -55,13 +54,14 @@ impl JobSubscription {
         }))
     }
 
-    /// History from just after `after` (from the start where it is null), then live: every event once, in order. Ends
-    /// after a final status.
+    /// Sends the history of the job after the cursor `after`, then new events as they happen.
+    /// Every event is sent once, in order. Ends after a final status. Fails with NOT_FOUND if the viewer cannot see the
+    /// job.
     async fn job_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the job.")] job_id: ID,
-        #[graphql(desc = "Cursor of the last event that was seen.")] after: Option<String>,
+        #[graphql(desc = "Cursor of the last event received; null means the start.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobEvent>> + use<>> {
         let watcher = Watcher::start(ctx, &job_id).await?;
         let from = after
@@ -72,7 +72,7 @@ impl JobSubscription {
         let pending: VecDeque<JobEvent> = VecDeque::new();
         Ok(try_unfold((watcher, from, pending), |(mut watcher, mut last, mut pending)| async move {
             loop {
-                // Also while many wait to be sent: whoever loses access gets none of those.
+                // Checked while events are pending, too: a viewer who loses access receives none of them.
                 let Some(snapshot) = watcher.look().await? else { return Ok(None) };
                 if let Some(event) = pending.pop_front() {
                     return Ok(Some((event, (watcher, last, pending))));
@@ -88,7 +88,7 @@ impl JobSubscription {
                         continue;
                     }
                 }
-                if is_final(&snapshot)? {
+                if snapshot.job.status.is_final() {
                     return Ok(None);
                 }
                 watcher.wait().await?;
@@ -97,7 +97,7 @@ impl JobSubscription {
     }
 }
 
-/// What makes a difference to somebody who follows a job.
+/// The parts of a job whose change is sent to a subscriber.
 #[derive(PartialEq)]
 struct Seen {
     sequence: i64,
@@ -116,11 +116,7 @@ impl Seen {
     }
 }
 
-fn is_final(snapshot: &Snapshot) -> Result<bool> {
-    Ok(unname::<Status>(&snapshot.job.status)?.is_final())
-}
-
-/// One viewer's eye on one job.
+/// The subscription of one viewer to one job.
 struct Watcher {
     app: App,
     actor: Actor,
@@ -138,7 +134,7 @@ impl Watcher {
         Ok(Self { app, actor, id, watch, standing })
     }
 
-    /// The job since the last hint, shared with whoever else watches it; `None` once it is gone.
+    /// Returns the job as of the last wake-up, shared with its other subscribers; `None` once it is deleted.
     async fn look(&mut self) -> Result<Option<std::sync::Arc<Snapshot>>> {
         let generation = self.watch.now();
         let read = || async { self.app.jobs.snapshot(self.id).await?.ok_or_else(|| Error::not_found("job")) };
@@ -153,7 +149,7 @@ impl Watcher {
         Ok(Some(snapshot))
     }
 
-    /// Waits for the next hint; an error when the viewer's credential runs out before it.
+    /// Waits for the next wake-up. Returns an error if the viewer's credential expires first.
     async fn wait(&mut self) -> Result<()> {
         let Self { app, actor, watch, .. } = self;
         if app.db.backend() != DbBackend::Postgres {

@@ -1,4 +1,4 @@
-//! Waking workers.
+//! Wake-ups for workers.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::job::news::{self, Following, News, Reader, Waiting};
 
-/// Changes that come within this time are looked up together.
+/// Changes within this time are looked up together.
 const TOGETHER: Duration = Duration::from_millis(250);
-/// How often the queue is read where nothing hints at news: other nodes queue steps too, and retries wait for their time.
+/// Interval at which the queue is read without a wake-up: other nodes queue steps too, and retries become due.
 const POLL: Duration = Duration::from_secs(1);
-/// What still waits is said again after so long: a worker that missed its call would leave it.
+/// Interval at which waiting steps are announced again, in case a worker missed the announcement.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Steps that a worker could take.
+/// Steps of one job type that a worker can claim.
 #[derive(SimpleObject)]
 pub(in crate::graphql) struct StepsQueued {
-    /// Slug of their job type.
+    /// Slug of the job type.
     #[graphql(name = "type")]
     job_type: ID,
-    /// How many wait now, counted up to 1,000.
+    /// Number of waiting steps, counted up to 1,000.
     count: i32,
 }
 
@@ -38,14 +38,13 @@ pub(in crate::graphql) struct QueueSubscription;
 
 #[async_graphql::Subscription]
 impl QueueSubscription {
-    /// Wakes a worker: fires when steps that it can claim are queued, once for each type. What waits already is said at once,
-    /// and what goes on waiting again every ten seconds.
+    /// Wakes a worker when steps that it can claim are queued, once for each job type.
+    /// Steps that already wait are announced immediately. Steps that continue to wait are announced again every ten
+    /// seconds. Fails with BAD_USER_INPUT if a job type does not exist.
     async fn steps_queued(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Slugs of the job types whose steps the worker can do, 20 at the most.")] types: Vec<
-            ID,
-        >,
+        #[graphql(desc = "Slugs of the job types whose steps the worker can do, 1 to 20.")] types: Vec<ID>,
     ) -> Result<impl Stream<Item = Result<StepsQueued>> + use<>> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let types: Vec<String> = types.into_iter().map(|id| id.0).collect();
@@ -54,7 +53,7 @@ impl QueueSubscription {
             return Err(Error::Invalid(problems));
         }
         let following = app.jobs.news.follow();
-        // What is a TEST key's is not what is there for the person.
+        // A TEST key sees other steps than an access token of the same user.
         let reader = Reader::new(&actor, &(&types, actor.mode), app.jobs.hub.shares());
         let (said, pending) = (HashMap::new(), VecDeque::new());
         let queue = Queue { app, actor, following, types, reader, said, pending, read: None };
@@ -70,22 +69,22 @@ impl QueueSubscription {
     }
 }
 
-/// One worker's eye on the queue.
+/// The subscription of one worker to the queue.
 struct Queue {
     app: App,
     actor: Actor,
     following: Following,
     types: Vec<String>,
     reader: Reader,
-    /// What was said of each type, and when.
+    /// The last announcement of each type, and its time.
     said: HashMap<String, (Waiting, Instant)>,
     pending: VecDeque<StepsQueued>,
-    /// When the queue was last looked at, and when the reading began that was seen then: others may have made it before.
+    /// Time when the queue was last read, and when the reading started; another subscriber may have started it earlier.
     read: Option<(Instant, Instant)>,
 }
 
 impl Queue {
-    /// Waits until the queue is to be read; the news that are the reason, where there are any.
+    /// Waits until the queue is to be read. Returns the broadcast that caused the read, if there is one.
     async fn wait(&mut self) -> Result<Option<Arc<News>>> {
         let Some((read, began)) = self.read else { return Ok(None) };
         let Self { app, actor, following, .. } = self;
@@ -99,7 +98,7 @@ impl Queue {
                     }
                 }
             };
-            // Whether it changed or not, the queue is read.
+            // The queue is read whether it changed or not.
             tokio::time::timeout_at(read + POLL, changed).await.ok()
         };
         while_good(app, actor, news).await
@@ -125,7 +124,7 @@ impl Queue {
             };
             let said = self.said.get(job_type).copied();
             let news = said.is_none_or(|(before, at)| {
-                // As many as were taken may have come instead.
+                // New steps may have replaced as many claimed ones.
                 waits.count > before.count || waits.newest > before.newest || now - at >= AGAIN
             });
             if news {

@@ -24,7 +24,6 @@ use crate::error::{Error, Result};
 use crate::id::JobId;
 use crate::job::control::Edits;
 use crate::job::query::Ownership;
-use crate::job::rows::name;
 use crate::job::state::Status;
 use crate::page::Cursor;
 
@@ -449,7 +448,7 @@ async fn tag(app: &App, job: &job::Model, standing: &Standing) -> Result<String>
         Some(task) => (task.fraction, task.message),
         None => (0.0, None),
     };
-    let claim = match job.status == name(Status::Blocked) {
+    let claim = match job.status == Status::Blocked {
         true => app.jobs.claim_on(job.id).await?,
         false => None,
     };

@@ -1,6 +1,8 @@
 //! What clients send about jobs, and what it means to the domain.
 
+use sea_orm::Iterable;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -12,7 +14,7 @@ use crate::job::collaborator::PrincipalRef;
 use crate::job::control::Changes;
 use crate::job::query::{Filter, OrderBy};
 use crate::job::request::{NewJob, Source};
-use crate::job::rows::unname;
+use crate::job::state::Status;
 use crate::job_type::{INPUT, metadata};
 use crate::json::storage_problem;
 use crate::page::{Direction, Paging};
@@ -364,7 +366,7 @@ pub(super) struct Listing {
 pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
     let mut given = Given { rest: parameters, problems: Vec::new() };
     let status = given.all("status", "queued, running, blocked, completed, cancelled or failed", |text| {
-        unname(&text.to_ascii_uppercase()).ok()
+        Status::iter().find(|status| status.as_str().eq_ignore_ascii_case(text))
     });
     let types = given.all("type", "a job type", |text| Some(text.to_owned()));
     let owner =
@@ -390,17 +392,14 @@ pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
         input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
         blocked_at,
     };
-    let by = match given
-        .one("order_by", "created_at or updated_at", |text| unname(&text.to_ascii_lowercase()).ok())
-    {
+    let by = match given.one("order_by", "created_at or updated_at", named) {
         Some(Order::UpdatedAt) => OrderBy::Updated,
         Some(Order::CreatedAt) | None => OrderBy::Created,
     };
-    let direction =
-        match given.one("direction", "asc or desc", |text| unname(&text.to_ascii_lowercase()).ok()) {
-            Some(Way::Asc) => Direction::Ascending,
-            Some(Way::Desc) | None => Direction::Descending,
-        };
+    let direction = match given.one("direction", "asc or desc", named) {
+        Some(Way::Asc) => Direction::Ascending,
+        Some(Way::Desc) | None => Direction::Descending,
+    };
     let size = |text: &str| text.parse().ok();
     let sizes = [given.one("first", "a whole number", size), given.one("limit", "a whole number", size)];
     let limited = sizes[1].is_some();
@@ -429,6 +428,11 @@ pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
         paging: Paging { first, after, ..Paging::default() },
         places,
     })
+}
+
+/// Returns the value of an enum whose names are in lower case, in any case.
+fn named<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_value(Value::String(text.to_ascii_lowercase())).ok()
 }
 
 /// The prefix of parameters that name a field of the metadata.

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::job::details::{Details, OpenReview, SeenClaim};
 use crate::job::progress::{self, StepNow};
 use crate::job::query::Ownership;
-use crate::job::rows::{self, name, unname};
+use crate::job::rows;
 use crate::job::state::{Mode, Status, StepKind, StepStatus};
 use crate::job_type::{INPUT, OUTPUT};
 
@@ -301,7 +301,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn of(details: Details, links: &Links) -> Result<Self> {
-        let status: Status = unname(&details.job.status)?;
+        let status = details.job.status;
         let content = |role| details.content(role).map(|held| Content::of(held, links));
         let missing = || crate::error::Error::internal("a job without an input");
         let input_content = content(INPUT).ok_or_else(missing)?;
@@ -337,7 +337,7 @@ impl Job {
             type_id: job.type_id,
             type_version: job.type_version,
             status: JobStatus(status),
-            mode: JobMode(unname(&job.mode)?),
+            mode: JobMode(job.mode),
             blocking_task: blocking_step.clone(),
             blocking_step,
             claimed_by,
@@ -370,7 +370,7 @@ macro_rules! enums {
 
         impl $wire {
             fn name(self) -> String {
-                name(self.0).to_ascii_lowercase()
+                self.0.as_str().to_ascii_lowercase()
             }
         }
 

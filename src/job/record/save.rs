@@ -12,7 +12,6 @@ use crate::entity::{access, job, review, review_matter, task};
 use crate::error::{Error, Result};
 use crate::events::feed;
 use crate::id::ReviewId;
-use crate::job::rows::name;
 use crate::job::state::{State, Task};
 
 impl Locked {
@@ -23,7 +22,7 @@ impl Locked {
         if self.events.is_empty() {
             return Ok(Saved { job: self.row, reviews, first, deliveries: 0 });
         }
-        self.row.status = name(self.state.status);
+        self.row.status = self.state.status;
         self.row.fence = self.state.fence;
         self.row.steps = serde_json::to_value(&self.state.steps).map_err(Error::internal)?;
         self.row.failure =

@@ -5,6 +5,7 @@ use docket::access::policy::Action;
 use docket::access::{self, Actor, Cancel, Edit, Share, View};
 use docket::collaboration;
 use docket::engine::{Ask, Claim, Results};
+use docket::entity::enums::EventKind;
 use docket::entity::{access as rows, content, job_event, review, task};
 use docket::error::Error;
 use docket::id::{DocumentId, JobId, TeamId};
@@ -433,7 +434,7 @@ impl Run<'_> {
             return Err("the feed has the job's events in another order".into());
         }
         let mut status = json!("QUEUED");
-        for event in events.iter().filter(|event| event.kind == "STATUS_CHANGED") {
+        for event in events.iter().filter(|event| event.kind == EventKind::StatusChanged) {
             if event.data["from"] != status {
                 return Err(format!("a status came from {} when it was {status}", event.data["from"]));
             }
