@@ -2,8 +2,10 @@
 //! exponent: a few bytes could become megabytes.
 
 use serde_json::{Number, Value};
+use serde_path_to_error::{Path, Segment};
 
 use crate::error::Problem;
+use crate::job_type::metadata::escape;
 
 /// Digits of a number, written out without an exponent.
 pub const MAX_NUMBER_DIGITS: usize = 100;
@@ -52,6 +54,22 @@ pub fn is_long(number: &Number) -> bool {
         false => (whole.len().saturating_sub(shift).max(1), fraction.len().saturating_add(shift)),
     };
     before.saturating_add(after) > MAX_NUMBER_DIGITS
+}
+
+/// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON has none (RFC 8259 section 8.1),
+/// but a reader may ignore it.
+pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Converts the place of a problem that serde found to a JSON Pointer (RFC 6901).
+pub fn pointer(path: &Path) -> String {
+    let token = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(format!("/{index}")),
+        Segment::Map { key } => Some(format!("/{}", escape(key))),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().filter_map(token).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::document::LONGEST_LINK_SECONDS;
 use crate::error::Error;
 use crate::graphql::job_type_from_json;
 use crate::job::state::Mode;
+use crate::json::without_byte_order_mark;
 use crate::{taxonomy, telemetry};
 
 /// `docket user …`.
@@ -181,7 +182,7 @@ pub(super) async fn job_type(command: JobTypeCommand) -> Result<ExitCode, String
     let definition = job_type_from_json(read_json(&file)?)
         .map_err(|problems| format!("{}:\n{}", file.display(), explain(Error::Invalid(problems))))?;
     let app = common.open().await?;
-    let stored = app.jobs.types.put(&app.clock, definition).await.map_err(explain)?;
+    let stored = app.jobs.types.apply(&app.clock, definition).await.map_err(explain)?;
     app.drain().await;
     say(&format!("{} version {}", stored.id, stored.version))
 }
@@ -229,8 +230,9 @@ async fn actor(app: &App, email: &str) -> Result<Actor, String> {
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
+    let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_slice(without_byte_order_mark(&bytes))
+        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// The first line of standard input.

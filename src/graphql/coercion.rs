@@ -89,8 +89,8 @@ impl Literals<'_> {
                 Selection::Field(Positioned { node: field, .. }) => {
                     let Some(defined) = self.types.field(parent, field.name.node.as_str()) else { continue };
                     for (name, Positioned { node: value, pos }) in &field.arguments {
-                        if let Some(ty) = defined.arguments.get(&name.node) {
-                            self.check(&argument(field, &name.node), value, ty, *pos)?;
+                        if let Some(defined) = defined.arguments.get(&name.node) {
+                            self.check(&argument(field, &name.node), value, &defined.ty, *pos)?;
                         }
                     }
                     self.check_set(&field.selection_set.node, defined.type_name.as_str())?;

@@ -72,7 +72,7 @@ impl JobEvent {
 
     /// User who made the change.
     /// For an external worker, this is the user whose credential it uses. Null if the server made the change, including
-    /// its built-in executors.
+    /// its built-in executors, and if the viewer has no access to the step.
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.row.actor_id {

@@ -23,6 +23,7 @@ mod schema_types;
 mod subscription;
 mod taxonomy;
 mod upload;
+mod variable_usage;
 mod webhook;
 mod worker;
 
@@ -49,6 +50,7 @@ pub use error::{extensions, log_internal};
 pub use job_type::job_type_from_json;
 pub use schema_types::SchemaTypes;
 pub use upload::Uploads;
+pub use variable_usage::check_variable_usages;
 
 /// Root of all queries.
 /// Objects that the viewer (the authenticated user) cannot see are null or missing, as if they did not exist.

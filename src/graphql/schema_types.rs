@@ -41,14 +41,14 @@ pub enum Definition {
 #[derive(Debug)]
 pub struct InputObject {
     /// Its fields, in the order of the schema.
-    pub fields: Vec<InputField>,
+    pub fields: Vec<InputValue>,
     /// Whether exactly one of them must be given (`@oneOf`).
     pub one_of: bool,
 }
 
-/// A field of an input object.
+/// A field of an input object, or an argument.
 #[derive(Debug)]
-pub struct InputField {
+pub struct InputValue {
     /// Its name.
     pub name: Name,
     /// Its type.
@@ -62,8 +62,8 @@ pub struct InputField {
 pub struct OutputField {
     /// The named type of its value, without lists.
     pub type_name: Name,
-    /// The types of its arguments.
-    pub arguments: HashMap<Name, Type>,
+    /// Its arguments.
+    pub arguments: HashMap<Name, InputValue>,
 }
 
 impl SchemaTypes {
@@ -85,7 +85,7 @@ impl SchemaTypes {
                     Definition::Enum(of.values.into_iter().map(|value| value.node.value.node).collect())
                 }
                 TypeKind::InputObject(of) => Definition::Input(InputObject {
-                    fields: of.fields.into_iter().map(|field| input_field(field.node)).collect(),
+                    fields: of.fields.into_iter().map(|field| input_value(field.node)).collect(),
                     one_of: directives.iter().any(|directive| directive.node.name.node == "oneOf"),
                 }),
                 TypeKind::Object(of) => {
@@ -137,14 +137,16 @@ impl SchemaTypes {
     }
 }
 
-fn input_field(field: InputValueDefinition) -> InputField {
-    InputField { name: field.name.node, ty: field.ty.node, has_default: field.default_value.is_some() }
+fn input_value(field: InputValueDefinition) -> InputValue {
+    InputValue { name: field.name.node, ty: field.ty.node, has_default: field.default_value.is_some() }
 }
 
 fn output_fields(fields: Vec<Positioned<FieldDefinition>>) -> HashMap<Name, OutputField> {
     let field = |Positioned { node, .. }: Positioned<FieldDefinition>| {
-        let arguments =
-            node.arguments.into_iter().map(|argument| (argument.node.name.node, argument.node.ty.node));
+        let arguments = node
+            .arguments
+            .into_iter()
+            .map(|argument| (argument.node.name.node.clone(), input_value(argument.node)));
         let field = OutputField { type_name: named(&node.ty.node), arguments: arguments.collect() };
         (node.name.node, field)
     };
@@ -167,7 +169,7 @@ mod tests {
     fn printed_schema_is_read_with_fields_arguments_and_interfaces() {
         let types = SchemaTypes::of_server();
         assert_eq!(types.field("Query", "jobs").unwrap().type_name, "JobConnection");
-        assert_eq!(types.field("Query", "jobs").unwrap().arguments["first"].to_string(), "Int");
+        assert_eq!(types.field("Query", "jobs").unwrap().arguments["first"].ty.to_string(), "Int");
         assert!(types.possible_types("Node").unwrap().contains("Job"));
         assert!(types.possible_types("Job").is_none());
         let Some(Definition::Input(input)) = types.get("ContentSource") else { panic!("no input object") };

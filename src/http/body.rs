@@ -4,18 +4,26 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 
 use crate::app::App;
+use crate::error::{Error, Result};
 
 /// Somebody who is still sending when the server is asked to stop may go on so long. It is less than connections get, so
 /// that what has come in by then is removed in time.
 const LEFT: Duration = Duration::from_secs(3);
 
-/// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON has none (RFC 8259 section 8.1),
-/// but a reader may ignore it.
-pub(super) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+/// Refuses a compressed body: it would be stored or parsed as it was sent.
+pub(super) fn not_encoded(headers: &HeaderMap) -> Result<()> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    match encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        true => Ok(()),
+        false => {
+            let message = "Requests with a Content-Encoding are not supported. Send the bytes uncompressed.";
+            Err(Error::UnsupportedMedia(message.into()))
+        }
+    }
 }
 
 /// A body that breaks off when the server stops.

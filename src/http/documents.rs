@@ -70,6 +70,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    body::not_encoded(request.headers())?;
     let place = server.transfers.take(actor)?;
     let app = &server.app;
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

@@ -14,6 +14,7 @@ use mime::Mime;
 use tracing::Instrument;
 
 use super::answer::Written;
+use super::body::not_encoded;
 use super::negotiate::{Accepted, Whole};
 use super::operation::{self, discard, prepare};
 use super::parameters::{Parameters, QueryString};
@@ -97,6 +98,7 @@ pub(super) async fn get(
 
 /// The body of a request, where it is whole and not too large.
 pub(super) async fn body(request: HttpRequest, limit: usize) -> Result<Bytes> {
+    not_encoded(request.headers())?;
     axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {

@@ -4,13 +4,13 @@ use axum::extract::{FromRequest, Multipart, Request as HttpRequest};
 use futures_util::TryStreamExt;
 use serde_json::Value as Json;
 
-use super::body::without_byte_order_mark;
 use super::operation::discard;
 use super::parameters::Parameters;
 use super::{Server, body};
 use crate::document::{Described, Staged};
 use crate::error::{Error, Result};
 use crate::graphql::{Uploads, Viewer};
+use crate::json::without_byte_order_mark;
 
 /// A multipart request (GraphQL multipart request specification): `operations`, `map`, then the files, each of which is
 /// in the store before the operation runs.

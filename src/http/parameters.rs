@@ -4,9 +4,9 @@ use async_graphql::Variables;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
-use super::body::without_byte_order_mark;
 use crate::error::{Error, Result};
 use crate::graphql::json::variables_from_json;
+use crate::json::without_byte_order_mark;
 
 /// The parameters of a request (GraphQL over HTTP, "Request Parameters", and its appendix on persisted documents). One of
 /// `query`, `document_id` and the extension `persistedQuery` is there.

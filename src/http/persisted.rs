@@ -17,7 +17,7 @@ use super::layout::{self, DataLayout, Layouts};
 use super::parameters::Parameters;
 use crate::config::{Persisted, Switch, Trusted};
 use crate::graphql::guard::{self, Code, Limits, Refusal};
-use crate::graphql::{SchemaTypes, check_literals};
+use crate::graphql::{SchemaTypes, check_literals, check_variable_usages};
 
 /// What clients that know a document by its hash look for, to send it whole then.
 const NOT_FOUND: &str = "PersistedQueryNotFound";
@@ -42,6 +42,7 @@ impl Parsed {
     fn of(text: &str, limits: &Limits) -> Result<Arc<Self>, Refusal> {
         let (document, types) = (guard::parse(text, limits)?, SchemaTypes::of_server());
         check_literals(types, &document, limits.introspection == Switch::On)?;
+        check_variable_usages(types, &document)?;
         let mut with_hidden = document.clone();
         let with_hidden = layout::add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
         let layouts = Layouts::new(&document, types);

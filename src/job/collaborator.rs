@@ -21,6 +21,16 @@ pub enum PrincipalRef {
     TeamName(String),
     UserId(String),
     UserEmail(String),
+    /// As the REST API answers it. Both have to be of the same team.
+    Team {
+        id: String,
+        name: String,
+    },
+    /// As the REST API answers it. Both have to be of the same user.
+    User {
+        id: String,
+        email: String,
+    },
 }
 
 /// Step names as they are kept: each once, and `*` alone where it is among them.
@@ -81,17 +91,29 @@ pub async fn principal_of(db: &impl ConnectionTrait, principal: &PrincipalRef) -
     let no_team = || Error::not_found("team");
     let no_user = || Error::not_found("user");
     Ok(match principal {
-        PrincipalRef::TeamId(id) => {
+        PrincipalRef::TeamId(id) | PrincipalRef::Team { id, .. } => {
             let id = TeamId::parse(id).ok_or_else(no_team)?;
-            Principal::team(team::Entity::find_by_id(id).one(db).await?.ok_or_else(no_team)?)
+            let team = team::Entity::find_by_id(id).one(db).await?.ok_or_else(no_team)?;
+            match principal {
+                PrincipalRef::Team { name, .. } if team.name != name.trim() => {
+                    return Err(no_team());
+                }
+                _ => Principal::team(team),
+            }
         }
         PrincipalRef::TeamName(name) => {
             let named = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
             Principal::team(named.one(db).await?.ok_or_else(no_team)?)
         }
-        PrincipalRef::UserId(id) => {
+        PrincipalRef::UserId(id) | PrincipalRef::User { id, .. } => {
             let id = UserId::parse(id).ok_or_else(no_user)?;
-            Principal::user(person(db, &PersonRef::Id(id)).await?)
+            let account = person(db, &PersonRef::Id(id)).await?;
+            match principal {
+                PrincipalRef::User { email, .. } if !account.email.eq_ignore_ascii_case(email.trim()) => {
+                    return Err(no_user());
+                }
+                _ => Principal::user(account),
+            }
         }
         PrincipalRef::UserEmail(email) => {
             Principal::user(person(db, &PersonRef::Email(email.clone())).await?)

@@ -32,7 +32,8 @@ pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
     Err(Error::invalid("/after", "CURSOR", "This is the cursor of another job's event."))
 }
 
-/// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`.
+/// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`, and not
+/// who it was.
 pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
     let role = event.data.get("role").and_then(|role| role.as_str());
     let shown = match (event.kind, role, &event.step) {
@@ -45,7 +46,7 @@ pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model)
         return event;
     }
     let data = json!({"step": event.step, "withheld": true});
-    job_event::Model { data, ..event }
+    job_event::Model { data, actor_id: None, ..event }
 }
 
 /// An event of the feed, with what decides who sees what of it.

@@ -153,6 +153,11 @@ fn stale(now: &document::Model) -> Error {
     Error::Conflict { message: "The content is not the one that was seen. Look again.".into(), details }
 }
 
+/// Whether an error says that a decision rests on another content than the newest.
+pub fn is_stale(error: &Error) -> bool {
+    matches!(error, Error::Conflict { details, .. } if details.contains_key("contentSha256"))
+}
+
 /// Applies the patch and stores what comes of it; `None` where it changes nothing.
 async fn correct(
     jobs: &Jobs,

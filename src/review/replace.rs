@@ -29,6 +29,7 @@ use crate::job::record::{Locked, ReviewSubject, Saved};
 use crate::job::state::StepKind;
 use crate::job::{Jobs, gone};
 use crate::job_type::{INPUT, JobType};
+use crate::json::{pointer, without_byte_order_mark};
 
 /// Findings of the check of a content's bytes.
 #[derive(Default)]
@@ -51,6 +52,9 @@ pub async fn replace<E: std::fmt::Display>(
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = decide::seen(jobs, grant.review()).await?;
     let before = check_role(&job_type, grant, role, seen.as_ref())?;
+    if grant.review().barred_id == Some(grant.actor().user.id) {
+        return Err(Rejection::FourEyes.into());
+    }
     // Checked again under the lock; here so that nobody stores bytes who does not hold the claim.
     if grant.review().claimed_by != Some(grant.actor().user.id) {
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
@@ -157,7 +161,7 @@ async fn check_bytes(
             let message = format!("A JSON content has at most {MAX_VALUES} values.");
             return Err(Error::invalid("", "TOO_MANY", message));
         }
-        let content: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        let content: Value = serde_json::from_slice(without_byte_order_mark(&bytes)).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Error::invalid(
                 "",
@@ -209,8 +213,11 @@ fn is_json(media_type: &str) -> bool {
 
 fn typed<T: DeserializeOwned>(content: &Value) -> Result<T> {
     serde_path_to_error::deserialize(content).map_err(|error| {
-        let path: String = error.path().iter().map(|segment| format!("/{segment}")).collect();
-        Error::invalid(path, "SHAPE", format!("The content is malformed: {}.", error.inner()))
+        Error::invalid(
+            pointer(error.path()),
+            "SHAPE",
+            format!("The content is malformed: {}.", error.inner()),
+        )
     })
 }
 

@@ -67,6 +67,20 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
         "the defaults written out are the same definition"
     );
 
+    std::fs::write(&file, format!("\u{feff}{least}")).expect("a file");
+    let marked =
+        docket(&dir.path().join("data"), &["job-type", "apply", file.to_str().expect("a path")], None);
+    assert_eq!(text(&marked.stdout), "letter version 1\n", "a byte order mark is ignored");
+    for id in ["data-point-extraction", "noop"] {
+        let mut built_in = least.clone();
+        built_in["id"] = json!(id);
+        let refused = apply(&built_in);
+        assert!(
+            !refused.status.success() && text(&refused.stderr).contains("/id: This type is built in"),
+            "{id}"
+        );
+    }
+
     let steps = json!([
         {"kind": "SOMEBODY", "maxAttempts": 0}, {"name": 7, "color": 1, "contentRoles": ["a b"]}, "sing", {"name": "c d"},
     ]);

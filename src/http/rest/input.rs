@@ -4,21 +4,18 @@
 use std::collections::HashSet;
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use mime::Mime;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use serde_path_to_error::Segment;
 
-use super::super::body::without_byte_order_mark;
 use super::super::documents::signed_in;
 use super::super::{Server, graphql};
 use crate::access::Actor;
 use crate::error::{Error, Problem, Result};
 use crate::graphql::Viewer;
-use crate::job_type::metadata::escape;
-use crate::json::{NO_NUL, storage_problem};
+use crate::json::{NO_NUL, pointer, storage_problem, without_byte_order_mark};
 
 /// Charsets whose text is UTF-8.
 const UTF_8: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
@@ -112,20 +109,13 @@ fn any_type(request: &Request) -> bool {
 /// The body of a request, where it has one.
 async fn object(request: Request, server: &Server, any_type: bool) -> Result<Option<Map<String, Value>>> {
     let headers = request.headers();
-    let media_type: Option<Mime> =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()?.parse().ok());
+    let media_type = media_type(headers);
     let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
     let bytes = without_byte_order_mark(&bytes).trim_ascii();
     if bytes.is_empty() {
         return Ok(None);
     }
-    if let Some(charset) = media_type.as_ref().and_then(|mime| mime.get_param(mime::CHARSET))
-        && !UTF_8.iter().any(|name| charset.as_str().eq_ignore_ascii_case(name))
-    {
-        let message = format!("The charset {charset} is not supported. Send the request in UTF-8.");
-        return Err(Error::UnsupportedMedia(message));
-    }
-    let is_json = |mime: &Mime| mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON);
+    media_type.as_ref().map_or(Ok(()), utf_8)?;
     let is_json = media_type.as_ref().is_some_and(is_json);
     let unsupported = || Error::UnsupportedMedia("Send the request as application/json.".into());
     if !is_json && !any_type {
@@ -144,6 +134,27 @@ async fn object(request: Request, server: &Server, any_type: bool) -> Result<Opt
     match json {
         Value::Object(object) => Ok(Some(object)),
         _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
+    }
+}
+
+/// The media type of a body, where its header names one.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<Mime> {
+    headers.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether a media type is JSON.
+pub(super) fn is_json(media_type: &Mime) -> bool {
+    media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
+}
+
+/// Refuses a charset other than UTF-8.
+pub(super) fn utf_8(media_type: &Mime) -> Result<()> {
+    match media_type.get_param(mime::CHARSET) {
+        Some(charset) if !UTF_8.iter().any(|name| charset.as_str().eq_ignore_ascii_case(name)) => {
+            let message = format!("The charset {charset} is not supported. Send the request in UTF-8.");
+            Err(Error::UnsupportedMedia(message))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -187,20 +198,16 @@ impl Names {
 }
 
 fn typed<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T> {
-    let value = Value::Object(fields);
-    serde_path_to_error::deserialize(&value).map_err(|error| {
-        let path: String = error.path().iter().filter_map(pointer).collect();
-        let said: String = error.into_inner().to_string().chars().take(LONGEST_SAYING).collect();
+    // From text, because serde_json reads some long numbers of a `Value` as floats.
+    let text = Value::Object(fields).to_string();
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
+        let path = pointer(error.path());
+        let said = error.into_inner().to_string();
+        // The position is one in `text`, which the client has not seen.
+        let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
+        let said: String = said.chars().take(LONGEST_SAYING).collect();
         Error::invalid(path, "SHAPE", format!("The request is malformed: {said}."))
     })
-}
-
-fn pointer(segment: &Segment) -> Option<String> {
-    match segment {
-        Segment::Seq { index } => Some(format!("/{index}")),
-        Segment::Map { key } => Some(format!("/{}", escape(key))),
-        Segment::Enum { .. } | Segment::Unknown => None,
-    }
 }
 
 fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -> Value {

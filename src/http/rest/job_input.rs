@@ -68,7 +68,7 @@ pub(super) struct NewContent {
     uri: String,
 }
 
-/// A team, by ID or by name, and what it is let in to.
+/// A team, by ID, by name, or by both as answers have it, and what it is let in to.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewTeam {
@@ -82,7 +82,7 @@ pub(super) struct NewTeam {
     steps: Option<Vec<String>>,
 }
 
-/// A person, by ID or by address, and what they are let in to.
+/// A person, by ID, by address, or by both as answers have it, and what they are let in to.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewUser {
@@ -203,8 +203,15 @@ impl NewCollaboration {
             for (i, NewTeam { id, name, steps }) in teams.into_iter().enumerate() {
                 let at = format!("/collaboration/teams/{i}");
                 place(&at);
-                let who = [id.map(PrincipalRef::TeamId), name.map(PrincipalRef::TeamName)];
-                let who = one_of(who, &at, "id and name", problems);
+                let who = match (id, name) {
+                    (Some(id), Some(name)) => Some(PrincipalRef::Team { id, name }),
+                    (Some(id), None) => Some(PrincipalRef::TeamId(id)),
+                    (None, Some(name)) => Some(PrincipalRef::TeamName(name)),
+                    (None, None) => {
+                        problems.push(Problem::new(&at, "REQUIRED", "Give the team's id or name."));
+                        None
+                    }
+                };
                 list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
             }
             list
@@ -214,8 +221,15 @@ impl NewCollaboration {
             for (i, NewUser { id, email, steps }) in users.into_iter().enumerate() {
                 let at = format!("/collaboration/users/{i}");
                 place(&at);
-                let who = [id.map(PrincipalRef::UserId), email.map(PrincipalRef::UserEmail)];
-                let who = one_of(who, &at, "id and email", problems);
+                let who = match (id, email) {
+                    (Some(id), Some(email)) => Some(PrincipalRef::User { id, email }),
+                    (Some(id), None) => Some(PrincipalRef::UserId(id)),
+                    (None, Some(email)) => Some(PrincipalRef::UserEmail(email)),
+                    (None, None) => {
+                        problems.push(Problem::new(&at, "REQUIRED", "Give the user's id or email."));
+                        None
+                    }
+                };
                 list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
             }
             list
@@ -279,7 +293,7 @@ pub(super) struct RewindJob {
 }
 
 /// A decision on the open review of a job.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"decision": "approve", "comment": "The total was read from the wrong line."}))]
 pub(super) struct Unblock {
@@ -293,7 +307,7 @@ pub(super) struct Unblock {
     /// Step that the job is sent back to.
     to_step: Option<String>,
     /// SHA-256 of the content that the reviewer saw; a newer version is a conflict. Without it the newest version is meant.
-    content_sha256: Option<String>,
+    pub(super) content_sha256: Option<String>,
 }
 
 impl Unblock {

@@ -6,13 +6,16 @@ use axum::response::Response;
 
 use super::super::{Server, documents};
 use super::answer::{Envelope, Failure, done};
-use super::input::{Caller, JsonObject, Place, relocated};
+use super::input::{Caller, JsonObject, Place, is_json, media_type, relocated, utf_8};
 use super::job::{parse, view_by_id};
 use super::job_input::{self, Unblock};
 use super::to_the_end;
 use super::view::{Content, Job};
 use crate::error::Result;
 use crate::review::{self, claim, decide, replace};
+
+/// Tries to decide on the newest version while newer ones arrive.
+const TRIES: u32 = 20;
 
 /// Checks a job out
 ///
@@ -102,11 +105,25 @@ pub(super) async fn unblock(
     let given = body.map(|body| body.read::<Unblock>(&job_input::UNBLOCK)).transpose()?.unwrap_or_default();
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
-        let grant = review::open_of_job(&app.jobs, &actor, id).await?;
-        let seen = decide::seen(&app.jobs, grant.review()).await?;
-        let decision = given.parse(seen.map(|(_, document)| document.sha256))?;
-        decide::decide(&app.jobs, &grant, decision).await?;
-        view_by_id(&app, &actor, id).await
+        let mut grant = review::open_of_job(&app.jobs, &actor, id).await?;
+        let mut tries_left = TRIES;
+        loop {
+            tries_left -= 1;
+            let seen = decide::seen(&app.jobs, grant.review()).await?;
+            let decision = given.clone().parse(seen.map(|(_, document)| document.sha256))?;
+            let Err(error) = decide::decide(&app.jobs, &grant, decision).await else {
+                return view_by_id(&app, &actor, id).await;
+            };
+            // Without a hash the newest version is meant, and there may be a newer one now.
+            if given.content_sha256.is_some() || tries_left == 0 || !decide::is_stale(&error) {
+                return Err(error);
+            }
+            let again = review::open_of_job(&app.jobs, &actor, id).await?;
+            if again.review().id != grant.review().id {
+                return Err(error);
+            }
+            grant = again;
+        }
     };
     let places = [
         ("/toStep".to_owned(), "/to_step".to_owned()),
@@ -149,6 +166,7 @@ pub(super) async fn put_content(
     let (app, id) = (server.app.clone(), parse(&id)?);
     let grant = review::open_of_job(&app.jobs, &actor, id).await?;
     let described = documents::described(request.headers())?;
+    media_type(request.headers()).filter(is_json).as_ref().map_or(Ok(()), utf_8)?;
     let replaced = documents::receive(&server, &actor, request, |bytes| async move {
         replace::replace(&app.jobs, &grant, &role, described, bytes).await
     });

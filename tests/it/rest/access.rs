@@ -89,6 +89,17 @@ async fn a_collaborator_with_one_step_sees_that_one_only(app: TestApp) {
     });
     assert_eq!(seen.body["collaboration"], expected);
 
+    // What was read can be written back, but an ID and a name have to belong together.
+    let written = ask(&ada, Method::PUT, &format!("/jobs/{id}"), json!({"collaboration": expected})).await;
+    assert_eq!((written.status.as_u16(), &written.body["collaboration"]), (200, &expected));
+    for other in [
+        json!({"teams": [{"id": team, "name": "others"}]}),
+        json!({"users": [{"id": cyd.id(), "email": bob.email()}]}),
+    ] {
+        let refused = ask(&ada, Method::PUT, &format!("/jobs/{id}"), json!({"collaboration": other})).await;
+        assert_eq!(refused.status, 404, "{other}");
+    }
+
     // A list replaces the whole list of its kind, and at once.
     let change = json!({"collaboration": {"teams": []}});
     let changed = ask(&ada, Method::PUT, &format!("/jobs/{id}"), change).await;
@@ -123,7 +134,8 @@ async fn a_change_that_is_wrong_in_part_changes_nothing(app: TestApp) {
             400,
             vec!["/collaboration/teams/0", "/collaboration/teams/0/steps/0"],
         ),
-        (json!([{"name": "a", "id": "b"}]), 400, vec!["/collaboration/teams/0"]),
+        (json!([{"name": "a", "id": "b"}]), 404, vec![]),
+        (json!([{}]), 400, vec!["/collaboration/teams/0"]),
         (json!([{"title": "a"}]), 400, vec!["/collaboration/teams/0/title"]),
         (json!("all"), 400, vec!["/collaboration/teams"]),
     ] {

@@ -102,7 +102,7 @@ async fn file_names_arrive_however_clients_encode_them(app: TestApp) {
 
 both!(metadata_numbers_keep_their_digits);
 async fn metadata_numbers_keep_their_digits(app: TestApp) {
-    const NUMBERS: &str = r#"{"big":123456789012345678901234567890,"list":[0.1,18446744073709551616],"precise":12345678901234.56789}"#;
+    const NUMBERS: &str = r#"{"big":123456789012345678901234567890,"list":[0.1,18446744073709551616,50000000000000000000000000000000000000000],"precise":12345678901234.56789}"#;
     let ada = app.user("ada").await;
     let uri = upload(&ada, "a").await;
     let body = format!(r#"{{"type":"noop","input_content":{{"uri":"{uri}"}},"metadata":{NUMBERS}}}"#);

@@ -123,6 +123,7 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
     )
     .await;
 
+    let at = |page: Value, place: Value| json!({"data_points": [{"name": "invoice.number", "value": "7", "confidence": 0.5, "page": page, "box": place}]});
     let stored = app.stored();
     for (role, content, problems) in [
         ("zoning-json", corrected.clone(), problem("/role", "UNKNOWN_ROLE")),
@@ -132,15 +133,30 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
             json!({"data_points": [{"value": "nameless"}]}),
             problem("/data_points/0", "SCHEMA"),
         ),
+        // What is no number of a page or of a place on it would make the whole queue unreadable.
+        (
+            "mapping-json",
+            at(json!(3_000_000_000_u64), json!([0, 0, 1, 1])),
+            problem("/data_points/0/page", "SCHEMA"),
+        ),
+        ("mapping-json", at(json!(1), json!([1e39, 0, 1, 1])), problem("/data_points/0/box/0", "SCHEMA")),
+        ("mapping-json", at(json!(1.0), json!([0, 0, 1, 1])), problem("/data_points/0/page", "SHAPE")),
     ] {
         assert_eq!(put(&bob, job, role, &content).await.problems(), problems, "{role}");
     }
     let request =
         bob.request(Method::PUT, &format!("/v1.1{path}/contents/mapping-json")).body("{\"data_points\"");
     assert_eq!(send(request).await.problems(), problem("", "NOT_JSON"));
+    for (name, value) in [("content-type", "application/json; charset=utf-16"), ("content-encoding", "gzip")]
+    {
+        let request = bob.request(Method::PUT, &format!("/v1.1{path}/contents/mapping-json"));
+        let refused = send(request.header(name, value).body(corrected.to_string())).await;
+        assert_eq!((refused.status.as_u16(), refused.code()), (415, "UNSUPPORTED_MEDIA_TYPE"), "{value}");
+    }
     assert_eq!(app.stored(), stored, "nothing of what was refused is kept");
 
-    let put_once = put(&bob, job, "mapping-json", &corrected).await;
+    let put_once = bob.request(Method::PUT, &format!("/v1.1{path}/contents/mapping-json"));
+    let put_once = send(put_once.body(format!("\u{feff}{corrected}"))).await;
     assert_eq!(put_once.status, 201, "{}", put_once.body);
     assert_eq!((&put_once.body["role"], &put_once.body["version"]), (&json!("mapping-json"), &json!(2)));
     assert_eq!(
@@ -148,8 +164,8 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
         (&json!("mapping"), &json!("application/json"))
     );
     let latest = bob.request(Method::GET, &format!("/v1.1{path}/contents/mapping-json/latest"));
-    let latest: Value = latest.send().await.expect("an answer").json().await.expect("JSON");
-    assert_eq!(latest, corrected);
+    let latest = latest.send().await.expect("an answer").text().await.expect("text");
+    assert_eq!(latest, format!("\u{feff}{corrected}"), "the bytes are kept as they were sent");
     let fields = "review { status draft content { version document { sha256 } } items { path value } }";
     let review = bob.job(job, fields).await["review"].take();
     assert_eq!(
@@ -226,6 +242,55 @@ async fn free_review_is_claimed_and_decided_in_one_change(app: TestApp) {
         (&sent_back.body["status"], &sent_back.body["current_step"]),
         (&json!("queued"), &json!("zoning"))
     );
+}
+
+both!(decision_without_a_hash_is_on_the_newest_version);
+async fn decision_without_a_hash_is_on_the_newest_version(app: TestApp) {
+    let ada = app.user("ada").await;
+    for _ in 0..3 {
+        let blocked = Blocked::of(&app, &ada, json!([])).await;
+        let path = format!("/jobs/{}", blocked.job);
+        post(&ada, &format!("{path}/checkout")).await;
+        let corrections = (0..8).map(|i| {
+            let (ada, job) = (&ada, &blocked.job);
+            async move {
+                let mut corrected = found();
+                corrected["data_points"][0]["value"] = json!(format!("{i}"));
+                put(ada, job, "mapping-json", &corrected).await
+            }
+        });
+        let unblock = format!("{path}/unblock");
+        let (_, unblocked) = tokio::join!(futures_util::future::join_all(corrections), post(&ada, &unblock));
+        assert_eq!(unblocked.status, 200, "{}", unblocked.body);
+    }
+}
+
+both!(history_does_not_tell_other_steps_who_reviews);
+async fn history_does_not_tell_other_steps_who_reviews(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let share = json!([{"collaborator": {"userEmail": bob.email()}, "steps": ["zoning"]}]);
+    let blocked = Blocked::of(&app, &ada, share).await;
+    post(&ada, &format!("/jobs/{}/checkout", blocked.job)).await;
+    for (reader, actor) in [(&ada, json!({"id": ada.id()})), (&bob, Value::Null)] {
+        let job = reader.job(&blocked.job, "events(first: 100) { nodes { kind actor { id } } }").await;
+        let events = job["events"]["nodes"].as_array().expect("a list").iter();
+        let claimed: Vec<_> = events.filter(|event| event["kind"] == "REVIEW_CLAIMED").collect();
+        assert_eq!((claimed.len(), &claimed[0]["actor"]), (1, &actor));
+    }
+}
+
+both!(owner_may_not_work_on_a_step_with_four_eyes);
+async fn owner_may_not_work_on_a_step_with_four_eyes(app: TestApp) {
+    let (root, ada) = (app.admin("root").await, app.user("ada").await);
+    let steps = json!([{"name": "write", "kind": "MANUAL", "contentRoles": ["draft"], "fourEyes": true}]);
+    let input =
+        json!({"id": "letter", "name": "Letter", "description": "By hand.", "accepts": [], "steps": steps});
+    let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
+    root.gql(register, json!({"in": input})).await;
+    let job = ada.create_job(json!({"type": "letter"})).await;
+    assert_eq!(post(&ada, &format!("/jobs/{job}/checkout")).await.status, 403);
+    assert_eq!(put(&ada, &job, "draft", &json!({})).await.status, 403);
+    assert_eq!(post(&ada, &format!("/jobs/{job}/unblock")).await.status, 403);
 }
 
 both!(manual_step_is_done_by_putting_its_contents);
