@@ -90,7 +90,7 @@ async function opens({ page }) {
   assert.equal(await page.title(), 'Docket – GraphiQL');
   await page.locator('.graphiql-query-editor .view-line').first().waitFor();
   assert.equal(await page.locator('.graphiql-tab').count(), EXAMPLE_COUNT);
-  await page.getByText('Not signed in').waitFor();
+  await page.getByText('Not signed in', { exact: true }).waitFor();
   const icon = await page.locator('.account-bar img').evaluate((img) => img.decode().then(() => img.naturalWidth));
   assert.ok(icon > 0, 'the icon is drawn');
 }
@@ -355,7 +355,7 @@ async function signsOut({ page, token }) {
   await responseWith(page, RUNNING);
   const closed = (await opened).waitForEvent('close');
   await page.getByRole('button', { name: 'Sign out' }).click();
-  await page.getByText('Not signed in').waitFor();
+  await page.getByText('Not signed in', { exact: true }).waitFor();
   await closed;
   await page.getByRole('button', { name: 'Execute query' }).waitFor();
   await api.cancelJob(token, id);
@@ -401,7 +401,7 @@ async function noticesExpiry({ page, token }) {
   });
   await page.reload();
   await page.getByRole('status').filter({ hasText: 'Your session has expired.' }).waitFor();
-  await page.getByText('Not signed in').waitFor();
+  await page.getByText('Not signed in', { exact: true }).waitFor();
 }
 
 /** Opens the page anew, with the given parameters in its address. */
