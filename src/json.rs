@@ -5,7 +5,6 @@ use serde_json::{Number, Value};
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::Problem;
-use crate::job_type::metadata::escape;
 
 /// Digits of a number, written out without an exponent.
 pub const MAX_NUMBER_DIGITS: usize = 100;
@@ -21,7 +20,7 @@ pub fn storage_problem(value: &Value) -> Option<Problem> {
     let problem = |code: &str, message: &str| Some(Problem::new("", code, message));
     let within = |key: &str, value: &Value| {
         let mut found = storage_problem(value)?;
-        found.path = format!("/{}{}", key.replace('~', "~0").replace('/', "~1"), found.path);
+        found.path = format!("/{}{}", escape(key), found.path);
         Some(found)
     };
     match value {
@@ -60,6 +59,16 @@ pub fn is_long(number: &Number) -> bool {
 /// but a reader may ignore it.
 pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Returns whether a media type is JSON.
+pub fn is_json(media_type: &mime::Mime) -> bool {
+    media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
+}
+
+/// Escapes a key for a JSON Pointer (RFC 6901 section 3).
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Converts the place of a problem that serde found to a JSON Pointer (RFC 6901).

@@ -156,8 +156,8 @@ fn fresh(account: UserId, new: NewKey, now: Timestamp) -> (String, api_key::Acti
 const LOGIN: &str = "login";
 /// Logins of one account whose keys work at the same time.
 pub const MAX_LOGINS: u64 = 20;
-/// Expired keys that one statement removes.
-const REMOVED_AT_ONCE: u64 = 1_000;
+/// Maximum number of keys that one statement revokes or removes.
+const MAX_KEYS_PER_STATEMENT: u64 = 1_000;
 
 /// The secrets of the two keys that a login makes.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ pub(super) async fn create_login(
                     .filter(works(now))
                     .order_by_desc(Column::Id)
                     .offset(2 * MAX_LOGINS)
-                    .limit(REMOVED_AT_ONCE);
+                    .limit(MAX_KEYS_PER_STATEMENT);
                 let surplus: Vec<ApiKeyId> =
                     surplus.select_only().column(Column::Id).into_tuple().all(tx).await?;
                 if !surplus.is_empty() {
@@ -223,7 +223,7 @@ pub async fn remove_expired_logins(db: &Db, now: Timestamp) -> Result<u64> {
                     // As in the condition of the index: a bound value would not match it.
                     .filter(Expr::cust("is_login"))
                     .filter(Column::ExpiresAt.lte(now))
-                    .limit(REMOVED_AT_ONCE);
+                    .limit(MAX_KEYS_PER_STATEMENT);
                 let late: Vec<ApiKeyId> = late.into_tuple().all(tx).await?;
                 let remove = api_key::Entity::delete_many().filter(Column::Id.is_in(late));
                 Ok(remove.exec(tx).await?.rows_affected)
@@ -231,7 +231,7 @@ pub async fn remove_expired_logins(db: &Db, now: Timestamp) -> Result<u64> {
         });
         let page = page.await?;
         removed += page;
-        if page < REMOVED_AT_ONCE {
+        if page < MAX_KEYS_PER_STATEMENT {
             return Ok(removed);
         }
     }

@@ -174,6 +174,6 @@ impl Status {
 }
 
 impl ReviewStatus {
-    /// The statuses in which a review holds its job.
-    pub const OPEN: [Self; 2] = [Self::Open, Self::Claimed];
+    /// The statuses of a review that has no decision yet.
+    pub const UNDECIDED: [Self; 2] = [Self::Open, Self::Claimed];
 }

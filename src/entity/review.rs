@@ -34,3 +34,10 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// Returns who holds the review at `now`, and until when.
+    pub fn claim_at(&self, now: DateTimeUtc) -> Option<(UserId, DateTimeUtc)> {
+        self.claimed_by.zip(self.claim_expires_at).filter(|(_, until)| *until > now)
+    }
+}

@@ -19,6 +19,7 @@ use super::scalar::SafeInt;
 use super::schema_types::{Definition, InputObject, SchemaTypes};
 use super::upload::PLACE;
 use crate::error::{Code, Problem};
+use crate::json::escape;
 
 /// Characters of a client's value that a message quotes.
 const MAX_QUOTED: usize = 60;
@@ -210,7 +211,7 @@ impl<'a> Check<'a> {
         for step in &self.path {
             path.push('/');
             match step {
-                Step::Key(key) => path.push_str(&key.replace('~', "~0").replace('/', "~1")),
+                Step::Key(key) => path.push_str(&escape(key)),
                 // Writing to a string cannot fail.
                 Step::Index(index) => drop(write!(path, "{index}")),
             }

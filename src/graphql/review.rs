@@ -344,7 +344,7 @@ impl ReviewQuery {
     ) -> Result<Connection<Review, ReviewList>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let filter = filter.map_or_else(
-            || reviews::Filter { status: Some(Stored::OPEN.to_vec()), ..reviews::Filter::default() },
+            || reviews::Filter { status: Some(Stored::UNDECIDED.to_vec()), ..reviews::Filter::default() },
             Into::into,
         );
         let paging = Paging { first, after, ..Paging::default() };

@@ -102,7 +102,7 @@ fn finish(response: &mut Response, limits: &Limits, tracking: &str) {
 }
 
 /// Cuts a text after so many characters, and shows it.
-fn cut(text: &mut String, characters: usize) {
+pub(super) fn cut(text: &mut String, characters: usize) {
     if let Some((end, _)) = text.char_indices().nth(characters) {
         text.truncate(end);
         text.push('…');

@@ -151,13 +151,13 @@ async fn gauges(server: &Server) -> Result<()> {
     let oldest = waiting.order_by_asc(task::Column::RunAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |task| (app.clock.now() - task.run_at).as_seconds_f64().max(0.0));
     metrics::gauge!(QUEUE_AGE).set(age);
-    for status in ReviewStatus::OPEN {
+    for status in ReviewStatus::UNDECIDED {
         let count =
             review::Entity::find().filter(review::Column::Status.eq(status)).count(app.db.read()).await?;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!(REVIEWS, "status" => status.as_str()).set(count as f64);
     }
-    let open = review::Entity::find().filter(review::Column::Status.is_in(ReviewStatus::OPEN));
+    let open = review::Entity::find().filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED));
     let oldest = open.order_by_asc(review::Column::CreatedAt).one(app.db.read()).await?;
     let age = oldest.map_or(0.0, |review| (app.clock.now() - review.created_at).as_seconds_f64().max(0.0));
     metrics::gauge!(REVIEW_AGE).set(age);

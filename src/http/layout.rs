@@ -39,9 +39,21 @@ enum Layout {
     Abstract(HashMap<Name, Fields>),
 }
 
+impl Layout {
+    fn count_fields(&self) -> usize {
+        let count =
+            |fields: &Fields| fields.iter().map(|(_, layout)| 1 + layout.count_fields()).sum::<usize>();
+        match self {
+            Self::Leaf => 0,
+            Self::Object(fields) => count(fields),
+            Self::Abstract(by_type) => by_type.values().map(count).sum(),
+        }
+    }
+}
+
 /// The layout of the `data` of one operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DataLayout(Fields);
+pub(super) struct DataLayout(Layout);
 
 /// The layouts of a document's operations. They are computed once where no `@skip` and `@include` can change them.
 #[derive(Debug)]
@@ -58,6 +70,11 @@ impl Layouts {
             (name.cloned(), Arc::new(DataLayout::new(document, &operation.node, &none, types)))
         };
         Self(Some(document.operations.iter().map(layout).collect()))
+    }
+
+    /// Returns the number of fields in all layouts that are kept.
+    pub(super) fn count_fields(&self) -> usize {
+        self.0.iter().flatten().map(|(_, layout)| layout.0.count_fields()).sum()
     }
 
     /// Returns the layout of an operation for these variables, defaults included.
@@ -84,7 +101,7 @@ impl Layouts {
 impl Default for DataLayout {
     /// The layout of a request that is not run.
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Layout::Object(Vec::new()))
     }
 }
 
@@ -97,15 +114,12 @@ impl DataLayout {
     ) -> Self {
         let collector = Collector { document, variables, types };
         let root = SchemaTypes::root(operation.ty);
-        Self(collector.fields(&[&operation.selection_set.node], Some(&Name::new(root))))
+        Self(Layout::Object(collector.fields(&[&operation.selection_set.node], Some(&Name::new(root)))))
     }
 
     /// Returns the data of a response in this layout, to be serialized.
     pub(super) fn arrange<'a>(&'a self, data: &'a Value) -> impl Serialize + 'a {
-        match data {
-            Value::Object(map) => Arranged::Fields(map, &self.0),
-            other => Arranged::Value(other, &Layout::Leaf),
-        }
+        Arranged(data, &self.0)
     }
 }
 
@@ -141,13 +155,12 @@ impl<'a> Collector<'a> {
         let Some(first) = fields.first().filter(|_| !sets.is_empty()) else { return Layout::Leaf };
         let name = self.types.field(parent, first.name.node.as_str()).map(|field| &field.type_name);
         match name.and_then(|name| self.types.possible_types(name.as_str())) {
-            None => Layout::Object(self.fields(&sets, name)),
             Some(possible) if sets.iter().any(|set| depends_on_type(set)) => {
                 let of = |runtime: &Name| (runtime.clone(), self.fields(&sets, Some(runtime)));
                 Layout::Abstract(possible.iter().map(of).collect())
             }
             // Every type that implements an interface has its fields.
-            Some(_) => Layout::Object(self.fields(&sets, name)),
+            _ => Layout::Object(self.fields(&sets, name)),
         }
     }
 
@@ -233,29 +246,24 @@ fn has_directives(document: &ExecutableDocument) -> bool {
 }
 
 /// A part of a response, to be serialized in order.
-enum Arranged<'a> {
-    Value(&'a Value, &'a Layout),
-    Fields(&'a IndexMap<Name, Value>, &'a Fields),
-}
+struct Arranged<'a>(&'a Value, &'a Layout);
 
 impl Serialize for Arranged<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Value(Value::List(values), layout) if **layout != Layout::Leaf => {
-                serializer.collect_seq(values.iter().map(|value| Arranged::Value(value, layout)))
+        match (self.0, self.1) {
+            (value, Layout::Leaf) => value.serialize(serializer),
+            (Value::List(values), layout) => {
+                serializer.collect_seq(values.iter().map(|value| Arranged(value, layout)))
             }
-            Self::Value(Value::Object(map), Layout::Object(fields)) => {
-                serialize_fields(map, fields, serializer)
-            }
-            Self::Value(Value::Object(map), Layout::Abstract(by_type)) => {
+            (Value::Object(map), Layout::Object(fields)) => serialize_fields(map, fields, serializer),
+            (Value::Object(map), Layout::Abstract(by_type)) => {
                 let runtime = match map.get(&*HIDDEN_KEY) {
                     Some(Value::String(name)) => by_type.get(name.as_str()),
                     _ => None,
                 };
                 serialize_fields(map, runtime.map_or(&[][..], Vec::as_slice), serializer)
             }
-            Self::Value(value, _) => value.serialize(serializer),
-            Self::Fields(map, fields) => serialize_fields(map, fields, serializer),
+            (value, _) => value.serialize(serializer),
         }
     }
 }
@@ -271,7 +279,7 @@ fn serialize_fields<S: Serializer>(
         // Most fields complete in order.
         let in_place = map.get_index(index).filter(|(name, _)| *name == key).map(|(_, value)| value);
         if let Some(value) = in_place.or_else(|| map.get(key)) {
-            object.serialize_entry(key, &Arranged::Value(value, layout))?;
+            object.serialize_entry(key, &Arranged(value, layout))?;
             written += 1;
         }
     }
@@ -463,7 +471,8 @@ mod tests {
         let document = parse_query("query A { viewer { id } } query B { jobTypes { id } }").unwrap();
         let layouts = Layouts::new(&document, TYPES());
         let keys = |name: &str| {
-            let DataLayout(fields) = &*layouts.of(&document, Some(name), &Variables::default(), TYPES());
+            let layout = layouts.of(&document, Some(name), &Variables::default(), TYPES());
+            let DataLayout(Layout::Object(fields)) = &*layout else { panic!("{layout:?}") };
             fields.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
         };
         assert_eq!((keys("A"), keys("B")), (vec!["viewer".into()], vec!["jobTypes".into()]));

@@ -10,7 +10,7 @@ use super::{Server, body};
 use crate::document::{Described, Staged};
 use crate::error::{Error, Result};
 use crate::graphql::{Uploads, Viewer};
-use crate::json::without_byte_order_mark;
+use crate::json::{escape, without_byte_order_mark};
 
 /// A multipart request (GraphQL multipart request specification): `operations`, `map`, then the files, each of which is
 /// in the store before the operation runs.
@@ -120,8 +120,7 @@ async fn stage(server: &Server, part: axum::extract::multipart::Field<'_>) -> Re
 
 /// Puts the place of a file where the map says, in place of null.
 fn put(operations: &mut Json, path: &str, place: usize) -> Result<()> {
-    let pointer: String =
-        path.split('.').map(|key| format!("/{}", crate::job_type::metadata::escape(key))).collect();
+    let pointer: String = path.split('.').map(|key| format!("/{}", escape(key))).collect();
     match operations.pointer_mut(&pointer).filter(|_| pointer.starts_with("/variables/")) {
         Some(slot @ Json::Null) => {
             *slot = Json::String(Uploads::variable(place));

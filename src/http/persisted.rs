@@ -24,6 +24,10 @@ const NOT_FOUND: &str = "PersistedQueryNotFound";
 /// What a hash is called by in a `documentId`.
 const PREFIX: &str = "sha256:";
 
+/// Bytes of text that a field of a layout counts as. A field takes about 80 bytes of memory, and a parsed document about
+/// twenty times its text. Fragments make a layout larger than its document.
+const BYTES_PER_FIELD: usize = 4;
+
 /// SHA-256 of a document's text.
 type Hash = [u8; 32];
 
@@ -34,8 +38,8 @@ pub(super) struct Parsed {
     /// As it is run, where that is not the same: see [`layout`].
     with_hidden: Option<ExecutableDocument>,
     layouts: Layouts,
-    /// Of its text.
-    bytes: u32,
+    /// Size in the cache: the bytes of the text, and those of as much text as takes the memory of the layouts.
+    weight: u32,
 }
 
 impl Parsed {
@@ -46,8 +50,9 @@ impl Parsed {
         let mut with_hidden = document.clone();
         let with_hidden = layout::add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
         let layouts = Layouts::new(&document, types);
-        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        Ok(Arc::new(Self { document, with_hidden, layouts, bytes }))
+        let weight = text.len() + layouts.count_fields() * BYTES_PER_FIELD;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        Ok(Arc::new(Self { document, with_hidden, layouts, weight }))
     }
 
     /// Returns the document to run.
@@ -94,7 +99,7 @@ impl Documents {
         }
         let parsed = Cache::builder()
             .max_capacity(limits.cached_bytes)
-            .weigher(|_, parsed: &Arc<Parsed>| parsed.bytes)
+            .weigher(|_, parsed: &Arc<Parsed>| parsed.weight)
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Ok(Self { parsed, trusted, mode: config.mode, automatic: config.automatic, limits: limits.clone() })
@@ -253,6 +258,16 @@ mod tests {
     }
 
     const TEXT: &str = "{ viewer { id } }";
+
+    #[test]
+    fn fragments_count_in_the_cache_as_often_as_they_are_used() {
+        let weight = |query: &str| Parsed::of(query, &Limits::default()).unwrap().weight as usize;
+        let fragment = "fragment F on Query { viewer { id email name } }";
+        let once = format!("query A {{ ...F }} {fragment}");
+        let thrice = format!("query A {{ ...F }} query B {{ ...F }} query C {{ ...F }} {fragment}");
+        assert_eq!(weight(&once), once.len() + 4 * BYTES_PER_FIELD);
+        assert_eq!(weight(&thrice), thrice.len() + 12 * BYTES_PER_FIELD);
+    }
 
     #[test]
     fn what_was_sent_once_is_found_by_its_hash_until_there_is_no_room() {

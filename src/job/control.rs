@@ -16,6 +16,7 @@ use crate::entity::{content, document, job};
 use crate::error::{Error, Problem, Result};
 use crate::id::{JobId, UserId};
 use crate::job_type::{JobType, metadata};
+use crate::json::escape;
 
 /// What an owner may change of a job.
 #[derive(Debug, Clone, Default)]
@@ -245,7 +246,7 @@ fn same_taxonomies(job_type: &JobType, before: &Value, after: &Value) -> Result<
         job_type.taxonomies().filter(|(step, _)| named(before, &step.name) != named(after, &step.name));
     let problems: Vec<_> = changed
         .map(|(step, _)| {
-            let path = format!("/metadata/{}/taxonomy", metadata::escape(&step.name));
+            let path = format!("/metadata/{}/taxonomy", escape(&step.name));
             Problem::new(path, "NOT_ALLOWED", "A job keeps the taxonomy that it was made with.")
         })
         .collect();

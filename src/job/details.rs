@@ -35,21 +35,21 @@ pub struct Details {
     /// People who were let in, and to which steps.
     pub users: Vec<(account::Model, Vec<String>)>,
     /// The review that the job is blocked on.
-    pub open_review: Option<OpenReview>,
+    pub open_review: Option<VisibleReview>,
 }
 
 /// The review that a job is blocked on, as somebody sees it.
 #[derive(Debug, Clone)]
-pub struct OpenReview {
+pub struct VisibleReview {
     /// The step that waits for a person.
     pub step: String,
     /// The person who holds it, and until when. It is `Hidden` from everybody who does not work on the step.
-    pub claim: SeenClaim,
+    pub claim: VisibleClaim,
 }
 
 /// The claim on a review as somebody sees it.
 #[derive(Debug, Clone)]
-pub enum SeenClaim {
+pub enum VisibleClaim {
     /// The viewer does not work on the step.
     Hidden,
     /// Nobody holds the review.
@@ -111,15 +111,14 @@ impl Jobs {
             let open_review = blocked_at.filter(|_| job.status == Status::Blocked).map(|now| {
                 let step = now.step.name.clone();
                 let held = reviews.get(&job.id).filter(|review| review.step == step);
-                let held = held.and_then(|review| review.claimed_by.zip(review.claim_expires_at));
-                let held = held.filter(|(_, until)| *until > read_at);
+                let held = held.and_then(|review| review.claim_at(read_at));
                 let held = held.and_then(|(by, until)| Some((people.get(&by)?.clone(), until)));
                 let claim = match held {
-                    _ if !policy::works_on(standing, &step) => SeenClaim::Hidden,
-                    Some((by, until)) => SeenClaim::Held(by, until),
-                    None => SeenClaim::Free,
+                    _ if !policy::works_on(standing, &step) => VisibleClaim::Hidden,
+                    Some((by, until)) => VisibleClaim::Held(by, until),
+                    None => VisibleClaim::Free,
                 };
-                OpenReview { step, claim }
+                VisibleReview { step, claim }
             });
             let (teams, users) = (of_teams, of_users);
             all.push(Details { job, job_type, owner, steps, contents, teams, users, open_review });
@@ -133,9 +132,7 @@ impl Jobs {
             .filter(review::Column::JobId.eq(job))
             .filter(review::Column::Status.eq(ReviewStatus::Claimed));
         let now = self.clock.now();
-        let held =
-            open.one(self.db.read()).await?.and_then(|open| open.claimed_by.zip(open.claim_expires_at));
-        Ok(held.filter(|(_, until)| *until > now))
+        Ok(open.one(self.db.read()).await?.and_then(|open| open.claim_at(now)))
     }
 
     /// The reviews that blocked jobs wait for.
@@ -147,7 +144,7 @@ impl Jobs {
         }
         let open = review::Entity::find()
             .filter(review::Column::JobId.is_in(blocked))
-            .filter(review::Column::Status.is_in(ReviewStatus::OPEN));
+            .filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED));
         Ok(open.all(self.db.read()).await?.into_iter().map(|review| (review.job_id, review)).collect())
     }
 

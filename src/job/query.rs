@@ -18,7 +18,8 @@ use crate::entity::enums::ReviewStatus;
 use crate::entity::{access as access_rows, job, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
-use crate::job_type::metadata::{MOST_LEVELS, escape, levels};
+use crate::job_type::metadata::{MOST_LEVELS, levels};
+use crate::json::escape;
 use crate::page::{Direction, List, Page, Window};
 
 /// Teams and oneself, up to which a list is merged from a page of each.
@@ -245,7 +246,7 @@ impl Jobs {
             let open = Query::select()
                 .column(review::Column::JobId)
                 .from(review::Entity)
-                .and_where(review::Column::Status.is_in(ReviewStatus::OPEN))
+                .and_where(review::Column::Status.is_in(ReviewStatus::UNDECIDED))
                 .and_where(review::Column::Step.eq(step))
                 .cond_where(access::works_on_rows(actor, self.db.backend(), "review"))
                 .cond_where(not_barred)

@@ -84,7 +84,7 @@ impl Locked {
         let now = db::now(tx, clock).await?;
         let task = task::Entity::find_by_id(id).one(tx).await?;
         let open = review::Entity::find().filter(review::Column::JobId.eq(id));
-        let open = open.filter(review::Column::Status.is_in(ReviewStatus::OPEN)).one(tx).await?;
+        let open = open.filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED)).one(tx).await?;
         let state = state(&row, task.as_ref(), open.as_ref())?;
         let mut locked = Self::fresh(row, state, now);
         locked.task.clone_from(&locked.state.task);

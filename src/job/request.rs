@@ -14,6 +14,7 @@ use crate::entity::{document, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, UserId};
 use crate::job_type::{INPUT, JobType, OUTPUT, metadata};
+use crate::json::escape;
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
 
@@ -189,7 +190,7 @@ impl Jobs {
             let Some(named) = named else { continue };
             let found = taxonomy::by_name(self.db.read(), named).await?;
             if found.is_none() {
-                let path = format!("/metadata/{}/taxonomy", metadata::escape(&step.name));
+                let path = format!("/metadata/{}/taxonomy", escape(&step.name));
                 problems.push(Problem::new(
                     path,
                     "UNKNOWN_TAXONOMY",

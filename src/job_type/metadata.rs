@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Problem;
-use crate::json::is_long;
+use crate::json::{escape, is_long};
 
 /// Levels of a path in the metadata, those of dotted keys and those of objects within each other together. What is stored
 /// is read back by parsers and walked by functions that recurse once for each.
@@ -77,11 +77,6 @@ pub fn levels(key: &str) -> usize {
 /// Looks a dotted path up.
 pub fn lookup<'a>(metadata: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(metadata, |value, key| value.get(key))
-}
-
-/// Escapes a key for a JSON Pointer (RFC 6901 section 3).
-pub fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Puts a value where a dotted key points. Objects join; anything else at the same place has to be equal. Recurses once for

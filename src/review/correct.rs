@@ -15,6 +15,9 @@ const DEEPEST: usize = 100;
 /// Bytes that the operations of a patch copy from one place of the content to others: corrections move little.
 const MOST_COPIED: usize = 1 << 20;
 
+/// Maximum size of a text that a message quotes, in bytes.
+const MAX_QUOTED_BYTES: usize = 200;
+
 /// Violations of a schema that are reported.
 const MAX_SCHEMA_PROBLEMS: usize = 20;
 
@@ -124,7 +127,7 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
 
 /// Checks a content that replaces another one, against the same limits and schema as the result of a patch, and returns how
 /// sure the machine had been of what is different. Paths of problems lead into the content.
-pub fn replace(
+pub fn check_replacement(
     before: Option<&Value>,
     content: &Value,
     schema: Option<&Value>,
@@ -142,7 +145,7 @@ pub fn replace(
             vec![Problem::new("", "SCHEMA", format!("The content's schema is wrong: {error}"))]
         })?;
         let problem = |error: jsonschema::ValidationError<'_>| {
-            Problem::new(error.instance_path().to_string(), "SCHEMA", error.to_string())
+            Problem::new(error.instance_path().to_string(), "SCHEMA", describe(&error))
         };
         let problems: Vec<_> =
             validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect();
@@ -151,6 +154,15 @@ pub fn replace(
         }
     }
     Ok(before.map(|before| replaced_grades(before, content)).unwrap_or_default())
+}
+
+/// Describes a violation of a schema. The message quotes plain values only, and only short ones.
+fn describe(error: &jsonschema::ValidationError<'_>) -> String {
+    match &**error.instance() {
+        Value::Array(_) | Value::Object(_) => error.masked().to_string(),
+        Value::String(text) if text.len() > MAX_QUOTED_BYTES => error.masked().to_string(),
+        _ => error.to_string(),
+    }
 }
 
 /// How sure the machine had been of each thing that is not in the new content as it was, wherever it stands now. A thing
@@ -243,7 +255,7 @@ fn broken(content: &Value, operations: &[PatchOperation], schema: &Value) -> Vec
             Some(i) => format!("/patch/{i}"),
             None => "/patch".to_owned(),
         };
-        Problem::new(path, "SCHEMA", format!("The content would be wrong at {at:?}: {error}"))
+        Problem::new(path, "SCHEMA", format!("The content would be wrong at {at:?}: {}", describe(&error)))
     };
     validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect()
 }
@@ -366,7 +378,7 @@ mod tests {
             thing("a", json!("1"), 0.5), thing("b", json!("2"), 0.81), thing("b", json!("2"), 0.81), thing("c", Value::Null, 0.0),
         ]});
         let graded = |points: Vec<Value>| {
-            let mut grades = replace(Some(&before), &json!({"data_points": points}), None).unwrap();
+            let mut grades = check_replacement(Some(&before), &json!({"data_points": points}), None).unwrap();
             grades.sort();
             grades.into_iter().map(|grade| (grade.thousandths, grade.missing)).collect::<Vec<_>>()
         };

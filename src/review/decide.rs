@@ -9,7 +9,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoA
 use serde_json::{Map, Value, json};
 
 use super::correct::{self, Grade};
-use super::{claim, name_claimant};
+use super::{claim, json_content, name_claimant};
 use crate::access::ReviewGrant;
 use crate::db::Work;
 use crate::entity::{confidence, content, document, review};
@@ -95,7 +95,14 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, decision: Decision) -> Res
 
 /// Returns the content under review, where there is one.
 pub async fn seen(jobs: &Jobs, review: &review::Model) -> Result<Option<Seen>> {
-    let Some(id) = review.content_id else { return Ok(None) };
+    match review.content_id {
+        Some(id) => content_with_document(jobs, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Returns a content with its document.
+pub(super) async fn content_with_document(jobs: &Jobs, id: ContentId) -> Result<Option<Seen>> {
     let found = content::Entity::find_by_id(id).find_also_related(document::Entity);
     Ok(found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?))))
 }
@@ -171,17 +178,12 @@ async fn correct(
     if seen.size > i64::try_from(largest).unwrap_or(i64::MAX) {
         return Err(Error::TooLarge(format!("Contents of more than {largest} bytes cannot be patched.")));
     }
-    // As JSON it takes some ten times its bytes: those who correct large contents wait for each other.
-    let all = u32::try_from(largest / 1024).unwrap_or(u32::MAX);
-    let kib = u32::try_from(seen.size / 1024).unwrap_or(u32::MAX).clamp(1, Ord::max(all, 1));
-    let _room = jobs.correcting.acquire_many(kib).await.map_err(Error::internal)?;
+    let _permit = json_content::permit(jobs, u64::try_from(seen.size).unwrap_or_default()).await?;
     let bytes = jobs.storage.read(&seen.storage_key, largest as u64).await?;
     let schema = schema(job_type, &content.role);
     // Megabytes of JSON would keep other requests waiting.
     let applied = tokio::task::spawn_blocking(move || -> Result<_> {
-        let before: Value = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::invalid("/patch", "NOT_JSON", format!("The content under review is not JSON: {error}."))
-        })?;
+        let before = json_content::parse(&bytes, "/patch")?;
         let corrected =
             correct::apply(&before, &operations, schema.as_ref(), largest).map_err(Error::Invalid)?;
         let text = corrected.content.map(|content| serde_json::to_vec(&content)).transpose();

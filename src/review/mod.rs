@@ -12,6 +12,7 @@
 pub mod claim;
 pub mod correct;
 pub mod decide;
+mod json_content;
 pub mod replace;
 pub mod simulate;
 
@@ -79,7 +80,7 @@ pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<Revie
     access::job::<View>(jobs.db.read(), actor, job).await?;
     let open = review::Entity::find()
         .filter(review::Column::JobId.eq(job))
-        .filter(review::Column::Status.is_in(ReviewStatus::OPEN));
+        .filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED));
     let Some(open) = open.one(jobs.db.read()).await? else {
         return Err(Error::conflict("The job is not blocked: it has no open review."));
     };

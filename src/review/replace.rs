@@ -1,5 +1,5 @@
-//! Putting a corrected content in place of the one under review, or adding what a person made for a MANUAL step. Like a
-//! patch, it needs the claim; unlike one, it decides nothing.
+//! Replaces the content under review with a corrected one, or adds an output of a MANUAL step. Like a patch, a replacement
+//! requires the claim; unlike a patch, it does not decide the review.
 
 use bytes::Bytes;
 use docket_extract::document::Zones;
@@ -16,11 +16,11 @@ use serde_json::Value;
 
 use super::correct::{self, Grade};
 use super::decide::{self, Seen};
-use super::{claim, name_claimant};
+use super::{claim, json_content, name_claimant};
 use crate::access::ReviewGrant;
 use crate::db::Work;
 use crate::document::{Described, Staged};
-use crate::entity::{confidence, content, document, review_matter};
+use crate::entity::{confidence, review_matter};
 use crate::error::{Error, Result};
 use crate::id::{ContentId, JobId};
 use crate::job::contents::{self, Origin};
@@ -29,19 +29,19 @@ use crate::job::record::{Locked, ReviewSubject, Saved};
 use crate::job::state::StepKind;
 use crate::job::{Jobs, gone};
 use crate::job_type::{INPUT, JobType};
-use crate::json::{pointer, without_byte_order_mark};
+use crate::json::{is_json, pointer};
 
-/// Findings of the check of a content's bytes.
+/// The result of checking the bytes of a content.
 #[derive(Default)]
 struct Checked {
     /// Parts of the content that need a decision.
     items: Vec<Value>,
-    /// How sure the machine had been of what is different now.
+    /// Confidences of the values that have changed.
     grades: Vec<Grade>,
 }
 
-/// Stores a stream of bytes as the next version of a role, and makes it the content of the review. Where anything is wrong,
-/// nothing changes and the bytes are removed.
+/// Stores a stream of bytes as the next version of a role, and makes it the content of the review. If anything fails, nothing
+/// changes and the bytes are removed.
 pub async fn replace<E: std::fmt::Display>(
     jobs: &Jobs,
     grant: &ReviewGrant,
@@ -55,7 +55,7 @@ pub async fn replace<E: std::fmt::Display>(
     if grant.review().barred_id == Some(grant.actor().user.id) {
         return Err(Rejection::FourEyes.into());
     }
-    // Checked again under the lock; here so that nobody stores bytes who does not hold the claim.
+    // The transaction checks the claim again. This check prevents that others store bytes.
     if grant.review().claimed_by != Some(grant.actor().user.id) {
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
         return Err(name_claimant(jobs, rejection.into()).await);
@@ -74,9 +74,7 @@ pub async fn replace<E: std::fmt::Display>(
         let checked = check_bytes(jobs, &job_type, grant, role, &staged, before.as_ref()).await?;
         let (saved, content) = commit(jobs, grant, role, staged, before, checked).await?;
         jobs.announce(saved);
-        let found = content::Entity::find_by_id(content).find_also_related(document::Entity);
-        let found =
-            found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?)));
+        let found = decide::content_with_document(jobs, content).await?;
         found.ok_or_else(gone)
     };
     match replaced.await {
@@ -90,7 +88,7 @@ pub async fn replace<E: std::fmt::Display>(
     }
 }
 
-/// Returns the content that is replaced: the one under review, or none where a MANUAL step has not made the role yet.
+/// Returns the content that is replaced: the one under review, or none if a MANUAL step has not created the role yet.
 fn check_role(
     job_type: &JobType,
     grant: &ReviewGrant,
@@ -119,7 +117,7 @@ fn check_role(
     Err(Error::invalid("/role", "UNKNOWN_ROLE", message))
 }
 
-/// Checks JSON as the result of a patch is checked; other bytes are taken as they are.
+/// Checks JSON like the result of a patch; accepts other bytes unchecked.
 async fn check_bytes(
     jobs: &Jobs,
     job_type: &JobType,
@@ -129,7 +127,7 @@ async fn check_bytes(
     before: Option<&Seen>,
 ) -> Result<Checked> {
     let schema = decide::schema(job_type, role);
-    if schema.is_none() && !is_json(staged.media_type()) {
+    if schema.is_none() && !is_json_type(staged.media_type()) {
         return Ok(Checked::default());
     }
     let largest = jobs.review.content_bytes;
@@ -137,9 +135,7 @@ async fn check_bytes(
         return Err(Error::TooLarge(format!("A JSON content has at most {largest} bytes.")));
     }
     let size_before = before.map_or(0, |(_, document)| u64::try_from(document.size).unwrap_or_default());
-    let kib = u32::try_from((staged.size() + size_before) / 1024).unwrap_or(u32::MAX).max(1);
-    let all = u32::try_from(largest / 1024).unwrap_or(u32::MAX).max(1);
-    let _room = jobs.correcting.acquire_many(kib.min(all)).await.map_err(Error::internal)?;
+    let _permit = json_content::permit(jobs, staged.size() + size_before).await?;
     let bytes = jobs.storage.read(staged.key(), largest as u64).await?;
     let before = match before {
         Some((_, document)) => Some(jobs.storage.read(&document.storage_key, largest as u64).await?),
@@ -155,26 +151,15 @@ async fn check_bytes(
         None => items_now(jobs, grant).await?,
     };
     let role = role.to_owned();
-    // Megabytes of JSON would keep other requests waiting.
+    // Megabytes of JSON would delay other requests.
     let checked = tokio::task::spawn_blocking(move || -> Result<Checked> {
-        if count_values(&bytes) > MAX_VALUES {
-            let message = format!("A JSON content has at most {MAX_VALUES} values.");
-            return Err(Error::invalid("", "TOO_MANY", message));
-        }
-        let content: Value = serde_json::from_slice(without_byte_order_mark(&bytes)).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            Error::invalid(
-                "",
-                "NOT_JSON",
-                format!("The content is not JSON: it is wrong or ends at {place}."),
-            )
-        })?;
-        let before = before.map(|bytes| serde_json::from_slice::<Value>(&bytes)).transpose();
-        // A content before that was no JSON cannot be compared.
-        let before = before.ok().flatten();
-        let grades = correct::replace(before.as_ref(), &content, schema.as_ref()).map_err(Error::Invalid)?;
+        let content = json_content::parse(&bytes, "")?;
+        // A previous content that is not JSON cannot be compared.
+        let before = before.and_then(|bytes| json_content::parse(&bytes, "").ok());
+        let grades =
+            correct::check_replacement(before.as_ref(), &content, schema.as_ref()).map_err(Error::Invalid)?;
         let items = match (role.as_str(), taxonomy) {
-            _ if schema.is_none() => refreshed(known, &content),
+            _ if schema.is_none() => refreshed(known, &content, largest)?,
             (role::ZONES, _) => as_json(&of_zones(&typed::<Zones>(&content)?, threshold))?,
             (role::INDEXING, _) => as_json(&of_keywords(&typed::<Keywords>(&content)?, threshold))?,
             (role::MAPPING, Some(taxonomy)) => {
@@ -187,28 +172,8 @@ async fn check_bytes(
     checked.await.map_err(Error::internal)?
 }
 
-/// Values of a JSON content: each takes many times the two bytes that it may have as text.
-const MAX_VALUES: usize = 1_000_000;
-
-/// Returns about how many values a JSON text has, without reading it into memory.
-fn count_values(json: &[u8]) -> usize {
-    let (mut count, mut in_string, mut escaped) = (1, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b',' | b'[' | b'{' if !in_string => count += 1,
-            _ => {}
-        }
-    }
-    count
-}
-
-fn is_json(media_type: &str) -> bool {
-    media_type
-        .parse::<mime::Mime>()
-        .is_ok_and(|mime| mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON))
+fn is_json_type(media_type: &str) -> bool {
+    media_type.parse().is_ok_and(|media_type| is_json(&media_type))
 }
 
 fn typed<T: DeserializeOwned>(content: &Value) -> Result<T> {
@@ -225,15 +190,25 @@ fn as_json(items: &[ReviewItem]) -> Result<Vec<Value>> {
     items.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(Error::internal)
 }
 
-/// The items that a worker asked about and that the new content still has, each with its value of now.
-fn refreshed(items: Vec<Value>, content: &Value) -> Vec<Value> {
-    let refresh = |mut item: Value| {
-        let found = content.pointer(item.get("path")?.as_str()?)?;
-        let value = found.get("value").unwrap_or(found).clone();
-        item.as_object_mut()?.insert("value".to_owned(), value);
-        Some(item)
-    };
-    items.into_iter().filter_map(refresh).collect()
+/// Returns the items of a worker's review that the new content still has, with their new values. Together, the values have
+/// at most `largest` bytes: paths may overlap, and each item has a copy.
+fn refreshed(items: Vec<Value>, content: &Value, largest: usize) -> Result<Vec<Value>> {
+    let (mut refreshed, mut size) = (Vec::with_capacity(items.len()), 0);
+    for mut item in items {
+        let path = item.get("path").and_then(Value::as_str);
+        let (Some(found), Some(_)) = (path.and_then(|path| content.pointer(path)), item.as_object()) else {
+            continue;
+        };
+        let value = found.get("value").unwrap_or(found);
+        size += value.to_string().len();
+        if size > largest {
+            let message = format!("The values of the review's items would have more than {largest} bytes.");
+            return Err(Error::TooLarge(message));
+        }
+        item["value"] = value.clone();
+        refreshed.push(item);
+    }
+    Ok(refreshed)
 }
 
 async fn items_now(jobs: &Jobs, grant: &ReviewGrant) -> Result<Vec<Value>> {
@@ -241,7 +216,7 @@ async fn items_now(jobs: &Jobs, grant: &ReviewGrant) -> Result<Vec<Value>> {
     Ok(matter.and_then(|matter| matter.items.as_array().cloned()).unwrap_or_default())
 }
 
-/// The taxonomy as it was when the job was created.
+/// Returns the copy of the taxonomy that the job was created with.
 async fn taxonomy(jobs: &Jobs, job: JobId) -> Result<Taxonomy> {
     let found = jobs.current(job, role::MAPPING_TAXONOMY).await?;
     let (_, document) = found.ok_or_else(|| Error::internal("a job without its taxonomy"))?;
@@ -270,7 +245,7 @@ async fn commit(
                 grant.still_holds(tx, locked.row()).await?;
                 claim::is_open(&locked, id)?;
                 let until = locked.now() + lasts;
-                // Refuses whoever does not hold the claim, before anything is written.
+                // Refuses callers without the claim before the first write.
                 locked.perform(Command::RenewReview { by, until }, Some(by))?;
                 if let Some((content, document)) = &before {
                     decide::still_current(tx, content, document).await?;
@@ -289,8 +264,7 @@ async fn commit(
         .await
 }
 
-/// Moves the scores of the content before to the one that replaces it, so that the decision counts them, with what was
-/// corrected.
+/// Moves the scores of the previous content to the new one, so that the decision counts them, and records the corrections.
 async fn carry_scores(
     tx: &impl ConnectionTrait,
     before: ContentId,
@@ -311,12 +285,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_counted_outside_of_strings() {
-        assert_eq!(count_values(br#"{"a": ["x,[{\",", 2, {}], "b": null}"#), 7, "about");
-        assert_eq!(count_values(b"7"), 1);
-    }
-
-    #[test]
     fn items_of_a_worker_keep_to_what_the_new_content_has() {
         let items = vec![
             json!({"path": "/a", "value": 1, "label": "a"}),
@@ -326,6 +294,8 @@ mod tests {
         let content = json!({"a": 2, "b": [{"value": "x", "confidence": 1}]});
         let expected =
             [json!({"path": "/a", "value": 2, "label": "a"}), json!({"path": "/b/0", "value": "x"})];
-        assert_eq!(refreshed(items, &content), expected);
+        assert_eq!(refreshed(items, &content, 4).unwrap(), expected);
+        let overlapping = vec![json!({"path": ""}), json!({"path": ""})];
+        assert!(matches!(refreshed(overlapping, &content, 60), Err(Error::TooLarge(_))));
     }
 }

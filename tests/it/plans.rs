@@ -184,7 +184,7 @@ async fn plans(app: TestApp) {
         let found = planner.ask(what, jobs.list(actor, filter, (by, newest), page)).await;
         assert_eq!(length(found), 20, "{what}");
     }
-    let open = review::Filter { status: Some(ReviewStatus::OPEN.to_vec()), ..review::Filter::default() };
+    let open = review::Filter { status: Some(ReviewStatus::UNDECIDED.to_vec()), ..review::Filter::default() };
     let queue = planner.ask("the queue of reviews", review::queue(jobs, &bob, &open, page)).await;
     assert_eq!(queue.expect("a page").rows.len(), 20);
     let tail = Place::before(i64::from(JOBS) - 10);

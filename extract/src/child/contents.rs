@@ -53,7 +53,10 @@ impl Mapping {
 
 /// Reads the JSON content of a role.
 pub(super) fn read_json<T: DeserializeOwned>(files: &mut Files, role: &str) -> Result<T, Failure> {
-    serde_json::from_slice(&files.read(role)?).map_err(|error| {
+    let bytes = files.read(role)?;
+    // Reviewers' editors may write a byte order mark.
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    serde_json::from_slice(json).map_err(|error| {
         Failure::new(
             Code::DocumentDamaged,
             format!("The content {role} does not have the form that it must have: {error}."),

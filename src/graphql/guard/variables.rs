@@ -4,7 +4,7 @@ use async_graphql::{Name, Value, Variables};
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use crate::json::{LONG_NUMBER, NO_NUL, is_long};
+use crate::json::{LONG_NUMBER, NO_NUL, escape, is_long};
 
 /// async-graphql's marker for the n-th file of a multipart request. Where a client writes it as plain text, its `Upload`
 /// scalar indexes out of bounds and panics.
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
         for step in &self.path {
             pointer.push('/');
             match step {
-                Step::Key(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
+                Step::Key(name) => pointer.push_str(&escape(name)),
                 Step::Index(index) => pointer.push_str(&index.to_string()),
             }
             if let Some((end, _)) = pointer.char_indices().nth(LONGEST) {

@@ -1,4 +1,4 @@
-//! The one form of every answer: `{"success", "status_code", "tracking", "response"}`.
+//! The envelope of every response: `{"success", "status_code", "tracking", "response"}`.
 
 use axum::Json;
 use axum::body::Body;
@@ -9,22 +9,23 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::super::answer::cut;
 use super::super::{Refused, refuse, tracking};
 use super::ROOT;
 use super::view::User;
 use crate::error::{self, Error};
 
-/// What every answer is wrapped in.
+/// The envelope of every response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Envelope<T> {
-    /// Whether what was asked for was done.
+    /// Whether the request succeeded.
     success: bool,
-    /// Status of the answer.
+    /// HTTP status code of the response.
     #[schema(minimum = 200, maximum = 599)]
     status_code: u16,
     /// ID of the request, which is also in the header X-Request-Id and in the server's log.
     tracking: String,
-    /// What was asked for, or why it was not done.
+    /// Result of the request, or the reason for its failure.
     response: T,
 }
 
@@ -35,44 +36,52 @@ impl<T: Serialize> Envelope<T> {
     }
 }
 
-/// Why something was not done.
+/// The reason for the failure of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Failure {
-    /// For programs; `docs/errors.md` lists all.
+    /// Error code for programs; `docs/errors.md` lists all codes.
     #[schema(example = "BAD_USER_INPUT")]
     code: &'static str,
-    /// For people.
+    /// Error message for people.
     message: String,
-    /// For BAD_USER_INPUT everything that is wrong with the input; otherwise empty.
+    /// All problems of the input, for BAD_USER_INPUT; otherwise empty.
     problems: Vec<Problem>,
-    /// For RATE_LIMITED when to try again; also in the header Retry-After.
+    /// Seconds to wait before a retry, for RATE_LIMITED. The header Retry-After has the same value.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retry_after_seconds: Option<u64>,
-    /// For a job that another person has checked out: who.
+    /// User who has checked the job out, if that is the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<User>)]
     claimed_by: Option<serde_json::Value>,
 }
 
-/// One thing that is wrong with an input.
+/// One problem of an input.
 #[derive(Debug, Serialize, ToSchema)]
 struct Problem {
-    /// Where: a JSON Pointer into the body; for a parameter a slash and its name; empty for the request as a whole.
+    /// JSON Pointer into the body; for a parameter, a slash and its name; empty for the whole request.
     #[schema(example = "/input_content/uri")]
     path: String,
-    /// For programs.
+    /// Problem code for programs.
     #[schema(example = "FOREIGN_URI")]
     code: String,
-    /// What is wrong and what would be right, for people.
+    /// Message that says what is wrong and what would be right.
     message: String,
+}
+
+/// Maximum number of characters of a message or path: both may quote the request.
+const MAX_MESSAGE_CHARACTERS: usize = 1_000;
+
+fn short(mut text: String) -> String {
+    cut(&mut text, MAX_MESSAGE_CHARACTERS);
+    text
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let problem = |found: &error::Problem| {
             let error::Problem { path, code, message } = found.clone();
-            Problem { path, code, message }
+            Problem { path: short(path), code, message: short(message) }
         };
         let (problems, retry_after_seconds) = match error {
             Error::Invalid(problems) => (problems.iter().map(problem).collect(), None),
@@ -84,26 +93,26 @@ impl From<&Error> for Failure {
             _ => None,
         };
         let message = match problems.len() {
-            0 | 1 => error.message(),
+            0 | 1 => short(error.message()),
             many => format!("The input has {many} problems."),
         };
         Self { code: error.code().as_str(), message, problems, retry_after_seconds, claimed_by }
     }
 }
 
-/// The answer where something was done.
+/// Returns the response to a request that succeeded.
 pub(super) fn done<T: Serialize>(status: StatusCode, response: T) -> Response {
     (status, Json(Envelope::new(status, response))).into_response()
 }
 
-/// [`envelope`] gives it its form.
+/// Returns a failure; [`envelope`] wraps it.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         refuse(&self)
     }
 }
 
-/// Puts every refusal under the façade's root, wherever it comes from, into its envelope.
+/// Puts every error response under the root of the façade into the envelope.
 pub(in crate::http) async fn envelope(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let ours = path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

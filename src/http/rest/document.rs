@@ -16,15 +16,15 @@ use crate::id::DocumentId;
 
 /// Uploads a document
 ///
-/// The body is its bytes as they are. What they are called and what they are goes into headers; without a type it is told
-/// by the bytes. An upload that breaks off leaves nothing behind.
+/// The body is the bytes of the document. Headers carry its name and its type; without a type, the server detects it from
+/// the bytes. An interrupted upload stores nothing.
 #[utoipa::path(
     post,
     path = "/documents",
     operation_id = "upload_document",
     tag = "Documents",
     params(
-        ("X-Name" = Option<String>, Header, description = "File name: UTF-8, ISO 8859-1, percent-encoded UTF-8, or the same behind `UTF-8''` (RFC 8187). `document` where it is not given.", example = "invoice.pdf", pattern = "^[ -~]*$"),
+        ("X-Name" = Option<String>, Header, description = "File name: UTF-8, ISO 8859-1, percent-encoded UTF-8, or the same behind `UTF-8''` (RFC 8187). `document` by default.", example = "invoice.pdf", pattern = "^[ -~]*$"),
         ("X-Type" = Option<String>, Header, description = "MIME type of the bytes.", example = "application/pdf", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes."),
@@ -52,7 +52,7 @@ pub(super) async fn upload(
 
 /// Describes a document
 ///
-/// One that the caller uploaded, or sees as a content of a job.
+/// The caller has uploaded the document, or sees it as a content of a job.
 #[utoipa::path(
     get,
     path = "/documents/{id}",
@@ -79,7 +79,7 @@ pub(super) async fn describe(
 
 /// Fetches the bytes of a document
 ///
-/// As they are, without an envelope; with the media type of the document.
+/// The response has no envelope, and the media type of the document.
 #[utoipa::path(
     get,
     path = "/documents/{id}/contents",
@@ -88,12 +88,12 @@ pub(super) async fn describe(
     params(
         ("id" = uuid::Uuid, Path, description = "UUID of the document."),
         ("Range" = Option<String>, Header, description = "One range of bytes.", example = "bytes=0-1023"),
-        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the caller's copy."),
     ),
     responses(
         (status = 200, description = "The bytes.", body = serde_json::Value, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
-        (status = 206, description = "The range that was asked for.", body = serde_json::Value, content_type = "*/*"),
-        (status = 304, description = "The caller has them already."),
+        (status = 206, description = "The requested range.", body = serde_json::Value, content_type = "*/*"),
+        (status = 304, description = "The caller's copy is current."),
         (status = 404, description = "There is no such document, or not for the caller.", body = Envelope<Failure>),
         (status = 412, description = "`If-Match` names other bytes.", body = Envelope<Failure>),
         (status = 416, description = "The document has no such range.", body = Envelope<Failure>),

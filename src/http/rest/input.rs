@@ -1,5 +1,4 @@
-//! What clients send, as far as it is the same for every route: who they are, where they point, and JSON whose fields may
-//! be written in any case.
+//! The parts of requests that all routes share: the caller, the parameters, and JSON bodies with field names in any case.
 
 use std::collections::HashSet;
 
@@ -15,16 +14,16 @@ use super::super::{Server, graphql};
 use crate::access::Actor;
 use crate::error::{Error, Problem, Result};
 use crate::graphql::Viewer;
-use crate::json::{NO_NUL, pointer, storage_problem, without_byte_order_mark};
+use crate::json::{NO_NUL, is_json, pointer, storage_problem, without_byte_order_mark};
 
 /// Charsets whose text is UTF-8.
 const UTF_8: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
-/// Parameters in the query of a list.
+/// Maximum number of parameters in the query of a list.
 const MOST_PARAMETERS: usize = 100;
-/// Characters of what serde says of a malformed body, which quotes the client.
+/// Maximum number of characters of a message by serde, which may quote the client.
 const LONGEST_SAYING: usize = 300;
 
-/// Who sent a request, with a good credential.
+/// The authenticated sender of a request.
 pub(super) struct Caller(pub(super) Actor);
 
 impl FromRequestParts<Server> for Caller {
@@ -77,9 +76,8 @@ impl FromRequest<Server> for JsonObject {
     type Rejection = Error;
 
     async fn from_request(request: Request, server: &Server) -> Result<Self> {
-        let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
-        let any_type = any_type(&request);
-        object(request, server, any_type).await?.map(Self).ok_or_else(missing)
+        let accepts_any_type = accepts_any_type(&request);
+        Self::required(request, server, accepts_any_type).await
     }
 }
 
@@ -87,27 +85,35 @@ impl OptionalFromRequest<Server> for JsonObject {
     type Rejection = Error;
 
     async fn from_request(request: Request, server: &Server) -> Result<Option<Self>> {
-        let any_type = any_type(&request);
-        Ok(object(request, server, any_type).await?.map(Self))
+        let accepts_any_type = accepts_any_type(&request);
+        Ok(object(request, server, accepts_any_type).await?.map(Self))
     }
 }
 
 impl JsonObject {
     /// Reads a body whatever its content type says.
     pub(super) async fn of_any_type(request: Request, server: &Server) -> Result<Self> {
+        Self::required(request, server, true).await
+    }
+
+    async fn required(request: Request, server: &Server, accepts_any_type: bool) -> Result<Self> {
         let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
-        object(request, server, true).await?.map(Self).ok_or_else(missing)
+        object(request, server, accepts_any_type).await?.map(Self).ok_or_else(missing)
     }
 }
 
 /// Whether a body of any content type may be JSON: a browser sends this header to another site only after that site has
 /// allowed it.
-fn any_type(request: &Request) -> bool {
+fn accepts_any_type(request: &Request) -> bool {
     request.headers().contains_key(header::AUTHORIZATION)
 }
 
-/// The body of a request, where it has one.
-async fn object(request: Request, server: &Server, any_type: bool) -> Result<Option<Map<String, Value>>> {
+/// Returns the body of a request, if it has one.
+async fn object(
+    request: Request,
+    server: &Server,
+    accepts_any_type: bool,
+) -> Result<Option<Map<String, Value>>> {
     let headers = request.headers();
     let media_type = media_type(headers);
     let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
@@ -118,7 +124,7 @@ async fn object(request: Request, server: &Server, any_type: bool) -> Result<Opt
     media_type.as_ref().map_or(Ok(()), utf_8)?;
     let is_json = media_type.as_ref().is_some_and(is_json);
     let unsupported = || Error::UnsupportedMedia("Send the request as application/json.".into());
-    if !is_json && !any_type {
+    if !is_json && !accepts_any_type {
         return Err(unsupported());
     }
     let json = serde_json::from_slice(bytes).map_err(|error| {
@@ -137,14 +143,9 @@ async fn object(request: Request, server: &Server, any_type: bool) -> Result<Opt
     }
 }
 
-/// The media type of a body, where its header names one.
+/// Returns the media type of a body, if a header names one.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<Mime> {
     headers.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()
-}
-
-/// Whether a media type is JSON.
-pub(super) fn is_json(media_type: &Mime) -> bool {
-    media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
 }
 
 /// Refuses a charset other than UTF-8.
@@ -158,19 +159,19 @@ pub(super) fn utf_8(media_type: &Mime) -> Result<()> {
     }
 }
 
-/// The fields that an object is known to have, each with those of the objects in it. Below one without fields nothing is
-/// looked at: it is a plain value, or the client's own.
+/// The known fields of an object, each with the known fields of the objects in it. A field without fields of its own is a
+/// plain value or JSON of the client.
 pub(super) struct Names(pub(super) &'static [(&'static str, Self)]);
 
 impl JsonObject {
-    /// The body as a type whose fields may be written in any case: `InputContent`, `input-content` and `INPUT_CONTENT` are
-    /// `input_content`.
+    /// Converts the body to a type. Its field names may be written in any case: `InputContent`, `input-content` and
+    /// `INPUT_CONTENT` are `input_content`.
     pub(super) fn read<T: DeserializeOwned>(self, names: &Names) -> Result<T> {
         typed(self.renamed(names)?)
     }
 
-    /// The same, with the fields that are not known apart. They are taken out before serde sees them: a flattened field would
-    /// lose numbers of more than 64 bits.
+    /// Converts the body to a type, and returns the unknown fields separately. A flattened field of serde would lose numbers
+    /// of more than 64 bits.
     pub(super) fn read_with_unknown<T: DeserializeOwned>(
         self,
         names: &Names,
@@ -190,7 +191,7 @@ impl JsonObject {
 }
 
 impl Names {
-    /// Takes the fields that are known out of an object.
+    /// Removes the known fields from an object and returns them.
     pub(super) fn split(&self, fields: &mut Map<String, Value>) -> Map<String, Value> {
         let take = |(name, _): &(&str, Self)| Some(((*name).to_owned(), fields.remove(*name)?));
         self.0.iter().filter_map(take).collect()
@@ -234,7 +235,7 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
             Value::Object(known)
         }
         Value::Array(values) => {
-            // Of what has fields, the reader would take a list for the fields in their order.
+            // serde would read a list as the fields of an object, in their order.
             let wrong = |(_, value): &(usize, &Value)| !names.0.is_empty() && !value.is_object();
             if let Some((i, _)) = values.iter().enumerate().find(wrong) {
                 problems.push(Problem::new(format!("{at}/{i}"), "SHAPE", "An object is wanted."));
@@ -248,12 +249,12 @@ fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -
     }
 }
 
-/// A name without what differs between the ways to write it.
+/// Returns a name in lower case without separators.
 pub(super) fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-/// The same error with its problems where this client wrote what they are about; the longest place that fits counts.
+/// Moves the problems of an error to the paths of this API. The longest path that matches counts.
 pub(super) fn relocated(error: Error, places: &[(String, String)]) -> Error {
     let Error::Invalid(mut problems) = error else { return error };
     for problem in &mut problems {
@@ -270,7 +271,7 @@ pub(super) fn relocated(error: Error, places: &[(String, String)]) -> Error {
     Error::Invalid(problems)
 }
 
-/// The one of two ways to say something that was taken.
+/// Returns the one of two alternatives that was given.
 pub(super) fn one_of<T>(
     found: [Option<T>; 2],
     path: &str,

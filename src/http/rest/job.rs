@@ -13,6 +13,7 @@ use super::super::{Server, documents, rejected};
 use super::answer::{Envelope, Failure, done};
 use super::input::{Caller, JsonObject, Parameters, Place, relocated};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
+use super::job_list;
 use super::view::{Job, JobStatus};
 use super::{ROOT, in_time, to_the_end};
 use crate::access::policy::Standing;
@@ -28,7 +29,7 @@ use crate::job::state::Status;
 use crate::page::Cursor;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Entries of a page where nobody asks for a number.
+/// Default size of a page.
 const USUAL: u32 = 20;
 
 /// A page of jobs.
@@ -36,35 +37,35 @@ const USUAL: u32 = 20;
 pub(super) struct JobPage {
     /// The jobs.
     jobs: Vec<Job>,
-    /// What to send as `after` for the next page; null where this is the last.
+    /// Value of `after` for the next page; null on the last page.
     next: Option<String>,
 }
 
 /// Lists jobs
 ///
-/// Those that the caller may see, the newest first. Pages stay stable while jobs come and go.
+/// Returns the jobs that the caller may see, newest first. Pages stay stable while jobs are created and deleted.
 #[utoipa::path(
     get,
     path = "/jobs",
     operation_id = "list_jobs",
     tag = "Jobs",
     params(
-        ("status" = Option<Vec<JobStatus>>, Query, style = Form, explode, description = "In one of these statuses; repeat the parameter for several."),
-        ("type" = Option<Vec<String>>, Query, style = Form, explode, description = "Of one of these types; repeat the parameter for several."),
-        ("owner" = inline(Option<Ownership>), Query, description = "The caller's own, others' that the caller was let in to, or both."),
+        ("status" = Option<Vec<JobStatus>>, Query, style = Form, explode, description = "Status of the job. Repeat the parameter for several."),
+        ("type" = Option<Vec<String>>, Query, style = Form, explode, description = "Job type. Repeat the parameter for several."),
+        ("owner" = inline(Option<Ownership>), Query, description = "Jobs of the caller, jobs shared with the caller, or both."),
         ("team_id" = Option<Uuid>, Query, description = "Shared with this team."),
-        ("created_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made after this time."),
-        ("created_before" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Made before this time."),
+        ("created_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Created after this time."),
+        ("created_before" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Created before this time."),
         ("updated_after" = Option<chrono::DateTime<chrono::Utc>>, Query, description = "Changed after this time."),
-        ("blocking_task" = Option<String>, Query, description = "Blocked at this step, where the caller may work on it."),
+        ("blocking_task" = Option<String>, Query, description = "Blocked at this step. Only jobs on whose step the caller may work match."),
         ("blocking_step" = Option<String>, Query, description = "The same as `blocking_task`; give one of them."),
         ("input_name" = Option<String>, Query, description = "Substring of the input document's name, in any case."),
-        ("metadata" = Option<Object>, Query, style = Form, explode, description = "Parameters such as `metadata.mapping.taxonomy=invoices`: the field must have this value. A value that is JSON is taken as that (`7`, `true`, `\"7\"`), any other as text."),
-        ("order_by" = inline(Option<job_input::Order>), Query, description = "By when jobs were made (where it is not given), or by when they last changed."),
-        ("direction" = inline(Option<job_input::Way>), Query, description = "The newest first (where it is not given), or the oldest."),
-        ("first" = Option<i32>, Query, minimum = 1, description = "Size of the page, 20 where it is not given."),
+        ("metadata" = Option<Object>, Query, style = Form, explode, description = "Parameters such as `metadata.mapping.taxonomy=invoices`: the field must have this value. JSON values keep their type (`7`, `true`, `\"7\"`); any other value is text."),
+        ("order_by" = inline(Option<job_list::Order>), Query, description = "Time of creation (default) or of the last change."),
+        ("direction" = inline(Option<job_list::Way>), Query, description = "Newest first (default) or oldest first."),
+        ("first" = Option<i32>, Query, minimum = 1, description = "Size of the page. Default: 20."),
         ("limit" = Option<i32>, Query, minimum = 1, description = "The same as `first`; give one of them."),
-        ("after" = Option<String>, Query, description = "`next` of the page before."),
+        ("after" = Option<String>, Query, description = "`next` of the previous page."),
     ),
     responses((status = 200, description = "A page of jobs.", body = Envelope<JobPage>))
 )]
@@ -74,7 +75,7 @@ pub(super) async fn list(
     Parameters(parameters): Parameters,
 ) -> Result<Response> {
     let app = &server.app;
-    let asked = job_input::listing(parameters)?;
+    let asked = job_list::listing(parameters)?;
     let work = async {
         let (by, direction) = asked.order;
         let window = asked.paging.window(by.list(), USUAL, app.config.limits.page_size)?;
@@ -89,19 +90,19 @@ pub(super) async fn list(
 
 /// Creates a job
 ///
-/// Its first step goes into the queue. Fields may be written in any case (`InputContent`, `input-content`); fields that are
-/// not known are put into `metadata`, where the job type's schema checks them. The input is given as `input_content`, or as
-/// the role `input` in `contents`.
+/// Queues the first step. Field names may be written in any case (`InputContent`, `input-content`). Unknown fields become
+/// part of `metadata`, which the schema of the job type checks. The input is `input_content`, or the role `input` in
+/// `contents`.
 #[utoipa::path(
     post,
     path = "/jobs",
     operation_id = "create_job",
     tag = "Jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Same key, same caller, same request: the same job. With another request: 409.", pattern = "^[!-~]([\\t -~]{0,198}[!-~])?$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same request returns the same job. The same key with another request is 409.", pattern = "^[!-~]([\\t -~]{0,198}[!-~])?$")),
     request_body(content = CreateJob, content_type = "application/json", description = "The job."),
     responses(
-        (status = 201, description = "The job; it is stored.", body = Envelope<Job>, headers(("Location" = String, description = "Path of the job in this API."))),
-        (status = 404, description = "A document, team or user that is named does not exist for the caller.", body = Envelope<Failure>),
+        (status = 201, description = "The new job.", body = Envelope<Job>, headers(("Location" = String, description = "Path of the job in this API."))),
+        (status = 404, description = "A document, team or user in the request does not exist for the caller.", body = Envelope<Failure>),
         (status = 409, description = "The idempotency key was used for another request.", body = Envelope<Failure>),
     )
 )]
@@ -131,7 +132,7 @@ pub(super) async fn create(
 
 /// Shows a job
 ///
-/// Cheap to ask again: send the ETag back as `If-None-Match`.
+/// Supports conditional requests: send the ETag as `If-None-Match`.
 #[utoipa::path(
     get,
     path = "/jobs/{id}",
@@ -139,10 +140,10 @@ pub(super) async fn create(
     tag = "Jobs",
     params(
         ("id" = Uuid, Path, description = "UUID of the job."),
-        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the caller's copy."),
     ),
     responses(
-        (status = 200, description = "The job.", body = Envelope<Job>, headers(("ETag" = String, description = "Changes with whatever the caller sees of the job."))),
+        (status = 200, description = "The job.", body = Envelope<Job>, headers(("ETag" = String, description = "Changes with everything that the caller sees of the job."))),
         (status = 304, description = "Nothing has changed."),
         (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
     )
@@ -172,8 +173,8 @@ pub(super) async fn describe(
 
 /// Changes a job
 ///
-/// A JSON Merge Patch (RFC 7396) on `metadata`, `priority` and `collaboration`: what is not given stays. A list of
-/// `collaboration` replaces the whole list; whoever is not in it loses access at once.
+/// Applies a JSON Merge Patch (RFC 7396) to `metadata`, `priority` and `collaboration`; omitted fields stay. A list in
+/// `collaboration` replaces the whole list, and collaborators that it omits lose access at once.
 #[utoipa::path(
     put,
     path = "/jobs/{id}",
@@ -181,14 +182,14 @@ pub(super) async fn describe(
     tag = "Jobs",
     params(
         ("id" = Uuid, Path, description = "UUID of the job."),
-        ("If-Match" = Option<String>, Header, description = "ETag of what the caller has; changes nothing where the job is another by now. `*` is any."),
+        ("If-Match" = Option<String>, Header, description = "ETag of the caller's copy. If the job has changed since, the request changes nothing. `*` matches any state."),
     ),
-    request_body(content = UpdateJob, content_type = "application/json", description = "What should change."),
+    request_body(content = UpdateJob, content_type = "application/json", description = "The changes."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
-        (status = 403, description = "The caller sees the job but may not change it so.", body = Envelope<Failure>),
-        (status = 404, description = "There is no such job, or not for the caller; or a team or user that is named does not exist.", body = Envelope<Failure>),
-        (status = 409, description = "It collides with another change.", body = Envelope<Failure>),
+        (status = 403, description = "The caller sees the job but may not make this change.", body = Envelope<Failure>),
+        (status = 404, description = "There is no such job, or not for the caller; or a team or user in the request does not exist.", body = Envelope<Failure>),
+        (status = 409, description = "The change conflicts with another one.", body = Envelope<Failure>),
         (status = 412, description = "`If-Match` names another state of the job.", body = Envelope<Failure>),
     )
 )]
@@ -204,18 +205,18 @@ pub(super) async fn update(
     let mut seen = None;
     if headers.contains_key(header::IF_MATCH) {
         let grant = access::job::<Edit>(app.db.read(), &actor, id).await?;
-        // Tags of jobs are weak, because times and links in the answer are not part of them; they are compared as what they
-        // stand for all the same, or nobody could ask for this.
+        // ETags of jobs are weak, because they leave out times and links of the response. They are compared as strong ones
+        // here, because a client has no other.
         let etag = tag(&app, grant.job(), grant.standing()).await?;
         if !documents::names_tag(&headers, header::IF_MATCH, &etag) {
             let message = format!("The job has the entity tag {etag}.");
             return Ok(rejected(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
         }
-        // Another may change it before this does.
+        // Another request may change the job in between.
         seen = Some(grant.job().seq).filter(|_| headers[header::IF_MATCH] != "*");
     }
     let work = async move {
-        // Everything is allowed and found before anything is changed.
+        // All checks come before the first change.
         let edit = access::job::<Edit>(app.db.read(), &actor, id).await?;
         let sharing = match shared {
             Some((teams, users)) => {
@@ -237,16 +238,16 @@ pub(super) async fn update(
     Ok(done(StatusCode::OK, job))
 }
 
-/// What is gone.
+/// A deleted job.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Deleted {
-    /// UUID of what was deleted.
+    /// UUID of the deleted job.
     id: Uuid,
 }
 
 /// Deletes a job
 ///
-/// With its history and everything that its steps made. One that is not final is cancelled first.
+/// Deletes the job with its history and all outputs of its steps. Cancels it first unless it is final.
 #[utoipa::path(
     delete,
     path = "/jobs/{id}",
@@ -254,10 +255,10 @@ pub(super) struct Deleted {
     tag = "Jobs",
     params(("id" = Uuid, Path, description = "UUID of the job.")),
     responses(
-        (status = 200, description = "It is gone.", body = Envelope<Deleted>),
+        (status = 200, description = "The job is deleted.", body = Envelope<Deleted>),
         (status = 403, description = "The caller sees the job but may not delete it.", body = Envelope<Failure>),
         (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
-        (status = 409, description = "Another job uses a document that this one made.", body = Envelope<Failure>),
+        (status = 409, description = "Another job uses an output of this job.", body = Envelope<Failure>),
     )
 )]
 pub(super) async fn delete(
@@ -276,14 +277,14 @@ pub(super) async fn delete(
 
 /// Cancels a job
 ///
-/// One that is not final. A running worker learns of it at its next report.
+/// Cancels a job that is not final. A running worker learns of it at its next report.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/cancel",
     operation_id = "cancel_job",
     tag = "Jobs",
     params(("id" = Uuid, Path, description = "UUID of the job.")),
-    request_body(content = Option<CancelJob>, content_type = "application/json", description = "Why; the body may be left out."),
+    request_body(content = Option<CancelJob>, content_type = "application/json", description = "The reason. The body is optional."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not cancel it.", body = Envelope<Failure>),
@@ -308,22 +309,22 @@ pub(super) async fn cancel(
     Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))
 }
 
-/// Takes a job back to a step
+/// Rewinds a job
 ///
-/// To a step that it has reached before, whatever its status; without one, to the step before the current one, or to the
-/// last one of a job that has ended. Contents of that step and later ones are superseded, not lost.
+/// Takes a job of any status back to a step that it has reached before. The default is the step before the current one, or
+/// the last step of a job that has ended. Contents of that step and of later steps are superseded, not deleted.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/rewind",
     operation_id = "rewind_job",
     tag = "Jobs",
     params(("id" = Uuid, Path, description = "UUID of the job.")),
-    request_body(content = Option<RewindJob>, content_type = "application/json", description = "Where to; the body may be left out."),
+    request_body(content = Option<RewindJob>, content_type = "application/json", description = "The step. The body is optional."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not rewind it.", body = Envelope<Failure>),
         (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
-        (status = 409, description = "It collides with what the job is doing.", body = Envelope<Failure>),
+        (status = 409, description = "The job cannot be rewound in its current status.", body = Envelope<Failure>),
     )
 )]
 pub(super) async fn rewind(
@@ -347,7 +348,7 @@ pub(super) async fn rewind(
 
 /// Runs a job again
 ///
-/// One that failed or was cancelled, from the step that stopped it.
+/// Runs a job that has failed or was cancelled, starting with the step at which it stopped.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/retry",
@@ -377,7 +378,7 @@ pub(super) async fn retry(
 
 /// Fetches the bytes of a content
 ///
-/// As they are, without an envelope; with the media type of the document.
+/// The response has no envelope, and the media type of the document.
 #[utoipa::path(
     get,
     path = "/jobs/{id}/contents/{role}/{version}",
@@ -385,15 +386,15 @@ pub(super) async fn retry(
     tag = "Jobs",
     params(
         ("id" = Uuid, Path, description = "UUID of the job."),
-        ("role" = String, Path, description = "What the content is to the job.", example = "output", pattern = "^[A-Za-z0-9._-]{1,100}$"),
-        ("version" = String, Path, description = "From 1, or `latest` for the one that counts now.", example = "latest", pattern = "^([1-9][0-9]{0,8}|latest)$"),
+        ("role" = String, Path, description = "Role of the content.", example = "output", pattern = "^[A-Za-z0-9._-]{1,100}$"),
+        ("version" = String, Path, description = "Version number, starting at 1, or `latest` for the current version.", example = "latest", pattern = "^([1-9][0-9]{0,8}|latest)$"),
         ("Range" = Option<String>, Header, description = "One range of bytes.", example = "bytes=0-1023"),
-        ("If-None-Match" = Option<String>, Header, description = "ETag of what the caller has."),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the caller's copy."),
     ),
     responses(
         (status = 200, description = "The bytes.", body = serde_json::Value, content_type = "*/*", headers(("ETag" = String, description = "SHA-256 of the bytes, in quotation marks."))),
-        (status = 206, description = "The range that was asked for.", body = serde_json::Value, content_type = "*/*"),
-        (status = 304, description = "The caller has them already."),
+        (status = 206, description = "The requested range.", body = serde_json::Value, content_type = "*/*"),
+        (status = 304, description = "The caller's copy is current."),
         (status = 404, description = "There is no such content, or not for the caller.", body = Envelope<Failure>),
         (status = 412, description = "`If-Match` names other bytes.", body = Envelope<Failure>),
         (status = 416, description = "The content has no such range.", body = Envelope<Failure>),
@@ -441,8 +442,8 @@ async fn view(app: &App, actor: &Actor, job: job::Model) -> Result<(JobId, Job)>
     found.map(|job| (id, job)).ok_or_else(|| Error::not_found("job"))
 }
 
-/// Changes with whatever somebody of this standing sees of a job: its history, how far its step is, who holds its review
-/// until when, and what they may see.
+/// Returns an ETag that changes with everything that a caller with this access sees of a job: its history, the progress of
+/// its step, the claim of its review, and the access itself.
 async fn tag(app: &App, job: &job::Model, standing: &Standing) -> Result<String> {
     let (fraction, message) = match app.jobs.task(job.id).await? {
         Some(task) => (task.fraction, task.message),

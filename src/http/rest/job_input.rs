@@ -1,30 +1,22 @@
-//! What clients send about jobs, and what it means to the domain.
+//! The bodies of requests about jobs, and their conversion to the domain.
 
-use sea_orm::Iterable;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::input::{Names, one_of, plain};
-use super::view::OWNERS;
+use super::input::Names;
 use crate::error::{Error, Problem, Result};
-use crate::id::TeamId;
 use crate::job::collaborator::PrincipalRef;
 use crate::job::control::Changes;
-use crate::job::query::{Filter, OrderBy};
 use crate::job::request::{NewJob, Source};
-use crate::job::state::Status;
 use crate::job_type::{INPUT, metadata};
-use crate::json::storage_problem;
-use crate::page::{Direction, Paging};
 use crate::review::decide::{Choice, Decision};
 
-/// Where the domain says that something is, and where this client wrote it.
-type Places = Vec<(String, String)>;
+/// Pairs of paths: that of the domain, and that in the body of this API.
+pub(super) type Places = Vec<(String, String)>;
 type Shared = Vec<(PrincipalRef, Vec<String>)>;
 
-/// Where a problem with the header of that name is.
+/// Path of problems with the header of that name.
 pub(super) const KEY: &str = "/Idempotency-Key";
 
 const LEAF: Names = Names(&[]);
@@ -51,7 +43,7 @@ pub(super) const LOGIN: Names =
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InputContent {
-    /// Its `contents_uri`. No other address is taken: the server fetches nothing.
+    /// The `contents_uri` of the document. The server fetches no other URL.
     #[schema(example = "http://127.0.0.1:8080/documents/01a20cf0-a6ed-70b7-bbae-5947a39396e8/contents")]
     uri: String,
 }
@@ -68,7 +60,7 @@ pub(super) struct NewContent {
     uri: String,
 }
 
-/// A team, by ID, by name, or by both as answers have it, and what it is let in to.
+/// A team as collaborator, by ID, by name, or by both as in responses.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewTeam {
@@ -77,36 +69,36 @@ pub(super) struct NewTeam {
     /// Name of the team.
     #[schema(example = "reviewers")]
     name: Option<String>,
-    /// Steps that it may work on; `*`, which is also taken where nothing is given, stands for all.
+    /// Steps that the team may work on. Default: `*`, which stands for all.
     #[schema(example = json!(["mapping"]))]
     steps: Option<Vec<String>>,
 }
 
-/// A person, by ID, by address, or by both as answers have it, and what they are let in to.
+/// A user as collaborator, by ID, by e-mail address, or by both as in responses.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewUser {
     /// UUID of the account.
     id: Option<String>,
-    /// Address of the account.
+    /// E-mail address of the account.
     #[schema(example = "bob@example.com")]
     email: Option<String>,
-    /// Steps that they may work on; `*`, which is also taken where nothing is given, stands for all.
+    /// Steps that the user may work on. Default: `*`, which stands for all.
     #[schema(example = json!(["*"]))]
     steps: Option<Vec<String>>,
 }
 
-/// Who is let in besides the owner.
+/// Collaborators of a job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewCollaboration {
-    /// Teams: whoever belongs to them at the time.
+    /// Teams. Access follows their current members.
     teams: Option<Vec<NewTeam>>,
-    /// Single people.
+    /// Users.
     users: Option<Vec<NewUser>>,
 }
 
-/// A job to be made. Fields that are not known are put into `metadata`.
+/// A new job. Unknown fields become part of `metadata`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({
     "type": "data-point-extraction",
@@ -119,22 +111,22 @@ pub(super) struct CreateJob {
     #[serde(rename = "type")]
     #[schema(example = "data-point-extraction")]
     type_id: String,
-    /// What the job works on. Without it a content has the role `input`.
+    /// Input document. Without it, one of the `contents` must have the role `input`.
     input_content: Option<InputContent>,
-    /// Further contents, and the input where `input_content` is not given.
+    /// Further contents, and the input unless `input_content` names it.
     contents: Option<Vec<NewContent>>,
-    /// Who may see the job besides its owner.
+    /// Collaborators of the job.
     collaboration: Option<NewCollaboration>,
-    /// What the type needs to know, and whatever else should ride along. Dotted keys are paths.
+    /// Metadata for the job type and for the client. Dotted keys are paths.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
-    /// Runs before those with a lower one; 0 where it is not given.
+    /// Priority. Jobs with a higher priority run first. Default: 0.
     #[schema(minimum = -1000, maximum = 1000)]
     priority: Option<i32>,
 }
 
 impl CreateJob {
-    /// Converts it to a request of the domain. `unknown` are the fields of the body that are not known here.
+    /// Converts the body to a request of the domain. `unknown` has its unknown fields.
     pub(super) fn parse(self, unknown: &Map<String, Value>, key: Option<String>) -> Result<(NewJob, Places)> {
         let mut problems = Vec::new();
         let mut places: Places = vec![("/idempotencyKey".into(), KEY.into())];
@@ -188,7 +180,7 @@ impl CreateJob {
 }
 
 impl NewCollaboration {
-    /// Teams and users, each where it was given. The domain counts the teams first.
+    /// Returns the given teams and users. The domain numbers the teams first.
     fn parse(self, problems: &mut Vec<Problem>, places: &mut Places) -> (Option<Shared>, Option<Shared>) {
         let all = || vec!["*".to_owned()];
         let mut count = 0;
@@ -238,22 +230,22 @@ impl NewCollaboration {
     }
 }
 
-/// What should change of a job.
+/// Changes of a job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"metadata": {"customer": "7"}, "collaboration": {"teams": [{"name": "reviewers"}]}}))]
 pub(super) struct UpdateJob {
-    /// JSON Merge Patch (RFC 7396) on the metadata: a field that is null goes.
+    /// JSON Merge Patch (RFC 7396) on the metadata. A field that is null is removed.
     #[schema(value_type = Option<Object>)]
     metadata: Option<Map<String, Value>>,
-    /// Runs before those with a lower one.
+    /// Priority. Jobs with a higher priority run first.
     #[schema(minimum = -1000, maximum = 1000)]
     priority: Option<i32>,
-    /// Whoever is let in from now on: `teams` in place of all teams, `users` in place of all single people.
+    /// New collaborators. `teams` replaces all teams, `users` replaces all users.
     collaboration: Option<NewCollaboration>,
 }
 
-/// The same for the domain.
+/// The changes as the domain takes them.
 pub(super) struct Update {
     pub(super) changes: Changes,
     pub(super) shared: Option<(Option<Shared>, Option<Shared>)>,
@@ -272,23 +264,23 @@ impl UpdateJob {
     }
 }
 
-/// Why a job is cancelled.
+/// Cancellation of a job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CancelJob {
-    /// For the history.
+    /// Reason, for the history.
     pub(super) reason: Option<String>,
 }
 
-/// Where a job is taken back to.
+/// Rewinding of a job.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"to_step": "mapping", "reason": "Check the totals again."}))]
 pub(super) struct RewindJob {
-    /// Name of a step that the job has reached before. Without it, the step before the current one, or the last step that a
-    /// job has reached that has ended.
+    /// Name of a step that the job has reached before. Default: the step before the current one, or the last reached step of
+    /// a job that has ended.
     pub(super) to_step: Option<String>,
-    /// Why, for the history.
+    /// Reason, for the history.
     pub(super) reason: Option<String>,
 }
 
@@ -306,12 +298,12 @@ pub(super) struct Unblock {
     comment: Option<String>,
     /// Step that the job is sent back to.
     to_step: Option<String>,
-    /// SHA-256 of the content that the reviewer saw; a newer version is a conflict. Without it the newest version is meant.
+    /// SHA-256 of the content that the reviewer saw. A newer version is a conflict. Default: the newest version.
     pub(super) content_sha256: Option<String>,
 }
 
 impl Unblock {
-    /// Converts it to a decision of the domain; `newest` is the hash of the content under review.
+    /// Converts the body to a decision of the domain. `newest` is the hash of the content under review.
     pub(super) fn parse(self, newest: Option<String>) -> Result<Decision> {
         let choice = match self.decision.as_deref().map(str::to_ascii_lowercase).as_deref() {
             None | Some("approve") => Choice::Approve,
@@ -341,180 +333,10 @@ impl Unblock {
 pub(super) struct Login {
     /// `password`, which is the only method and the default.
     pub(super) authentication_method: Option<String>,
-    /// Address of the account.
+    /// E-mail address of the account.
     pub(super) username: String,
     /// Its password.
     pub(super) password: String,
-}
-
-/// What a list is ordered by.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Order {
-    /// When jobs were made.
-    CreatedAt,
-    /// When they last changed.
-    UpdatedAt,
-}
-
-/// Which way a list runs.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Way {
-    /// The oldest first.
-    Asc,
-    /// The newest first.
-    Desc,
-}
-
-/// Which jobs, in which order, and how many.
-#[derive(Debug)]
-pub(super) struct Listing {
-    pub(super) filter: Filter,
-    pub(super) order: (OrderBy, Direction),
-    pub(super) paging: Paging,
-    pub(super) places: Places,
-}
-
-/// What the parameters of a list ask for; everything that is wrong with them is said at once.
-pub(super) fn listing(parameters: Vec<(String, String)>) -> Result<Listing> {
-    let mut given = Given { rest: parameters, problems: Vec::new() };
-    let status = given.all("status", "queued, running, blocked, completed, cancelled or failed", |text| {
-        Status::iter().find(|status| status.as_str().eq_ignore_ascii_case(text))
-    });
-    let types = given.all("type", "a job type", |text| Some(text.to_owned()));
-    let owner =
-        |text: &str| OWNERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, owner)| *owner);
-    let step = |text: &str| Some(text.to_owned());
-    let blocking = ["blocking_step", "blocking_task"].map(|name| given.one(name, "the name of a step", step));
-    let blocked_at = match blocking {
-        [Some(step), Some(task)] if step == task => Some(step),
-        [None, None] => None,
-        names => one_of(names, "/blocking_task", "blocking_step and blocking_task", &mut given.problems),
-    };
-    let time = |text: &str| Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.to_utc());
-    let a_time = "a time by RFC 3339, such as 2026-01-31T12:00:00Z";
-    let filter = Filter {
-        status,
-        types,
-        ownership: given.one("owner", "me, shared_with_me or any", owner),
-        team: given.one("team_id", "the UUID of a team", TeamId::parse),
-        created_after: given.one("created_after", a_time, time),
-        created_before: given.one("created_before", a_time, time),
-        updated_after: given.one("updated_after", a_time, time),
-        metadata: given.metadata(),
-        input_name: given.one("input_name", "a name", |text| Some(text.to_owned())),
-        blocked_at,
-    };
-    let by = match given.one("order_by", "created_at or updated_at", named) {
-        Some(Order::UpdatedAt) => OrderBy::Updated,
-        Some(Order::CreatedAt) | None => OrderBy::Created,
-    };
-    let direction = match given.one("direction", "asc or desc", named) {
-        Some(Way::Asc) => Direction::Ascending,
-        Some(Way::Desc) | None => Direction::Descending,
-    };
-    let size = |text: &str| text.parse().ok();
-    let sizes = [given.one("first", "a whole number", size), given.one("limit", "a whole number", size)];
-    let limited = sizes[1].is_some();
-    let first = match sizes {
-        [None, None] => None,
-        sizes => one_of(sizes, "/limit", "first and limit", &mut given.problems),
-    };
-    let after = given.one("after", "a cursor", |text| Some(text.to_owned()));
-    let Given { rest, mut problems } = given;
-    for (name, _) in rest {
-        let message = "There is no such parameter; the OpenAPI document lists all.";
-        problems.push(Problem::new(format!("/{}", metadata::escape(&name)), "UNKNOWN_PARAMETER", message));
-    }
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
-    let fields = filter.metadata.iter().flat_map(|fields| fields.keys()).map(|key| metadata::escape(key));
-    let mut places: Places =
-        fields.map(|key| (format!("/filter/metadata/{key}"), format!("/metadata.{key}"))).collect();
-    if limited {
-        places.push(("/first".into(), "/limit".into()));
-    }
-    Ok(Listing {
-        filter,
-        order: (by, direction),
-        paging: Paging { first, after, ..Paging::default() },
-        places,
-    })
-}
-
-/// Returns the value of an enum whose names are in lower case, in any case.
-fn named<T: DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_value(Value::String(text.to_ascii_lowercase())).ok()
-}
-
-/// The prefix of parameters that name a field of the metadata.
-const METADATA: &str = "metadata.";
-
-/// Parameters that were not taken yet.
-struct Given {
-    rest: Vec<(String, String)>,
-    problems: Vec<Problem>,
-}
-
-impl Given {
-    fn take(&mut self, is: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-        let (taken, rest) = std::mem::take(&mut self.rest).into_iter().partition(|(name, _)| is(name));
-        self.rest = rest;
-        taken
-    }
-
-    /// Every value of a parameter that may be repeated.
-    fn all<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-        let texts = self.take(|one| plain(one) == plain(name));
-        let mut values = Vec::new();
-        for (_, text) in &texts {
-            match parse(text) {
-                Some(value) => values.push(value),
-                None => self.problems.push(Problem::new(
-                    format!("/{name}"),
-                    "INVALID",
-                    format!("This is not {what}."),
-                )),
-            }
-        }
-        (!texts.is_empty()).then_some(values)
-    }
-
-    /// The value of a parameter that is given once.
-    fn one<T>(&mut self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let mut values = self.all(name, what, parse)?;
-        if values.len() > 1 {
-            let message = "This parameter is given once at the most.";
-            self.problems.push(Problem::new(format!("/{name}"), "DUPLICATE", message));
-        }
-        values.pop()
-    }
-
-    /// The fields of `metadata.…`. What is JSON is taken as that, anything else as text.
-    fn metadata(&mut self) -> Option<Map<String, Value>> {
-        let mut fields = Map::new();
-        let prefix =
-            |name: &str| name.get(..METADATA.len()).is_some_and(|start| start.eq_ignore_ascii_case(METADATA));
-        for (name, text) in self.take(prefix) {
-            let key = &name[METADATA.len()..];
-            let path = format!("/{METADATA}{}", metadata::escape(key));
-            let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            if key.is_empty() {
-                let message = "Name a field, such as metadata.customer.";
-                self.problems.push(Problem::new(&path, "INVALID", message));
-            }
-            if let Some(problem) = storage_problem(&value) {
-                self.problems.push(Problem { path: format!("{path}{}", problem.path), ..problem });
-            }
-            if fields.insert(key.to_owned(), value).is_some() {
-                let message = "This parameter is given once at the most.";
-                self.problems.push(Problem::new(path, "DUPLICATE", message));
-            }
-        }
-        (!fields.is_empty()).then_some(fields)
-    }
 }
 
 #[cfg(test)]
@@ -563,35 +385,5 @@ mod tests {
         let body =
             json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "metadata": {"customer": 8}});
         assert_eq!(problems(create(&body)), [("/customer".into(), "CLASH".into())]);
-    }
-
-    #[test]
-    fn parameters_of_a_list() {
-        let ask = |query: &str| {
-            let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap());
-            listing(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-        };
-        let asked = ask("Status=queued&STATUS=Failed&owner=Me&Metadata.Own=1&blockingTask=zoning&blocking_step=zoning&orderBy=UPDATED_AT&metadata.a.b=7&metadata.c=x&limit=3").unwrap();
-        assert_eq!(asked.filter.status.map(|list| list.len()), Some(2));
-        assert_eq!(asked.filter.blocked_at.as_deref(), Some("zoning"));
-        assert_eq!(asked.order.0, OrderBy::Updated);
-        assert_eq!(asked.filter.metadata.map(Value::Object), Some(json!({"a.b": 7, "c": "x", "Own": 1})));
-        assert_eq!(asked.paging.first, Some(3));
-        let wrong = ask(
-            "status=QUEUED,FAILED&owner=mine&created_after=soon&first=1&limit=1&team_id=x&order_by=a&after=a&after=b&metadata.=1&color=QUEUED&blocking_step=a&Blocking-Task=b",
-        );
-        let expected = [
-            ("/status", "INVALID"),
-            ("/blocking_task", "ONE_OF"),
-            ("/owner", "INVALID"),
-            ("/team_id", "INVALID"),
-            ("/created_after", "INVALID"),
-            ("/metadata.", "INVALID"),
-            ("/order_by", "INVALID"),
-            ("/limit", "ONE_OF"),
-            ("/after", "DUPLICATE"),
-            ("/color", "UNKNOWN_PARAMETER"),
-        ];
-        assert_eq!(problems(wrong), expected.map(|(path, code)| (path.to_owned(), code.to_owned())));
     }
 }

@@ -15,22 +15,22 @@ use super::view::StepKindName;
 use crate::error::{Error, Result};
 use crate::job_type;
 
-/// The backend process of a job: its steps, what it accepts and what it produces.
+/// A job type: its steps, accepted inputs and contents.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobType {
-    /// Slug; what a job names it by.
+    /// Slug, the `type` of a job.
     #[schema(example = "data-point-extraction")]
     id: String,
-    /// Name for people.
+    /// Display name.
     name: String,
-    /// What it does, for people.
+    /// Description for people.
     description: String,
-    /// From 1. A job keeps the version that it began with.
+    /// Version, starting at 1. A job keeps the version with which it was created.
     #[schema(minimum = 1)]
     version: i32,
-    /// MIME types accepted as input; none means any.
+    /// MIME types accepted as input; an empty list accepts any.
     accepts: Vec<String>,
-    /// Roles of the contents that jobs of this type carry, `input` first.
+    /// Roles of the contents of jobs of this type, `input` first.
     content_roles: Vec<String>,
     /// Steps in the order in which they run.
     steps: Vec<JobTypeStep>,
@@ -42,23 +42,23 @@ pub(super) struct JobType {
 /// One stage of a job type.
 #[derive(Debug, Serialize, ToSchema)]
 struct JobTypeStep {
-    /// Also the name that a collaborator is given it by.
+    /// Name of the step, also in the `steps` of a collaborator.
     name: String,
-    /// Name for people.
+    /// Display name.
     title: String,
-    /// Who does it.
+    /// Whether a worker or a person does the step.
     kind: StepKindName,
-    /// Contents that it reads and writes: seeing them needs access to the step.
+    /// Roles that the step reads and writes. Their contents require access to the step.
     content_roles: Vec<String>,
-    /// How often it may be tried before the job fails.
+    /// Maximum number of attempts before the job fails.
     #[schema(minimum = 1)]
     max_attempts: u32,
-    /// Seconds that one attempt may take.
+    /// Time limit of one attempt, in seconds.
     #[schema(minimum = 1)]
     timeout_seconds: u32,
-    /// Metadata field that holds the step's review threshold; null where it never asks for a review.
+    /// Metadata field with the review threshold of the step; null if the step never opens a review.
     threshold_field: Option<String>,
-    /// The job's owner may neither decide its reviews nor do it as a worker.
+    /// Whether the owner of the job is barred from deciding reviews of the step and from doing it as a worker.
     four_eyes: bool,
 }
 
@@ -82,16 +82,16 @@ impl From<&job_type::JobType> for JobType {
     }
 }
 
-/// Every job type.
+/// All job types.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JobTypes {
-    /// The newest version of each, by ID.
+    /// The newest version of each job type, sorted by ID.
     job_types: Vec<JobType>,
 }
 
 /// Lists the job types
 ///
-/// The newest version of each, by ID.
+/// Returns the newest version of each job type, sorted by ID.
 #[utoipa::path(
     get,
     path = "/job-types",
@@ -106,7 +106,7 @@ pub(super) async fn list(State(server): State<Server>, _: Caller) -> Result<Resp
 
 /// Describes a job type
 ///
-/// Its newest version: what a new job would get.
+/// Returns its newest version, which new jobs use.
 #[utoipa::path(
     get,
     path = "/job-types/{id}",

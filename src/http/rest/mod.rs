@@ -5,6 +5,7 @@ mod document;
 mod input;
 mod job;
 mod job_input;
+mod job_list;
 mod job_type;
 mod openapi;
 mod review;
@@ -27,12 +28,12 @@ use utoipa_axum::routes;
 use super::{Server, auth, graphiql, tracking};
 use crate::error::{Error, Result};
 
-/// Where the façade is mounted; the version is that of the API that it descends from.
+/// Root of the façade. The version is that of the original API.
 pub(super) const ROOT: &str = "/v1.1";
 /// The address of the same façade for older clients.
 pub(super) const ALIAS: &str = "/v1";
 
-/// Its routes. They and the document that describes them come from one list, so that neither can lack what the other has.
+/// Returns the routes and the OpenAPI document. Both come from one list, so they cannot differ.
 pub(super) fn routes(server: &Server) -> Router<Server> {
     let json = OpenApiRouter::new()
         .routes(routes!(job::list, job::create))
@@ -66,7 +67,7 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
     router.merge(texts)
 }
 
-/// Reads something, for so long as anybody is to wait for it.
+/// Runs a read within the time limit of requests.
 async fn in_time<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<T> {
     let seconds = server.app.config.http.execution_seconds;
     let late = || {
@@ -75,7 +76,7 @@ async fn in_time<T>(server: &Server, work: impl Future<Output = Result<T>>) -> R
     tokio::time::timeout(Duration::from_secs(seconds), work).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Changes something. What began ends, whether or not somebody still waits for it.
+/// Runs a change to its end, even if the client disconnects.
 async fn to_the_end<T: Send + 'static>(
     server: &Server,
     work: impl Future<Output = Result<T>> + Send + 'static,

@@ -1,5 +1,5 @@
-//! The document that describes the façade: what utoipa reads off the routes, and what only this server's configuration
-//! and the rules that hold for all of them can say.
+//! The OpenAPI document of the façade: the description that utoipa generates from the routes, with the limits of this
+//! server's configuration and the responses of all routes.
 
 use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -12,7 +12,7 @@ const DESCRIPTION: &str = "Jobs that turn documents into data, as plain HTTP and
 is `{\"success\", \"status_code\", \"tracking\", \"response\"}`; where something was not done, `response` says why. \
 Subscriptions, teams, taxonomies and everything else are in the GraphQL API of the same server.";
 
-/// What can happen to any request: status, name of the response, description.
+/// Responses to any request: status, name of the response, description.
 const ANYWHERE: [(&str, &str, &str); 5] = [
     ("400", "BadInput", "The request is wrong; `problems` says where and why."),
     ("429", "TooManyRequests", "Too many requests; the header Retry-After says when to try again."),
@@ -26,13 +26,13 @@ const ANYWHERE: [(&str, &str, &str); 5] = [
 ];
 const SIGNED_IN: (&str, &str, &str) =
     ("401", "Unauthenticated", "The credential is missing, wrong or expired.");
-/// To any request with a body.
+/// Responses to any request with a body.
 const WITH_BODY: [(&str, &str, &str); 2] = [
     ("413", "TooLarge", "The body has more bytes than the server takes."),
     ("415", "UnsupportedMediaType", "The body is not of a type that is taken here."),
 ];
 
-/// What stands above the routes.
+/// The introduction above the routes.
 pub(super) fn head() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new().title("Docket").version(env!("CARGO_PKG_VERSION"));
@@ -68,7 +68,7 @@ pub(super) fn head() -> OpenApi {
         .build()
 }
 
-/// The document that was read off the routes, with everything that they do not say.
+/// Returns the generated document, completed.
 pub(super) fn complete(described: &OpenApi, limits: &Limits) -> Value {
     #[expect(clippy::expect_used, reason = "names of fields and strings are JSON")]
     let mut document = serde_json::to_value(described).expect("an OpenAPI document is JSON");
@@ -80,7 +80,7 @@ pub(super) fn complete(described: &OpenApi, limits: &Limits) -> Value {
             {
                 narrow(parameter, limits);
             }
-            // A body that may be left out is an object where it is not.
+            // An optional body is an object if it is present.
             if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
                 not_null(body);
             }
@@ -95,7 +95,7 @@ pub(super) fn complete(described: &OpenApi, limits: &Limits) -> Value {
     document
 }
 
-/// Adds what can happen to an operation as to any other.
+/// Adds the common responses to an operation.
 fn refusals(operation: &mut Value) {
     let open = operation.get("security").is_some();
     if open {
@@ -107,14 +107,14 @@ fn refusals(operation: &mut Value) {
         .chain((!open).then_some(SIGNED_IN))
         .chain(WITH_BODY.into_iter().filter(|_| body));
     for (status, name, _) in all {
-        // An operation may have said more of one.
+        // An operation may describe one of them itself.
         if operation["responses"].get(status).is_none() {
             operation["responses"][status] = json!({"$ref": format!("#/components/responses/{name}")});
         }
     }
 }
 
-/// A parameter is left out or has a value; none is null. A page is as large as this server lets it be.
+/// Removes null from the types of parameters, and sets the largest page of this server.
 fn narrow(parameter: &mut Value, limits: &Limits) {
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
     let schema = &mut parameter["schema"];
@@ -136,7 +136,7 @@ fn narrow(parameter: &mut Value, limits: &Limits) {
     }
 }
 
-/// The same without null.
+/// Returns the schema without null.
 fn not_null(schema: &mut Value) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|one| one != "null");
@@ -152,12 +152,12 @@ fn not_null(schema: &mut Value) {
     }
 }
 
-/// Text of which nothing is said: then it may be any but U+0000.
+/// Sets the default pattern of text: any character except U+0000.
 fn plain_text(schema: &Value) -> bool {
     schema["type"] == "string" && ["enum", "format", "pattern"].iter().all(|said| schema.get(said).is_none())
 }
 
-/// What the types of the requests cannot say of themselves.
+/// Adds properties of requests that their types do not express.
 fn schemas(schemas: &mut Value, limits: &Limits) {
     schemas["CreateJob"]["additionalProperties"] = json!(true);
     for (name, ways) in [("NewTeam", ["id", "name"]), ("NewUser", ["id", "email"])] {

@@ -6,16 +6,17 @@ use axum::response::Response;
 
 use super::super::{Server, documents};
 use super::answer::{Envelope, Failure, done};
-use super::input::{Caller, JsonObject, Place, is_json, media_type, relocated, utf_8};
+use super::input::{Caller, JsonObject, Place, media_type, relocated, utf_8};
 use super::job::{parse, view_by_id};
 use super::job_input::{self, Unblock};
 use super::to_the_end;
 use super::view::{Content, Job};
 use crate::error::Result;
+use crate::json::is_json;
 use crate::review::{self, claim, decide, replace};
 
-/// Tries to decide on the newest version while newer ones arrive.
-const TRIES: u32 = 20;
+/// Attempts to decide on the newest version while newer ones arrive.
+const MAX_ATTEMPTS: u32 = 20;
 
 /// Checks a job out
 ///
@@ -48,9 +49,9 @@ pub(super) async fn checkout(
     Ok(done(StatusCode::OK, to_the_end(&server, work).await?))
 }
 
-/// Gives a check-out back
+/// Releases a check-out
 ///
-/// Another person can check the job out then. Nothing happens where nobody has checked it out.
+/// Then another person can check the job out. Without a check-out, the request changes nothing.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/release",
@@ -80,7 +81,7 @@ pub(super) async fn release(
 
 /// Decides the review of a job
 ///
-/// Without a body it approves the newest version of the content. A review that nobody has claimed is claimed and decided in
+/// Without a body, the request approves the newest version of the content. An unclaimed review is claimed and decided in
 /// one change.
 #[utoipa::path(
     post,
@@ -88,7 +89,7 @@ pub(super) async fn release(
     operation_id = "unblock_job",
     tag = "Reviews",
     params(("id" = Uuid, Path, description = "UUID of the job.")),
-    request_body(content = Option<Unblock>, content_type = "application/json", description = "The decision; the body may be left out."),
+    request_body(content = Option<Unblock>, content_type = "application/json", description = "The decision. The body is optional."),
     responses(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not decide its review.", body = Envelope<Failure>),
@@ -106,16 +107,16 @@ pub(super) async fn unblock(
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
         let mut grant = review::open_of_job(&app.jobs, &actor, id).await?;
-        let mut tries_left = TRIES;
+        let mut attempts_left = MAX_ATTEMPTS;
         loop {
-            tries_left -= 1;
+            attempts_left -= 1;
             let seen = decide::seen(&app.jobs, grant.review()).await?;
             let decision = given.clone().parse(seen.map(|(_, document)| document.sha256))?;
             let Err(error) = decide::decide(&app.jobs, &grant, decision).await else {
                 return view_by_id(&app, &actor, id).await;
             };
-            // Without a hash the newest version is meant, and there may be a newer one now.
-            if given.content_sha256.is_some() || tries_left == 0 || !decide::is_stale(&error) {
+            // Without a hash, the client decides on the newest version, and there may be a newer one now.
+            if given.content_sha256.is_some() || attempts_left == 0 || !decide::is_stale(&error) {
                 return Err(error);
             }
             let again = review::open_of_job(&app.jobs, &actor, id).await?;
@@ -135,9 +136,9 @@ pub(super) async fn unblock(
 
 /// Replaces the content under review
 ///
-/// Needs the check-out. The role is the one under review, or any role of a manual step. The bytes become its next version
-/// and the content of the review; JSON is checked like the result of a correction. The items of the review are computed
-/// anew, and a draft is discarded.
+/// Requires the check-out. The role is the one under review, or any role of a manual step. The bytes become its next version
+/// and the content of the review. JSON is checked like the result of a correction. The server computes the items of the
+/// review again and discards a draft.
 #[utoipa::path(
     put,
     path = "/jobs/{id}/contents/{role}",
@@ -146,8 +147,8 @@ pub(super) async fn unblock(
     params(
         ("id" = Uuid, Path, description = "UUID of the job."),
         ("role" = String, Path, description = "Role of the content.", example = "zoning-json", pattern = "^[A-Za-z0-9._-]{1,100}$"),
-        ("X-Name" = Option<String>, Header, description = "File name; that of the version before where it is not given.", pattern = "^[ -~]*$"),
-        ("X-Type" = Option<String>, Header, description = "MIME type of what a manual step has made. A content under review keeps its type.", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
+        ("X-Name" = Option<String>, Header, description = "File name. Default: the name of the previous version.", pattern = "^[ -~]*$"),
+        ("X-Type" = Option<String>, Header, description = "MIME type of an output of a manual step. A content under review keeps its type.", pattern = "^[a-z]+/[a-z0-9]+([.+-][a-z0-9]+)*$"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes; any content type is accepted."),
     responses(

@@ -22,10 +22,10 @@ use crate::graphql::Viewer;
 pub(super) struct LoggedIn {
     /// UUID of the account.
     id: Uuid,
-    /// Address of the account.
+    /// E-mail address of the account.
     #[schema(example = "ada@example.com")]
     email: String,
-    /// Name for people.
+    /// Display name.
     #[schema(example = "Ada")]
     name: String,
     /// Keys to send as user name of HTTP Basic authentication, or as Bearer token.
@@ -45,7 +45,7 @@ struct ApiKeys {
 
 /// Logs in
 ///
-/// Makes two API keys named "login", one for real jobs and one for tests, that expire like a token. An account has the keys
+/// Creates two API keys named "login", one for real jobs and one for tests, that expire like a token. An account has the keys
 /// of at most 20 logins; one more revokes the oldest. Any content type is accepted. The limits of sign-in apply.
 #[utoipa::path(
     post,
@@ -80,7 +80,7 @@ pub(super) async fn login(
 
 /// Shows the caller
 ///
-/// The account that the credential belongs to.
+/// Returns the account of the credential.
 #[utoipa::path(
     get,
     path = "/users/me",

@@ -10,7 +10,7 @@ use super::super::{Server, health};
 use super::answer::{Envelope, Failure, done};
 use crate::error::{Error, Result};
 
-/// What answers.
+/// A server that is ready.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Works {
     /// `ok`.
@@ -20,9 +20,9 @@ pub(super) struct Works {
     version: &'static str,
 }
 
-/// Says whether the server can work
+/// Shows whether the server is ready
 ///
-/// Needs no credential. Database, migrations and storage are looked at, once a second at the most.
+/// Needs no credential. The server checks database, migrations and storage, at most once a second.
 #[utoipa::path(
     get,
     path = "/status",
@@ -30,8 +30,8 @@ pub(super) struct Works {
     tag = "Server",
     security(()),
     responses(
-        (status = 200, description = "It can.", body = Envelope<Works>),
-        (status = 503, description = "It cannot; the message names the parts that do not work.", body = Envelope<Failure>),
+        (status = 200, description = "The server is ready.", body = Envelope<Works>),
+        (status = 503, description = "The server is not ready. The message names the parts that do not work.", body = Envelope<Failure>),
     )
 )]
 pub(super) async fn status(State(server): State<Server>) -> Result<Response> {

@@ -1,6 +1,7 @@
-//! What a job, a document and a person look like here.
+//! Jobs, documents and users as this API shows them.
 
 use chrono::{DateTime, Utc};
+use sea_orm::Iterable;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::openapi::RefOr;
@@ -11,22 +12,22 @@ use uuid::Uuid;
 use crate::document::Links;
 use crate::entity::{account, content, document};
 use crate::error::Result;
-use crate::job::details::{Details, OpenReview, SeenClaim};
+use crate::job::details::{Details, VisibleClaim, VisibleReview};
 use crate::job::progress::{self, StepNow};
 use crate::job::query::Ownership;
 use crate::job::rows;
 use crate::job::state::{Mode, Status, StepKind, StepStatus};
 use crate::job_type::{INPUT, OUTPUT};
 
-/// A person.
+/// A user.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct User {
     /// UUID of the account.
     id: Uuid,
-    /// Address that the person signs in with.
+    /// E-mail address that the user signs in with.
     #[schema(example = "ada@example.com")]
     email: String,
-    /// Name for people.
+    /// Display name.
     #[schema(example = "Ada")]
     name: String,
 }
@@ -37,7 +38,7 @@ impl From<&account::Model> for User {
     }
 }
 
-/// Bytes with a name.
+/// A document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Document {
     /// UUID of the document.
@@ -49,18 +50,18 @@ pub(super) struct Document {
     #[serde(rename = "type")]
     #[schema(example = "application/pdf")]
     media_type: String,
-    /// Bytes.
+    /// Size in bytes.
     #[schema(minimum = 0)]
     size: i64,
     /// SHA-256 of the bytes, lower case hexadecimal; also the ETag of the contents.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     sha256: String,
-    /// Where the bytes can be fetched; what a job takes as `uri`.
+    /// URL of the bytes. Jobs take it as `uri`.
     #[schema(format = "uri")]
     contents_uri: String,
-    /// Who uploaded it, or owns the job whose step made it.
+    /// User who uploaded the document, or who owns the job whose step produced it.
     owner: User,
-    /// When its bytes were whole.
+    /// Time at which the upload was complete.
     created_at: DateTime<Utc>,
 }
 
@@ -82,16 +83,16 @@ impl Document {
 /// A document in a role of a job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Content {
-    /// What it is to the job.
+    /// Role of the document in the job.
     #[schema(example = "input")]
     role: String,
-    /// From 1, per role.
+    /// Version in this role, starting at 1.
     #[schema(minimum = 1)]
     version: i32,
-    /// Where the bytes can be fetched.
+    /// URL of the bytes.
     #[schema(format = "uri")]
     uri: String,
-    /// The step that made it, or that it was given to; null for the input.
+    /// Step that produced the content, or that takes it; null for the input.
     step: Option<String>,
     /// UUID of the document.
     document_id: Uuid,
@@ -102,13 +103,13 @@ pub(super) struct Content {
     #[serde(rename = "type")]
     #[schema(example = "application/pdf")]
     media_type: String,
-    /// Bytes.
+    /// Size in bytes.
     #[schema(minimum = 0)]
     size: i64,
     /// SHA-256 of the bytes, lower case hexadecimal.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     sha256: String,
-    /// When it was added to the job.
+    /// Time at which the content was added to the job.
     created_at: DateTime<Utc>,
 }
 
@@ -129,78 +130,78 @@ impl Content {
     }
 }
 
-/// A team that was let in.
+/// A team as collaborator.
 #[derive(Debug, Serialize, ToSchema)]
 struct TeamCollaborator {
     /// UUID of the team.
     id: Uuid,
     /// Name of the team.
     name: String,
-    /// Steps that it may work on; `*` stands for all.
+    /// Steps that the team may work on; `*` stands for all.
     steps: Vec<String>,
 }
 
-/// A person who was let in.
+/// A user as collaborator.
 #[derive(Debug, Serialize, ToSchema)]
 struct UserCollaborator {
     /// UUID of the account.
     id: Uuid,
-    /// Address of the account.
+    /// E-mail address of the account.
     email: String,
-    /// Steps that the person may work on; `*` stands for all.
+    /// Steps that the user may work on; `*` stands for all.
     steps: Vec<String>,
 }
 
-/// Who was let in besides the owner.
+/// The collaborators of a job.
 #[derive(Debug, Serialize, ToSchema)]
 struct Collaboration {
-    /// Teams: whoever belongs to them at the time.
+    /// Teams. Access follows their current members.
     teams: Vec<TeamCollaborator>,
-    /// Single people.
+    /// Users.
     users: Vec<UserCollaborator>,
 }
 
-/// How far a job is: an estimate.
+/// An estimate of the progress of a job.
 #[derive(Debug, Serialize, ToSchema)]
 struct Progress {
-    /// Finished steps.
+    /// Number of finished steps.
     #[schema(minimum = 0)]
     current: i32,
-    /// All steps.
+    /// Number of all steps.
     #[schema(minimum = 0)]
     total: i32,
-    /// 0 to 1, finer than the step count.
+    /// Progress from 0 to 1, finer than the number of steps.
     #[schema(minimum = 0, maximum = 1)]
     fraction: f64,
 }
 
-/// A step of a job as it stands.
+/// A step of a job.
 #[derive(Debug, Serialize, ToSchema)]
 struct Step {
-    /// Also the name that a collaborator is given it by.
+    /// Name of the step, also in the `steps` of a collaborator.
     name: String,
-    /// Name for people.
+    /// Display name.
     title: String,
-    /// Who does it.
+    /// Whether a worker or a person does the step.
     kind: StepKindName,
-    /// What it is doing.
+    /// Status of the step.
     status: StepStatusName,
-    /// Which attempt, from 1; 0 before the first.
+    /// Number of the current attempt, starting at 1; 0 before the first.
     #[schema(minimum = 0)]
     attempt: u32,
-    /// How often it may be tried.
+    /// Maximum number of attempts.
     #[schema(minimum = 1)]
     max_attempts: u32,
-    /// 0 to 1 within the step.
+    /// Progress of the step from 0 to 1.
     #[schema(minimum = 0, maximum = 1)]
     fraction: f64,
-    /// What is being done right now, for people.
+    /// Message about the current work.
     message: Option<String>,
-    /// What a reviewer said who sent the job back to it, for those who work on the step.
+    /// Comment of the reviewer who sent the job back to this step. Only callers with access to the step see it.
     comment: Option<String>,
-    /// When its newest attempt began.
+    /// Start of the latest attempt.
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// End of the step.
     finished_at: Option<DateTime<Utc>>,
 }
 
@@ -223,15 +224,15 @@ impl From<&StepNow> for Step {
     }
 }
 
-/// Why a job failed.
+/// Reason for the failure of a job.
 #[derive(Debug, Serialize, ToSchema)]
 struct JobFailure {
-    /// For programs.
+    /// Error code for programs.
     #[schema(example = "DOCUMENT_ENCRYPTED")]
     code: String,
-    /// What went wrong and what would help, for people.
+    /// Message that says what went wrong and what would help.
     message: String,
-    /// The step that could not go on.
+    /// Step that failed.
     step: Option<String>,
 }
 
@@ -244,14 +245,14 @@ pub(super) struct Job {
     #[serde(rename = "type")]
     #[schema(example = "data-point-extraction")]
     type_id: String,
-    /// Version of the type that the job began with.
+    /// Version of the job type that the job uses.
     #[schema(minimum = 1)]
     type_version: i32,
-    /// What it is doing. `completed`, `failed` and `cancelled` are final.
+    /// Status of the job. `completed`, `failed` and `cancelled` are final.
     status: JobStatus,
-    /// Whether it is for real, by the key that it was made with.
+    /// `live` or `test`, as the API key that created the job.
     mode: JobMode,
-    /// While the job is blocked, the name of the step that waits for a person.
+    /// Name of the step that waits for a person. Present only while the job is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     blocking_step: Option<String>,
@@ -259,43 +260,44 @@ pub(super) struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     blocking_task: Option<String>,
-    /// While the job is blocked, who has checked it out; null while nobody has. Callers who do not see the step do not get it.
+    /// User who has checked the job out; null if nobody has. Present only while the job is blocked, for callers with access
+    /// to the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     claimed_by: Option<Option<User>>,
-    /// When the check-out ends unless it is renewed; null while there is none.
+    /// Time at which the check-out ends unless it is renewed; null without a check-out.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim_expires_at: Option<Option<DateTime<Utc>>>,
-    /// Runs before those with a lower one.
+    /// Priority. Jobs with a higher priority run first.
     #[schema(minimum = -1000, maximum = 1000)]
     priority: i32,
-    /// Who made it.
+    /// User who created the job.
     owner: User,
-    /// What it works on.
+    /// Input document.
     input_content: Content,
-    /// Its result; null until it has completed, and for who may not see it.
+    /// Result of the job; null until the job has completed, and for callers who may not see it.
     output_content: Option<Content>,
-    /// The current content of each role that the viewer may see, newest first.
+    /// Current content of each role that the caller may see, newest first.
     contents: Vec<Content>,
-    /// Who was let in besides the owner.
+    /// Collaborators of the job.
     collaboration: Collaboration,
-    /// The client's own JSON, and what the type needs, its defaults filled in.
+    /// Metadata of the client and of the job type, with the defaults of the type.
     #[schema(value_type = Object)]
     metadata: Map<String, Value>,
-    /// How far it is.
+    /// Estimated progress.
     progress: Progress,
-    /// Name of the step being run, waited for or blocked on; null after a final status.
+    /// Name of the step that runs, is queued, or is blocked; null after a final status.
     current_step: Option<String>,
-    /// Every step of the type, in order.
+    /// All steps of the job type, in order.
     steps: Vec<Step>,
-    /// Why it failed; null where it has not.
+    /// Reason for the failure; null unless the job has failed.
     failure: Option<JobFailure>,
-    /// When it was made.
+    /// Time at which the job was created.
     created_at: DateTime<Utc>,
-    /// When it last changed; progress within a step does not count.
+    /// Time of the last change. Progress within a step does not count.
     updated_at: DateTime<Utc>,
-    /// When a worker first took it.
+    /// Time at which a worker first claimed a step.
     started_at: Option<DateTime<Utc>>,
-    /// When it got its final status.
+    /// Time at which the job reached a final status.
     finished_at: Option<DateTime<Utc>>,
 }
 
@@ -323,13 +325,13 @@ impl Job {
             users: details.users.into_iter().map(user).collect(),
         };
         let (blocking_step, claim) = match details.open_review {
-            Some(OpenReview { step, claim }) => (Some(step), claim),
-            None => (None, SeenClaim::Hidden),
+            Some(VisibleReview { step, claim }) => (Some(step), claim),
+            None => (None, VisibleClaim::Hidden),
         };
         let (claimed_by, claim_expires_at) = match claim {
-            SeenClaim::Hidden => (None, None),
-            SeenClaim::Free => (Some(None), Some(None)),
-            SeenClaim::Held(by, until) => (Some(Some(User::from(&by))), Some(Some(until))),
+            VisibleClaim::Hidden => (None, None),
+            VisibleClaim::Free => (Some(None), Some(None)),
+            VisibleClaim::Held(by, until) => (Some(Some(User::from(&by))), Some(Some(until))),
         };
         let job = details.job;
         Ok(Self {
@@ -363,7 +365,7 @@ impl Job {
 
 /// The domain's enums as this API writes them: the names of GraphQL in lower case.
 macro_rules! enums {
-    ($($(#[$doc:meta])* $wire:ident($kind:ident) as $name:literal, $described:literal: $($variant:ident),*;)*) => {$(
+    ($($(#[$doc:meta])* $wire:ident($kind:ident) as $name:literal, $described:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
         pub(super) struct $wire(pub(super) $kind);
@@ -382,7 +384,7 @@ macro_rules! enums {
 
         impl PartialSchema for $wire {
             fn schema() -> RefOr<Schema> {
-                let names = [$($wire($kind::$variant).name()),*];
+                let names: Vec<_> = $kind::iter().map(|kind| $wire(kind).name()).collect();
                 ObjectBuilder::new()
                     .schema_type(Type::String)
                     .description(Some($described))
@@ -401,13 +403,13 @@ macro_rules! enums {
 
 enums! {
     /// Status of a job.
-    JobStatus(Status) as "JobStatus", "Status of a job: waiting for a worker, being processed, waiting for a person, done, ended by a user, or unable to go on.": Queued, Running, Blocked, Completed, Cancelled, Failed;
+    JobStatus(Status) as "JobStatus", "Status of a job: waiting for a worker, being processed, waiting for a person, done, ended by a user, or unable to go on.";
     /// Mode of a job.
-    JobMode(Mode) as "Mode", "Whether a job is for real.": Live, Test;
+    JobMode(Mode) as "Mode", "`live` or `test`. Reviews of test jobs approve themselves.";
     /// Kind of a step.
-    StepKindName(StepKind) as "StepKind", "Who does a step: a machine or a person.": Automatic, Manual;
+    StepKindName(StepKind) as "StepKind", "Kind of a step: done by a machine or by a person.";
     /// Status of a step.
-    StepStatusName(StepStatus) as "StepStatus", "Status of a step.": Pending, Queued, Running, Blocked, Completed, Skipped, Failed, Cancelled;
+    StepStatusName(StepStatus) as "StepStatus", "Status of a step.";
 }
 
 impl PartialSchema for Ownership {
@@ -419,6 +421,6 @@ impl PartialSchema for Ownership {
 /// Written out, since the domain's names are not those of the API.
 impl ToSchema for Ownership {}
 
-/// Whose jobs, as clients write it.
+/// Filter by the owner of a job.
 pub(super) const OWNERS: [(&str, Ownership); 3] =
     [("me", Ownership::Mine), ("shared_with_me", Ownership::Shared), ("any", Ownership::Any)];

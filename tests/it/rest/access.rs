@@ -89,7 +89,7 @@ async fn a_collaborator_with_one_step_sees_that_one_only(app: TestApp) {
     });
     assert_eq!(seen.body["collaboration"], expected);
 
-    // What was read can be written back, but an ID and a name have to belong together.
+    // A client can write back the collaboration that it has read, but an ID and a name must be of the same team.
     let written = ask(&ada, Method::PUT, &format!("/jobs/{id}"), json!({"collaboration": expected})).await;
     assert_eq!((written.status.as_u16(), &written.body["collaboration"]), (200, &expected));
     for other in [

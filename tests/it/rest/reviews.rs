@@ -133,7 +133,7 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
             json!({"data_points": [{"value": "nameless"}]}),
             problem("/data_points/0", "SCHEMA"),
         ),
-        // What is no number of a page or of a place on it would make the whole queue unreadable.
+        // The server could not read these numbers again, and the whole queue would fail.
         (
             "mapping-json",
             at(json!(3_000_000_000_u64), json!([0, 0, 1, 1])),
@@ -147,6 +147,9 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
     let request =
         bob.request(Method::PUT, &format!("/v1.1{path}/contents/mapping-json")).body("{\"data_points\"");
     assert_eq!(send(request).await.problems(), problem("", "NOT_JSON"));
+    let long = put(&bob, job, "mapping-json", &json!({"data_points": "x".repeat(100_000)})).await;
+    assert_eq!(long.problems(), problem("/data_points", "SCHEMA"));
+    assert!(long.body.to_string().len() < 1_000, "the content is not quoted");
     for (name, value) in [("content-type", "application/json; charset=utf-16"), ("content-encoding", "gzip")]
     {
         let request = bob.request(Method::PUT, &format!("/v1.1{path}/contents/mapping-json"));
@@ -180,7 +183,11 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
         "items are computed anew"
     );
 
-    // Somebody who saw the version before decides nothing.
+    // The next content is compared with this one, and a correction of it applies.
+    let again = put(&bob, job, "mapping-json", &corrected).await;
+    assert_eq!(again.body["version"], 3, "{}", again.body);
+
+    // A reviewer who saw an older version decides nothing.
     let stale =
         ask(&bob, Method::POST, &format!("{path}/unblock"), json!({"content_sha256": blocked.sha256})).await;
     assert_eq!((stale.status.as_u16(), stale.code()), (409, "CONFLICT"));
@@ -202,7 +209,7 @@ async fn corrected_content_becomes_the_content_under_review(app: TestApp) {
         .expect("a decision");
     assert_eq!(decided["actor"]["id"], json!(bob.id()));
     assert_eq!(
-        decided["data"]["contentSha256"], put_once.body["sha256"],
+        decided["data"]["contentSha256"], again.body["sha256"],
         "the receipt is for the newest version"
     );
 }
