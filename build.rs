@@ -1,4 +1,4 @@
-//! Builds again when the page that is embedded was built again.
+//! Rebuilds the program after a change of the embedded web page.
 
 fn main() {
     println!("cargo::rerun-if-changed=web/dist");

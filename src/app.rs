@@ -1,73 +1,76 @@
-//! The application: its parts, wired once.
+//! The application: creates its parts and connects them.
 
 pub mod lock;
 pub mod schema;
 
 use std::sync::Arc;
 
-use lock::SettingUp;
+use lock::SetupLock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::account::{Accounts, Secrets};
+use crate::changes::ChangeBroadcast;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::document::{Documents, Links};
 use crate::events::{Hub, feed};
 use crate::job::Jobs;
-use crate::job::estimate::Pasts;
-use crate::job::news::Newsstand;
+use crate::job::estimate::DurationHistory;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use crate::webhook::Webhooks;
 
-/// Everything that requests and the engine share; clones share it.
+/// The state that requests and the engine share. Clones share it too.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// As it was read at the start.
+    /// The configuration, read at startup.
     pub config: Arc<Config>,
-    /// The time.
+    /// The clock of this process.
     pub clock: Clock,
     /// The database.
     pub db: Db,
-    /// The bytes.
+    /// The object store.
     pub storage: Storage,
-    /// Who is who.
+    /// Accounts, credentials and sign-in.
     pub accounts: Arc<Accounts>,
-    /// What is done.
+    /// Jobs with their documents and history.
     pub jobs: Jobs,
-    /// Who is told of it.
+    /// The changes of this node, for subscribers of many jobs.
+    pub changes: ChangeBroadcast,
+    /// Webhooks and their deliveries.
     pub webhooks: Webhooks,
-    /// Every task that outlives a request; joined at the end.
+    /// Every task that outlives a request. Shutdown waits for them.
     pub tasks: TaskTracker,
-    /// Cancelled when the server is asked to stop.
+    /// Canceled at the start of the shutdown.
     pub stopping: CancellationToken,
 }
 
-/// Whether opening the application changes the schema.
+/// Whether opening the application runs migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Migrations {
-    /// Brings it up to date.
+    /// Runs pending migrations.
     Run,
-    /// Takes it as it is; an error where it is behind.
+    /// Fails if migrations are pending.
     Check,
 }
 
 impl App {
-    /// Opens database and storage. `public_url` is how clients reach this server.
+    /// Opens the database and the object store. `public_url` is the URL of this server for clients.
     pub async fn open(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
-        // It is large, and whoever starts anything would be as large.
-        Box::pin(Self::wired(config, public_url, migrations)).await
+        // Boxed, because the future is large and would enlarge those of all callers.
+        Box::pin(Self::build(config, public_url, migrations)).await
     }
 
-    async fn wired(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
+    async fn build(config: Config, public_url: &str, migrations: Migrations) -> Result<Self, String> {
         std::fs::create_dir_all(&config.data_dir)
-            .map_err(|error| format!("the data directory {}: {error}", config.data_dir.display()))?;
+            .map_err(|error| format!("failed to create {}: {error}", config.data_dir.display()))?;
         let clock = Clock::default();
         let db =
-            Db::connect(&config.database(), config.database_connections, config.database_patience()).await;
+            Db::connect(&config.database(), config.database_connections, config.database_acquire_timeout())
+                .await;
         let db = db.map_err(|error| format!("the database cannot be reached: {error}"))?;
         let types = JobTypes::new(db.clone(), config.noop_type);
         set_up(&db, &config.database(), &clock, &types, migrations).await?;
@@ -78,10 +81,10 @@ impl App {
         let links = Links::new(public_url, &secrets);
         let upload = config.limits.upload_bytes;
         let documents = Documents::open(db.clone(), clock.clone(), storage.clone(), links, upload).await;
-        let documents = documents.map_err(|error| format!("the database: {error}"))?;
-        // A store that cannot be written to is said to be unready later; it keeps nobody from reading.
+        let documents = documents.map_err(|error| format!("failed to read the database: {error}"))?;
+        // A failure is no startup error: documents may still be readable, and the readiness check reports the store.
         if let Err(error) = documents.mark_store().await {
-            tracing::warn!(%error, "the store could not be looked at");
+            tracing::warn!(%error, "failed to check the database marker in the object store");
         }
         let jobs = Jobs {
             db: db.clone(),
@@ -90,9 +93,8 @@ impl App {
             types,
             documents,
             hub: Hub::default(),
-            news: Newsstand::default(),
             limits: config.limits.clone(),
-            pasts: Pasts::default(),
+            durations: DurationHistory::default(),
             review: config.review.clone(),
             correcting: Arc::new(Semaphore::new(
                 (config.review.content_bytes / 1024).clamp(1, Semaphore::MAX_PERMITS),
@@ -107,18 +109,19 @@ impl App {
             storage,
             accounts: Arc::new(accounts),
             jobs,
+            changes: ChangeBroadcast::default(),
             webhooks,
             tasks,
             stopping: CancellationToken::new(),
         })
     }
 
-    /// Runs a task that is joined when the server stops.
+    /// Spawns a task that the shutdown waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);
     }
 
-    /// Waits for every task and transaction that is under way.
+    /// Starts the shutdown and waits for every task and transaction in progress.
     pub async fn drain(&self) {
         self.stopping.cancel();
         self.tasks.close();
@@ -127,7 +130,7 @@ impl App {
     }
 }
 
-/// Brings a database to where this program can work on it, one node at a time.
+/// Prepares a database for this program, on one node at a time.
 async fn set_up(
     db: &Db,
     url: &str,
@@ -135,11 +138,15 @@ async fn set_up(
     types: &JobTypes,
     migrations: Migrations,
 ) -> Result<(), String> {
-    let alone = SettingUp::begin(db).await.map_err(|error| format!("the lock for setting up: {error}"))?;
-    schema::bring_up_to_date(db, url, migrations).await?;
-    feed::align(db).await.map_err(|error| format!("the feed: {error}"))?;
-    types.install(clock).await.map_err(|error| format!("the built-in job types: {error}"))?;
-    alone.end().await;
+    let lock =
+        SetupLock::acquire(db).await.map_err(|error| format!("failed to acquire the setup lock: {error}"))?;
+    schema::migrate(db, url, migrations).await?;
+    feed::align(db).await.map_err(|error| format!("failed to set up the feed: {error}"))?;
+    types
+        .install(clock)
+        .await
+        .map_err(|error| format!("failed to install the built-in job types: {error}"))?;
+    lock.release().await;
     Ok(())
 }
 
@@ -151,12 +158,12 @@ pub(crate) mod tests {
     use crate::access::{Actor, Credential};
     use crate::account::NewAccount;
     use crate::config::Flags;
-    use crate::document::Described;
+    use crate::document::UploadInfo;
     use crate::entity::document;
     use crate::job::request::{NewJob, Source};
     use crate::job::state::Mode;
 
-    /// An application on a SQLite database and a store of its own, which go with the folder.
+    /// Opens an application with its own SQLite database and object store in the returned folder.
     pub(crate) async fn open(configure: impl FnOnce(&mut Config)) -> (App, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         (open_in(dir.path(), configure).await.unwrap(), dir)
@@ -172,7 +179,7 @@ pub(crate) mod tests {
         App::open(config, "http://localhost:1", Migrations::Run).await
     }
 
-    /// Somebody with an account, who acts in a mode.
+    /// Creates an account and returns an actor with it in the given mode.
     pub(crate) async fn actor(app: &App, name: &str, mode: Mode) -> Actor {
         let email = format!("{name}@example.com");
         let new = NewAccount { email, name: name.into(), password: None, is_admin: false };
@@ -181,15 +188,15 @@ pub(crate) mod tests {
         Actor { user: Arc::new(account), mode, credential, address: None }
     }
 
-    /// A plain text document of theirs.
+    /// Uploads a plain text document of the actor.
     pub(crate) async fn upload(app: &App, actor: &Actor, text: &str) -> document::Model {
-        let described = Described { name: Some("a.txt".into()), media_type: Some("text/plain".into()) };
+        let described = UploadInfo { name: Some("a.txt".into()), media_type: Some("text/plain".into()) };
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let stream = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
         app.jobs.documents.upload(actor, described, stream).await.unwrap()
     }
 
-    /// A wish for a job of a type, without anything else.
+    /// Returns the input for a job with only a type and an input document.
     pub(crate) fn new_job(type_id: &str, input: &document::Model) -> NewJob {
         NewJob {
             type_id: type_id.into(),

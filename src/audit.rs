@@ -1,7 +1,7 @@
-//! The audit log: what an operator wants to know afterwards of who got in, who did not, and who was let in to what.
+//! The audit log: sign-ins and their outcomes, credentials, and changes of access.
 //!
-//! One line for each event, under the target `docket::audit` at `info`, with the same fields always. Passwords, keys, tokens
-//! and the addresses that people tried to sign in with (which now and then are passwords) never get here: subjects are IDs.
+//! Each event is one line under the target `docket::audit` at `info`, always with the same fields. It never contains
+//! passwords, keys, tokens or the addresses given to sign in (which may be mistyped passwords): subjects are IDs.
 
 use std::net::IpAddr;
 
@@ -9,58 +9,58 @@ use tracing::field::display;
 
 use crate::id::UserId;
 
-/// The target of the lines.
+/// The log target of audit events.
 pub const TARGET: &str = "docket::audit";
 
-/// What happened.
+/// The kind of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody made an account for themselves; the subject is the account.
+    /// A user created an account; the subject is the account.
     SignUp,
-    /// Somebody gave a password; the subject is the account, where there is one.
+    /// A user gave a password; the subject is the account, if it exists.
     SignIn,
-    /// A token or key was not taken.
+    /// A token or API key was refused.
     Credential,
-    /// An operator made an account; the subject is the account.
+    /// An operator created an account; the subject is the account.
     AccountCreated,
-    /// An operator made an admin; the subject is the account.
+    /// An operator created an admin; the subject is the account.
     AdminCreated,
-    /// Somebody came with a token of the OpenID Connect issuer for the first time; the subject is the account.
+    /// The first token of an OpenID Connect user created an account; the subject is the account.
     OidcAccountCreated,
-    /// The same, whose verified address led to an account that was there; the subject is the account.
+    /// The first token of an OpenID Connect user was linked to an existing account; the subject is the account.
     OidcAccountLinked,
-    /// An API key was made; the subject is the key.
+    /// An API key was created; the subject is the key.
     ApiKeyCreated,
-    /// An API key was ended; the subject is the key.
+    /// An API key was revoked; the subject is the key.
     ApiKeyRevoked,
-    /// A team was made; the subject is the team.
+    /// A team was created; the subject is the team.
     TeamCreated,
-    /// Somebody was let in to a team; the subject is the person, the object the team.
+    /// A member was added to a team; the subject is the user, the object the team.
     TeamMemberAdded,
-    /// Somebody was let out of a team; the subject is the person, the object the team.
+    /// A member was removed from a team; the subject is the user, the object the team.
     TeamMemberRemoved,
-    /// Somebody was let in to a job, or to other steps of it; the subject is the person or team, the object the job.
+    /// A collaborator was added to a job or got other steps; the subject is the user or team, the object the job.
     CollaboratorAdded,
-    /// Somebody was let out of a job; the subject is the person or team, the object the job.
+    /// A collaborator was removed from a job; the subject is the user or team, the object the job.
     CollaboratorRemoved,
     /// A webhook was created; the subject is the webhook.
     WebhookCreated,
-    /// The address, event kinds or description of a webhook changed; the subject is the webhook.
+    /// The URL, event kinds or description of a webhook changed; the subject is the webhook.
     WebhookUpdated,
     /// A webhook was enabled again; the subject is the webhook.
     WebhookEnabled,
-    /// A webhook was disabled, by its owner or because deliveries kept failing; the subject is the webhook.
+    /// A webhook was disabled by its owner or because of failing deliveries; the subject is the webhook.
     WebhookDisabled,
     /// A webhook got a new secret; the subject is the webhook.
     WebhookSecretRotated,
     /// A webhook was deleted; the subject is the webhook.
     WebhookDeleted,
-    /// An operator changed the key that signs tokens and links.
+    /// An operator rotated the key that signs tokens and links.
     SigningKeyRotated,
 }
 
 impl Event {
-    /// As the field `event` has it.
+    /// Returns the value of the field `event`.
     pub fn name(self) -> &'static str {
         match self {
             Self::SignUp => "sign_up",
@@ -88,19 +88,19 @@ impl Event {
     }
 }
 
-/// What came of it.
+/// The outcome of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done.
+    /// The action was performed.
     Ok,
-    /// It was refused: what was given is wrong.
+    /// The action was refused because of wrong input.
     Refused,
-    /// It was refused unseen: too many tries.
+    /// The action was refused by a rate limit, before the input was checked.
     Limited,
 }
 
 impl Outcome {
-    /// As the field `outcome` has it.
+    /// Returns the value of the field `outcome`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -110,40 +110,45 @@ impl Outcome {
     }
 }
 
-/// Who did it and from where; nobody, from nowhere, on the command line.
+/// The origin of an audit event; empty for commands of the operator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct By {
-    /// Their account, where they have proved it.
+pub struct Origin {
+    /// The authenticated account, if any.
     pub actor: Option<UserId>,
     /// The client's address.
     pub address: Option<IpAddr>,
 }
 
-impl By {
-    /// Somebody who has not proved who they are.
+impl Origin {
+    /// Returns the origin of an unauthenticated request.
     pub fn address(address: Option<IpAddr>) -> Self {
         Self { actor: None, address }
     }
 }
 
-/// An event that is about nothing further.
-pub fn record(event: Event, outcome: Outcome, by: By) {
-    write(event, outcome, by, None, None);
+/// Records an event without a subject.
+pub fn record(event: Event, outcome: Outcome, origin: Origin) {
+    write(event, outcome, origin, None, None);
 }
 
-/// An event about somebody or something, by ID.
-pub fn about(event: Event, outcome: Outcome, by: By, subject: impl ToString + Copy) {
-    write(event, outcome, by, Some(&subject.to_string()), None);
+/// Records an event with a subject, given by its ID.
+pub fn record_with_subject(event: Event, outcome: Outcome, origin: Origin, subject: impl ToString + Copy) {
+    write(event, outcome, origin, Some(&subject.to_string()), None);
 }
 
-/// Somebody who is let in to something, or out, by their IDs. It has been done.
-pub fn between(event: Event, by: By, subject: impl ToString + Copy, object: impl ToString + Copy) {
-    write(event, Outcome::Ok, by, Some(&subject.to_string()), Some(&object.to_string()));
+/// Records a successful change of access of a subject to an object, both given by their IDs.
+pub fn record_access_change(
+    event: Event,
+    origin: Origin,
+    subject: impl ToString + Copy,
+    object: impl ToString + Copy,
+) {
+    write(event, Outcome::Ok, origin, Some(&subject.to_string()), Some(&object.to_string()));
 }
 
-fn write(event: Event, outcome: Outcome, by: By, subject: Option<&str>, object: Option<&str>) {
+fn write(event: Event, outcome: Outcome, origin: Origin, subject: Option<&str>, object: Option<&str>) {
     let (event, outcome) = (event.name(), outcome.name());
-    let (actor, address) = (by.actor.map(display), by.address.map(display));
+    let (actor, address) = (origin.actor.map(display), origin.address.map(display));
     tracing::info!(target: TARGET, event, outcome, actor, address, subject, object, "audit");
 }
 
@@ -168,17 +173,17 @@ pub(crate) mod tests {
     use crate::job::request::NewJob;
     use crate::job::state::Mode;
     use crate::job_type::NOOP;
-    use crate::team::PersonRef;
+    use crate::team::UserRef;
     use crate::webhook::{Change, NewWebhook};
     use crate::{collaboration, team};
 
-    /// Keeps what other threads of this process do from deciding what is listened to: tracing remembers for each place
-    /// that logs whether anybody wants it, by whoever is there when it first logs, which may be a thread that listens
-    /// to nothing. As long as one subscriber wants to be asked each time, all are.
-    static ASKED: LazyLock<Dispatch> =
+    /// Prevents other threads of the process from disabling the audit callsite. tracing caches for each callsite
+    /// whether any subscriber wants it, as of the first log, which may be that of a thread without subscriber. A
+    /// subscriber with a dynamic filter turns that cache off.
+    static FORCE_DYNAMIC_FILTER: LazyLock<Dispatch> =
         LazyLock::new(|| Dispatch::new(tracing_subscriber::registry().with(dynamic_filter_fn(|_, _| false))));
 
-    /// The lines that this thread writes for as long as it is kept.
+    /// Captures the lines that this thread logs.
     #[derive(Clone, Default)]
     pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -202,8 +207,8 @@ pub(crate) mod tests {
     }
 
     impl Lines {
-        /// Listens from now on, at a level, until the guard is dropped.
-        pub(crate) fn listen(filter: &str) -> (Self, DefaultGuard) {
+        /// Starts capturing at a level, until the guard is dropped.
+        pub(crate) fn capture(filter: &str) -> (Self, DefaultGuard) {
             let lines = Self::default();
             let subscriber = tracing_subscriber::fmt()
                 .json()
@@ -211,16 +216,16 @@ pub(crate) mod tests {
                 .with_env_filter(filter)
                 .with_writer(lines.clone())
                 .finish();
-            LazyLock::force(&ASKED);
+            LazyLock::force(&FORCE_DYNAMIC_FILTER);
             (lines, tracing::subscriber::set_default(subscriber))
         }
 
-        /// Everything that was written.
+        /// Returns the captured text.
         pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
 
-        /// The audit log so far: the event, its outcome, and the rest.
+        /// Returns the captured audit events: the event, its outcome, and all fields.
         pub(crate) fn audit(&self) -> Vec<(String, String, Value)> {
             let text = self.text();
             let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -231,11 +236,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_line_says_what_who_and_from_where() {
-        let (lines, _listening) = Lines::listen("info");
-        let by = By { actor: Some(UserId::new()), address: Some([192, 0, 2, 7].into()) };
-        between(Event::TeamMemberAdded, by, "person", "team");
-        record(Event::Credential, Outcome::Refused, By::default());
+    fn audit_line_has_event_actor_and_address() {
+        let (lines, _guard) = Lines::capture("info");
+        let origin = Origin { actor: Some(UserId::new()), address: Some([192, 0, 2, 7].into()) };
+        record_access_change(Event::TeamMemberAdded, origin, "person", "team");
+        record(Event::Credential, Outcome::Refused, Origin::default());
         let audit = lines.audit();
         let (event, outcome, line) = &audit[0];
         assert_eq!(
@@ -245,23 +250,23 @@ pub(crate) mod tests {
         assert_eq!((&line["subject"], &line["object"]), (&Value::from("person"), &Value::from("team")));
         assert_eq!(
             (line["actor"].as_str(), line["address"].as_str()),
-            (by.actor.map(|id| id.to_string()).as_deref(), Some("192.0.2.7"))
+            (origin.actor.map(|id| id.to_string()).as_deref(), Some("192.0.2.7"))
         );
         assert_eq!((audit[1].0.as_str(), audit[1].1.as_str()), ("credential", "refused"));
-        assert!(audit[1].2.get("actor").is_none(), "what is not known is left out");
+        assert!(audit[1].2.get("actor").is_none(), "unknown fields are omitted");
     }
 
     #[tokio::test]
-    async fn who_is_let_in_to_what_is_written_down() {
-        let (lines, _listening) = Lines::listen("info");
+    async fn changes_of_access_are_audited() {
+        let (lines, _guard) = Lines::capture("info");
         let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
         let owner = Actor { address: Some([192, 0, 2, 7].into()), ..actor(&app, "owner", Mode::Live).await };
         let [other, third] = [actor(&app, "other", Mode::Live).await, actor(&app, "third", Mode::Live).await];
         let (other, third) = (other.user.id, third.user.id);
         let (db, clock, jobs) = (&app.db, &app.clock, &app.jobs);
         let team = team::create(db, clock, &owner, "readers", &app.config.limits).await.unwrap().id;
-        team::add_member(db, clock, &owner, team, PersonRef::Id(other), &app.config.limits).await.unwrap();
-        team::remove_member(db, &owner, team, PersonRef::Id(other)).await.unwrap();
+        team::add_member(db, clock, &owner, team, UserRef::Id(other), &app.config.limits).await.unwrap();
+        team::remove_member(db, &owner, team, UserRef::Id(other)).await.unwrap();
         let input = upload(&app, &owner, "a").await;
         let share = |who: UserId| PrincipalRef::UserId(who.to_string());
         let new = NewJob { collaboration: vec![(share(other), vec!["*".into()])], ..new_job(NOOP, &input) };
@@ -299,8 +304,8 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn changes_of_webhooks_are_written_down() {
-        let (lines, _listening) = Lines::listen("info");
+    async fn changes_of_webhooks_are_audited() {
+        let (lines, _guard) = Lines::capture("info");
         let allowed = "127.0.0.1/32".parse().unwrap();
         let (app, _dir) = open(|config| config.webhooks.allowed_networks = vec![allowed]).await;
         let owner = Actor { address: Some([192, 0, 2, 7].into()), ..actor(&app, "owner", Mode::Live).await };
@@ -329,6 +334,6 @@ pub(crate) mod tests {
                 "{event}"
             );
         }
-        assert!(!lines.text().contains("127.0.0.1:9999/hook"), "the address may carry a secret");
+        assert!(!lines.text().contains("127.0.0.1:9999/hook"), "the URL may contain a secret");
     }
 }

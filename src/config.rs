@@ -1,7 +1,7 @@
-//! Configuration: parsed once, handed on in parts. The only reader of the environment.
+//! The configuration, parsed once. No other module reads the environment.
 //!
-//! Defaults are `config.default.toml`, which is compiled in; a file overrides them, `DOCKET_*` variables override the file,
-//! flags override all.
+//! The defaults are `config.default.toml`, compiled into the program. A file overrides them, `DOCKET_*` variables
+//! override the file, and flags override everything.
 
 mod check;
 mod sections;
@@ -20,41 +20,41 @@ pub use check::is_loopback;
 pub use sections::{
     Auth, Engine, Http, Limits, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Webhooks, Workers,
 };
-use sources::{environment, refuse_unknown};
+use sources::{read_environment, refuse_unknown_keys};
 pub use switch::Switch;
 
-/// The defaults, with what each key means.
+/// The default of each key, with its description.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// Who may make an account by themselves.
+/// Whether people may create accounts themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signup {
-    /// Everybody.
+    /// Anybody may.
     Open,
-    /// Nobody; accounts are made on the command line.
+    /// Only the command line creates accounts.
     Closed,
 }
 
-/// Whether documents that the operator trusts are read, and whether others run too.
+/// Whether trusted documents are loaded, and whether other documents may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Trusted {
-    /// There are none.
+pub enum TrustedDocuments {
+    /// There are no trusted documents.
     Off,
-    /// They run, and so does every other.
+    /// Trusted and all other documents run.
     Allow,
-    /// They run, and no other does.
+    /// Only trusted documents run.
     Only,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For collectors.
+    /// JSON for log collectors.
     Json,
 }
 
@@ -64,7 +64,7 @@ pub enum LogFormat {
 pub struct Secret(String);
 
 impl Secret {
-    /// The value itself.
+    /// Returns the value.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// The whole configuration. `config.default.toml` says what each key means.
+/// The whole configuration. `config.default.toml` documents each key.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Config {
@@ -126,7 +126,7 @@ pub struct Config {
     pub websocket: crate::http::graphql_ws::Settings,
 }
 
-/// What the command line says; `None` where it says nothing.
+/// Values from the command line; `None` for a missing flag.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Flags {
     /// `--listen`
@@ -141,8 +141,8 @@ pub struct Flags {
 }
 
 impl Config {
-    /// Reads file, environment and flags over the defaults. The error says which key of which source is wrong, and what
-    /// would be right.
+    /// Loads the defaults, the file, the environment and the flags; later ones override earlier ones. The error names
+    /// the key and source of an invalid value, and the valid values.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, String> {
         let defaults = Figment::from(Toml::string(DEFAULTS));
         let mut figment = defaults.clone();
@@ -154,9 +154,9 @@ impl Config {
         }
         let variables = std::env::vars_os()
             .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        let env = environment(&defaults, variables);
+        let env = read_environment(&defaults, variables);
         figment = figment.merge(Serialized::defaults(env)).merge(Serialized::defaults(flags));
-        refuse_unknown(&defaults, &figment)?;
+        refuse_unknown_keys(&defaults, &figment)?;
         let mut config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
         let source = |figment: &Figment| figment.find_metadata("log").map(|source| source.name.clone());
         config.log_is_set = source(&figment) != source(&defaults);
@@ -164,7 +164,7 @@ impl Config {
         Ok(config)
     }
 
-    /// How clients reach this server, which listens on `address`.
+    /// Returns the URL of this server for clients; the server listens on `address`.
     pub fn public_url(&self, address: SocketAddr) -> String {
         match self.public_url.as_str() {
             "" => format!("http://{address}"),
@@ -172,12 +172,12 @@ impl Config {
         }
     }
 
-    /// How long a connection to the database is waited for.
-    pub fn database_patience(&self) -> Duration {
+    /// Returns the longest wait for a free database connection.
+    pub fn database_acquire_timeout(&self) -> Duration {
         Duration::from_secs(self.database_wait_seconds.into())
     }
 
-    /// The database's URL, the embedded default filled in.
+    /// Returns the URL of the database, by default that of the embedded one.
     pub fn database(&self) -> String {
         match self.database_url.expose() {
             "" => format!("sqlite://{}", self.data_dir.join("docket.db").display()),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_file_is_the_defaults() {
+    fn defaults_come_from_the_default_file() {
         let config = Config::load(None, &Flags::default()).unwrap();
         assert_eq!(config.listen.port(), 8080);
         assert!(!config.log_is_set && load("log = 'info'").unwrap().log_is_set);
@@ -212,20 +212,20 @@ mod tests {
         let flags = Flags { listen: Some("127.0.0.1:2".into()), ..Flags::default() };
         let config = Config::load(Some(file.path()), &flags).unwrap();
         assert_eq!((config.listen.port(), config.signup, config.limits.page_size), (2, Signup::Closed, 7));
-        assert_eq!(config.limits.metadata_bytes, 65_536, "the rest of a section stays");
+        assert_eq!(config.limits.metadata_bytes, 65_536, "other keys of the section keep their defaults");
     }
 
     #[test]
-    fn unknown_keys_are_refused_with_the_nearest_known_one() {
+    fn unknown_keys_are_refused_with_a_suggestion() {
         let error = load("sign_up = 'open'").unwrap_err();
-        assert_eq!(error, "configuration: there is no key sign_up; did you mean signup?");
+        assert_eq!(error, "configuration: unknown key sign_up. Did you mean signup?");
         let error = load("[limits]\nupload_byte = 1").unwrap_err();
-        assert!(error.ends_with("did you mean limits.upload_bytes?"), "{error}");
-        assert!(load("zzz = 1").unwrap_err().ends_with("config.default.toml lists all"));
+        assert!(error.ends_with("Did you mean limits.upload_bytes?"), "{error}");
+        assert!(load("zzz = 1").unwrap_err().ends_with("config.default.toml lists all keys."));
     }
 
     #[test]
-    fn wrong_values_are_refused_by_name() {
+    fn error_for_an_invalid_value_names_its_key() {
         assert!(load("signup = 'perhaps'").unwrap_err().contains("signup"));
         assert!(load("jwt_secret = 'short'").unwrap_err().contains("32"));
         assert!(load("engine_concurrency = 0").unwrap_err().contains("engine_concurrency"));
@@ -255,11 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_configured_wholly_or_not_at_all() {
-        let oidc = |further: &str| load(&format!("[oidc]\naudience = 'docket'\n{further}")).map(drop);
+    fn invalid_section_values_are_refused_with_their_key() {
+        let oidc = |keys: &str| load(&format!("[oidc]\naudience = 'docket'\n{keys}")).map(drop);
         assert_eq!(oidc("issuer = 'https://id.example.com'"), Ok(()));
         assert_eq!(oidc("issuer = 'http://127.0.0.1:99/realm'\njwks_url = 'http://[::1]/keys'"), Ok(()));
-        for (further, key) in [
+        for (keys, key) in [
             ("issuer = 'http://id.example.com'", "oidc.issuer"),
             ("issuer = 'id.example.com'", "oidc.issuer"),
             ("issuer = 'http://localhost.example.com'", "oidc.issuer"),
@@ -270,8 +270,8 @@ mod tests {
             ("issuer = 'https://a'\nretry_seconds = 0", "oidc.retry_seconds"),
             ("issuer = 'https://a'\nclock_skew_seconds = 9999", "oidc.clock_skew_seconds"),
         ] {
-            let error = oidc(further).unwrap_err();
-            assert!(error.contains(key), "{further}: {error}");
+            let error = oidc(keys).unwrap_err();
+            assert!(error.contains(key), "{keys}: {error}");
         }
         assert!(load("[oidc]\nissuer = 'https://a'").unwrap_err().starts_with("oidc.audience is"));
         let network = load("[webhooks]\nallowed_networks = ['10.0.0.0/99']").unwrap_err();
@@ -284,21 +284,21 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_taken_as_what_their_keys_are() {
-        let given = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    fn variables_are_parsed_by_the_type_of_their_key() {
+        let variable = |name: &str, text: &str| (name.to_owned(), text.to_owned());
         let defaults = Figment::from(Toml::string(DEFAULTS));
         let variables = [
-            given("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
-            given("DOCKET_LIMITS__PAGE_SIZE", "7"),
-            given("DOCKET_ENGINE_CONCURRENCY", "3"),
-            given("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
-            given("DOCKET_TEST_POSTGRES_URL", "x"),
-            given("DOCKET_TOKEN", "x"),
-            given("HOME", "/"),
+            variable("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
+            variable("DOCKET_LIMITS__PAGE_SIZE", "7"),
+            variable("DOCKET_ENGINE_CONCURRENCY", "3"),
+            variable("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
+            variable("DOCKET_TEST_POSTGRES_URL", "x"),
+            variable("DOCKET_TOKEN", "x"),
+            variable("HOME", "/"),
         ];
         let figment =
-            defaults.clone().merge(Serialized::defaults(environment(&defaults, variables.into_iter())));
-        refuse_unknown(&defaults, &figment).unwrap();
+            defaults.clone().merge(Serialized::defaults(read_environment(&defaults, variables.into_iter())));
+        refuse_unknown_keys(&defaults, &figment).unwrap();
         let config: Config = figment.extract().unwrap();
         assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
         assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
@@ -306,29 +306,29 @@ mod tests {
     }
 
     #[test]
-    fn standard_variables_stand_for_ours_and_ours_win() {
-        let given = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    fn docket_variables_override_opentelemetry_variables() {
+        let variable = |name: &str, text: &str| (name.to_owned(), text.to_owned());
         let defaults = Figment::from(Toml::string(DEFAULTS));
         let read = |variables: Vec<_>| -> Config {
-            let env = environment(&defaults, variables.into_iter());
+            let env = read_environment(&defaults, variables.into_iter());
             defaults.clone().merge(Serialized::defaults(env)).extract().unwrap()
         };
         let standard = || {
             vec![
-                given("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),
-                given("OTEL_SERVICE_NAME", "docket-eu"),
+                variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),
+                variable("OTEL_SERVICE_NAME", "docket-eu"),
             ]
         };
         let config = read(standard());
         assert_eq!(config.telemetry.otlp_endpoint, "http://a:4318");
         assert_eq!(config.telemetry.service_name, "docket-eu");
-        let ours = given("DOCKET_TELEMETRY__OTLP_ENDPOINT", "");
+        let ours = variable("DOCKET_TELEMETRY__OTLP_ENDPOINT", "");
         let config = read([vec![ours], standard()].concat());
-        assert_eq!(config.telemetry.otlp_endpoint, "", "whichever comes first");
+        assert_eq!(config.telemetry.otlp_endpoint, "", "in any order");
     }
 
     #[test]
-    fn traces_need_an_address_and_a_ratio() {
+    fn invalid_trace_endpoint_or_ratio_is_refused() {
         let error = load("[telemetry]\notlp_endpoint = 'localhost:4317'").unwrap_err();
         assert!(error.contains("telemetry.otlp_endpoint") && error.contains("http://"), "{error}");
         for ratio in ["-0.1", "1.1", "nan"] {

@@ -1,4 +1,4 @@
-//! The domain's one error. A variant exists only where a client acts differently; transports map it at their edge.
+//! The error type of the domain. It has a variant for each way in which a client reacts; transports map it.
 
 mod code;
 
@@ -7,87 +7,92 @@ use serde::Serialize;
 
 pub use code::Code;
 
-/// The result of everything in the domain.
+/// The result of fallible operations of the domain.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// One thing that is wrong with an input.
+/// One problem with an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// JSON Pointer (RFC 6901) into the input.
     pub path: String,
-    /// For programs, e.g. `REQUIRED`.
+    /// The code for programs, e.g. `REQUIRED`.
     pub code: String,
-    /// For people: what is wrong and what would be right.
+    /// The message for people: what is wrong and what would be right.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem at a place of the input.
+    /// Creates a problem at a path of the input.
     pub fn new(path: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), code: code.into(), message: message.into() }
     }
 }
 
-/// Why something was not done.
+/// The reason why an operation failed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
     /// It does not exist, or this viewer may not know that it does.
     NotFound(String),
-    /// The viewer can see it but not do this.
+    /// The viewer may see the object but not perform the operation.
     Forbidden(String),
-    /// No valid credentials.
+    /// The request has no valid credential.
     Unauthenticated(String),
     /// The input is wrong.
     Invalid(Vec<Problem>),
-    /// It collides with what is there.
+    /// The operation conflicts with the current state.
     Conflict {
-        /// What collides.
+        /// The conflict.
         message: String,
-        /// For programs: merged into the error's extensions.
+        /// Details for programs, merged into the extensions of the error.
         details: serde_json::Map<String, serde_json::Value>,
     },
-    /// More bytes than allowed.
+    /// The request has more bytes than allowed.
     TooLarge(String),
-    /// Bytes of a kind that is not taken here.
+    /// The request has an unsupported media type.
     UnsupportedMedia(String),
-    /// Too often; try again after so many seconds.
+    /// The rate limit was exceeded; retry after this number of seconds.
     RateLimited(u64),
-    /// It took longer than anybody is to wait for it.
+    /// The operation exceeded its time limit.
     TimedOut(String),
-    /// Not now: the server is overloaded or shutting down.
+    /// The server is overloaded or shutting down.
     Unavailable(String),
-    /// A fault of ours. The text is for the log and is never sent to a client.
+    /// A fault of the server. The text is for the log and is never sent to a client.
     Internal(String),
 }
 
 impl Error {
-    /// Something that does not exist for this viewer, by its noun.
+    /// Creates an error for an object that does not exist for this viewer.
     pub fn not_found(noun: &str) -> Self {
         Self::NotFound(format!("There is no such {noun}."))
     }
 
-    /// One problem with the input.
+    /// Creates an error with one problem of the input.
     pub fn invalid(path: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Problem::new(path, code, message)])
     }
 
-    /// A collision without further details.
+    /// Creates a conflict without details.
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::Conflict { message: message.into(), details: serde_json::Map::new() }
     }
 
-    /// A fault of ours, with what the log should say.
+    /// Creates an internal error with a cause for the log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
     }
 
-    /// Whether it is sure that nothing was written. After a fault of the database or a lost connection it is not: the
-    /// commit may have gone through.
-    pub fn nothing_written(&self) -> bool {
+    /// Returns whether the server refused the request: the object does not exist, access is denied, or a conflict.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::Forbidden(_) | Self::Conflict { .. })
+    }
+
+    /// Returns whether the transaction has certainly been rolled back. After a database fault or a lost connection the
+    /// commit may have succeeded.
+    pub fn is_rolled_back(&self) -> bool {
         !matches!(self, Self::Internal(_) | Self::Unavailable(_) | Self::TimedOut(_))
     }
 
-    /// For programs: the code of section 9 of the contract.
+    /// Returns the error code for programs, which `docs/errors.md` describes.
     pub fn code(&self) -> Code {
         match self {
             Self::NotFound(_) => Code::NotFound,
@@ -104,7 +109,7 @@ impl Error {
         }
     }
 
-    /// What a client is told. An internal error says nothing of its cause.
+    /// Returns the message for clients. It does not reveal the cause of an internal error.
     pub fn message(&self) -> String {
         match self {
             Self::NotFound(m)
@@ -122,7 +127,8 @@ impl Error {
             },
             Self::RateLimited(seconds) => format!("Too many requests. Try again in {seconds} s."),
             Self::Internal(_) => {
-                "Something went wrong on the server. Its log knows more under this tracking ID.".into()
+                "An internal server error occurred. The server's log has details under this tracking ID."
+                    .into()
             }
         }
     }
@@ -134,17 +140,17 @@ impl From<DbErr> for Error {
             DbErr::ConnectionAcquire(_) => {
                 Self::Unavailable("The database is busy. Try again shortly.".into())
             }
-            other if is_rolled_back(&other) => {
-                tracing::warn!(error = %other, "a transaction was given up for another");
-                Self::Unavailable("Others were changing the same at this moment. Try again.".into())
+            other if is_serialization_failure(&other) => {
+                tracing::warn!(error = %other, "the database aborted a transaction because of a conflict");
+                Self::Unavailable("Concurrent update conflict. Retry the request.".into())
             }
             other => Self::Internal(format!("database: {other}")),
         }
     }
 }
 
-/// Whether PostgreSQL ended a transaction so that another can go on: serialization_failure or deadlock_detected.
-fn is_rolled_back(error: &DbErr) -> bool {
+/// Returns whether PostgreSQL aborted a transaction in favor of another (serialization_failure or deadlock_detected).
+fn is_serialization_failure(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error
     else {
         return false;
@@ -153,7 +159,7 @@ fn is_rolled_back(error: &DbErr) -> bool {
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
-/// Maps a violated unique constraint to `Conflict` at the place of the insert that names it.
+/// Maps a violated unique constraint to a `Conflict` with this message, and any other error as usual.
 pub fn unique_or(error: DbErr, message: &str) -> Error {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_)) => Error::conflict(message),
@@ -161,7 +167,7 @@ pub fn unique_or(error: DbErr, message: &str) -> Error {
     }
 }
 
-/// For logs: unlike [`Error::message`], this names the cause of an internal error.
+/// For logs: unlike [`Error::message`], it includes the cause of an internal error.
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

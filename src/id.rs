@@ -1,6 +1,6 @@
-//! Identifiers: one newtype per kind of thing, so that a document's ID cannot be passed where a job's belongs.
+//! Identifiers: one newtype per kind of entity, so that a document ID cannot be passed as a job ID.
 //!
-//! All are UUIDv7 (RFC 9562 section 5.7): unique without coordination, and in the order of their creation.
+//! All are UUIDv7 (RFC 9562 section 5.7): unique without coordination, and ordered by creation time.
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
@@ -12,7 +12,7 @@ macro_rules! ids {
         pub struct $name(pub uuid::Uuid);
 
         impl $name {
-            /// A new one, later in order than all that this process made before.
+            /// Creates an ID that sorts after all earlier ones of this process.
             pub fn new() -> Self {
                 Self(uuid::Uuid::now_v7())
             }
@@ -44,26 +44,26 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person with an account.
+    /// ID of a user.
     UserId,
-    /// A team.
+    /// ID of a team.
     TeamId,
-    /// An API key.
+    /// ID of an API key.
     ApiKeyId,
-    /// A stored document.
+    /// ID of a document.
     DocumentId,
-    /// A taxonomy.
+    /// ID of a taxonomy.
     TaxonomyId,
-    /// A job.
+    /// ID of a job.
     JobId,
-    /// A document in a role of a job.
+    /// ID of a content: a document in a role of a job.
     ContentId,
-    /// A review.
+    /// ID of a review.
     ReviewId,
-    /// Where events are sent.
+    /// ID of a webhook.
     WebhookId,
-    /// An event on its way to a webhook.
+    /// ID of a delivery: an event for a webhook.
     DeliveryId,
-    /// Proof of a claim: names one lease of one attempt.
+    /// Fencing token: proof of a claim, unique to one lease of one attempt.
     LeaseToken,
 }

@@ -1,21 +1,21 @@
-//! Limits on the JSON values that requests bring. PostgreSQL stores no U+0000, and it writes numbers out, without an
-//! exponent: a few bytes could become megabytes.
+//! Limits on the JSON values of requests. PostgreSQL cannot store U+0000, and it stores numbers without an exponent, so
+//! a few bytes could become megabytes.
 
 use serde_json::{Number, Value};
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::Problem;
 
-/// Digits of a number, written out without an exponent.
+/// Maximum number of digits of a number that is written without an exponent.
 pub const MAX_NUMBER_DIGITS: usize = 100;
 
-/// The message of a problem with U+0000.
-pub const NO_NUL: &str = "Text must not have the character U+0000.";
+/// The message for text with U+0000.
+pub const NO_NUL: &str = "Text must not contain the character U+0000.";
 
-/// The message of a problem with a number that is too long.
-pub const LONG_NUMBER: &str = "A number has at most 100 digits, written out without an exponent.";
+/// The message for a number with too many digits.
+pub const LONG_NUMBER: &str = "A number may have at most 100 digits when written without an exponent.";
 
-/// Returns the first thing in a value that cannot be stored. Its path is a JSON Pointer into the value.
+/// Returns the first problem that keeps a value from being stored. Its path is a JSON Pointer into the value.
 pub fn storage_problem(value: &Value) -> Option<Problem> {
     let problem = |code: &str, message: &str| Some(Problem::new("", code, message));
     let within = |key: &str, value: &Value| {
@@ -35,7 +35,7 @@ pub fn storage_problem(value: &Value) -> Option<Problem> {
     }
 }
 
-/// Whether a number has more than [`MAX_NUMBER_DIGITS`] digits, written out.
+/// Returns whether a number has more than [`MAX_NUMBER_DIGITS`] digits when written without an exponent.
 pub fn is_long(number: &Number) -> bool {
     let text = number.as_str();
     // Most numbers are short and have no exponent.
@@ -45,7 +45,7 @@ pub fn is_long(number: &Number) -> bool {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) =
         mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
-    // An exponent beyond this type is too long in any case.
+    // An exponent that overflows is too long in any case.
     let Ok(exponent) = exponent.parse::<i32>() else { return true };
     let shift = usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
     let (before, after) = match exponent >= 0 {
@@ -55,8 +55,8 @@ pub fn is_long(number: &Number) -> bool {
     before.saturating_add(after) > MAX_NUMBER_DIGITS
 }
 
-/// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON has none (RFC 8259 section 8.1),
-/// but a reader may ignore it.
+/// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON does not allow it (RFC 8259
+/// section 8.1), but a parser may ignore it.
 pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
@@ -71,7 +71,7 @@ pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Converts the place of a problem that serde found to a JSON Pointer (RFC 6901).
+/// Converts the path of a problem that serde found to a JSON Pointer (RFC 6901).
 pub fn pointer(path: &Path) -> String {
     let token = |segment: &Segment| match segment {
         Segment::Seq { index } => Some(format!("/{index}")),
@@ -87,27 +87,29 @@ mod tests {
 
     use super::*;
 
-    fn long(text: &str) -> bool {
+    fn parses_as_long(text: &str) -> bool {
         is_long(&serde_json::from_str(text).unwrap())
     }
 
     #[test]
-    fn numbers_have_at_most_a_hundred_digits_written_out() {
+    fn numbers_have_at_most_100_digits_without_exponent() {
         let digits = |n: usize| "7".repeat(n);
         for short in ["0", "-1", "1e5", "1e99", "1e-98", "-12345678901234.56789", "1E+2", "0.5e1"] {
-            assert!(!long(short), "{short}");
+            assert!(!parses_as_long(short), "{short}");
         }
         assert!(
-            !long(&digits(100)) && !long(&format!("-{}", digits(100))) && !long(&format!("1.{}", digits(99)))
+            !parses_as_long(&digits(100))
+                && !parses_as_long(&format!("-{}", digits(100)))
+                && !parses_as_long(&format!("1.{}", digits(99)))
         );
         for huge in ["1e100", "1e-100", "1e999999", "1e-999999", "1e99999999999999999999", "0e1000"] {
-            assert!(long(huge), "{huge}");
+            assert!(parses_as_long(huge), "{huge}");
         }
-        assert!(long(&digits(101)) && long(&format!("1.{}", digits(100))));
+        assert!(parses_as_long(&digits(101)) && parses_as_long(&format!("1.{}", digits(100))));
     }
 
     #[test]
-    fn problems_are_found_at_their_place() {
+    fn problems_are_reported_with_their_path() {
         let path = |value: Value| storage_problem(&value).map(|problem| (problem.path, problem.code));
         let huge: Value = serde_json::from_str("1e400").unwrap();
         assert_eq!(path(json!({"a": [1, {"b/c": huge}]})), Some(("/a/1/b~1c".into(), "TOO_LONG".into())));

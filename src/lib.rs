@@ -1,40 +1,41 @@
-//! Docket: a GraphQL API server for long-running document jobs with people in the loop.
+//! Docket: a GraphQL API server for long-running document jobs with human review.
 //!
-//! | module | what it owns |
+//! | module | content |
 //! |---|---|
-//! | [`access`] | who may do what, as values |
-//! | [`account`] | people and their credentials |
-//! | [`app`] | the parts, wired |
-//! | [`client`] | the API from the outside: for `docket submit` and the demo |
+//! | [`access`] | authorization |
+//! | [`account`] | accounts and their credentials |
+//! | [`app`] | the assembled application |
+//! | [`client`] | an API client, for `docket submit` and the demo |
 //! | [`cli`] | the command line |
 //! | [`http`] | routes, authentication, uploads, downloads, health |
 //! | [`telemetry`] | logs, metrics and traces |
 //! | [`graphql`] | the GraphQL API |
 //! | [`clock`] | the only `now()` |
-//! | [`audit`] | the log of security events |
+//! | [`audit`] | the audit log of security events |
 //! | [`json`] | limits on JSON values of requests |
-//! | [`limit`] | how often something may happen |
+//! | [`limit`] | rate limits and quotas |
 //! | [`config`] | typed configuration, and the only reader of the environment |
-//! | [`db`] | the readers and the one write path |
-//! | [`engine`] | when and by whom a step is done |
-//! | [`events`] | who waits for what |
-//! | [`page`] | cursor paging |
-//! | [`error`] | the domain's one error |
-//! | [`id`] | identifiers, one type per kind of thing |
-//! | [`storage`] | bytes, behind put, get and delete |
-//! | [`document`], [`taxonomy`] | what jobs are made of |
+//! | [`db`] | read connections and the one write path |
+//! | [`engine`] | claiming and running steps |
+//! | [`events`] | waking subscribers |
+//! | [`page`] | cursor pagination |
+//! | [`error`] | the error type of the domain |
+//! | [`id`] | identifiers, one type per kind of entity |
+//! | [`storage`] | the object store |
+//! | [`document`], [`taxonomy`] | documents and taxonomies |
 //! | [`team`] | teams and their members |
-//! | [`job_type`] | definitions of job types, and what metadata they need |
-//! | [`job`] | what a job may do, and does |
-//! | [`collaboration`] | letting others in to a job, and out |
-//! | [`review`] | a person's turn on a job |
-//! | [`webhook`] | sending events to where somebody wants them |
+//! | [`job_type`] | definitions of job types, and their metadata schemas |
+//! | [`job`] | jobs and their state |
+//! | [`collaboration`] | adding and removing collaborators of a job |
+//! | [`review`] | reviews of steps |
+//! | [`webhook`] | delivering events to webhooks |
 //! | [`entity`] | one row type per table |
 
 pub mod access;
 pub mod account;
 pub mod app;
 pub mod audit;
+pub mod changes;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -46,7 +47,7 @@ pub mod engine;
 #[allow(
     missing_docs,
     clippy::allow_attributes,
-    reason = "columns are documented where their noun uses them; the derive adds items of its own"
+    reason = "columns are documented in the module that uses them; the derive adds items of its own"
 )]
 pub mod entity;
 pub mod error;

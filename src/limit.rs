@@ -1,5 +1,5 @@
-//! How often something may happen, for each of many keys: token buckets (GCRA) in bounded memory; and how many of something
-//! an account may have.
+//! Rate limits for each of many keys, as token buckets (GCRA) in bounded memory; and quotas on the number of things
+//! that an account may own.
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,10 +16,10 @@ use crate::entity::account;
 use crate::error::{Error, Result};
 use crate::id::UserId;
 
-/// Keys that one limiter remembers. Past it those that are seen least are forgotten, and begin anew.
-const MOST_KEYS: u64 = 100_000;
+/// Maximum number of keys that one limiter remembers. Beyond it the least used keys are evicted and start afresh.
+const MAX_KEYS: u64 = 100_000;
 
-/// Gives each key so many points in a time, all of them at once or one by one.
+/// A rate limiter with a token bucket for each key.
 pub struct Limiter<K> {
     quota: Quota,
     keys: Cache<K, Arc<DefaultDirectRateLimiter>>,
@@ -32,30 +32,29 @@ impl<K> std::fmt::Debug for Limiter<K> {
 }
 
 impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
-    /// So many points a minute.
-    pub fn per_minute(most: NonZeroU32) -> Self {
-        Self::new(Quota::per_minute(most))
+    /// Creates a limiter that refills `max` points a minute.
+    pub fn per_minute(max: NonZeroU32) -> Self {
+        Self::new(Quota::per_minute(max))
     }
 
-    /// So many points an hour.
-    pub fn per_hour(most: NonZeroU32) -> Self {
-        Self::new(Quota::per_hour(most))
+    /// Creates a limiter that refills `max` points an hour.
+    pub fn per_hour(max: NonZeroU32) -> Self {
+        Self::new(Quota::per_hour(max))
     }
 
     fn new(quota: Quota) -> Self {
-        // Whoever took nothing for so long has all points again, so that nothing is lost with them.
-        let whole = quota.burst_size_replenished_in();
-        Self { quota, keys: Cache::builder().max_capacity(MOST_KEYS).time_to_idle(whole).build() }
+        // After this time without use a bucket is full again, so that its eviction loses nothing.
+        let refill_time = quota.burst_size_replenished_in();
+        Self { quota, keys: Cache::builder().max_capacity(MAX_KEYS).time_to_idle(refill_time).build() }
     }
 
-    /// Takes points of a key, one at the least and all that there are at the most; RATE_LIMITED, and takes none, where they
-    /// are not there now.
+    /// Takes points from a key, at least one and at most the size of the bucket. If too few are left, takes none and
+    /// returns RATE_LIMITED.
     pub fn take(&self, key: K, points: u64) -> Result<()> {
-        let most = self.quota.burst_size();
-        let points =
-            u32::try_from(points.max(1)).ok().and_then(NonZeroU32::new).map_or(most, |n| n.min(most));
-        let left = self.keys.get_with(key, || Arc::new(DefaultDirectRateLimiter::direct(self.quota)));
-        match left.check_n(points) {
+        let max = self.quota.burst_size();
+        let points = u32::try_from(points.max(1)).ok().and_then(NonZeroU32::new).map_or(max, |n| n.min(max));
+        let bucket = self.keys.get_with(key, || Arc::new(DefaultDirectRateLimiter::direct(self.quota)));
+        match bucket.check_n(points) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(until)) => {
                 let wait = until.wait_time_from(DefaultClock::default().now());
@@ -66,22 +65,26 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
     }
 }
 
-/// Lets one transaction after the other make what an account has a number of: of two that are made at once, the second
-/// counts the first.
-pub async fn in_turn(tx: &DatabaseTransaction, owner: UserId) -> Result<()> {
+/// Locks an account for this transaction, so that concurrent transactions check its quotas one after another.
+pub async fn lock_account(tx: &DatabaseTransaction, owner: UserId) -> Result<()> {
     account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
     Ok(())
 }
 
-/// Refuses one more where there are `most` of these; `full` says so to people.
-pub async fn one_more<E>(tx: &DatabaseTransaction, these: Select<E>, most: u64, full: String) -> Result<()>
+/// Returns `TOO_MANY` with `message` if `rows` already has `max` rows.
+pub async fn check_quota<E>(
+    tx: &DatabaseTransaction,
+    rows: Select<E>,
+    max: u64,
+    message: String,
+) -> Result<()>
 where
     E: EntityTrait<Model: Send + Sync>,
 {
-    if these.count(tx).await? < most { Ok(()) } else { Err(Error::invalid("", "TOO_MANY", full)) }
+    if rows.count(tx).await? < max { Ok(()) } else { Err(Error::invalid("", "TOO_MANY", message)) }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 of an IPv6 address, all of which one household has.
+/// Returns the network of an address: an IPv4 address itself, or the /64 of an IPv6 address, which one household owns.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_has_its_own_points() {
+    fn each_key_has_its_own_bucket() {
         let limiter = Limiter::per_hour(NonZeroU32::new(10).unwrap());
         limiter.take("ada", 4).unwrap();
         limiter.take("ada", 6).unwrap();
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_are_takes_all() {
+    fn a_cost_above_the_bucket_takes_all_of_it() {
         let limiter = Limiter::per_hour(NonZeroU32::new(10).unwrap());
         limiter.take("ada", u64::MAX).unwrap();
         assert!(matches!(limiter.take("ada", 1), Err(Error::RateLimited(_))));
@@ -113,15 +116,15 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let limiter = Limiter::per_minute(NonZeroU32::new(10).unwrap());
-        for key in 0..3 * MOST_KEYS {
+        for key in 0..3 * MAX_KEYS {
             limiter.take(key, 1).unwrap();
         }
         limiter.keys.run_pending_tasks();
-        assert!(limiter.keys.entry_count() <= MOST_KEYS);
+        assert!(limiter.keys.entry_count() <= MAX_KEYS);
     }
 
     #[test]
-    fn a_household_is_one_network() {
+    fn ipv6_addresses_of_one_household_share_a_network() {
         let network = |text: &str| network(text.parse().unwrap()).to_string();
         assert_eq!(network("192.0.2.7"), "192.0.2.7");
         assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");

@@ -1,10 +1,10 @@
-//! The program. Everything is in the library; this only tells a server from a child that reads documents.
+//! The `docket` program: runs the command line, or a child process that reads a document.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before there is a runtime or a second thread: what a child gives up, all of it gives up.
-    if docket_extract::child::is_asked_for() {
+    // Before the runtime or a second thread starts: the sandbox must apply to the whole child process.
+    if docket_extract::child::is_child_process() {
         return docket_extract::child::main();
     }
     docket::cli::main()

@@ -1,5 +1,5 @@
-//! Cursor paging (Relay's connection specification): opaque cursors that name a place in an order, so that pages stay
-//! stable while rows come and go.
+//! Cursor pagination (Relay's connection specification). Opaque cursors name a position in an order, so that pages stay
+//! stable while rows are added and removed.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -11,25 +11,25 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::error::{Error, Problem, Result};
 
-/// What a client asks for.
+/// The pagination arguments of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Paging {
-    /// So many from the start, or after `after`.
+    /// Size of a page from the start, or after `after`.
     pub first: Option<i32>,
-    /// A cursor.
+    /// Cursor of the entry before the page.
     pub after: Option<String>,
-    /// So many from the end, or before `before`.
+    /// Size of a page from the end, or before `before`.
     pub last: Option<i32>,
-    /// A cursor.
+    /// Cursor of the entry behind the page.
     pub before: Option<String>,
 }
 
-/// Which way a list runs.
+/// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// The oldest first.
+    /// Oldest first.
     Ascending,
-    /// The newest first.
+    /// Newest first.
     Descending,
 }
 
@@ -42,36 +42,36 @@ impl Direction {
     }
 }
 
-/// A place in a list that is ordered by a time and then by ID.
+/// A position in a list that is ordered by a time and then by ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// The time.
+    /// The time of the row.
     pub at: Timestamp,
-    /// Decides between rows of the same time.
+    /// The ID of the row, which breaks ties.
     pub id: Uuid,
 }
 
-/// The list and order that a cursor belongs to: its place means nothing in another. The numbers are in cursors that clients
-/// hold; 1 was that of an earlier format.
+/// The list that a cursor belongs to; cursors of other lists are invalid. Clients hold cursors with these numbers, so
+/// they must not change; 1 was used by an earlier format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum List {
-    /// Jobs by when they were made.
+    /// Jobs by creation time.
     JobsByCreation = 2,
-    /// Jobs by when they last changed.
+    /// Jobs by time of the last change.
     JobsByChange = 3,
-    /// Documents by when they were made.
+    /// Documents by creation time.
     Documents = 4,
-    /// Reviews by when they were opened.
+    /// Reviews by opening time.
     Reviews = 5,
-    /// Webhooks by when they were made.
+    /// Webhooks by creation time.
     Webhooks = 6,
-    /// Deliveries to a webhook by when their events happened.
+    /// Deliveries of a webhook by time of their events.
     Deliveries = 7,
 }
 
 impl Cursor {
-    /// As clients carry it.
+    /// Encodes the cursor for clients.
     pub fn encode(&self, list: List) -> String {
         let mut bytes = [0_u8; 25];
         bytes[0] = list as u8;
@@ -80,18 +80,18 @@ impl Cursor {
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` where it is not one of this list.
+    /// Decodes a cursor; returns `None` unless it is one of `list`.
     pub fn decode(list: List, text: &str) -> Option<Self> {
         let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let (at, id) = (bytes[1..9].try_into().ok()?, bytes[9..].try_into().ok()?);
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(at))?;
-        // What lies beyond could be none of this list's, and PostgreSQL has no such times.
-        let usual = (1970..=9_999).contains(&at.year());
-        (bytes[0] == list as u8 && usual).then_some(Self { at, id: Uuid::from_bytes(id) })
+        // The list has no rows outside these years, and PostgreSQL cannot store such times.
+        let is_storable = (1970..=9_999).contains(&at.year());
+        (bytes[0] == list as u8 && is_storable).then_some(Self { at, id: Uuid::from_bytes(id) })
     }
 }
 
-/// A checked request for a page.
+/// A validated request for a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     limit: u64,
@@ -99,31 +99,32 @@ pub struct Window {
     backwards: bool,
 }
 
-/// A page of rows in the list's own order.
+/// A page of rows, in the order of the list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
-    /// The rows.
+    /// The rows of the page.
     pub rows: Vec<T>,
-    /// Whether the list goes on behind them.
+    /// Whether rows follow the page.
     pub has_next: bool,
-    /// Whether there is something before them.
+    /// Whether rows precede the page.
     pub has_previous: bool,
 }
 
 impl Paging {
-    /// Checks it: one direction, a size from 1 to `largest` (`usual` where none is given), cursors of this list.
-    pub fn window(&self, list: List, usual: u32, largest: u32) -> Result<Window> {
+    /// Validates the arguments: one direction, a size from 1 to `max_size` (default `default_size`), and cursors of
+    /// `list`.
+    pub fn window(&self, list: List, default_size: u32, max_size: u32) -> Result<Window> {
         let mut problems = Vec::new();
         let backwards = self.last.is_some() || self.before.is_some();
         if backwards && (self.first.is_some() || self.after.is_some()) {
             problems.push(Problem::new(
                 "/last",
                 "BOTH_WAYS",
-                "Page with first and after, or with last and before.",
+                "Use first and after, or last and before, but not both.",
             ));
         }
         let (size, name) = if backwards { (self.last, "/last") } else { (self.first, "/first") };
-        let limit = page_size(size, name, usual, largest).unwrap_or_else(|problem| {
+        let limit = page_size(size, name, default_size, max_size).unwrap_or_else(|problem| {
             problems.push(problem);
             1
         });
@@ -131,7 +132,11 @@ impl Paging {
         let from = text.as_ref().and_then(|text| {
             let cursor = Cursor::decode(list, text);
             if cursor.is_none() {
-                problems.push(Problem::new(name, "CURSOR", "This is not a cursor of this list."));
+                problems.push(Problem::new(
+                    name,
+                    "CURSOR",
+                    "This is not a cursor of this list. Use one that the list returned.",
+                ));
             }
             cursor
         });
@@ -143,19 +148,19 @@ impl Paging {
     }
 }
 
-/// The size of a page of a list that only goes forwards and has cursors of its own.
-pub fn first(size: Option<i32>, usual: u32, largest: u32) -> Result<u64> {
-    page_size(size, "/first", usual, largest).map_err(|problem| Error::Invalid(vec![problem]))
+/// Validates the page size of a list that only goes forward and has its own cursors.
+pub fn forward_page_size(size: Option<i32>, default_size: u32, max_size: u32) -> Result<u64> {
+    page_size(size, "/first", default_size, max_size).map_err(|problem| Error::Invalid(vec![problem]))
 }
 
-fn page_size(size: Option<i32>, name: &str, usual: u32, largest: u32) -> Result<u64, Problem> {
-    let Some(size) = size else { return Ok(Ord::min(usual, largest).into()) };
-    let size = u64::try_from(size).ok().filter(|size| (1..=u64::from(largest)).contains(size));
-    size.ok_or_else(|| Problem::new(name, "RANGE", format!("A page has 1 to {largest} entries.")))
+fn page_size(size: Option<i32>, name: &str, default_size: u32, max_size: u32) -> Result<u64, Problem> {
+    let Some(size) = size else { return Ok(Ord::min(default_size, max_size).into()) };
+    let size = u64::try_from(size).ok().filter(|size| (1..=u64::from(max_size)).contains(size));
+    size.ok_or_else(|| Problem::new(name, "RANGE", format!("A page must have 1 to {max_size} entries.")))
 }
 
 impl Window {
-    /// Limits a query to this page; `time` and `id` are the list's order.
+    /// Limits a query to this page; the list is ordered by `time` and `id`.
     pub fn select<E: EntityTrait>(
         &self,
         query: Select<E>,
@@ -165,7 +170,7 @@ impl Window {
     ) -> Select<E> {
         let direction = if self.backwards { direction.reversed() } else { direction };
         let query = match self.from {
-            Some(from) => query.filter(beyond(direction, from, time, id)),
+            Some(from) => query.filter(after_cursor(direction, from, time, id)),
             None => query,
         };
         let order = match direction {
@@ -175,8 +180,8 @@ impl Window {
         query.order_by(time, order.clone()).order_by(id, order).limit(self.limit + 1)
     }
 
-    /// The same for a statement over other tables, by the expressions that its order goes by.
-    pub fn narrow(
+    /// Limits a statement over other tables to this page; the list is ordered by `time` and `id`.
+    pub fn apply_to_statement(
         &self,
         query: &mut SelectStatement,
         direction: Direction,
@@ -202,22 +207,27 @@ impl Window {
             .limit(self.limit + 1);
     }
 
-    /// What [`Window::select`] found, as a page.
+    /// Returns the rows that [`Window::select`] found as a page.
     pub fn page<T>(&self, mut rows: Vec<T>) -> Page<T> {
         let more = rows.len() as u64 > self.limit;
         rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        let came_from = self.from.is_some();
+        let has_cursor = self.from.is_some();
         if self.backwards {
             rows.reverse();
-            Page { rows, has_next: came_from, has_previous: more }
+            Page { rows, has_next: has_cursor, has_previous: more }
         } else {
-            Page { rows, has_next: more, has_previous: came_from }
+            Page { rows, has_next: more, has_previous: has_cursor }
         }
     }
 }
 
-/// What lies further on in a list than a place in it.
-pub fn beyond(direction: Direction, from: Cursor, time: impl ColumnTrait, id: impl ColumnTrait) -> Condition {
+/// Returns a condition for the rows behind a cursor.
+pub fn after_cursor(
+    direction: Direction,
+    from: Cursor,
+    time: impl ColumnTrait,
+    id: impl ColumnTrait,
+) -> Condition {
     let (at, key): (Value, Value) = (from.at.into(), from.id.into());
     let (further, tie) = match direction {
         Direction::Ascending => (time.gt(at.clone()), id.gt(key)),
@@ -231,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_come_back_and_foreign_ones_do_not() {
+    fn cursors_round_trip_and_foreign_ones_are_refused() {
         let cursor = Cursor {
             at: DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap(),
             id: Uuid::now_v7(),
@@ -254,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_checked_all_at_once() {
+    fn all_problems_of_a_page_request_are_reported() {
         let cursor = Cursor { at: DateTime::UNIX_EPOCH, id: Uuid::now_v7() }.encode(List::Documents);
-        let ask = |first, last, after: Option<&str>, before: Option<&str>| {
+        let window = |first, last, after: Option<&str>, before: Option<&str>| {
             let paging = Paging { first, last, after: after.map(Into::into), before: before.map(Into::into) };
             paging.window(List::Documents, 20, 100)
         };
-        assert!(ask(Some(100), None, Some(&cursor), None).is_ok());
-        assert!(ask(None, None, None, Some(&cursor)).unwrap().backwards);
+        assert!(window(Some(100), None, Some(&cursor), None).is_ok());
+        assert!(window(None, None, None, Some(&cursor)).unwrap().backwards);
         for (first, last, after, before, codes) in [
             (Some(0), None, None, None, ["RANGE"].as_slice()),
             (Some(101), None, Some("x"), None, &["RANGE", "CURSOR"]),
@@ -270,11 +280,11 @@ mod tests {
             (Some(1), None, None, Some(&*cursor), &["BOTH_WAYS"]),
             (None, None, Some(&*cursor), Some(&*cursor), &["BOTH_WAYS"]),
         ] {
-            let asked = ask(first, last, after, before);
-            let Err(Error::Invalid(found)) = asked else { panic!("{first:?} {last:?} {before:?}") };
+            let result = window(first, last, after, before);
+            let Err(Error::Invalid(found)) = result else { panic!("{first:?} {last:?} {before:?}") };
             assert_eq!(found.iter().map(|problem| &*problem.code).collect::<Vec<_>>(), codes);
         }
-        assert_eq!((first(None, 20, 10), first(Some(7), 20, 10)), (Ok(10), Ok(7)));
-        assert!(first(Some(11), 20, 10).is_err());
+        assert_eq!((forward_page_size(None, 20, 10), forward_page_size(Some(7), 20, 10)), (Ok(10), Ok(7)));
+        assert!(forward_page_size(Some(11), 20, 10).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks that keep the house.
+//! Supervision of background tasks.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Runs work until `stop`, and again where it panics, after a pause: nobody would notice that it is not done any more.
-pub fn keep_up<F>(
+/// Runs a background task until `stop`. If it panics, logs that and restarts it after a pause.
+pub fn supervise<F>(
     tasks: &TaskTracker,
     stop: &CancellationToken,
-    what: &'static str,
+    task: &'static str,
     pause: Duration,
-    mut work: impl FnMut() -> F + Send + 'static,
+    mut run: impl FnMut() -> F + Send + 'static,
 ) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -20,8 +20,8 @@ where
     let (runs, stop) = (tasks.clone(), stop.clone());
     tasks.spawn(async move {
         while !stop.is_cancelled() {
-            if let Err(error) = runs.spawn(work()).await {
-                tracing::error!(what, %error, "what keeps the house broke; it goes on");
+            if let Err(error) = runs.spawn(run()).await {
+                tracing::error!(task, %error, "background task panicked, restarting");
                 stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             }
         }
@@ -36,18 +36,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_panics_is_run_again() {
+    async fn panicked_task_is_restarted() {
         let (tasks, stop, runs) =
             (TaskTracker::new(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         let (counted, end) = (Arc::clone(&runs), stop.clone());
-        let kept = keep_up(&tasks, &stop, "test", Duration::from_millis(1), move || {
+        let supervised = supervise(&tasks, &stop, "test", Duration::from_millis(1), move || {
             let (run, end) = (counted.fetch_add(1, Ordering::Relaxed), end.clone());
             async move {
-                assert!(run == 2, "it breaks twice");
+                assert!(run == 2, "the first two runs panic");
                 end.cancel();
             }
         });
-        kept.await.unwrap();
+        supervised.await.unwrap();
         assert_eq!(runs.load(Ordering::Relaxed), 3);
     }
 }

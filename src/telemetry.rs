@@ -1,7 +1,7 @@
-//! Logs, metrics and traces: set up once, names in one place.
+//! Logs, metrics and traces: their setup and their names.
 //!
-//! The spans of log lines are those of traces. Their fields are what people look for in a log; what only a trace needs is
-//! an attribute that [`trace`] adds. A log line within a span that is traced carries its `trace_id`.
+//! Log lines and traces share their spans. Span fields are for searching the log; [`trace`] adds the attributes that
+//! only traces need. A log line within a traced span contains its `trace_id`.
 
 mod metrics;
 pub mod trace;
@@ -17,30 +17,32 @@ use crate::config::{Config, LogFormat};
 pub use metrics::*;
 pub use trace::Exporter;
 
-/// The filter of commands that a person types, unless the operator has chosen one.
-const COMMAND_LOG: &str = "warn";
+/// The log filter of commands that a person types, unless the operator has set `log`.
+const COMMAND_LOG_FILTER: &str = "warn";
 
-/// Sends the log lines of a command to standard error: warnings, or whatever the operator has set `log` to. With
-/// `docket::audit=info` in it a command writes its lines of the audit log.
-pub fn command_logs(config: &Config) -> Result<(), String> {
-    let filter = if config.log_is_set { &config.log } else { COMMAND_LOG };
-    subscribe(config, filter, None)
+/// Sends the log lines of a command to standard error: warnings, or the filter that the operator has set `log` to. With
+/// `docket::audit=info` in that filter, the command writes its lines of the audit log.
+pub fn init_command_logging(config: &Config) -> Result<(), String> {
+    let filter = if config.log_is_set { &config.log } else { COMMAND_LOG_FILTER };
+    install_subscriber(config, filter, None)
 }
 
-/// Logs, and traces where the configuration names a collector. What is returned has to be stopped at the end.
-pub fn start(config: &Config) -> Result<Exporter, String> {
+/// Starts logging, and tracing if the configuration names a collector. The caller must stop the returned exporter at
+/// shutdown.
+pub fn init(config: &Config) -> Result<Exporter, String> {
     let exporter = Exporter::new(&config.telemetry)?;
-    subscribe(config, &config.log, Some(&exporter))?;
+    install_subscriber(config, &config.log, Some(&exporter))?;
     Ok(exporter)
 }
 
-fn subscribe(config: &Config, filter: &str, exporter: Option<&Exporter>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log is not a filter: {error}"))?;
-    // It logs as an error each certificate that is not to be trusted: whoever has a webhook could fill the log with those.
-    let quiet = "rustls_platform_verifier=off".parse().map_err(|error| format!("a filter: {error}"))?;
+fn install_subscriber(config: &Config, filter: &str, exporter: Option<&Exporter>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log is not a valid filter: {error}"))?;
+    // This crate logs each untrusted certificate as an error, so the owner of a webhook could fill the log.
+    let quiet =
+        "rustls_platform_verifier=off".parse().map_err(|error| format!("log filter directive: {error}"))?;
     let filter = filter.add_directive(quiet);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    // Colours are for people, not for files and collectors.
+    // Colors are for terminals, not for files and log collectors.
     let lines = if std::io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     let lines = match config.log_format {
         LogFormat::Text => lines.with_filter(filter).boxed(),

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The whole life of a job with curl and jq. DOCKET_URL names the server (default http://127.0.0.1:8080).
+# Shows the whole lifecycle of a job with curl and jq. DOCKET_URL is the server (default http://127.0.0.1:8080).
 set -euo pipefail
 url=${DOCKET_URL:-http://127.0.0.1:8080}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-say() { printf '\n== %s\n' "$*"; }
+heading() { printf '\n== %s\n' "$*"; }
 
-# gql OPERATION [VARIABLES]: sends it, prints the data, and stops at an error.
+# gql OPERATION [VARIABLES]: sends the operation, prints the data, and stops at an error.
 token=
 gql() {
   jq -n --arg query "$1" --argjson variables "${2:-null}" '{$query, $variables}' |
@@ -15,8 +15,8 @@ gql() {
     jq -e 'if .errors then error(.errors[0] | "\(.extensions.code): \(.message)") else .data end'
 }
 
-# until_status JOB STATUS: asks once a second, as curl speaks no WebSocket.
-until_status() {
+# wait_for_status JOB STATUS: polls once a second, because curl does not support GraphQL over WebSocket.
+wait_for_status() {
   local status
   while true; do
     status=$(gql 'query ($id: ID!) { job(id: $id) { status } }' "{\"id\": \"$1\"}" | jq -r .job.status)
@@ -28,7 +28,7 @@ until_status() {
   done
 }
 
-say "Sign up, then sign in: a token for twelve hours"
+heading "Sign up, then sign in for a token that is valid for twelve hours"
 email=ada-$(date +%s%N)@example.com
 password='correct horse battery'
 gql 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { id email } } }' \
@@ -36,7 +36,7 @@ gql 'mutation ($input: SignUpInput!) { signUp(input: $input) { user { id email }
 token=$(gql 'mutation ($input: SignInInput!) { signIn(input: $input) { accessToken } }' \
   "$(jq -n --arg email "$email" --arg password "$password" '{input: {$email, $password}}')" | jq -r .signIn.accessToken)
 
-say "Say what to look for"
+heading "Define the data points in a taxonomy"
 taxonomy=invoices-$(date +%s%N)
 gql 'mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { name version } } }' \
   "$(jq -n --arg name "$taxonomy" '{input: {$name, definition: {data_points: [
@@ -44,7 +44,7 @@ gql 'mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonom
       {name: "invoice.date", type: "date", labels: ["Invoice date"]},
       {name: "amount.gross", type: "amount", labels: ["Total due"]}]}}}')"
 
-say "Upload a document: the bytes are the body"
+heading "Upload a document as the request body"
 cat >"$folder/invoice.txt" <<'TEXT'
 Lantern & Quill Ltd
 Invoice number: LQ-2041
@@ -55,8 +55,8 @@ document=$(curl -sS --fail-with-body "$url/documents" -H "Authorization: Bearer 
   -H "X-Name: invoice.txt" -H "X-Type: text/plain" --data-binary "@$folder/invoice.txt" | jq -r .id)
 echo "$document"
 
-# new_job THRESHOLD: with 1 a person looks at every value, with 0 nobody is asked.
-new_job() {
+# create_job THRESHOLD: 1 opens a review of every value, 0 opens none.
+create_job() {
   gql 'mutation ($input: CreateJobInput!) { createJob(input: $input) { job { id } } }' \
     "$(jq -n --arg document "$document" --arg taxonomy "$taxonomy" --argjson threshold "$1" '{input: {
         type: "data-point-extraction", input: {documentId: $document}, metadata: {
@@ -64,39 +64,39 @@ new_job() {
     jq -r .createJob.job.id
 }
 
-say "Create a job that asks a person, and wait until it does"
-job=$(new_job 1)
-until_status "$job" BLOCKED
+heading "Create a job with a review, and wait until it is BLOCKED"
+job=$(create_job 1)
+wait_for_status "$job" BLOCKED
 
-say "See the review: what was found, and how sure the machine is"
+heading "Read the review: values and their confidence"
 review=$(gql 'query ($id: ID!) { job(id: $id) { review { id reason items { path label value confidence }
   content { uri document { sha256 } } } } }' "{\"id\": \"$job\"}" | jq .job.review)
 jq '{reason, items: [.items[] | "\(.label) = \(.value), \(.confidence)"]}' <<<"$review"
 
-say "Claim it, correct the invoice number, approve"
+heading "Claim the review, correct the invoice number, and approve"
 gql 'mutation ($id: ID!) { claimReview(id: $id) { review { status claimExpiresAt } } }' "$(jq '{id}' <<<"$review")"
 gql 'mutation ($input: DecideReviewInput!) { decideReview(input: $input) { review { status comment } } }' \
-  "$(jq '{input: {id, decision: "APPROVE", contentSha256: .content.document.sha256, comment: "The number as on the original.",
+  "$(jq '{input: {id, decision: "APPROVE", contentSha256: .content.document.sha256, comment: "The number as printed on the original.",
       patch: [{op: "replace", path: "\(.items[] | select(.label == "invoice.number").path)/value", value: "LQ-2041/A"}]}}' <<<"$review")"
-until_status "$job" COMPLETED
+wait_for_status "$job" COMPLETED
 
-say "What the job holds, each in its newest version, and the XML that came out"
+heading "List the contents in their newest versions, and download the XML"
 contents=$(gql 'query ($id: ID!) { job(id: $id) { contents { role version uri } } }' "{\"id\": \"$job\"}" | jq .job.contents)
 jq -r '.[] | "\(.role) \(.version)"' <<<"$contents"
 curl -sS --fail-with-body -H "Authorization: Bearer $token" "$(jq -r '.[] | select(.role == "output").uri' <<<"$contents")"
 
-say "Its history, without a gap"
+heading "Read the history"
 gql 'query ($id: ID!) { job(id: $id) { events(first: 100) { nodes { sequence kind actor { name } } } } }' "{\"id\": \"$job\"}" |
   jq -r '.job.events.nodes[] | "\(.sequence) \(.kind) \(.actor.name // "")"'
 
-say "Another job: cancel it while it waits for a person, and run it again from where it stopped"
-other=$(new_job 1)
-until_status "$other" BLOCKED
+heading "Create another job, cancel it while it is BLOCKED, and retry it"
+other=$(create_job 1)
+wait_for_status "$other" BLOCKED
 gql 'mutation ($id: ID!) { cancelJob(id: $id, reason: "Sent twice.") { job { status } } }' "{\"id\": \"$other\"}"
 gql 'mutation ($id: ID!) { retryJob(id: $id) { job { status currentStep { name } } } }' "{\"id\": \"$other\"}"
-until_status "$other" BLOCKED
+wait_for_status "$other" BLOCKED
 
-say "Delete both, with everything that their steps made; then the document is free to go"
+heading "Delete both jobs with their contents, then the document"
 for id in "$job" "$other"; do
   gql 'mutation ($id: ID!) { deleteJob(id: $id) { deletedId } }' "{\"id\": \"$id\"}"
 done

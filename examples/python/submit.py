@@ -1,6 +1,7 @@
-"""An invoice goes in, a person corrects what the machine was unsure of, XML comes out.
+"""Submits an invoice, corrects a value in the review, and prints the XML.
 
-DOCKET_URL names the server (default http://127.0.0.1:8080), DOCKET_TOKEN an API key; without one an account is made.
+DOCKET_URL is the server (default http://127.0.0.1:8080), DOCKET_TOKEN an API key. Without a token, the script creates an
+account.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ INVOICE = b"""<!doctype html>
 <p>Total due: 86.40
 """
 
-# What to look for.
+# The data points to extract.
 DEFINITION = {
     "data_points": [
         {"name": "invoice.number", "type": "code", "labels": ["Invoice number"], "required": True},
@@ -53,14 +54,14 @@ WATCH = gql("""
 
 async def main():
     headers = {"Authorization": f"Bearer {os.environ.get('DOCKET_TOKEN') or await sign_up()}"}
-    # Without the second header the server takes no files: it shows that no web site made a browser send them.
+    # The server accepts files only with the second header, which prevents cross-site requests from a browser.
     http = AIOHTTPTransport(f"{URL}/graphql", headers={**headers, "GraphQL-Require-Preflight": "1"})
     # README.md explains why the example names the protocol.
     socket = AIOHTTPWebsocketsTransport(f"{URL.replace('http', 'ws', 1)}/graphql/ws", init_payload=headers,
                                         subprotocols=[AIOHTTPWebsocketsTransport.GRAPHQLWS_SUBPROTOCOL])
     async with Client(transport=http) as api, Client(transport=socket) as live:
         job_id = await submit(api)
-        async for result in live.subscribe(given(WATCH, id=job_id)):
+        async for result in live.subscribe(with_variables(WATCH, id=job_id)):
             job = result["jobUpdated"]
             print(f"{job['progress']['fraction']:4.0%} {job['status']} {(job['currentStep'] or {}).get('name', '')}")
             if job["review"] and job["review"]["status"] == "OPEN":
@@ -75,46 +76,46 @@ async def main():
 async def sign_up():
     async with Client(transport=AIOHTTPTransport(f"{URL}/graphql")) as api:
         account = {"email": f"ada-{time.time_ns()}@example.com", "name": "Ada", "password": "correct horse battery"}
-        return (await api.execute(given(SIGN_UP, input=account)))["signUp"]["accessToken"]
+        return (await api.execute(with_variables(SIGN_UP, input=account)))["signUp"]["accessToken"]
 
 
 async def submit(api):
-    """The ID of a new job for the invoice."""
+    """Creates a job for the invoice; returns its ID."""
     name = f"invoices-{time.time_ns()}"
-    await api.execute(given(PUT_TAXONOMY, input={"name": name, "definition": DEFINITION}))
+    await api.execute(with_variables(PUT_TAXONOMY, input={"name": name, "definition": DEFINITION}))
     file = FileVar(io.BytesIO(INVOICE), filename="invoice.html", content_type="text/html")
-    document = (await api.execute(given(UPLOAD, file=file), upload_files=True))["uploadDocument"]["document"]
+    document = (await api.execute(with_variables(UPLOAD, file=file), upload_files=True))["uploadDocument"]["document"]
     print(f"uploaded {document['name']}, {document['size']} bytes")
-    # A threshold of 1 has a person look at every value, one of 0 asks nobody.
+    # A threshold of 1 opens a review of every value, a threshold of 0 opens none.
     mapping = {"taxonomy": name, "high_confidence_threshold": 1}
     job = {
         "type": "data-point-extraction",
         "input": {"documentId": document["id"]},
         "metadata": {"mapping": mapping, "zoning": {"high_confidence_threshold": 0}},
     }
-    return (await api.execute(given(CREATE_JOB, input=job)))["createJob"]["job"]["id"]
+    return (await api.execute(with_variables(CREATE_JOB, input=job)))["createJob"]["job"]["id"]
 
 
 async def decide(api, review):
-    """Takes the review, corrects one value, and approves what is then right."""
-    print(f"a person is needed: {review['reason']}")
+    """Claims the review, corrects one value, and approves the result."""
+    print(f"review: {review['reason']}")
     for item in review["items"]:
         print(f"  {item['label']}: {item['value']!r}, {item['confidence']:.0%} sure")
-    await api.execute(given(CLAIM, id=review["id"]))
+    await api.execute(with_variables(CLAIM, id=review["id"]))
     number = next(item for item in review["items"] if item["label"] == "invoice.number")
     decision = {
         "id": review["id"],
         "decision": "APPROVE",
-        # What was seen: had anybody changed it since, the decision would be refused.
+        # The hash of the reviewed content. The server refuses the decision if the content has changed.
         "contentSha256": review["content"]["document"]["sha256"],
         "patch": [{"op": "replace", "path": f"{number['path']}/value", "value": "LQ-2041/A"}],
-        "comment": "The number as on the original.",
+        "comment": "The number as printed on the original.",
     }
-    await api.execute(given(DECIDE, input=decision))
+    await api.execute(with_variables(DECIDE, input=decision))
 
 
-def given(request, **variables):
-    """An operation with its variables."""
+def with_variables(request, **variables):
+    """Sets the variables of an operation; returns the operation."""
     request.variable_values = variables
     return request
 

@@ -1,6 +1,6 @@
 import type { CodegenConfig } from '@graphql-codegen/cli';
 
-// Types for every operation in src/, checked against the schema that the server publishes in this repository.
+// Generates types for all operations in src/, validated against the published schema.
 const config: CodegenConfig = {
   schema: '../../schema.graphql',
   documents: 'src/*.ts',

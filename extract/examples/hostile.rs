@@ -1,5 +1,7 @@
-//! Runs every file of a folder through the steps of a job, as a server does, and prints how it ended, how long that
-//! took, and the most memory that a child had: `hostile FOLDER [--ocr] [--taxonomy FILE]`. Ends with 1 if a child is left.
+//! Runs the steps of a job on every file of a folder: `hostile FOLDER [--ocr] [--taxonomy FILE]`.
+//!
+//! Prints the result and time of each file, and the peak memory of its child processes. Exits with 1 if a child process
+//! is left.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use docket_extract::sniff;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if child::is_asked_for() {
+    if child::is_child_process() {
         return Ok(child::main());
     }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -38,12 +40,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("sandbox: {}", child::sandbox::probe());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for file in &files {
-        let work = Work { program: std::env::current_exe()?, ocr, taxonomy: taxonomy.clone() };
+        let runner = Runner { program: std::env::current_exe()?, ocr, taxonomy: taxonomy.clone() };
         let start = Instant::now();
-        let (outcome, peak) = watched(|| runtime.block_on(work.all_steps(file)));
+        let (outcome, peak) = with_peak_memory(|| runtime.block_on(runner.run_all_steps(file)));
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let seconds = start.elapsed().as_secs_f64();
-        // Children that end at once are gone before they are looked at.
+        // Child processes that end at once are gone before their memory is read.
         let mib = if peak == 0 { "?".to_owned() } else { (peak >> 10).to_string() };
         match outcome {
             Ok(made) => println!("{name:45} {seconds:7.2} s {mib:>5} MiB  ok: {made}"),
@@ -52,23 +54,23 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     }
-    let left = children();
+    let left = child_processes();
     println!("{} files; processes left: {left:?}", files.len());
     Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-struct Work {
+struct Runner {
     program: PathBuf,
     ocr: bool,
     taxonomy: Option<PathBuf>,
 }
 
-impl Work {
-    async fn all_steps(&self, file: &Path) -> Result<String, Failure> {
+impl Runner {
+    async fn run_all_steps(&self, file: &Path) -> Result<String, Failure> {
         let internal = |error: std::io::Error| Failure::new(Code::Internal, error.to_string());
         let folder = tempfile::tempdir().map_err(internal)?;
         let mut head = fs::read(file).map_err(internal)?;
-        head.truncate(sniff::HEAD);
+        head.truncate(sniff::HEAD_BYTES);
         let declared = match file.extension().and_then(|extension| extension.to_str()) {
             Some("pdf") => sniff::PDF,
             Some("epub") => sniff::EPUB,
@@ -76,7 +78,7 @@ impl Work {
             _ => sniff::PLAIN,
         };
         let accepts = [sniff::PDF, sniff::EPUB, sniff::HTML, sniff::PLAIN].map(str::to_owned);
-        let mime = sniff::check(declared, &accepts, &head)?;
+        let mime = sniff::check_media_type(declared, &accepts, &head)?;
         let mut contents = BTreeMap::from([(role::INPUT.to_owned(), file.to_owned())]);
         let languages = vec!["en".to_owned(), "de".to_owned()];
         let text = Text { mime, ocr: self.ocr, languages, image_height: 1024 };
@@ -106,15 +108,15 @@ impl Work {
     }
 }
 
-/// Does something and tells the most resident memory, in KiB, that a child process had meanwhile.
-fn watched<T>(work: impl FnOnce() -> T) -> (T, u64) {
+/// Runs a closure. Returns its result and the peak resident memory of child processes, in KiB.
+fn with_peak_memory<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let done = AtomicBool::new(false);
     let peak = AtomicU64::new(0);
     let result = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                for pid in children() {
-                    peak.fetch_max(high_water(pid).unwrap_or(0), Ordering::Relaxed);
+                for pid in child_processes() {
+                    peak.fetch_max(peak_memory_kib(pid).unwrap_or(0), Ordering::Relaxed);
                 }
                 thread::sleep(Duration::from_millis(2));
             }
@@ -126,8 +128,8 @@ fn watched<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, peak.into_inner())
 }
 
-/// The processes that this one started and that are still there, dead ones included.
-fn children() -> Vec<u32> {
+/// Returns the child processes of this one, including zombies.
+fn child_processes() -> Vec<u32> {
     let own = std::process::id().to_string();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes
@@ -135,13 +137,13 @@ fn children() -> Vec<u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // The parent is the second field after the name, which is in brackets.
+            // The parent is the second field after the name, which is in parentheses.
             stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(own.as_str())
         })
         .collect()
 }
 
-fn high_water(pid: u32) -> Option<u64> {
+fn peak_memory_kib(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok())
 }

@@ -1,4 +1,5 @@
-//! Prints the keywords of a document: `keywords_of FILE [TAXONOMY]`, by its name a PDF, ePub, HTML or plain text.
+//! Prints the keywords of a document: `keywords_of FILE [TAXONOMY]`. The file extension tells PDF, ePub, HTML or plain
+//! text.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::error::Error;
@@ -19,13 +20,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let taxonomy = Taxonomy::parse(&definition).map_err(|problems| format!("{problems:#?}"))?;
     let bytes = Arc::new(std::fs::read(&path)?);
     let limits = Limits::default();
-    let laid = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.laid,
+    let layout = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.layout,
         Some("epub") => epub::read(bytes, &limits, &mut |_| {})?,
         Some("html" | "htm") => html::read(&bytes, &limits)?,
         _ => plain::read(&bytes, &limits)?,
     };
-    for keyword in keywords::index(&laid.document, &taxonomy).keywords {
+    for keyword in keywords::extract_keywords(&layout.document, &taxonomy).keywords {
         let entry = keyword.entry.unwrap_or_default();
         println!(
             "{:.2} {:.2} {:>5}  {} [{entry}]",

@@ -1,4 +1,4 @@
-//! Prints what the mapping finds in a document: `mapping_of FILE TAXONOMY`, by its name a PDF, ePub, HTML or plain text.
+//! Prints the values of a document: `mapping_of FILE TAXONOMY`. The file extension tells PDF, ePub, HTML or plain text.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::error::Error;
@@ -16,14 +16,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let taxonomy = Taxonomy::parse(&definition).map_err(|problems| format!("{problems:#?}"))?;
     let bytes = Arc::new(std::fs::read(path)?);
     let limits = Limits::default();
-    let laid = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.laid,
+    let layout = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.layout,
         Some("epub") => epub::read(bytes, &limits, &mut |_| {})?,
         Some("html" | "htm") => html::read(&bytes, &limits)?,
         _ => plain::read(&bytes, &limits)?,
     };
-    let zones = zoning::zones(&laid.document, &laid.hints);
-    for finding in mapping::map(&laid.document, Some(&zones), &taxonomy).data_points {
+    let zones = zoning::find_zones(&layout.document, &layout.hints);
+    for finding in mapping::map_document(&layout.document, Some(&zones), &taxonomy).data_points {
         let (value, normalized) = (finding.value.unwrap_or_default(), finding.normalized.unwrap_or_default());
         println!("{:<24} {:.2}  {value:?} -> {normalized}", finding.name, finding.confidence);
     }

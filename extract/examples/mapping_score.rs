@@ -1,9 +1,10 @@
 //! Scores the mapping on invoices with known values: `mapping_score FOLDER [--details]`.
 //!
-//! The folder holds `NAME.pdf` with `NAME.expected.json`, which names its taxonomy in `taxonomies/`. Amounts count by
-//! absolute value, dates as ISO 8601, other texts without case and anything but letters and digits. Printed are, per
-//! document and in all: expected values, those found, and how many of the values with a confidence of 0.8 or more are
-//! right. Values that nobody expected are listed apart, since no one knows whether they are right.
+//! The folder has `NAME.pdf` and `NAME.expected.json`, which names its taxonomy in `taxonomies/`. Amounts are compared
+//! by absolute value, dates as ISO 8601, and other texts by their letters and digits without case.
+//!
+//! Prints for each document and in total: expected values, right ones, and right ones among those with a confidence of
+//! 0.8 or more. Unexpected values are counted separately, because they may be right.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::error::Error;
@@ -57,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: mapping_score FOLDER [--details]")?);
     let details = std::env::args().any(|argument| argument == "--details");
     if !folder.is_dir() {
-        println!("skipped: there is no folder {}", folder.display());
+        println!("skipped: the folder {} does not exist", folder.display());
         return Ok(());
     }
     let mut files: Vec<PathBuf> =
@@ -93,11 +94,11 @@ fn score(
     details: bool,
 ) -> Result<Score, Box<dyn Error>> {
     let bytes = Arc::new(fs::read(folder.join(document))?);
-    let laid = pdf::read(bytes, &Limits::default(), &mut |_| {})?.laid;
-    let zones = zoning::zones(&laid.document, &laid.hints);
+    let layout = pdf::read(bytes, &Limits::default(), &mut |_| {})?.layout;
+    let zones = zoning::find_zones(&layout.document, &layout.hints);
     let definition: Value = serde_json::from_slice(&fs::read(folder.join("taxonomies").join(taxonomy))?)?;
     let taxonomy = Taxonomy::parse(&definition).map_err(|problems| format!("{taxonomy}: {problems:?}"))?;
-    let found = mapping::map(&laid.document, Some(&zones), &taxonomy).data_points;
+    let found = mapping::map_document(&layout.document, Some(&zones), &taxonomy).data_points;
 
     let mut score = Score::default();
     let wanted = expected["data_points"].as_object().ok_or("an expected.json has no data_points")?;

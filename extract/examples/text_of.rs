@@ -1,5 +1,4 @@
-//! Prints the text of a document's pages: `text_of FILE`, by its name a PDF, ePub, HTML or plain text. Ends with 1 and
-//! a sentence where it cannot be read.
+//! Prints the text of a document: `text_of FILE`. The file extension tells PDF, ePub, HTML or plain text.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::error::Error;
@@ -13,13 +12,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: text_of FILE")?);
     let bytes = Arc::new(std::fs::read(&path)?);
     let limits = Limits::default();
-    let laid = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.laid,
+    let layout = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("pdf") => pdf::read(bytes, &limits, &mut |_| {})?.layout,
         Some("epub") => epub::read(bytes, &limits, &mut |_| {})?,
         Some("html" | "htm") => html::read(&bytes, &limits)?,
         _ => plain::read(&bytes, &limits)?,
     };
-    for page in &laid.document.pages {
+    for page in &layout.document.pages {
         println!("--- page {} ({} x {} points)\n{}", page.number, page.width, page.height, page.text);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Scores the text of PDFs against that of `pdftotext -layout`: `text_score FOLDER [--missing]`.
 //!
-//! For each `NAME.pdf` in the folder with a `NAME.pdftotext.txt` it prints the F1 of the overlap of their tokens, taken
-//! as multisets, and the mean at the end. With `--missing` it prints the tokens that only one of them has.
+//! Prints the F1 score of the tokens, as multisets, for each `NAME.pdf` with a `NAME.pdftotext.txt`, and the mean. With
+//! `--missing` it also prints the tokens that only one of the texts has.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ fn score(path: &Path, missing: bool) -> Result<f64, Box<dyn Error>> {
             return Ok(0.0);
         }
     };
-    let text: Vec<&str> = read.laid.document.pages.iter().map(|page| page.text.as_str()).collect();
+    let text: Vec<&str> = read.layout.document.pages.iter().map(|page| page.text.as_str()).collect();
     let text = text.join("\n");
     let expected = fs::read_to_string(expected(path))?;
     let (ours, theirs) = (tokens(&text), tokens(&expected));
@@ -68,8 +68,8 @@ fn score(path: &Path, missing: bool) -> Result<f64, Box<dyn Error>> {
         start.elapsed()
     );
     if missing {
-        print_excess("only here", &ours, &theirs);
-        print_excess("only there", &theirs, &ours);
+        print_excess("only in docket", &ours, &theirs);
+        print_excess("only in pdftotext", &theirs, &ours);
     }
     Ok(f1)
 }

@@ -10,7 +10,7 @@ use docket_extract::{pdf, zoning};
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("usage: zones_of FILE")?;
     let read = pdf::read(Arc::new(std::fs::read(path)?), &Limits::default(), &mut |_| {})?;
-    for zone in zoning::zones(&read.laid.document, &read.laid.hints).zones {
+    for zone in zoning::find_zones(&read.layout.document, &read.layout.hints).zones {
         let [x, y, width, height] = <[f32; 4]>::from(zone.bbox);
         println!("{} {:?} {:.2} [{x:.3} {y:.3} {width:.3} {height:.3}]", zone.id, zone.kind, zone.confidence);
         println!("{}\n", zone.text);

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A box on a page as fractions of its width and height: x, y, width, height, from the top left corner of the page as
-/// it is shown (after rotation). In JSON an array of four numbers.
+/// A box as fractions of the page's width and height, from the top left corner of the page as shown (after rotation).
+/// In JSON it is an array of four numbers: x, y, width, height.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f32; 4]", into = "[f32; 4]")]
 pub struct BBox {
@@ -29,14 +29,14 @@ impl From<BBox> for [f32; 4] {
     }
 }
 
-/// `text-json`: what is written on each page, and where.
+/// `text-json`: the text of each page with its positions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextDocument {
     /// In page order.
     pub pages: Vec<Page>,
 }
 
-/// One page. A document without pages of its own (HTML, plain text, a chapter of an ePub) is laid out on virtual ones.
+/// One page. Formats without pages (HTML, plain text, chapters of an ePub) are laid out on virtual pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// From 1.
@@ -45,7 +45,7 @@ pub struct Page {
     pub width: f32,
     /// In points (1/72 inch), as shown.
     pub height: f32,
-    /// The page's text in reading order, lines separated by `\n`, columns of a line kept apart by spaces.
+    /// The text in reading order. Lines end with `\n`, and spaces separate the columns of a line.
     pub text: String,
     /// Every word with its box, in reading order.
     pub words: Vec<Word>,
@@ -54,9 +54,9 @@ pub struct Page {
 /// A run of characters without white space.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Word {
-    /// As printed.
+    /// The text as printed.
     pub text: String,
-    /// Where.
+    /// Position on the page.
     #[serde(rename = "box")]
     pub bbox: BBox,
 }
@@ -68,25 +68,25 @@ pub struct Zones {
     pub zones: Vec<Zone>,
 }
 
-/// A block of the page that belongs together.
+/// A block of a page.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Zone {
     /// Unique within the document, e.g. `p1-z3`.
     pub id: String,
     /// From 1.
     pub page: u32,
-    /// Where.
+    /// Position on the page.
     #[serde(rename = "box")]
     pub bbox: BBox,
-    /// What it is.
+    /// Kind of the zone.
     pub kind: ZoneKind,
-    /// Its text, lines separated by `\n`.
+    /// The text, with lines separated by `\n`.
     pub text: String,
-    /// How sure the machine is of the kind and the borders, 0 to 1.
+    /// Confidence in kind and borders, 0 to 1.
     pub confidence: f32,
 }
 
-/// What a zone is.
+/// The kind of a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoneKind {
@@ -106,24 +106,24 @@ pub enum ZoneKind {
     Footer,
 }
 
-/// `zoning-pagesmeta-json`: what kind of document this is.
+/// `zoning-pagesmeta-json`: facts about the pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PagesMeta {
-    /// Whether the pages of a PDF carry text, pictures of text, or both; null for other formats.
+    /// Whether the pages of a PDF have text, images of text, or both; null for other formats.
     #[serde(rename = "PDF_type")]
     pub pdf_type: Option<PdfType>,
     /// Number of pages.
     pub total_pages: u32,
 }
 
-/// Where the text of a PDF comes from.
+/// The source of a PDF's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PdfType {
-    /// Every page that has anything on it has text.
+    /// Every page that is not blank has text.
     Text,
     /// No page has text.
     Scan,
-    /// Some pages have text, others only pictures.
+    /// Some pages have text, others only images.
     Mixed,
 }

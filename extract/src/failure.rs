@@ -1,52 +1,62 @@
-//! Why a document cannot be read.
+//! Failures of documents.
 
 use serde::{Deserialize, Serialize};
 
-/// The end of an extraction that did not work: a code for programs and a sentence for the user.
+/// The failure of an extraction: a code for programs and a message for the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message} ({code:?})")]
 pub struct Failure {
-    /// What is wrong, for programs.
+    /// The cause, for programs.
     pub code: Code,
-    /// What is wrong and what would help, for people. Never holds paths, addresses or parser internals.
+    /// The problem and its remedy, for users. Contains no paths, addresses or parser internals.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure with its sentence.
+    /// Creates a failure.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// Returns a [`Code::DocumentTooComplex`] failure.
+    pub(crate) fn too_complex(message: impl Into<String>) -> Self {
+        Self::new(Code::DocumentTooComplex, message)
+    }
+
+    /// Returns a [`Code::DocumentDamaged`] failure.
+    pub(crate) fn damaged(message: impl Into<String>) -> Self {
+        Self::new(Code::DocumentDamaged, message)
+    }
 }
 
-/// What is wrong with a document, or with the attempt to read it.
+/// The cause of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     /// The file has no bytes.
     DocumentEmpty,
-    /// The file is damaged beyond what readers repair.
+    /// The file is damaged beyond repair.
     DocumentDamaged,
     /// The file cannot be opened without a password.
     DocumentEncrypted,
-    /// The bytes are not of a type that this job type reads, or not of the type that was declared.
+    /// The file is not of its declared type, or not of a type that the job type reads.
     DocumentTypeUnsupported,
-    /// There is no text to be found, and reading it from pictures was not asked for.
+    /// The document has no text, and OCR was not requested or found none.
     NoText,
-    /// Reading text from pictures was asked for and its program is not installed.
+    /// OCR was requested, and its program is not installed.
     OcrUnavailable,
-    /// The document needs more memory, time, pages, nesting or output than one document may have.
+    /// The document exceeds a limit on memory, time, pages, nesting or output.
     DocumentTooComplex,
-    /// The parser ended in a way of its own (a crash); the file is most likely damaged.
+    /// The parser crashed; most likely the file is damaged.
     ParserCrashed,
-    /// The job was cancelled or the server stopped meanwhile.
+    /// The job was cancelled, or the server stopped.
     Cancelled,
-    /// Something here went wrong that is no fault of the document. Worth trying again.
+    /// A fault of the server rather than of the document. A retry may succeed.
     Internal,
 }
 
 impl Code {
-    /// Returns the code as programs read it.
+    /// Returns the code as it appears in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DocumentEmpty => "DOCUMENT_EMPTY",
@@ -62,8 +72,8 @@ impl Code {
         }
     }
 
-    /// Whether the same attempt may succeed later.
-    pub fn retryable(self) -> bool {
+    /// Whether a retry may succeed.
+    pub fn is_retryable(self) -> bool {
         matches!(self, Self::Internal)
     }
 }

@@ -1,7 +1,7 @@
-//! HTML (and the XHTML of ePubs) on virtual pages.
+//! Lays out HTML, and the XHTML of ePubs, on virtual pages.
 //!
-//! Only the tokens are looked at, no tree is built: tree builders take quadratic time on deep or unclosed nesting, and
-//! text flows the same without. Entities, attributes and raw text are the tokenizer's business.
+//! The reader uses a tokenizer without a tree builder. Tree builders take quadratic time on deep or unclosed nesting,
+//! and the text is the same without a tree.
 
 use std::cell::RefCell;
 
@@ -13,14 +13,14 @@ use html5ever::tokenizer::{
 
 use crate::charset;
 use crate::failure::{Code, Failure};
-use crate::layout::Laid;
+use crate::layout::DocumentLayout;
 use crate::layout::typeset::Typesetter;
 use crate::limits::Limits;
 
-/// Lists within lists that are told apart.
+/// Levels of nested lists that are indented.
 const MAX_LIST_DEPTH: usize = 16;
 
-/// Which rules tags follow.
+/// The syntax of tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// `<script/>` opens a script.
@@ -29,33 +29,33 @@ pub(crate) enum Dialect {
     Xhtml,
 }
 
-/// Lays out a web page: headings, paragraphs, lists and tables one below the other, without its scripts and styles.
+/// Lays out headings, paragraphs, lists and tables of a web page, without scripts and styles.
 ///
 /// # Errors
 /// [`Code::DocumentEmpty`] and [`Code::DocumentTooComplex`].
-pub fn read(bytes: &[u8], limits: &Limits) -> Result<Laid, Failure> {
+pub fn read(bytes: &[u8], limits: &Limits) -> Result<DocumentLayout, Failure> {
     if bytes.is_empty() {
         return Err(Failure::new(Code::DocumentEmpty, "The file is empty."));
     }
     let mut typesetter = Typesetter::new(limits);
-    typesetter = set(bytes, Dialect::Html, typesetter, limits)?;
+    typesetter = typeset_markup(bytes, Dialect::Html, typesetter, limits)?;
     typesetter.finish()
 }
 
-/// Sets one file of markup.
-pub(crate) fn set<'l>(
+/// Adds the text of one markup file to the typesetter.
+pub(crate) fn typeset_markup<'l>(
     bytes: &[u8],
     dialect: Dialect,
     typesetter: Typesetter<'l>,
     limits: &Limits,
 ) -> Result<Typesetter<'l>, Failure> {
-    limits.check_markup(bytes)?;
+    limits.check_markup_size(bytes)?;
     let text = charset::decode_markup(bytes);
     let tokenizer =
-        Tokenizer::new(Sink(RefCell::new(Flow::new(typesetter, dialect))), TokenizerOpts::default());
+        Tokenizer::new(Sink(RefCell::new(TextFlow::new(typesetter, dialect))), TokenizerOpts::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(text));
-    // It returns early only where the sink asks it to wait for a script; this one never does.
+    // The tokenizer returns early only if the sink requests it, which this one never does.
     let _ = tokenizer.feed(&queue);
     tokenizer.end();
     let mut flow = tokenizer.sink.0.into_inner();
@@ -64,7 +64,7 @@ pub(crate) fn set<'l>(
     Ok(flow.typesetter)
 }
 
-struct Sink<'l>(RefCell<Flow<'l>>);
+struct Sink<'l>(RefCell<TextFlow<'l>>);
 
 impl TokenSink for Sink<'_> {
     type Handle = ();
@@ -72,13 +72,13 @@ impl TokenSink for Sink<'_> {
     fn process_token(&self, token: Token, _: u64) -> TokenSinkResult<()> {
         let mut flow = self.0.borrow_mut();
         match token {
-            Token::CharacterTokens(text) => flow.text(&text),
+            Token::CharacterTokens(text) => flow.push_text(&text),
             Token::TagToken(tag) if tag.kind == TagKind::StartTag => {
-                if let Some(raw) = flow.start(&tag) {
+                if let Some(raw) = flow.start_tag(&tag) {
                     return TokenSinkResult::RawData(raw);
                 }
             }
-            Token::TagToken(tag) => flow.end(&tag.name),
+            Token::TagToken(tag) => flow.end_tag(&tag.name),
             _ => {}
         }
         TokenSinkResult::Continue
@@ -89,55 +89,55 @@ impl TokenSink for Sink<'_> {
     }
 }
 
-/// What the text that is being collected will become.
+/// The kind of block that the collected text becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Role {
+enum BlockKind {
     Paragraph,
     Heading(usize),
     Item(String),
     Preformatted,
 }
 
-/// The text of the page on its way to blocks.
-struct Flow<'l> {
+/// Collects the text of a page into blocks.
+struct TextFlow<'l> {
     typesetter: Typesetter<'l>,
     dialect: Dialect,
     text: String,
-    role: Role,
-    /// Open lists; the number of the last item where they are numbered.
+    kind: BlockKind,
+    /// Open lists, with the number of the last item for numbered ones.
     lists: Vec<Option<u32>>,
-    quotes: usize,
+    quote_depth: usize,
     /// Rows of the outermost open table.
     table: Option<Vec<Vec<String>>>,
-    /// Open tables: what is inside a cell's table is text of the cell.
-    tables: usize,
-    /// An element that is left out, and how many of its name are open.
+    /// Number of open tables. Tables within a cell become text of the cell.
+    table_depth: usize,
+    /// Name of a skipped element, and how many elements of that name are open.
     skipped: Option<(String, usize)>,
 }
 
-impl<'l> Flow<'l> {
+impl<'l> TextFlow<'l> {
     fn new(typesetter: Typesetter<'l>, dialect: Dialect) -> Self {
         Self {
             typesetter,
             dialect,
             text: String::new(),
-            role: Role::Paragraph,
+            kind: BlockKind::Paragraph,
             lists: Vec::new(),
-            quotes: 0,
+            quote_depth: 0,
             table: None,
-            tables: 0,
+            table_depth: 0,
             skipped: None,
         }
     }
 
-    fn text(&mut self, text: &str) {
+    fn push_text(&mut self, text: &str) {
         if self.skipped.is_none() && !self.typesetter.is_full() {
             self.text.extend(text.chars().filter(|c| !c.is_control() || c.is_whitespace()));
         }
     }
 
-    /// Handles a start tag; what the tokenizer must take literally from here on, if so.
-    fn start(&mut self, tag: &Tag) -> Option<RawKind> {
+    /// Handles a start tag. Returns the raw text mode for elements whose content is not markup.
+    fn start_tag(&mut self, tag: &Tag) -> Option<RawKind> {
         let name: &str = &tag.name;
         let closed = tag.self_closing && self.dialect == Dialect::Xhtml;
         if let Some((skipped, open)) = &mut self.skipped {
@@ -157,20 +157,20 @@ impl<'l> Flow<'l> {
             return raw.filter(|_| !closed);
         }
         match name {
-            "br" if self.role == Role::Preformatted => self.text.push('\n'),
-            "br" if self.role == Role::Paragraph && self.table.is_none() => self.flush(),
+            "br" if self.kind == BlockKind::Preformatted => self.text.push('\n'),
+            "br" if self.kind == BlockKind::Paragraph && self.table.is_none() => self.flush(),
             "br" | "wbr" => self.text.push(' '),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 self.flush();
-                self.role = Role::Heading(usize::from(name.as_bytes()[1] - b'0'));
+                self.kind = BlockKind::Heading(usize::from(name.as_bytes()[1] - b'0'));
             }
             "pre" => {
                 self.flush();
-                self.role = Role::Preformatted;
+                self.kind = BlockKind::Preformatted;
             }
             "blockquote" => {
                 self.flush();
-                self.quotes += 1;
+                self.quote_depth += 1;
             }
             "ul" | "ol" | "menu" => {
                 self.flush();
@@ -180,20 +180,20 @@ impl<'l> Flow<'l> {
             }
             "li" => {
                 self.flush();
-                self.role = Role::Item(self.next_marker());
+                self.kind = BlockKind::Item(self.next_marker());
             }
             "table" => {
                 self.flush();
-                self.tables += 1;
+                self.table_depth += 1;
                 self.table.get_or_insert_default();
             }
-            "tr" if self.tables == 1 => {
+            "tr" if self.table_depth == 1 => {
                 self.flush();
                 if let Some(rows) = &mut self.table {
                     rows.push(Vec::new());
                 }
             }
-            "td" | "th" if self.tables == 1 => {
+            "td" | "th" if self.table_depth == 1 => {
                 self.flush();
                 if let Some(rows) = &mut self.table {
                     if rows.is_empty() {
@@ -210,7 +210,7 @@ impl<'l> Flow<'l> {
         None
     }
 
-    fn end(&mut self, name: &str) {
+    fn end_tag(&mut self, name: &str) {
         if let Some((skipped, open)) = &mut self.skipped {
             if skipped == name {
                 *open -= 1;
@@ -224,7 +224,7 @@ impl<'l> Flow<'l> {
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "pre" => self.flush(),
             "blockquote" => {
                 self.flush();
-                self.quotes = self.quotes.saturating_sub(1);
+                self.quote_depth = self.quote_depth.saturating_sub(1);
             }
             "ul" | "ol" | "menu" => {
                 self.flush();
@@ -232,8 +232,8 @@ impl<'l> Flow<'l> {
             }
             "table" => {
                 self.flush();
-                self.tables = self.tables.saturating_sub(1);
-                if self.tables == 0 {
+                self.table_depth = self.table_depth.saturating_sub(1);
+                if self.table_depth == 0 {
                     self.end_table();
                 }
             }
@@ -242,14 +242,14 @@ impl<'l> Flow<'l> {
         }
     }
 
-    /// Sets what was collected.
+    /// Sets the collected text as a block.
     fn flush(&mut self) {
         let text = std::mem::take(&mut self.text);
-        let role = std::mem::replace(&mut self.role, Role::Paragraph);
+        let kind = std::mem::replace(&mut self.kind, BlockKind::Paragraph);
         if text.trim().is_empty() {
-            // Markup inside an item often starts a block before any text comes.
-            if matches!(role, Role::Item(_)) {
-                self.role = role;
+            // An item often contains a block element before its text.
+            if matches!(kind, BlockKind::Item(_)) {
+                self.kind = kind;
             }
             return;
         }
@@ -266,12 +266,12 @@ impl<'l> Flow<'l> {
             }
             return;
         }
-        let depth = self.quotes + self.lists.len();
-        match role {
-            Role::Paragraph => self.typesetter.paragraph(depth, &text),
-            Role::Heading(level) => self.typesetter.heading(level, &text),
-            Role::Item(marker) => self.typesetter.item(depth.saturating_sub(1), &marker, &text),
-            Role::Preformatted => self.typesetter.preformatted(&text),
+        let depth = self.quote_depth + self.lists.len();
+        match kind {
+            BlockKind::Paragraph => self.typesetter.paragraph(depth, &text),
+            BlockKind::Heading(level) => self.typesetter.heading(level, &text),
+            BlockKind::Item(marker) => self.typesetter.item(depth.saturating_sub(1), &marker, &text),
+            BlockKind::Preformatted => self.typesetter.preformatted(&text),
         }
     }
 
@@ -280,7 +280,7 @@ impl<'l> Flow<'l> {
             rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
             self.typesetter.table(&rows);
         }
-        self.tables = 0;
+        self.table_depth = 0;
     }
 
     fn next_marker(&mut self) -> String {

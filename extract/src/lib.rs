@@ -1,27 +1,29 @@
 //! Reads documents: text, zones, values and keywords.
 //!
-//! This crate knows nothing of jobs, databases, users or networks. It turns bytes into the JSON contents of the built-in
-//! job types, and it runs every parser in a child process of the same binary, because parsers of untrusted files abort,
-//! loop and exhaust memory, and none of that may reach the server.
+//! This crate knows no jobs, databases, users or networks. It turns bytes into the JSON contents of the built-in job
+//! types. Parsers of untrusted files abort, loop and exhaust memory. To protect the server, every parser runs in a child
+//! process of the same binary.
 //!
-//! | module | what it owns |
+//! | module | responsibility |
 //! |---|---|
+//! | [`child`] | the sandboxed child process that runs a step |
+//! | [`operation`] | the operations of the built-in steps, with their inputs and results |
+//! | [`failure`] | why a document cannot be read: a code and a message for the user |
+//! | [`limits`] | memory and output of one document |
 //! | [`document`] | the shapes of `text-json` and `zoning-json`: pages, words, boxes, zones |
-//! | [`taxonomy`] | the definition of a taxonomy, parsed and checked |
-//! | [`pdf`] | PDFs to positioned text and pictures of pages |
-//! | [`epub`], [`html`], [`plain`] | flowing text, laid out on virtual pages |
-//! | [`layout`] | characters at places to words, lines and text |
-//! | [`zoning`] | words to headings, paragraphs, tables, … in reading order |
-//! | [`mapping`] | the values of a taxonomy in a document |
-//! | [`keywords`] | what a document is about |
-//! | [`review`] | what of a content a person has to look at |
-//! | [`xml`] | the output of a job, and its schema |
-//! | [`normalize`] | dates, numbers and words as printed to values that programs compare |
-//! | [`operation`] | what a step asks for and gets |
-//! | [`child`] | the sandboxed process in which it is done |
-//! | [`sniff`] | what kind of document some bytes are |
-//! | [`limits`] | how much of a machine one document may use |
-//! | [`failure`] | why a document cannot be read: a code and a sentence for its user |
+//! | [`taxonomy`] | parses and checks taxonomies |
+//! | [`sniff`] | detects the media type of a file |
+//! | [`pdf`] | reads the positioned text of PDFs and renders their pages |
+//! | [`epub`], [`html`], [`plain`] | lay out flowing text on virtual pages |
+//! | [`layout`] | combines positioned characters into words, lines and text |
+//! | `ocr` | recognizes the text of page images with `tesseract` |
+//! | [`zoning`] | groups words into headings, paragraphs, tables, … in reading order |
+//! | [`mapping`] | finds the values of a taxonomy |
+//! | [`keywords`] | finds the keywords of a document |
+//! | [`review`] | selects the items of a content that need a review |
+//! | `xml` | writes the XML output of a job |
+//! | `normalize` | turns printed dates, numbers and words into comparable values |
+//! | `charset` | decodes text |
 
 mod charset;
 pub mod child;
@@ -33,7 +35,7 @@ pub mod keywords;
 pub mod layout;
 pub mod limits;
 pub mod mapping;
-pub mod normalize;
+mod normalize;
 mod ocr;
 pub mod operation;
 pub mod pdf;
@@ -41,7 +43,7 @@ pub mod plain;
 pub mod review;
 pub mod sniff;
 pub mod taxonomy;
-pub mod xml;
+mod xml;
 pub mod zoning;
 
 pub use failure::Failure;

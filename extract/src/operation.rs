@@ -1,4 +1,4 @@
-//! What a step of a built-in job type asks for, and what it gets.
+//! The operations of the built-in job types, with their inputs and results.
 //!
 //! | operation | reads | writes |
 //! |---|---|---|
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::review::{ReviewItem, Score};
 
-/// Names of contents.
+/// Names of roles.
 pub mod role {
     /// The document of the job.
     pub const INPUT: &str = "input";
@@ -24,72 +24,72 @@ pub mod role {
     pub const PAGES_META: &str = "zoning-pagesmeta-json";
     /// [`Zones`](crate::document::Zones).
     pub const ZONES: &str = "zoning-json";
-    /// The taxonomy of `data-point-extraction` as it was when the job was created.
+    /// The taxonomy of `data-point-extraction` at the time when the job was created.
     pub const MAPPING_TAXONOMY: &str = "mapping-taxonomy-json";
-    /// The values that were found.
+    /// The values found.
     pub const MAPPING: &str = "mapping-json";
-    /// The taxonomy of `indexing` as it was when the job was created.
+    /// The taxonomy of `indexing` at the time when the job was created.
     pub const INDEXING_TAXONOMY: &str = "indexing-taxonomy-json";
-    /// The keywords that were found.
+    /// The keywords found.
     pub const INDEXING: &str = "indexing-json";
-    /// The XML.
+    /// The XML output.
     pub const OUTPUT: &str = "output";
 }
 
-/// A step.
+/// The operation of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// Finds the text of a document and where it stands.
+    /// Extracts the text of a document with its positions.
     Text(Text),
-    /// Finds what belongs together on the pages.
+    /// Finds the zones of the pages.
     Zoning {
-        /// Zones of less confidence are for a person to look at; from 1 on all are, at 0 none.
+        /// Zones with a lower confidence need a review. At 1 or more all do, at 0 none.
         threshold: f64,
     },
     /// Finds the values of a taxonomy.
     Mapping {
-        /// Values of less confidence are for a person to look at; from 1 on all are, at 0 none.
+        /// Values with a lower confidence need a review. At 1 or more all do, at 0 none.
         threshold: f64,
     },
     /// Finds keywords.
     Indexing {
-        /// Keywords of less confidence are for a person to look at; from 1 on all are, at 0 none.
+        /// Keywords with a lower confidence need a review. At 1 or more all do, at 0 none.
         threshold: f64,
     },
-    /// Writes the XML.
+    /// Writes the XML output.
     Output(Output),
 }
 
-/// How to find the text of a document.
+/// Options of the text extraction.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Text {
-    /// MIME type, as [`sniff::check`](crate::sniff::check) returns it.
+    /// MIME type, as [`sniff::check_media_type`](crate::sniff::check_media_type) returns it.
     pub mime: String,
-    /// Whether pages without text are read from their pictures.
+    /// Whether OCR reads pages without text.
     pub ocr: bool,
-    /// Languages of the document for that, ISO 639-1, the most likely first; may be empty.
+    /// Languages for OCR, ISO 639-1, the most likely first; may be empty.
     pub languages: Vec<String>,
-    /// Least height in pixels of the pictures that pages are read from. Pages are rendered at 300 dpi where that is
-    /// more, since small print cannot be read from less.
+    /// Least height in pixels of the page images for OCR. Pages are rendered at 300 dpi if that is higher, because OCR
+    /// cannot read small print at less.
     pub image_height: u32,
 }
 
-/// What the XML says besides what was found. What is not known stays out.
+/// Facts about the job for the XML output. Unknown ones are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// File name of the document.
     pub name: String,
-    /// Hash of the document, 64 hexadecimal digits in lower case.
+    /// SHA-256 of the document, 64 hexadecimal digits in lower case.
     pub sha256: Option<String>,
     /// Identifier of the job.
     pub job: Option<String>,
-    /// The time now, as RFC 3339.
+    /// The present time, as RFC 3339.
     pub created_at: Option<String>,
 }
 
 impl Operation {
-    /// The roles of the contents that it reads. Where a role is missing it may do without, or fail.
+    /// Returns the roles that the operation reads. If one is missing, the operation does without it or fails.
     pub fn inputs(&self) -> &'static [&'static str] {
         match self {
             Self::Text(_) => &[role::INPUT],
@@ -107,7 +107,7 @@ impl Operation {
         }
     }
 
-    /// The roles of the contents that it writes.
+    /// Returns the roles that the operation writes.
     pub fn outputs(&self) -> &'static [&'static str] {
         match self {
             Self::Text(_) => &[role::TEXT],
@@ -119,42 +119,42 @@ impl Operation {
     }
 }
 
-/// What a step made.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// In the order of [`Operation::outputs`].
     pub outputs: Vec<Content>,
-    /// Set where a person should look at one of them.
+    /// The review that one of the outputs needs.
     pub review: Option<Review>,
-    /// How sure the step is of what it found; `None` where it finds nothing that people are asked about.
-    pub scored: Option<Scored>,
+    /// Confidences of everything that the step found; `None` for steps whose results are never reviewed.
+    pub scored: Option<ContentScores>,
 }
 
-/// How sure a step is of everything that it found in a content.
+/// Counts of everything that a step found in a content, by confidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scored {
+pub struct ContentScores {
     /// Role of the content.
     pub content_role: String,
-    /// Counts for each confidence.
+    /// One entry for each confidence.
     pub scores: Vec<Score>,
 }
 
-/// A content that a step made.
+/// A content that a step wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// See [`role`].
     pub role: &'static str,
-    /// Where it is; the caller's to move or delete.
+    /// The file, which the caller may move or delete.
     pub path: PathBuf,
     /// MIME type.
     pub mime: &'static str,
-    /// File name for people who download it.
+    /// File name for downloads.
     pub name: &'static str,
 }
 
 impl Content {
-    /// MIME type and file name of a role that a step writes.
-    pub(crate) fn kind_of(role: &str) -> (&'static str, &'static str) {
+    /// Returns the MIME type and the file name of a role.
+    pub(crate) fn type_and_file_name(role: &str) -> (&'static str, &'static str) {
         const JSON: &str = "application/json";
         match role {
             role::TEXT => (JSON, "text.json"),
@@ -168,7 +168,7 @@ impl Content {
     }
 }
 
-/// JSON Schema (2020-12) of a content of the built-in job types that people correct; `None` for other roles.
+/// Returns the JSON Schema (2020-12) of a content that reviewers may correct; `None` for other roles.
 pub fn schema(role: &str) -> Option<&'static str> {
     match role {
         role::ZONES => Some(include_str!("../schema/zoning-json.schema.json")),
@@ -178,13 +178,13 @@ pub fn schema(role: &str) -> Option<&'static str> {
     }
 }
 
-/// A request that a person look at a content.
+/// A request to review a content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Review {
-    /// Why, for people.
+    /// The reason, for reviewers.
     pub reason: String,
     /// Role of the content.
     pub content_role: String,
-    /// What in it.
+    /// The items that need a decision.
     pub items: Vec<ReviewItem>,
 }

@@ -1,8 +1,8 @@
-//! What of a content a person has to look at. One rule for values, zones and keywords:
+//! Selects the items of a content that need a review. One rule applies to values, zones and keywords:
 //!
-//! - a threshold of 0 (or less) asks for nothing,
-//! - a threshold of 1 or more asks for everything,
-//! - in between, what has a confidence under the threshold, and what is required and missing.
+//! - a threshold of 0 (or less) selects no items;
+//! - a threshold of 1 or more selects all items;
+//! - a threshold in between selects items with a lower confidence, and missing required ones.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::keywords::Keywords;
 use crate::mapping::Mapping;
 use crate::taxonomy::Taxonomy;
 
-/// Characters of a zone's text that a label shows.
+/// Characters of a zone's text in a label.
 const LABEL_CHARS: usize = 60;
 
 /// A part of a content that needs a decision.
@@ -22,40 +22,40 @@ const LABEL_CHARS: usize = 60;
 pub struct ReviewItem {
     /// JSON Pointer (RFC 6901) into the content.
     pub path: String,
-    /// What it is, for people.
+    /// Name of the item, for reviewers.
     pub label: String,
-    /// What was found; null where it is missing.
+    /// The value found; null if it is missing.
     pub value: Value,
     /// 0 to 1.
     pub confidence: f64,
     /// From 1.
     pub page: Option<u32>,
-    /// Where, as fractions of the page.
+    /// Position, as fractions of the page.
     #[serde(rename = "box")]
     pub bbox: Option<BBox>,
-    /// It is required and was not found.
+    /// Whether the item is required and was not found.
     #[serde(skip)]
     pub missing: bool,
 }
 
-/// How many things of one confidence a step has found.
+/// Number of items with one confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
     /// Confidence in thousandths.
     pub thousandths: u16,
-    /// They are required and were not found.
+    /// Whether the items are required and were not found.
     pub missing: bool,
-    /// So many.
+    /// Number of items.
     pub items: u32,
-    /// Those that a person is asked to look at.
+    /// Number of items that need a review.
     pub due: u32,
 }
 
-/// Counts everything that could be looked at (the items of a threshold of 1) by confidence, with what is due under a
-/// threshold.
-pub fn scores(everything: &[ReviewItem], threshold: f64) -> Vec<Score> {
+/// Counts all items by confidence, and those among them that need a review under a threshold. `all_items` are the items
+/// of a threshold of 1.
+pub(crate) fn count_scores(all_items: &[ReviewItem], threshold: f64) -> Vec<Score> {
     let mut counts: BTreeMap<(u16, bool), (u32, u32)> = BTreeMap::new();
-    for item in everything {
+    for item in all_items {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
         let thousandths = (item.confidence.clamp(0.0, 1.0) * 1_000.0).round() as u16;
         let (items, due) = counts.entry((thousandths, item.missing)).or_default();
@@ -66,19 +66,19 @@ pub fn scores(everything: &[ReviewItem], threshold: f64) -> Vec<Score> {
     counts.into_iter().map(score).collect()
 }
 
-/// The items of everything that are due under a threshold.
-pub fn due(everything: Vec<ReviewItem>, threshold: f64) -> Vec<ReviewItem> {
-    everything.into_iter().filter(|item| is_due(item.confidence, threshold, item.missing)).collect()
+/// Returns the items that need a review under a threshold.
+pub(crate) fn due_items(all_items: Vec<ReviewItem>, threshold: f64) -> Vec<ReviewItem> {
+    all_items.into_iter().filter(|item| is_due(item.confidence, threshold, item.missing)).collect()
 }
 
-/// Whether something of this confidence is looked at.
+/// Whether an item needs a review.
 fn is_due(confidence: f64, threshold: f64, missing: bool) -> bool {
     threshold > 0.0 && (threshold >= 1.0 || missing || confidence < threshold)
 }
 
-/// The values of `mapping-json` that need a look. What the taxonomy requires and the content does not even mention is
-/// an item too, whose path is the list.
-pub fn of_mapping(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec<ReviewItem> {
+/// Returns the values of `mapping-json` that need a review. A required value without any entry is an item too; its path
+/// is that of the list.
+pub fn mapping_items(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec<ReviewItem> {
     let required = |name: &str| taxonomy.data_point(name).is_some_and(|point| point.required);
     let found = mapping.data_points.iter().enumerate();
     let due = found.filter(|(_, finding)| {
@@ -110,10 +110,10 @@ pub fn of_mapping(mapping: &Mapping, taxonomy: &Taxonomy, threshold: f64) -> Vec
     items
 }
 
-/// The zones of `zoning-json` that need a look.
-pub fn of_zones(zones: &Zones, threshold: f64) -> Vec<ReviewItem> {
+/// Returns the zones of `zoning-json` that need a review.
+pub fn zone_items(zones: &Zones, threshold: f64) -> Vec<ReviewItem> {
     let item = |(index, zone): (usize, &Zone)| {
-        let confidence = hundredths(zone.confidence);
+        let confidence = round_to_thousandths(zone.confidence);
         is_due(confidence, threshold, false).then(|| ReviewItem {
             path: format!("/zones/{index}"),
             label: zone.text.chars().take(LABEL_CHARS).map(|c| if c == '\n' { ' ' } else { c }).collect(),
@@ -127,8 +127,8 @@ pub fn of_zones(zones: &Zones, threshold: f64) -> Vec<ReviewItem> {
     zones.zones.iter().enumerate().filter_map(item).collect()
 }
 
-/// The keywords of `indexing-json` that need a look.
-pub fn of_keywords(keywords: &Keywords, threshold: f64) -> Vec<ReviewItem> {
+/// Returns the keywords of `indexing-json` that need a review.
+pub fn keyword_items(keywords: &Keywords, threshold: f64) -> Vec<ReviewItem> {
     let due = keywords
         .keywords
         .iter()
@@ -146,8 +146,8 @@ pub fn of_keywords(keywords: &Keywords, threshold: f64) -> Vec<ReviewItem> {
     .collect()
 }
 
-/// A confidence kept in 32 bits, without the digits that 64 bits would make up.
-fn hundredths(confidence: f32) -> f64 {
+/// Converts a confidence to 64 bits without spurious digits.
+fn round_to_thousandths(confidence: f32) -> f64 {
     (f64::from(confidence) * 1_000.0).round() / 1_000.0
 }
 
@@ -184,11 +184,11 @@ mod tests {
     }
 
     fn paths(threshold: f64) -> Vec<String> {
-        of_mapping(&mapping(), &taxonomy(), threshold).into_iter().map(|item| item.path).collect()
+        mapping_items(&mapping(), &taxonomy(), threshold).into_iter().map(|item| item.path).collect()
     }
 
     #[test]
-    fn the_threshold_says_what_is_looked_at() {
+    fn threshold_selects_items_for_review() {
         assert_eq!(paths(0.0), Vec::<String>::new());
         assert_eq!(paths(0.8), ["/data_points/1", "/data_points/2", "/data_points"]);
         assert_eq!(
@@ -201,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn scores_count_everything_and_what_is_due() {
-        let everything = of_mapping(&mapping(), &taxonomy(), 1.0);
+    fn scores_count_all_items_and_due_items() {
+        let all_items = mapping_items(&mapping(), &taxonomy(), 1.0);
         let score = |thousandths, missing, items, due| Score { thousandths, missing, items, due };
         assert_eq!(
-            scores(&everything, 0.8),
+            count_scores(&all_items, 0.8),
             [score(0, true, 2, 2), score(500, false, 1, 1), score(900, false, 1, 0)]
         );
-        assert_eq!(due(everything.clone(), 0.8), of_mapping(&mapping(), &taxonomy(), 0.8));
-        assert_eq!(due(everything, 0.0), []);
+        assert_eq!(due_items(all_items.clone(), 0.8), mapping_items(&mapping(), &taxonomy(), 0.8));
+        assert_eq!(due_items(all_items, 0.0), []);
     }
 
     #[test]
@@ -224,13 +224,13 @@ mod tests {
             confidence,
         };
         let zones = Zones { zones: vec![zone(0.9), zone(0.3)] };
-        let items = of_zones(&zones, 0.9);
+        let items = zone_items(&zones, 0.9);
         assert_eq!((items.len(), items[0].path.as_str(), items[0].label.as_str()), (1, "/zones/1", "a b"));
         assert_eq!(items[0].value, json!("table"));
-        assert_eq!((of_zones(&zones, 0.0).len(), of_zones(&zones, 1.0).len()), (0, 2));
+        assert_eq!((zone_items(&zones, 0.0).len(), zone_items(&zones, 1.0).len()), (0, 2));
         let keyword = Keyword { term: "tax".into(), weight: 0.5, count: 1, entry: None, confidence: 0.4 };
         let keywords = Keywords { keywords: vec![keyword] };
-        assert_eq!(of_keywords(&keywords, 0.5)[0].path, "/keywords/0");
-        assert_eq!(of_keywords(&keywords, 0.4), []);
+        assert_eq!(keyword_items(&keywords, 0.5)[0].path, "/keywords/0");
+        assert_eq!(keyword_items(&keywords, 0.4), []);
     }
 }

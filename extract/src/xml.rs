@@ -1,7 +1,7 @@
-//! The output of a job as XML, by the schema in [`XSD`].
+//! Writes the XML output of a job, which follows `schema/output.xsd`.
 //!
-//! Element and attribute names are fixed and data point names are attribute values, so that one schema covers every
-//! taxonomy and `//dataPoint[@name='invoice.number']/normalized` finds a value whatever characters its name has.
+//! The names of data points are attribute values, so one schema covers every taxonomy.
+//! `//dataPoint[@name='invoice.number']/normalized` finds a value, whatever characters its name has.
 
 use std::borrow::Cow;
 
@@ -14,53 +14,54 @@ use crate::mapping::{Finding, Mapping};
 use crate::taxonomy::Kind;
 
 /// The namespace of every element.
-pub const NAMESPACE: &str = "urn:docket:output:1";
+pub(crate) const NAMESPACE: &str = "urn:docket:output:1";
 
-/// The XML Schema (1.0) that every output validates against.
-pub const XSD: &str = include_str!("../schema/output.xsd");
+/// The XML Schema (1.0) of every output.
+#[cfg(test)]
+const XSD: &str = include_str!("../schema/output.xsd");
 
-/// What was read, and what was looked for in it. What is not known stays out.
+/// The document and the taxonomy of an output. Unknown facts are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// Name of the input document.
-    pub document: Option<String>,
-    /// Hash of the input document, 64 hexadecimal digits in lower case.
-    pub sha256: Option<String>,
+    pub(crate) document: Option<String>,
+    /// SHA-256 of the input document, 64 hexadecimal digits in lower case.
+    pub(crate) sha256: Option<String>,
     /// Identifier of the job.
-    pub job: Option<String>,
+    pub(crate) job: Option<String>,
     /// Name of the taxonomy.
-    pub taxonomy: Option<String>,
+    pub(crate) taxonomy: Option<String>,
     /// Version of the taxonomy.
-    pub taxonomy_version: Option<String>,
-    /// When the output was made, as RFC 3339.
-    pub created_at: Option<String>,
+    pub(crate) taxonomy_version: Option<String>,
+    /// Time of the output, as RFC 3339.
+    pub(crate) created_at: Option<String>,
 }
 
-/// What the output holds.
+/// The content of an output.
 #[derive(Debug, Clone, Copy)]
-pub enum Body<'b> {
-    /// Of `data-point-extraction`.
+pub(crate) enum Body<'b> {
+    /// The values of `data-point-extraction`.
     Mapping(&'b Mapping),
-    /// Of `indexing`.
+    /// The keywords of `indexing`.
     Keywords(&'b Keywords),
 }
 
 /// Writes the output as UTF-8. Characters that XML 1.0 does not allow become U+FFFD.
 ///
 /// # Errors
-/// None that the content can cause: what is written to memory fails only as the writer's signature allows.
-pub fn output(body: Body<'_>, source: &Source) -> std::io::Result<Vec<u8>> {
+/// None in practice, because the output is written to memory.
+pub(crate) fn write_output(body: Body<'_>, source: &Source) -> std::io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let root = BytesStart::new("output").with_attributes([("xmlns", NAMESPACE), ("version", "1")]);
     writer.write_event(Event::Start(root))?;
-    writer.write_event(Event::Empty(describe(source)))?;
+    writer.write_event(Event::Empty(source_element(source)))?;
     match body {
         Body::Mapping(mapping) => {
-            list(&mut writer, "dataPoints", &mapping.data_points, data_point)?;
+            write_list(&mut writer, "dataPoints", &mapping.data_points, write_data_point)?;
         }
         Body::Keywords(keywords) => {
-            list(&mut writer, "keywords", &keywords.keywords, keyword)?;
+            write_list(&mut writer, "keywords", &keywords.keywords, write_keyword)?;
         }
     }
     writer.write_event(Event::End(BytesEnd::new("output")))?;
@@ -69,7 +70,7 @@ pub fn output(body: Body<'_>, source: &Source) -> std::io::Result<Vec<u8>> {
     Ok(xml)
 }
 
-fn list<T>(
+fn write_list<T>(
     writer: &mut Writer<Vec<u8>>,
     name: &str,
     items: &[T],
@@ -82,7 +83,7 @@ fn list<T>(
     writer.write_event(Event::End(BytesEnd::new(name)))
 }
 
-fn describe(source: &Source) -> BytesStart<'static> {
+fn source_element(source: &Source) -> BytesStart<'static> {
     let mut element = BytesStart::new("source");
     let hash = source.sha256.as_ref().map(|hash| hash.to_lowercase());
     let attributes = [
@@ -95,75 +96,75 @@ fn describe(source: &Source) -> BytesStart<'static> {
     ];
     for (name, value) in attributes {
         if let Some(value) = value {
-            attribute(&mut element, name, value);
+            push_attribute(&mut element, name, value);
         }
     }
     element
 }
 
-fn data_point(writer: &mut Writer<Vec<u8>>, finding: &Finding) -> std::io::Result<()> {
+fn write_data_point(writer: &mut Writer<Vec<u8>>, finding: &Finding) -> std::io::Result<()> {
     let mut element = BytesStart::new("dataPoint");
-    attribute(&mut element, "name", &finding.name);
+    push_attribute(&mut element, "name", &finding.name);
     if let Some((name, _)) = Kind::ALL.iter().find(|(_, kind)| Some(*kind) == finding.kind) {
-        attribute(&mut element, "type", name);
+        push_attribute(&mut element, "type", name);
     }
     if let Some(currency) = &finding.currency {
-        attribute(&mut element, "currency", currency);
+        push_attribute(&mut element, "currency", currency);
     }
-    attribute(&mut element, "confidence", &share(finding.confidence));
+    push_attribute(&mut element, "confidence", &format_share(finding.confidence));
     if let Some(page) = finding.page.filter(|page| *page > 0) {
-        attribute(&mut element, "page", &page.to_string());
+        push_attribute(&mut element, "page", &page.to_string());
     }
     if let Some(bbox) = &finding.bbox {
-        attribute(&mut element, "box", &corners(bbox));
+        push_attribute(&mut element, "box", &format_box(bbox));
     }
     if let Some(zone) = &finding.zone {
-        attribute(&mut element, "zone", zone);
+        push_attribute(&mut element, "zone", zone);
     }
     let Some(value) = &finding.value else { return writer.write_event(Event::Empty(element)) };
     writer.write_event(Event::Start(element))?;
-    text(writer, "value", value)?;
+    write_text(writer, "value", value)?;
     if let Some(normalized) = &finding.normalized {
-        text(writer, "normalized", normalized)?;
+        write_text(writer, "normalized", normalized)?;
     }
     writer.write_event(Event::End(BytesEnd::new("dataPoint")))
 }
 
-fn keyword(writer: &mut Writer<Vec<u8>>, keyword: &Keyword) -> std::io::Result<()> {
+fn write_keyword(writer: &mut Writer<Vec<u8>>, keyword: &Keyword) -> std::io::Result<()> {
     let mut element = BytesStart::new("keyword");
-    attribute(&mut element, "weight", &share(keyword.weight));
-    attribute(&mut element, "count", &keyword.count.to_string());
-    attribute(&mut element, "confidence", &share(keyword.confidence));
+    push_attribute(&mut element, "weight", &format_share(keyword.weight));
+    push_attribute(&mut element, "count", &keyword.count.to_string());
+    push_attribute(&mut element, "confidence", &format_share(keyword.confidence));
     writer.write_event(Event::Start(element))?;
-    text(writer, "term", &keyword.term)?;
+    write_text(writer, "term", &keyword.term)?;
     if let Some(entry) = &keyword.entry {
-        text(writer, "entry", entry)?;
+        write_text(writer, "entry", entry)?;
     }
     writer.write_event(Event::End(BytesEnd::new("keyword")))
 }
 
-fn text(writer: &mut Writer<Vec<u8>>, name: &str, content: &str) -> std::io::Result<()> {
+fn write_text(writer: &mut Writer<Vec<u8>>, name: &str, content: &str) -> std::io::Result<()> {
     writer.write_event(Event::Start(BytesStart::new(name)))?;
-    writer.write_event(Event::Text(BytesText::new(&legal(content))))?;
+    writer.write_event(Event::Text(BytesText::new(&replace_illegal(content))))?;
     writer.write_event(Event::End(BytesEnd::new(name)))
 }
 
-fn attribute(element: &mut BytesStart<'_>, name: &str, value: &str) {
-    element.push_attribute((name, &*legal(value)));
+fn push_attribute(element: &mut BytesStart<'_>, name: &str, value: &str) {
+    element.push_attribute((name, &*replace_illegal(value)));
 }
 
-/// A share as `xs:decimal`, which knows no exponents.
-fn share(share: f64) -> String {
+/// Formats a share as `xs:decimal`, which has no exponents.
+fn format_share(share: f64) -> String {
     if share.is_finite() { format!("{:.3}", share.clamp(0.0, 1.0)) } else { "0.000".to_owned() }
 }
 
-fn corners(bbox: &BBox) -> String {
+fn format_box(bbox: &BBox) -> String {
     let numbers: [f32; 4] = (*bbox).into();
     numbers.map(|number| format!("{:.5}", if number.is_finite() { number } else { 0.0 })).join(" ")
 }
 
-/// The text without what the Char production of XML 1.0 (section 2.2) leaves out.
-fn legal(text: &str) -> Cow<'_, str> {
+/// Replaces the characters that XML 1.0 does not allow (section 2.2, production Char).
+fn replace_illegal(text: &str) -> Cow<'_, str> {
     let allowed = |c: char| !matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     if text.chars().all(allowed) {
         Cow::Borrowed(text)
@@ -215,7 +216,7 @@ mod tests {
     }
 
     fn written(body: Body<'_>) -> String {
-        String::from_utf8(output(body, &source()).expect("an output")).expect("UTF-8")
+        String::from_utf8(write_output(body, &source()).expect("an output")).expect("UTF-8")
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn output_is_well_formed_xml() {
         let (mapping, keywords) = (mapping(), keywords());
         for body in [Body::Mapping(&mapping), Body::Keywords(&keywords)] {
             let xml = written(body);
@@ -266,7 +267,7 @@ mod tests {
             [("a", Body::Mapping(&mapping)), ("b", Body::Keywords(&keywords)), ("c", Body::Mapping(&none))]
         {
             let file = folder.join(name);
-            std::fs::write(&file, output(body, &source()).expect("an output")).expect("the file");
+            std::fs::write(&file, write_output(body, &source()).expect("an output")).expect("the file");
             let run = Command::new("xmllint").args(["--noout", "--schema"]).args([&schema, &file]).output();
             let run = run.expect("xmllint");
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));

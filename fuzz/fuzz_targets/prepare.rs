@@ -1,4 +1,4 @@
-//! The front door on whatever somebody sends: it must neither panic, nor take long, nor let through what is beyond a limit.
+//! Fuzzes request parsing and the guard, which must not panic, run long, or accept a request above a limit.
 #![no_main]
 
 use async_graphql::{EmptyMutation, EmptySubscription, Object, Request, Schema};
@@ -6,7 +6,7 @@ use docket::graphql::guard::{self, Limits};
 use docket::http::Parameters;
 use libfuzzer_sys::fuzz_target;
 
-/// What is let through is validated next. Against which schema does not matter for how long that takes.
+/// A minimal schema, because the duration of validation does not depend on the schema.
 struct Query;
 
 #[Object]
@@ -25,28 +25,33 @@ impl Query {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
-    let Ok(asked) = Parameters::try_from(json) else { return };
-    let Some(text) = &asked.query else { return };
+    let Ok(parameters) = Parameters::try_from(json) else { return };
+    let Some(text) = &parameters.query else { return };
     let limits = Limits::default();
-    let name = asked.operation_name.as_deref();
-    match guard::check(text, name, &asked.variables, &limits) {
+    let name = parameters.operation_name.as_deref();
+    match guard::check(text, name, &parameters.variables, &limits) {
         Ok(checked) => {
-            assert!(checked.operation.cost <= limits.cost, "it costs too much");
-            // The same as a document that was kept.
-            guard::measure(&checked.document, name, &asked.variables, &limits).expect("it is the same");
-            let mut request = Request::new(text.as_str()).variables(asked.variables);
-            request.operation_name = asked.operation_name;
-            checked.put_into(&mut request);
+            assert!(checked.operation.cost <= limits.cost, "the accepted cost exceeds the limit");
+            // A cached document must be accepted too.
+            guard::measure(&checked.document, name, &parameters.variables, &limits)
+                .expect("the cached document is accepted");
+            let mut request = Request::new(text.as_str()).variables(parameters.variables);
+            request.operation_name = parameters.operation_name;
+            checked.apply_to(&mut request);
             let schema = Schema::new(Query, EmptyMutation, EmptySubscription);
             let response = futures_executor::block_on(schema.execute(request));
-            serde_json::to_vec(&response).expect("a response is JSON");
+            serde_json::to_vec(&response).expect("the response serializes to JSON");
         }
         Err(refusal) => {
-            // A variable is quoted by its keys, which may hold anything.
-            let own = refusal.variable.is_none();
-            assert!(!(own && refusal.message.contains('\n')), "parser's art: {}", refusal.message);
-            // What it quotes of the request is cut when it is written.
-            assert!(refusal.message.len() < bytes.len() + 10_000, "a novel");
+            // The path of a variable contains its keys, which may contain any character.
+            let has_no_variable = refusal.path.is_none();
+            assert!(
+                !(has_no_variable && refusal.message.contains('\n')),
+                "the message contains the output of the parser: {}",
+                refusal.message
+            );
+            // Quoted parts of the request are truncated only when the response is written.
+            assert!(refusal.message.len() < bytes.len() + 10_000, "the message is too long");
         }
     }
 });

@@ -1,7 +1,7 @@
 //! The database schema, as forward-only migrations for SQLite and PostgreSQL.
 //!
-//! A migration keeps running nodes of the previous version working: it adds, and what it replaces is removed one release
-//! later. The exception says so in its own words.
+//! A migration keeps running nodes of the previous version working: it only adds, and a later release removes the
+//! replaced parts. One migration is an exception, which its own comment describes.
 
 use sea_orm_migration::prelude::*;
 

@@ -63,7 +63,7 @@ fn refers(
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

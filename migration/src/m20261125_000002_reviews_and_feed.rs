@@ -1,6 +1,6 @@
-//! What people do to jobs: claims and decisions on reviews, the feed over all jobs, time spent, confidences.
+//! Claims and decisions of reviews, the feed, time spent on jobs, and confidences.
 //!
-//! Everything is added, with defaults under which nodes of the previous version go on.
+//! It only adds, with defaults that keep nodes of the previous version working.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -26,7 +26,7 @@ fn add(table: &'static str, column: &ColumnDef) -> TableAlterStatement {
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -64,7 +64,7 @@ async fn reviews(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
 
 async fn contents(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.alter_table(add("content", boolean("made").default(false))).await?;
-    // What was given to a job has the time of the job itself.
+    // Contents that were given to a job have the creation time of the job.
     let made = "UPDATE content SET made = true WHERE step IS NOT NULL \
                 AND created_at > (SELECT created_at FROM job WHERE job.id = content.job_id)";
     manager.get_connection().execute_unprepared(made).await.map(drop)
@@ -86,7 +86,7 @@ async fn feed(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.alter_table(add("job_event", big_integer("position").default(0))).await?;
     let db = manager.get_connection();
     if db.get_database_backend() == DbBackend::Postgres {
-        // Nodes of the previous version do not name the column, and their events have to be seen all the same.
+        // Nodes of the previous version do not write the column, and their events must appear in the feed too.
         let default =
             "ALTER TABLE job_event ALTER COLUMN position SET DEFAULT (pg_current_xact_id()::text::bigint)";
         db.execute_unprepared(default).await?;

@@ -1,7 +1,7 @@
-//! Which database this is, so that nobody takes another's store for its own; which documents are for trying things out; and
-//! indexes for what is asked often.
+//! The ID of the database, so that it does not use the object store of another; the mode of documents; and indexes for
+//! frequent queries.
 //!
-//! Everything is added, with defaults under which nodes of the previous version go on.
+//! It only adds, with defaults that keep nodes of the previous version working.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{integer, string, uuid};
@@ -20,7 +20,7 @@ fn name(text: &'static str) -> Alias {
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -32,7 +32,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// One row: a random UUID (version 4) that a copy of the database has too, and no other.
+/// Creates a table with one row: a random UUID (version 4). Only copies of the database have the same UUID.
 async fn identity(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let identity = Table::create()
         .table(name("identity"))
@@ -81,7 +81,7 @@ async fn indexes(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.create_index(waiting).await?;
     let db = manager.get_connection();
     if db.get_database_backend() == DbBackend::Postgres {
-        // For the filter on metadata, which asks by containment.
+        // For the filter on metadata, which uses containment.
         db.execute_unprepared("CREATE INDEX job_metadata ON job USING gin (metadata jsonb_path_ops)").await?;
     }
     Ok(())

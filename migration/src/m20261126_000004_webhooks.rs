@@ -1,6 +1,6 @@
-//! Webhooks, and the outbox of what is to be sent to them.
+//! Webhooks and the outbox of their deliveries.
 //!
-//! Everything is added: nodes of the previous version write no deliveries, and go on.
+//! It only adds. Nodes of the previous version continue to work, and write no deliveries.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{
@@ -30,7 +30,7 @@ fn goes_with(table: &'static str, column: &'static str, to: &'static str) -> For
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -73,7 +73,7 @@ async fn webhooks(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.create_index(list).await?;
     let of_job = Index::create().name("webhook_job").table(name("webhook")).col(name("job_id")).to_owned();
     manager.create_index(of_job).await?;
-    // Asked at every event whether there is any, and then for those of some accounts.
+    // Every event queries whether any webhook exists, and then the webhooks of some accounts.
     let listening = Index::create()
         .name("webhook_enabled")
         .table(name("webhook"))
@@ -117,7 +117,7 @@ async fn deliveries(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     manager.create_index(log).await?;
     manager.create_index(index("webhook_delivery_job", &["job_id"])).await?;
     manager.create_index(index("webhook_delivery_finished", &["finished_at"])).await?;
-    // What still has to be sent has a time for it.
+    // Only pending deliveries have a next attempt.
     let waits = || Expr::col(name("next_attempt_at")).is_not_null();
     let due = index("webhook_delivery_due", &["next_attempt_at", "id"]).and_where(waits()).to_owned();
     manager.create_index(due).await?;

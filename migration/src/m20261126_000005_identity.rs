@@ -1,6 +1,6 @@
-//! Who comes with tokens of an OpenID Connect issuer, and where people have signed in from.
+//! Accounts of the subjects of an OpenID Connect issuer, and the networks from which accounts have been signed in to.
 //!
-//! Both tables are new: nodes of the previous version know nothing of them, and miss nothing.
+//! Both tables are new, and nodes of the previous version do not need them.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::{string, text, timestamp_with_time_zone, uuid};
@@ -35,7 +35,7 @@ fn of_account(table: &'static str) -> ForeignKeyCreateStatement {
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

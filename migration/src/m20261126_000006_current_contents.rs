@@ -1,7 +1,7 @@
-//! Of each role a job has one current content. What going back has undone is marked, so that it does not count again.
+//! Limits each role of a job to one current content, and marks contents that a rewind superseded.
 //!
-//! A node of the previous version may give a role a second current content where it goes back; that was a mistake, and is
-//! refused from here on.
+//! A node of the previous version may write a second current content of a role in a rewind. That was a bug, and the new
+//! index refuses it.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::schema::boolean;
@@ -19,7 +19,7 @@ fn name(text: &'static str) -> Alias {
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }
@@ -28,8 +28,8 @@ impl MigrationTrait for Migration {
         let add =
             Table::alter().table(name("content")).add_column(boolean("undone").default(false)).to_owned();
         manager.alter_table(add).await?;
-        // What a step made and is not current was undone, or replaced by something newer: either way it does not come back.
-        // Of several that are current the newest is.
+        // An output of a step that is not current was superseded by a rewind or a newer version, and never becomes
+        // current again. If several contents are current, the newest stays current.
         let db = manager.get_connection();
         db.execute_unprepared("UPDATE content SET undone = TRUE WHERE made AND NOT current").await?;
         db.execute_unprepared(

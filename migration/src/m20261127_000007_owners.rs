@@ -1,6 +1,6 @@
-//! Indexes for what is counted of a person: the teams that they made, their taxonomies.
+//! Indexes for the quotas of teams and taxonomies of a user.
 //!
-//! They change nothing for nodes of the previous version.
+//! They do not affect nodes of the previous version.
 
 use sea_orm_migration::prelude::*;
 
@@ -13,7 +13,7 @@ pub(crate) struct Migration;
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: one that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

@@ -1,6 +1,6 @@
-//! Marks API keys that a login of the REST façade made, with an index to remove them once they have expired.
+//! Marks API keys that a login of the REST API created, with an index to remove them after they have expired.
 //!
-//! A node of the previous version leaves the column out, so that its keys are ordinary ones.
+//! A node of the previous version does not write the column, so its keys are ordinary ones.
 
 use sea_orm_migration::prelude::*;
 
@@ -13,7 +13,7 @@ pub(crate) struct Migration;
 )]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    /// With its record, on SQLite too: a migration that was killed half-way would be tried again on what it has made.
+    /// Uses one transaction with its record, on SQLite too: a killed migration then leaves nothing and runs again.
     fn use_transaction(&self) -> Option<bool> {
         Some(true)
     }

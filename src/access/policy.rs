@@ -1,56 +1,56 @@
-//! The table of who may do what, as a pure function.
+//! The access policy, as pure functions.
 //!
 //! | | owner, admin | collaborator with `*` | collaborator with steps |
 //! |---|---|---|---|
 //! | view | yes | yes | yes |
-//! | contents and reviews of a step | yes | yes | of their steps |
+//! | contents and reviews of a step | yes | yes | only of their steps |
 //! | edit, cancel | yes | yes | no |
 //! | share, delete | yes | no | no |
 
 use std::collections::BTreeSet;
 
-/// Stands for every step.
+/// The wildcard for all steps.
 pub const ALL_STEPS: &str = "*";
 
-/// What somebody is to a job that they may see.
+/// An actor's access to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// Made it.
+    /// Owner of the job.
     Owner,
-    /// Operates the server.
+    /// Admin of the server.
     Admin,
-    /// Let in to every step.
+    /// Collaborator with access to all steps.
     AllSteps,
-    /// Let in to these.
+    /// Collaborator with access to these steps.
     Steps(BTreeSet<String>),
 }
 
-/// What can be done to a job.
+/// An action on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// See it.
+    /// Seeing the job.
     View,
-    /// Change its metadata and priority.
+    /// Changing its metadata and priority.
     Edit,
-    /// Cancel, retry or rewind it.
+    /// Canceling, retrying or rewinding it.
     Cancel,
-    /// Let others in.
+    /// Adding and removing collaborators.
     Share,
-    /// Remove it.
+    /// Deleting it.
     Delete,
 }
 
-/// The answer for somebody who may see the job.
+/// The decision on an action of an actor who may see the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
-    Yes,
-    /// FORBIDDEN.
-    No,
+pub enum AccessDecision {
+    /// The action is allowed.
+    Allowed,
+    /// The action is FORBIDDEN.
+    Denied,
 }
 
 impl Action {
-    /// For messages.
+    /// Returns the verb for messages.
     pub fn verb(self) -> &'static str {
         match self {
             Self::View => "see",
@@ -62,8 +62,8 @@ impl Action {
     }
 }
 
-/// The standing that somebody has without being let in.
-pub fn by_itself(is_owner: bool, is_admin: bool) -> Option<Standing> {
+/// Returns the access that an account has without being a collaborator.
+pub fn inherent_standing(is_owner: bool, is_admin: bool) -> Option<Standing> {
     match (is_owner, is_admin) {
         (true, _) => Some(Standing::Owner),
         (false, true) => Some(Standing::Admin),
@@ -71,27 +71,29 @@ pub fn by_itself(is_owner: bool, is_admin: bool) -> Option<Standing> {
     }
 }
 
-/// The standing that an actor's collaborations, their own and their teams', add up to.
+/// Returns the access that the collaborations of a user and of the user's teams add up to.
 pub fn standing(collaborations: impl Iterator<Item = Vec<String>>) -> Option<Standing> {
-    let mut sum: Option<BTreeSet<String>> = None;
+    let mut union: Option<BTreeSet<String>> = None;
     for steps in collaborations {
-        sum.get_or_insert_default().extend(steps);
+        union.get_or_insert_default().extend(steps);
     }
-    let steps = sum?;
+    let steps = union?;
     Some(if steps.contains(ALL_STEPS) { Standing::AllSteps } else { Standing::Steps(steps) })
 }
 
-/// Whether somebody of that standing may do it.
-pub fn permits(standing: &Standing, action: Action) -> Verdict {
+/// Decides whether the policy allows an action.
+pub fn permits(standing: &Standing, action: Action) -> AccessDecision {
     match (standing, action) {
         (Standing::Owner | Standing::Admin, _)
         | (Standing::AllSteps, Action::View | Action::Edit | Action::Cancel)
-        | (Standing::Steps(_), Action::View) => Verdict::Yes,
-        (Standing::AllSteps, Action::Share | Action::Delete) | (Standing::Steps(_), _) => Verdict::No,
+        | (Standing::Steps(_), Action::View) => AccessDecision::Allowed,
+        (Standing::AllSteps, Action::Share | Action::Delete) | (Standing::Steps(_), _) => {
+            AccessDecision::Denied
+        }
     }
 }
 
-/// Whether somebody of that standing works on a step: sees its contents, events and reviews, and does its work.
+/// Returns whether the access covers a step: its contents, events and reviews, and running it.
 pub fn works_on(standing: &Standing, step: &str) -> bool {
     match standing {
         Standing::Owner | Standing::Admin | Standing::AllSteps => true,
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn policy_matches_its_table() {
         use Action::{Cancel, Delete, Edit, Share, View};
         let mapping = Standing::Steps(["mapping".to_owned()].into());
         for (standing, allowed) in [
@@ -118,7 +120,8 @@ mod tests {
             (mapping.clone(), vec![View]),
         ] {
             for action in [View, Edit, Cancel, Share, Delete] {
-                let expected = if allowed.contains(&action) { Verdict::Yes } else { Verdict::No };
+                let expected =
+                    if allowed.contains(&action) { AccessDecision::Allowed } else { AccessDecision::Denied };
                 assert_eq!(permits(&standing, action), expected, "{standing:?} {action:?}");
             }
         }
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn collaborations_add_up() {
+    fn collaborations_add_up_to_one_standing() {
         assert_eq!(standing([].into_iter()), None);
         assert_eq!(standing([steps(&[])].into_iter()), Some(Standing::Steps(BTreeSet::new())));
         let two = standing([steps(&["a"]), steps(&["b"])].into_iter());

@@ -1,4 +1,4 @@
-//! Where people have signed in from: there they are not shut out by what others try elsewhere (ADR 14).
+//! Known networks: those from which an account has signed in. They bypass the limit of the account (ADR 14).
 
 use std::net::IpAddr;
 
@@ -12,18 +12,18 @@ use crate::entity::{account, sign_in_network};
 use crate::error::Result;
 use crate::id::UserId;
 
-/// A network is noted again after this time.
-const NOTED_ANEW: TimeDelta = TimeDelta::days(1);
+/// Minimum time between two updates of the same network.
+const UPDATE_INTERVAL: TimeDelta = TimeDelta::days(1);
 
-/// Whether somebody has signed in to the account of this address from a network since then.
-pub(super) async fn known(db: &Db, email: &str, network: IpAddr, since: Timestamp) -> Result<bool> {
+/// Returns whether the account with this address has signed in from a network since `since`.
+pub(super) async fn is_known(db: &Db, email: &str, network: IpAddr, since: Timestamp) -> Result<bool> {
     let Some(account) = super::by_email(db.read(), email).await? else { return Ok(false) };
-    let seen = sign_in_network::Entity::find_by_id((account.id, network.to_string()));
-    Ok(seen.one(db.read()).await?.is_some_and(|row| row.seen_at >= since))
+    let row = sign_in_network::Entity::find_by_id((account.id, network.to_string()));
+    Ok(row.one(db.read()).await?.is_some_and(|row| row.seen_at >= since))
 }
 
-/// Notes that somebody has signed in, once a day; what is older than `since` is forgotten.
-pub(super) async fn note(
+/// Records a sign-in, at most once a day, and removes networks last used before `since`.
+pub(super) async fn record(
     db: &Db,
     account: &account::Model,
     network: IpAddr,
@@ -31,14 +31,14 @@ pub(super) async fn note(
     since: Timestamp,
 ) -> Result<()> {
     let (id, network) = (account.id, network.to_string());
-    let seen = sign_in_network::Entity::find_by_id((id, network.clone())).one(db.read()).await?;
-    if seen.is_some_and(|row| row.seen_at > now - NOTED_ANEW) {
+    let row = sign_in_network::Entity::find_by_id((id, network.clone())).one(db.read()).await?;
+    if row.is_some_and(|row| row.seen_at > now - UPDATE_INTERVAL) {
         return Ok(());
     }
-    db.write(move |tx| Box::pin(async move { write(tx, id, network, now, since).await })).await
+    db.write(move |tx| Box::pin(async move { upsert(tx, id, network, now, since).await })).await
 }
 
-async fn write(
+async fn upsert(
     tx: &impl sea_orm::ConnectionTrait,
     account: UserId,
     network: String,
@@ -49,10 +49,10 @@ async fn write(
 
     let row =
         sign_in_network::ActiveModel { account_id: Set(account), network: Set(network), seen_at: Set(now) };
-    let again =
+    let conflict =
         OnConflict::columns([Column::AccountId, Column::Network]).update_column(Column::SeenAt).to_owned();
-    sign_in_network::Entity::insert(row).on_conflict(again).exec_without_returning(tx).await?;
-    let forgotten = sign_in_network::Entity::delete_many().filter(Column::AccountId.eq(account));
-    forgotten.filter(Column::SeenAt.lt(since)).exec(tx).await?;
+    sign_in_network::Entity::insert(row).on_conflict(conflict).exec_without_returning(tx).await?;
+    let expired = sign_in_network::Entity::delete_many().filter(Column::AccountId.eq(account));
+    expired.filter(Column::SeenAt.lt(since)).exec(tx).await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ fn ada() -> NewAccount {
     NewAccount { email, name: "Ada".into(), password, is_admin: false }
 }
 
-/// An application that lets so few tries through, with an account that was made at 192.0.2.1.
+/// Opens an application with the given attempt limits and an account that was created from 192.0.2.1.
 async fn limited(address: u32, pair: u32, account: u32) -> (App, tempfile::TempDir) {
     let most = |n| NonZeroU32::new(n).unwrap();
     let (app, dir) = open(|config| {
@@ -32,40 +32,40 @@ async fn limited(address: u32, pair: u32, account: u32) -> (App, tempfile::TempD
     (app, dir)
 }
 
-/// The code of what comes of a try, or OK.
+/// Returns the error code of a sign-in attempt, or OK.
 async fn sign_in(app: &App, password: &str, address: &str) -> &'static str {
     let tried = app.accounts.sign_in("ADA@example.com", password.into(), at(address)).await;
     tried.as_ref().map_or_else(|error| error.code().as_str(), |_| "OK")
 }
 
 #[tokio::test]
-async fn attackers_elsewhere_do_not_shut_the_owner_out() {
+async fn attackers_elsewhere_do_not_lock_out_a_known_network() {
     let (app, _dir) = limited(100, 100, 3).await;
     for n in 1..=3 {
         assert_eq!(sign_in(&app, "wrong", &format!("198.51.100.{n}")).await, "UNAUTHENTICATED");
     }
-    assert_eq!(sign_in(&app, PASSWORD, "198.51.100.4").await, "RATE_LIMITED", "a network of attackers");
+    assert_eq!(sign_in(&app, PASSWORD, "198.51.100.4").await, "RATE_LIMITED", "the account limit is reached");
     for _ in 0..3 {
-        assert_eq!(sign_in(&app, PASSWORD, "192.0.2.1").await, "OK", "where the owner has been");
+        assert_eq!(sign_in(&app, PASSWORD, "192.0.2.1").await, "OK", "a known network");
     }
     let unknown = app.accounts.sign_in("bob@example.com", PASSWORD.into(), at("192.0.2.1")).await;
-    assert!(matches!(unknown, Err(Error::Unauthenticated(_))), "other accounts are not touched");
+    assert!(matches!(unknown, Err(Error::Unauthenticated(_))), "other accounts are not affected");
     app.clock.advance(TimeDelta::days(91));
-    assert_eq!(sign_in(&app, PASSWORD, "192.0.2.1").await, "RATE_LIMITED", "that was long ago");
+    assert_eq!(sign_in(&app, PASSWORD, "192.0.2.1").await, "RATE_LIMITED", "the network is no longer known");
 }
 
 #[tokio::test]
-async fn one_attacker_has_few_tries_and_uses_up_nobody_elses() {
+async fn pair_limit_counts_each_network_separately() {
     let (app, _dir) = limited(100, 2, 100).await;
     for _ in 0..2 {
         assert_eq!(sign_in(&app, "wrong", "2001:db8::1").await, "UNAUTHENTICATED");
     }
-    assert_eq!(sign_in(&app, PASSWORD, "2001:db8::2").await, "RATE_LIMITED", "the same household");
-    assert_eq!(sign_in(&app, PASSWORD, "2001:db8:0:1::1").await, "OK", "the next one, new to the account");
+    assert_eq!(sign_in(&app, PASSWORD, "2001:db8::2").await, "RATE_LIMITED", "the same /64 network");
+    assert_eq!(sign_in(&app, PASSWORD, "2001:db8:0:1::1").await, "OK", "another network, new to the account");
 }
 
 #[tokio::test]
-async fn one_address_makes_only_so_many_accounts_and_tries_only_so_many() {
+async fn address_limit_counts_sign_ups_and_sign_ins_together() {
     let (app, _dir) = limited(3, 100, 100).await;
     // Refused for its password, before anything is hashed.
     let short = || NewAccount { password: Some("short".into()), ..ada() };
@@ -80,12 +80,12 @@ async fn one_address_makes_only_so_many_accounts_and_tries_only_so_many() {
 }
 
 #[tokio::test]
-async fn whoever_tries_costs_a_hash_whether_there_is_an_account_or_not() {
+async fn every_sign_in_attempt_takes_one_hash() {
     let (app, _dir) = limited(100, 100, 100).await;
     let keyed = NewAccount { email: "keyed@example.com".into(), password: None, ..ada() };
     app.accounts.create(keyed).await.unwrap();
     let long = "x".repeat(5_000);
-    let full = app.accounts.hasher.fill();
+    let full = app.accounts.hasher.take_all_permits();
     let tries = [
         ("ada@example.com", "a wrong password"),
         ("nobody@example.com", PASSWORD),
@@ -97,7 +97,7 @@ async fn whoever_tries_costs_a_hash_whether_there_is_an_account_or_not() {
         tried.map(drop).unwrap_err().code().as_str()
     };
     for (email, password) in tries {
-        assert_eq!(code(email, password).await, "UNAVAILABLE", "{email} waits for a place");
+        assert_eq!(code(email, password).await, "UNAVAILABLE", "{email} waits for a permit");
     }
     drop(full);
     for (email, password) in tries {
@@ -106,7 +106,7 @@ async fn whoever_tries_costs_a_hash_whether_there_is_an_account_or_not() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_of_an_address_that_no_account_can_have() {
+async fn overlong_addresses_are_not_kept_in_memory() {
     let (app, _dir) = limited(100, 1, 1).await;
     let long = format!("{}@example.com", "x".repeat(250));
     for _ in 0..3 {
@@ -116,8 +116,8 @@ async fn nothing_is_kept_of_an_address_that_no_account_can_have() {
 }
 
 #[tokio::test]
-async fn who_got_in_and_who_did_not_is_in_the_audit_log() {
-    let (lines, _listening) = Lines::listen("info,docket::sql=trace");
+async fn sign_ins_and_their_outcomes_are_audited() {
+    let (lines, _guard) = Lines::capture("info,docket::sql=trace");
     let (app, _dir) = limited(100, 2, 100).await;
     sign_in(&app, "a wrong password", "192.0.2.2").await;
     sign_in(&app, PASSWORD, "192.0.2.2").await;
@@ -143,20 +143,20 @@ async fn who_got_in_and_who_did_not_is_in_the_audit_log() {
     let expected = expected.map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned()));
     assert_eq!(seen, expected);
     let text = lines.text();
-    assert!(text.contains("INSERT INTO"), "statements are there");
+    assert!(text.contains("INSERT INTO"), "the log contains statements");
     for secret in [PASSWORD, "a wrong password", "$argon2id$", "secret@example.com"] {
         assert!(!text.contains(secret), "{secret} is in the log");
     }
 }
 
 #[tokio::test]
-async fn the_use_of_a_key_is_noted_once_a_minute_and_nothing_fails_with_it() {
+async fn key_use_is_recorded_once_a_minute_without_failing_requests() {
     let (app, _dir) = open(|_| ()).await;
     let account = app.accounts.create(ada()).await.unwrap();
     let new = NewKey { name: "k".into(), mode: Mode::Live, expires_at: None };
     let (secret, key) = create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.unwrap();
-    let noted = async || {
-        // What was begun is done, and what comes next may begin.
+    let recorded_use = async || {
+        // Wait for the background tasks, and allow further ones.
         app.tasks.close();
         app.tasks.wait().await;
         app.tasks.reopen();
@@ -164,17 +164,17 @@ async fn the_use_of_a_key_is_noted_once_a_minute_and_nothing_fails_with_it() {
         key.unwrap().last_used_at
     };
     let uses = async |times: usize| {
-        let before = app.db.statements();
+        let before = app.db.statement_count();
         for _ in 0..times {
             app.accounts.authenticate(&secret, None).await.unwrap();
         }
-        let noted = noted().await;
-        // Two readings for each, and one to look.
-        (noted, app.db.statements() - before - 2 * times as u64 - 1)
+        let recorded_use = recorded_use().await;
+        // Two reads for each request, and one to read the result.
+        (recorded_use, app.db.statement_count() - before - 2 * times as u64 - 1)
     };
     let (first, written) = uses(3).await;
     assert!(first.is_some());
-    assert_eq!(written, 1, "three at once are noted once");
+    assert_eq!(written, 1, "three uses at once are recorded once");
     assert_eq!(uses(3).await, (first, 0));
     app.clock.advance(TimeDelta::seconds(61));
     let (later, written) = uses(2).await;
@@ -187,11 +187,11 @@ async fn the_use_of_a_key_is_noted_once_a_minute_and_nothing_fails_with_it() {
         .await
         .unwrap();
     app.clock.advance(TimeDelta::seconds(61));
-    assert_eq!(uses(2).await.0, later, "it could not be noted, and nobody had to know");
+    assert_eq!(uses(2).await.0, later, "a failed update does not fail the request");
 }
 
 #[tokio::test]
-async fn times_that_nobody_can_write_are_refused() {
+async fn expiries_out_of_range_are_refused() {
     let (app, _dir) = open(|_| ()).await;
     let account = app.accounts.create(ada()).await.unwrap();
     for (at, code) in [
@@ -211,7 +211,7 @@ async fn times_that_nobody_can_write_are_refused() {
 }
 
 #[test]
-fn addresses_are_checked_for_plausibility_only() {
+fn email_addresses_are_checked_for_plausibility_only() {
     for good in ["a@b", "ada@example.com", "o'hara+x@example.co.uk", "用户@例子.广告"] {
         assert!(plausible_email(good), "{good}");
     }
@@ -221,11 +221,11 @@ fn addresses_are_checked_for_plausibility_only() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_signs_nobody_out_and_ends_no_link() {
+async fn rotated_key_keeps_tokens_and_links_valid() {
     let dir = tempfile::tempdir().unwrap();
     let app = open_in(dir.path(), |_| ()).await.unwrap();
     let account = app.accounts.create(ada()).await.unwrap();
-    let token = app.accounts.token_for(&account).unwrap();
+    let token = app.accounts.issue_token(&account).unwrap();
     let document = DocumentId::new();
     let link = app.jobs.documents.links().signed(document, 3_600, app.clock.now()).unwrap();
     app.drain().await;
@@ -237,10 +237,10 @@ async fn a_rotated_key_signs_nobody_out_and_ends_no_link() {
     let (expires, signature) = query.split_once("&signature=").unwrap();
     let links = again.jobs.documents.links();
     assert!(links.verify(document, expires.parse().unwrap(), signature, again.clock.now()));
-    let newer = again.accounts.token_for(&account).unwrap();
+    let newer = again.accounts.issue_token(&account).unwrap();
     again.drain().await;
 
-    // Without the key from before: what it signed is not good any more, so it was not the new one that let it in.
+    // Without the previous key its signatures are invalid, so the new key did not verify them above.
     let names = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
     let old: Vec<_> = names.filter(|path| path.to_string_lossy().contains(".until-")).collect();
     assert_eq!(old.len(), 1);
@@ -253,7 +253,7 @@ async fn a_rotated_key_signs_nobody_out_and_ends_no_link() {
 }
 
 #[tokio::test]
-async fn a_key_file_that_is_no_key_keeps_a_server_from_starting() {
+async fn invalid_key_file_prevents_startup() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("jwt.key"), "").unwrap();
     let refused = open_in(dir.path(), |_| ()).await.map(drop).unwrap_err();

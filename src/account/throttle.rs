@@ -1,10 +1,10 @@
-//! How often somebody may try a password, or make an account (ADR 14).
+//! Limits on attempts to sign in and to sign up (ADR 14).
 //!
-//! | counted by | limit | so that |
+//! | counted by | limit | purpose |
 //! |---|---|---|
-//! | address | `rates.sign_in_address_per_minute` | one attacker cannot try many accounts, nor make many |
+//! | address | `rates.sign_in_address_per_minute` | one attacker cannot try many accounts or create many |
 //! | account and address | `rates.sign_in_pair_per_minute` | one attacker cannot try many passwords |
-//! | account | `rates.sign_in_account_per_hour` | many attackers cannot either; does not hold where somebody has signed in to it lately |
+//! | account | `rates.sign_in_account_per_hour` | many attackers cannot try many passwords; known networks are exempt |
 
 use std::net::IpAddr;
 
@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::limit::Limiter;
 
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub(super) struct AttemptLimits {
     addresses: Limiter<IpAddr>,
     pairs: Limiter<(String, Option<IpAddr>)>,
     accounts: Limiter<String>,
 }
 
-impl Attempts {
+impl AttemptLimits {
     pub(super) fn new(rates: &Rates) -> Self {
         Self {
             addresses: Limiter::per_minute(rates.sign_in_address_per_minute),
@@ -28,18 +28,19 @@ impl Attempts {
         }
     }
 
-    /// A try from a network, where it is known.
-    pub(super) fn from(&self, network: Option<IpAddr>) -> Result<()> {
+    /// Counts an attempt from a network, if the network is known.
+    pub(super) fn count_network(&self, network: Option<IpAddr>) -> Result<()> {
         network.map_or(Ok(()), |network| self.addresses.take(network, 1))
     }
 
-    /// A try for an account from a network. Who asks has bounded the length of the e-mail address, which is kept.
-    pub(super) fn pair(&self, email: &str, network: Option<IpAddr>) -> Result<()> {
+    /// Counts an attempt on an account from a network. The caller limits the length of the address, which is kept in
+    /// memory.
+    pub(super) fn count_pair(&self, email: &str, network: Option<IpAddr>) -> Result<()> {
         self.pairs.take((email.to_owned(), network), 1)
     }
 
-    /// A try for an account from anywhere.
-    pub(super) fn account(&self, email: &str) -> Result<()> {
+    /// Counts an attempt on an account from any network.
+    pub(super) fn count_account(&self, email: &str) -> Result<()> {
         self.accounts.take(email.to_owned(), 1)
     }
 }

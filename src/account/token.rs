@@ -1,5 +1,5 @@
-//! Tokens that `signIn` gives: JWT (RFC 7519), always HS256, whatever a token says of itself. `kid` says which of the secrets
-//! signed it, so that a new one can be taken without ending what the one before has signed.
+//! Access tokens of `signIn`: JWT (RFC 7519), always HS256, whatever the token itself claims. `kid` names the secret
+//! that signed a token, so that a new secret does not invalidate older tokens.
 
 use chrono::{DateTime, TimeDelta};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode_header};
@@ -14,12 +14,12 @@ use crate::id::UserId;
 const ISSUER: &str = "docket";
 const AUDIENCE: &str = "docket-api";
 
-/// A token and when it runs out.
+/// An access token with its expiry.
 #[derive(Debug, Clone)]
 pub struct Token {
     /// The JWT.
     pub text: String,
-    /// Its `exp`.
+    /// The time in its `exp` claim.
     pub expires_at: Timestamp,
 }
 
@@ -35,7 +35,7 @@ struct Claims {
 pub(super) struct Tokens {
     header: Header,
     encoding: EncodingKey,
-    /// What verifies, by its `kid`.
+    /// Verifying keys with their `kid`.
     decoding: Vec<(String, DecodingKey)>,
     validation: Validation,
     lifetime: TimeDelta,
@@ -52,14 +52,17 @@ impl Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
-        // `Claims` requires `exp`. jsonwebtoken's own check cannot read a number where serde_json keeps all digits, and the
-        // time is checked below by the clock that tests can move.
+        // `Claims` requires `exp`. jsonwebtoken cannot read a number while serde_json keeps all digits, so the time is
+        // checked below, with the clock that tests can move.
         validation.set_required_spec_claims(&["iss", "aud", "sub"]);
         validation.validate_exp = false;
         Self {
-            header: Header { kid: Some(kid(secrets.current())), ..Header::new(Algorithm::HS256) },
+            header: Header { kid: Some(key_id(secrets.current())), ..Header::new(Algorithm::HS256) },
             encoding: EncodingKey::from_secret(secrets.current()),
-            decoding: secrets.all().map(|secret| (kid(secret), DecodingKey::from_secret(secret))).collect(),
+            decoding: secrets
+                .all()
+                .map(|secret| (key_id(secret), DecodingKey::from_secret(secret)))
+                .collect(),
             validation,
             lifetime: TimeDelta::seconds(lifetime_seconds.into()),
         }
@@ -76,7 +79,7 @@ impl Tokens {
     pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<(UserId, Timestamp)> {
         let invalid = || Error::Unauthenticated("The credential is not valid.".into());
         let named = decode_header(token).map_err(|_| invalid())?.kid;
-        // Tokens of earlier versions name no key.
+        // Tokens of earlier versions have no `kid`.
         let mut keys =
             self.decoding.iter().filter(|(kid, _)| named.as_ref().is_none_or(|named| named == kid));
         let read = |(_, key): &(String, DecodingKey)| {
@@ -91,8 +94,8 @@ impl Tokens {
     }
 }
 
-/// What names a secret in tokens, and tells nothing of it.
-fn kid(secret: &[u8]) -> String {
+/// Returns an ID for a secret that reveals nothing about it.
+fn key_id(secret: &[u8]) -> String {
     let hash = Sha256::new().chain_update(b"docket token key 1\0").chain_update(secret).finalize();
     hex::encode(&hash[..8])
 }
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_its_account_until_it_expires() {
+    fn token_names_its_account_until_it_expires() {
         let tokens = tokens(7, &[]);
         let ada = UserId::new();
         let token = tokens.issue(ada, at(1_000)).unwrap();
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_elses_token_passes() {
+    fn foreign_and_malformed_tokens_are_refused() {
         let foreign = tokens(8, &[]).issue(UserId::new(), at(0)).unwrap();
         let tokens = tokens(7, &[9]);
         assert!(tokens.verify(&foreign.text, at(1)).is_err(), "another secret");
@@ -142,19 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_ends_no_token_of_the_one_before() {
+    fn rotation_keeps_tokens_of_the_previous_secret_valid() {
         let ada = UserId::new();
         let before = tokens(7, &[]).issue(ada, at(0)).unwrap().text;
         let rotated = tokens(8, &[7]);
         assert_eq!(rotated.verify(&before, at(1)), Ok((ada, at(60))));
         let after = rotated.issue(ada, at(0)).unwrap().text;
-        assert!(tokens(8, &[]).verify(&after, at(1)).is_ok(), "the new one signs");
+        assert!(tokens(8, &[]).verify(&after, at(1)).is_ok(), "the new secret signs");
         assert!(tokens(8, &[]).verify(&before, at(1)).is_err());
-        let header = Header { kid: Some(kid(&[7; 32])), ..Header::new(Algorithm::HS256) };
+        let header = Header { kid: Some(key_id(&[7; 32])), ..Header::new(Algorithm::HS256) };
         let claims = Claims { iss: ISSUER.into(), aud: AUDIENCE.into(), sub: ada, iat: 0, exp: 60 };
         let misnamed = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&[8; 32])).unwrap();
-        assert!(rotated.verify(&misnamed, at(1)).is_err(), "only the secret that it names is tried");
+        assert!(rotated.verify(&misnamed, at(1)).is_err(), "only the secret with this kid is tried");
         let nameless = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(&[7; 32]));
-        assert!(rotated.verify(&nameless.unwrap(), at(1)).is_ok(), "as earlier versions made them");
+        assert!(rotated.verify(&nameless.unwrap(), at(1)).is_ok(), "tokens of earlier versions have no kid");
     }
 }

@@ -1,4 +1,4 @@
-//! How the database's schema stands to this program, and bringing it up to date.
+//! Compares the migrations of a database with those of this program, and runs pending ones.
 
 use std::collections::BTreeSet;
 
@@ -9,40 +9,41 @@ use sea_orm_migration::{MigratorTrait, SchemaManager};
 use super::Migrations;
 use crate::db::Db;
 
-/// The table that notes which migrations have run.
-const NOTED: &str = "seaql_migrations";
+/// The table of the migrations that have run.
+const MIGRATIONS_TABLE: &str = "seaql_migrations";
 
-/// Which migrations the database has.
+/// The difference between the migrations of the database and of this program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    /// Those of this program that have not run.
+    /// The number of migrations that have not run.
     pub pending: usize,
-    /// Those that have run and that this program does not know: a newer version was here. Migrations keep the version before
-    /// theirs working, so that it goes on.
+    /// The number of migrations that a newer version has run and this program does not know. Migrations keep the
+    /// previous version working, so this is no error.
     pub newer: usize,
 }
 
 impl Schema {
-    /// Reads it, and changes nothing.
+    /// Reads the migrations of the database without changing anything.
     pub async fn read(db: &Db) -> Result<Self, DbErr> {
-        let own: BTreeSet<String> =
+        let known: BTreeSet<String> =
             Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        let there = if SchemaManager::new(db.read()).has_table(NOTED).await? {
-            let asked = Statement::from_string(db.backend(), format!("SELECT version FROM {NOTED}"));
-            let rows = db.read().query_all_raw(asked).await?;
+        let applied = if SchemaManager::new(db.read()).has_table(MIGRATIONS_TABLE).await? {
+            let query =
+                Statement::from_string(db.backend(), format!("SELECT version FROM {MIGRATIONS_TABLE}"));
+            let rows = db.read().query_all_raw(query).await?;
             rows.iter().map(|row| row.try_get("", "version")).collect::<Result<BTreeSet<String>, _>>()?
         } else {
             BTreeSet::new()
         };
-        Ok(Self { pending: own.difference(&there).count(), newer: there.difference(&own).count() })
+        Ok(Self { pending: known.difference(&applied).count(), newer: applied.difference(&known).count() })
     }
 }
 
-/// Runs what is pending, or asks that nothing is. `url` is the database's.
-pub(super) async fn bring_up_to_date(db: &Db, url: &str, migrations: Migrations) -> Result<(), String> {
+/// Runs pending migrations, or fails if there are any, depending on `migrations`. `url` is that of the database.
+pub(super) async fn migrate(db: &Db, url: &str, migrations: Migrations) -> Result<(), String> {
     let schema = Schema::read(db).await;
     let Schema { pending, newer } =
-        schema.map_err(|error| format!("the migrations could not be looked up: {error}"))?;
+        schema.map_err(|error| format!("failed to read the migrations of the database: {error}"))?;
     match (pending, newer, migrations) {
         (0, 0, _) => Ok(()),
         (0, newer, _) => {
@@ -51,18 +52,18 @@ pub(super) async fn bring_up_to_date(db: &Db, url: &str, migrations: Migrations)
         }
         (pending, 0, Migrations::Run) => {
             let migrated = async {
-                let connection = Db::patient(url).await?;
+                let connection = Db::connect_for_migrations(url).await?;
                 Migrator::up(&connection, None).await?;
                 connection.close().await
             };
             migrated.await.map_err(|error| format!("one of {pending} migrations failed: {error}"))
         }
         (pending, 0, Migrations::Check) => {
-            Err(format!("{pending} migrations are pending; run docket migrate"))
+            Err(format!("{pending} migrations are pending. Run docket migrate"))
         }
         (pending, newer, _) => Err(format!(
-            "the database has {newer} migrations that this version does not know, and lacks {pending} that it has; run the \
-             version that it was last used with"
+            "the database has {newer} migrations that this version does not know, and lacks {pending} of this version. Use \
+             the version that ran last on this database"
         )),
     }
 }
@@ -73,7 +74,7 @@ mod tests {
     use crate::app::tests::{open, open_in};
 
     #[tokio::test]
-    async fn a_database_that_a_newer_version_has_migrated_is_worked_on() {
+    async fn database_of_a_newer_version_is_accepted() {
         let (app, dir) = open(|_| ()).await;
         assert_eq!(Schema::read(&app.db).await.unwrap(), Schema::default());
         let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_later', 0)";

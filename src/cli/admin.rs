@@ -1,4 +1,4 @@
-//! Commands that work on the database directly: accounts, keys, taxonomies, job types; and checks.
+//! Commands that work on the database directly: accounts, keys, taxonomies, job types, and checks.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use chrono::TimeDelta;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::{Common, say};
+use super::{CommonArgs, print_line};
 use crate::access::{Actor, Credential};
 use crate::account::{NewAccount, NewKey, create_key, rotate_secret};
 use crate::app::App;
-use crate::audit::{self, By, Event, Outcome};
+use crate::audit::{self, Event, Origin, Outcome};
 use crate::clock::{Clock, Timestamp};
-use crate::document::LONGEST_LINK_SECONDS;
+use crate::document::MAX_LINK_SECONDS;
 use crate::error::Error;
 use crate::graphql::job_type_from_json;
 use crate::job::state::Mode;
@@ -25,20 +25,20 @@ use crate::{taxonomy, telemetry};
 /// `docket user …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
-    /// Make an account; prints its ID.
+    /// Create an account and print its ID.
     Add {
         #[command(flatten)]
-        common: Common,
-        /// Address to sign in with.
+        common: CommonArgs,
+        /// E-mail address to sign in with.
         #[arg(long)]
         email: String,
-        /// Name for people.
+        /// Display name.
         #[arg(long)]
         name: String,
-        /// Read a password from standard input; without one the account works by API key only.
+        /// Read a password from standard input; without one the account signs in by API key only.
         #[arg(long)]
         password_stdin: bool,
-        /// Let it see and do everything.
+        /// Let the account see and do everything.
         #[arg(long)]
         admin: bool,
     },
@@ -47,52 +47,53 @@ pub(super) enum UserCommand {
 /// `docket key …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
-    /// Make an API key; prints its secret, which is shown only now.
+    /// Create an API key and print its secret, which is shown only once.
     Create {
         #[command(flatten)]
-        common: Common,
-        /// Address of the account.
+        common: CommonArgs,
+        /// E-mail address of the account.
         #[arg(long)]
         email: String,
-        /// Name for people.
+        /// Display name of the key.
         #[arg(long)]
         name: String,
-        /// Whether its jobs are for real.
+        /// Mode of the jobs that the key creates.
         #[arg(long, value_enum, default_value = "live")]
         mode: KeyMode,
-        /// When it stops working, e.g. 2030-01-31T00:00:00Z; it works for ever where nothing is said.
+        /// When the key stops working, such as 2030-01-31T00:00:00Z; by default it never expires.
         #[arg(long, value_name = "TIME")]
         expires_at: Option<Timestamp>,
     },
-    /// Sign tokens and links with a new key from the next start on. Those that were given out hold until they run out.
+    /// Create a new key for signing tokens and links, used from the next start on. Existing tokens and links stay
+    /// valid.
     RotateSigning {
         #[command(flatten)]
-        common: Common,
+        common: CommonArgs,
     },
 }
 
-/// Modes of a key.
+/// The mode of an API key.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum KeyMode {
-    /// For real.
+    /// Jobs run normally.
     Live,
-    /// For trying things out.
+    /// Reviews of jobs approve themselves.
     Test,
 }
 
 /// `docket taxonomy …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum TaxonomyCommand {
-    /// Make a taxonomy or its next version from a JSON file; prints name and version.
+    /// Create a taxonomy, or its next version, from a JSON file; prints name and version.
     Put {
         #[command(flatten)]
-        common: Common,
-        /// The definition.
+        common: CommonArgs,
+        /// File with the definition.
         file: PathBuf,
-        /// Address of the account that owns it.
+        /// E-mail address of the account that owns the taxonomy.
         #[arg(long)]
         email: String,
-        /// Name, where it is not the definition's own.
+        /// Name of the taxonomy, if not the one in the definition.
         #[arg(long)]
         name: Option<String>,
     },
@@ -101,11 +102,11 @@ pub(super) enum TaxonomyCommand {
 /// `docket job-type …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum JobTypeCommand {
-    /// Make a job type or its next version from a JSON file; prints ID and version.
+    /// Create a job type, or its next version, from a JSON file; prints ID and version.
     Apply {
         #[command(flatten)]
-        common: Common,
-        /// The definition.
+        common: CommonArgs,
+        /// File with the definition.
         file: PathBuf,
     },
 }
@@ -113,13 +114,13 @@ pub(super) enum JobTypeCommand {
 pub(super) async fn user(command: UserCommand) -> Result<ExitCode, String> {
     let UserCommand::Add { common, email, name, password_stdin, admin } = command;
     let password = password_stdin.then(read_password).transpose()?;
-    let app = logged(&common).await?;
+    let app = open_with_logging(&common).await?;
     let new = NewAccount { email, name, password, is_admin: admin };
-    let account = app.accounts.create(new).await.map_err(explain)?;
-    let made = if account.is_admin { Event::AdminCreated } else { Event::AccountCreated };
-    audit::about(made, Outcome::Ok, By::default(), account.id);
+    let account = app.accounts.create(new).await.map_err(error_text)?;
+    let event = if account.is_admin { Event::AdminCreated } else { Event::AccountCreated };
+    audit::record_with_subject(event, Outcome::Ok, Origin::default(), account.id);
     app.drain().await;
-    say(&account.id.to_string())
+    print_line(&account.id.to_string())
 }
 
 pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
@@ -129,68 +130,69 @@ pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
         }
         KeyCommand::RotateSigning { common } => return rotate_signing(&common),
     };
-    let app = logged(&common).await?;
-    let actor = actor(&app, &email).await?;
+    let app = open_with_logging(&common).await?;
+    let actor = actor_by_email(&app, &email).await?;
     let mode = match mode {
         KeyMode::Live => Mode::Live,
         KeyMode::Test => Mode::Test,
     };
     let new = NewKey { name, mode, expires_at };
-    let made = create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await;
-    let (secret, key) = made.map_err(explain)?;
-    audit::about(Event::ApiKeyCreated, Outcome::Ok, By::default(), key.id);
+    let created = create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await;
+    let (secret, key) = created.map_err(error_text)?;
+    audit::record_with_subject(Event::ApiKeyCreated, Outcome::Ok, Origin::default(), key.id);
     app.drain().await;
-    say(&secret)
+    print_line(&secret)
 }
 
-/// Opens the application, with the log that the operator asked for.
-async fn logged(common: &Common) -> Result<App, String> {
-    telemetry::command_logs(&common.load(None)?)?;
+/// Opens the application and starts logging to standard error as configured.
+async fn open_with_logging(common: &CommonArgs) -> Result<App, String> {
+    telemetry::init_command_logging(&common.load(None)?)?;
     common.open().await
 }
 
 /// `docket key rotate-signing`.
-fn rotate_signing(common: &Common) -> Result<ExitCode, String> {
+fn rotate_signing(common: &CommonArgs) -> Result<ExitCode, String> {
     let config = common.load(None)?;
-    telemetry::command_logs(&config)?;
+    telemetry::init_command_logging(&config)?;
     if !config.jwt_secret.expose().is_empty() {
-        let instead = "move it to jwt_previous_secrets and set another";
-        return Err(format!("jwt_secret is configured, so there is no key file to change; {instead}"));
+        let advice = "move it to jwt_previous_secrets and set a new one";
+        return Err(format!("jwt_secret is configured, so there is no key file to rotate; {advice}"));
     }
-    let links = i64::from(LONGEST_LINK_SECONDS);
-    let longest = TimeDelta::seconds(links.max(i64::from(config.auth.token_seconds)));
-    rotate_secret(&config.data_dir, longest, Clock::default().now())?;
-    audit::record(Event::SigningKeyRotated, Outcome::Ok, By::default());
-    say("There is a new signing key. Start the server again: it signs with it from then on.")
+    let links = i64::from(MAX_LINK_SECONDS);
+    let max_lifetime = TimeDelta::seconds(links.max(i64::from(config.auth.token_seconds)));
+    rotate_secret(&config.data_dir, max_lifetime, Clock::default().now())?;
+    audit::record(Event::SigningKeyRotated, Outcome::Ok, Origin::default());
+    print_line("A new signing key is in place. Restart the server to sign with it.")
 }
 
 pub(super) async fn taxonomy(command: TaxonomyCommand) -> Result<ExitCode, String> {
     let TaxonomyCommand::Put { common, file, email, name } = command;
     let definition: Value = read_json(&file)?;
     let named = name.or_else(|| definition.get("name").and_then(Value::as_str).map(str::to_owned));
-    let name = named.ok_or("the definition has no name; give one with --name")?;
+    let name = named.ok_or("the definition has no name; set one with --name")?;
     let app = common.open().await?;
-    let actor = actor(&app, &email).await?;
+    let actor = actor_by_email(&app, &email).await?;
     let limits = &app.config.limits;
-    let row = taxonomy::put(&app.db, &app.clock, &actor, &name, definition, limits).await.map_err(explain)?;
+    let row =
+        taxonomy::put(&app.db, &app.clock, &actor, &name, definition, limits).await.map_err(error_text)?;
     app.drain().await;
-    say(&format!("{} version {}", row.name, row.version))
+    print_line(&format!("{} version {}", row.name, row.version))
 }
 
 pub(super) async fn job_type(command: JobTypeCommand) -> Result<ExitCode, String> {
     let JobTypeCommand::Apply { common, file } = command;
     let definition = job_type_from_json(read_json(&file)?)
-        .map_err(|problems| format!("{}:\n{}", file.display(), explain(Error::Invalid(problems))))?;
+        .map_err(|problems| format!("{}:\n{}", file.display(), error_text(Error::Invalid(problems))))?;
     let app = common.open().await?;
-    let stored = app.jobs.types.apply(&app.clock, definition).await.map_err(explain)?;
+    let stored = app.jobs.types.apply(&app.clock, definition).await.map_err(error_text)?;
     app.drain().await;
-    say(&format!("{} version {}", stored.id, stored.version))
+    print_line(&format!("{} version {}", stored.id, stored.version))
 }
 
 /// `docket doctor`.
-pub(super) async fn doctor(common: &Common) -> Result<ExitCode, String> {
+pub(super) async fn doctor(common: &CommonArgs) -> Result<ExitCode, String> {
     let config = common.load(None)?;
-    telemetry::command_logs(&config)?;
+    telemetry::init_command_logging(&config)?;
     let database = config.database().split(':').next().unwrap_or_default().to_owned();
     let app = common.open().await?;
     let storage = match app.storage.check().await {
@@ -199,32 +201,32 @@ pub(super) async fn doctor(common: &Common) -> Result<ExitCode, String> {
     };
     let ocr = match tokio::process::Command::new("tesseract").arg("--version").output().await {
         Ok(output) => String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned(),
-        Err(_) => "not installed: jobs with text-extraction.ocr fail with OCR_UNAVAILABLE".to_owned(),
+        Err(_) => "not installed; jobs with text-extraction.ocr fail with OCR_UNAVAILABLE".to_owned(),
     };
     app.drain().await;
-    say(&format!("database: {database}, works"))?;
-    say(&format!("storage: {storage}"))?;
-    say(&format!("sandbox: {}", docket_extract::child::sandbox::probe()))?;
-    say(&format!("ocr: {ocr}"))
+    print_line(&format!("database: {database}, works"))?;
+    print_line(&format!("storage: {storage}"))?;
+    print_line(&format!("sandbox: {}", docket_extract::child::sandbox::probe()))?;
+    print_line(&format!("ocr: {ocr}"))
 }
 
 /// `docket healthcheck`.
 pub(super) async fn healthcheck(server: &str) -> Result<ExitCode, String> {
     let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(5)).no_proxy();
-    // A container may have no certificates at all, and needs none to ask itself over http.
+    // A container may have no certificates, and plain HTTP needs none.
     let client = if server.starts_with("https:") { client } else { client.tls_certs_only([]) }.build();
     let client = client.map_err(|error| error.to_string())?;
     let url = format!("{}/readyz", server.trim_end_matches('/'));
     let response = client.get(&url).send().await.map_err(|error| format!("{url}: {error}"))?;
     let status = response.status();
     let text = response.text().await.map_err(|error| error.to_string())?;
-    if status.is_success() { say(&text) } else { Err(format!("{url}: {status}: {text}")) }
+    if status.is_success() { print_line(&text) } else { Err(format!("{url}: {status}: {text}")) }
 }
 
-async fn actor(app: &App, email: &str) -> Result<Actor, String> {
-    let found = app.accounts.by_email(email).await.map_err(explain)?;
+async fn actor_by_email(app: &App, email: &str) -> Result<Actor, String> {
+    let found = app.accounts.by_email(email).await.map_err(error_text)?;
     let account =
-        found.ok_or_else(|| format!("there is no account {email}; make one with docket user add"))?;
+        found.ok_or_else(|| format!("there is no account {email}; create one with docket user add"))?;
     let credential = Credential { api_key: None, expires_at: None };
     Ok(Actor { user: Arc::new(account), mode: Mode::Live, credential, address: None })
 }
@@ -235,7 +237,7 @@ fn read_json<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, String> {
         .map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// The first line of standard input.
+/// Reads the first line of standard input.
 fn read_password() -> Result<String, String> {
     let mut text = String::new();
     std::io::stdin()
@@ -245,8 +247,8 @@ fn read_password() -> Result<String, String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is mapped over errors")]
-fn explain(error: Error) -> String {
+#[expect(clippy::needless_pass_by_value, reason = "used with map_err")]
+fn error_text(error: Error) -> String {
     match &error {
         Error::Invalid(problems) => {
             let lines: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();

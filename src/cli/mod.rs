@@ -1,4 +1,4 @@
-//! The command line: what operators and scripts type.
+//! The command line.
 
 mod admin;
 pub mod demo;
@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::app::{App, Migrations};
 use crate::config::{Config, Flags};
 
-/// A GraphQL API server for long-running document jobs with people in the loop.
+/// A GraphQL API server for long-running document jobs with human review.
 #[derive(Debug, Parser)]
 #[command(name = "docket", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -24,19 +24,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the API and do the steps of jobs.
+    /// Serve the API and run steps.
     Serve(serve::ServeArgs),
-    /// Start a server of its own, give it a document, and show what comes of it.
+    /// Start a server, run a sample document through it, and show the result.
     Demo(demo::DemoArgs),
-    /// Give a document to a server, and wait for what comes of it.
+    /// Submit a document to a server, and optionally wait for the result.
     Submit(Box<submit::Args>),
-    /// Do the steps of jobs without serving the API (needs PostgreSQL).
-    Worker(Common),
-    /// Bring the database's schema up to date.
-    Migrate(Common),
+    /// Run steps without serving the API (needs PostgreSQL).
+    Worker(CommonArgs),
+    /// Migrate the database to the current schema.
+    Migrate(CommonArgs),
     /// Print the GraphQL schema, or compare it with a file.
     Schema {
-        /// Succeed only if FILE holds this very schema.
+        /// Exit with 0 only if FILE contains exactly this schema.
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "schema.graphql")]
         check: Option<PathBuf>,
     },
@@ -52,39 +52,39 @@ enum Command {
     /// Manage job types.
     #[command(subcommand)]
     JobType(admin::JobTypeCommand),
-    /// Say what this machine offers: sandbox, OCR, database, storage.
-    Doctor(Common),
-    /// Succeed if a server is ready; for containers.
+    /// Check this machine: database, storage, sandbox, OCR.
+    Doctor(CommonArgs),
+    /// Exit with 0 if a server is ready; for containers.
     Healthcheck {
-        /// Address of the server.
+        /// URL of the server.
         #[arg(long, env = "DOCKET_SERVER", default_value = "http://127.0.0.1:8080")]
         server: String,
     },
     /// Print completions for a shell.
     Completions {
-        /// Which shell.
+        /// Shell to complete for.
         shell: clap_complete::Shell,
     },
 }
 
-/// Exit code of a command line that makes no sense (sysexits.h), apart from those that tell how a job ended.
-const WRONG_USAGE: u8 = 64;
+/// Exit code for an invalid command line (EX_USAGE of sysexits.h), distinct from the codes for the result of a job.
+const USAGE_EXIT_CODE: u8 = 64;
 
-/// Where the server's things are; the same for every command.
+/// Options that every command with a database shares.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Common {
+pub(crate) struct CommonArgs {
     /// Configuration file; config.default.toml documents every key.
     #[arg(long, env = "DOCKET_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the embedded default: database, objects, keys [env: DOCKET_DATA_DIR].
+    /// Data directory: database, objects and keys by default [env: DOCKET_DATA_DIR].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// sqlite:///path or postgres://… [env: DOCKET_DATABASE_URL].
+    /// Database: sqlite:///path or postgres://… [env: DOCKET_DATABASE_URL].
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
 }
 
-impl Common {
+impl CommonArgs {
     fn load(&self, listen: Option<String>) -> Result<Config, String> {
         let (data_dir, database_url) = (self.data_dir.clone(), self.database_url.clone());
         Config::load(self.config.as_deref(), &Flags { listen, data_dir, database_url })
@@ -99,22 +99,22 @@ impl Common {
 }
 
 /// Runs the command line.
-#[expect(clippy::print_stderr, reason = "this is where a command says why it failed")]
+#[expect(clippy::print_stderr, reason = "commands print their errors here")]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // What is not printed, because nobody reads, is nobody's loss.
+            // A closed output is no reason to fail.
             drop(error.print());
-            return if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(USAGE_EXIT_CODE) } else { ExitCode::SUCCESS };
         }
     };
-    // Of all cryptography libraries that are linked, one has to be chosen; a second choice is refused and harmless.
+    // Several cryptography libraries are linked, so one must be chosen; a second call fails without harm.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("docket: the runtime could not be started: {error}");
+            eprintln!("docket: could not start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -135,9 +135,9 @@ async fn run(command: Command) -> Result<ExitCode, String> {
         Command::Worker(common) => serve::worker(&common).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate(common) => {
             common.open().await?.drain().await;
-            say("The schema is up to date.")
+            print_line("The database schema is up to date.")
         }
-        Command::Schema { check } => schema(check.as_deref()),
+        Command::Schema { check } => print_or_check_schema(check.as_deref()),
         Command::User(command) => admin::user(command).await,
         Command::Key(command) => admin::key(command).await,
         Command::Taxonomy(command) => admin::taxonomy(command).await,
@@ -153,25 +153,25 @@ async fn run(command: Command) -> Result<ExitCode, String> {
     }
 }
 
-fn schema(check: Option<&std::path::Path>) -> Result<ExitCode, String> {
+fn print_or_check_schema(check: Option<&std::path::Path>) -> Result<ExitCode, String> {
     let printed = crate::graphql::sdl();
-    let Some(path) = check else { return say(printed.trim_end()) };
-    let there = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    if there.trim() == printed.trim() {
-        return say(&format!("{} is this program's schema.", path.display()));
+    let Some(path) = check else { return print_line(printed.trim_end()) };
+    let existing = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if existing.trim() == printed.trim() {
+        return print_line(&format!("{} matches the schema of this program.", path.display()));
     }
-    let first = there.lines().zip(printed.lines()).position(|(a, b)| a != b);
-    let line = first.unwrap_or_else(|| there.lines().count().min(printed.lines().count())) + 1;
+    let first = existing.lines().zip(printed.lines()).position(|(a, b)| a != b);
+    let line = first.unwrap_or_else(|| existing.lines().count().min(printed.lines().count())) + 1;
     Err(format!(
-        "{} differs from this program's schema from line {line}; print it anew with docket schema",
+        "{} differs from the schema of this program at line {line}; update it with docket schema",
         path.display()
     ))
 }
 
-/// Prints a line that scripts may read.
-fn say(line: &str) -> Result<ExitCode, String> {
+/// Prints a line to standard output.
+fn print_line(line: &str) -> Result<ExitCode, String> {
     match writeln!(std::io::stdout().lock(), "{line}") {
-        // Whoever reads had enough, as in `docket schema | head`.
+        // The reader has closed the pipe, as in `docket schema | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error.to_string()),
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_that_opens_the_database_is_told_which() {
+    fn every_database_command_accepts_data_dir_and_database_url() {
         Cli::command().debug_assert();
         for command in ["serve", "demo", "worker", "migrate", "doctor"] {
             let line = ["docket", command, "--data-dir", "d", "--database-url", "sqlite:///x"];

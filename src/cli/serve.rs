@@ -9,101 +9,108 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Common, say};
+use super::{CommonArgs, print_line};
 use crate::app::{App, Migrations, lock};
+use crate::changes::ChangePoller;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::job::news::Newsroom;
-use crate::tasks::keep_up;
+use crate::tasks::supervise;
 use crate::webhook::dispatch::Dispatcher;
 use crate::{http, telemetry};
 
-/// Between a panic of what keeps the house and its next run.
-const PAUSE: Duration = Duration::from_secs(1);
-/// What connections may take to end after the engine has stopped.
-const GRACE: Duration = Duration::from_secs(5);
+/// Delay between a panic of a background task and its restart.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// Time for connections, and then for transactions, to end after the engine has stopped.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Options of `docket serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
-    common: Common,
+    common: CommonArgs,
     /// Address to listen on; port 0 picks a free one [env: DOCKET_LISTEN].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Serve only; other nodes do the steps.
+    /// Serve the API only; other nodes run the steps.
     #[arg(long)]
     no_engine: bool,
-    /// Leave the schema as it is, and refuse to start where it is behind.
+    /// Do not migrate the database, and refuse to start if its schema is too old.
     #[arg(long)]
     no_migrate: bool,
 }
 
-/// A server that answers.
+/// A server that accepts requests.
 pub(crate) struct Running {
     /// The application.
     pub app: App,
-    /// Where it listens.
+    /// The address that the server listens on.
     pub address: SocketAddr,
     engine: Option<tokio::task::JoinHandle<()>>,
-    _lock: Option<lock::Embedded>,
+    _lock: Option<lock::ExclusiveAccess>,
 }
 
-/// Which parts of a server run.
+/// The parts of a server that run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parts {
     /// API and engine.
     All,
-    /// The API alone.
+    /// API only.
     Api,
 }
 
-/// Starts a server.
+/// Starts a server and returns when it accepts requests.
 pub(crate) async fn start(config: Config, parts: Parts, migrations: Migrations) -> Result<Running, String> {
-    allow_open_files();
-    let metrics = telemetry::metrics()?;
+    raise_open_file_limit();
+    let metrics = telemetry::install_metrics_recorder()?;
     let embedded = config.database().starts_with("sqlite:");
-    let lock = embedded.then(|| lock::embedded(&config)).transpose()?;
+    let lock = embedded.then(|| lock::acquire_exclusive_access(&config)).transpose()?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|error| format!("{}: {error}", config.listen))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let url = config.public_url(address);
     let app = App::open(config, &url, migrations).await?;
     if embedded {
-        // The lock is ours, so whoever held these is dead.
-        let orphans = app.jobs.orphan_all().await.map_err(|error| error.to_string())?;
+        // This process holds the lock, so the previous owner of these steps and uploads has ended.
+        let orphans = app.jobs.expire_all_leases().await.map_err(|error| error.to_string())?;
         let unfinished = app.jobs.documents.remove_unfinished(Timestamp::MAX_UTC).await;
         let unfinished = unfinished.map_err(|error| error.to_string())?;
-        tracing::info!(orphans, unfinished, "what an earlier process left behind is cleared");
+        tracing::info!(
+            orphans,
+            unfinished,
+            "expired the leases and removed the uploads of a previous process"
+        );
     }
     let engine = match parts {
         Parts::All => {
-            let engine =
-                Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+            let engine = Engine::new(app.jobs.clone(), &app.config)
+                .map_err(|error| format!("cannot start the engine: {error}"))?;
             dispatch_webhooks(&app)?;
             let stop = app.stopping.clone();
             Some(app.tasks.spawn(async move { engine.run(stop).await }))
         }
         Parts::Api => None,
     };
-    let newsroom = app.jobs.newsroom().await.map_err(|error| format!("the feed: {error}"))?;
-    let mut begun = Some(newsroom);
-    let (jobs, stop) = (app.jobs.clone(), app.stopping.clone());
-    keep_up(&app.tasks, &app.stopping, "news", PAUSE, move || {
-        let newsroom = begun.take().unwrap_or_else(|| Newsroom::anew(&jobs));
-        newsroom.run(stop.clone())
+    let poller = ChangePoller::start(&app.jobs, &app.changes)
+        .await
+        .map_err(|error| format!("cannot read the feed: {error}"))?;
+    let mut initial = Some(poller);
+    let (jobs, changes, stop) = (app.jobs.clone(), app.changes.clone(), app.stopping.clone());
+    supervise(&app.tasks, &app.stopping, "change poller", RESTART_DELAY, move || {
+        let poller = initial.take().unwrap_or_else(|| ChangePoller::restart(&jobs, &changes));
+        poller.run(stop.clone())
     });
-    app.spawn(telemetry::upkeep(metrics.clone(), app.stopping.clone()));
+    app.spawn(telemetry::run_metrics_upkeep(metrics.clone(), app.stopping.clone()));
     app.spawn(http::serve(listener, app.clone(), metrics)?);
     Ok(Running { app, address, engine, _lock: lock })
 }
 
 /// Sends events to webhooks until the application stops.
 fn dispatch_webhooks(app: &App) -> Result<(), String> {
-    let dispatcher = Dispatcher::new(app.webhooks.clone()).map_err(|error| format!("webhooks: {error}"))?;
+    let dispatcher = Dispatcher::new(app.webhooks.clone())
+        .map_err(|error| format!("cannot start the webhook dispatcher: {error}"))?;
     let stop = app.stopping.clone();
-    keep_up(&app.tasks, &app.stopping, "webhooks", PAUSE, move || {
+    supervise(&app.tasks, &app.stopping, "webhooks", RESTART_DELAY, move || {
         let (dispatcher, stop) = (dispatcher.clone(), stop.clone());
         async move { dispatcher.run(stop).await }
     });
@@ -111,49 +118,49 @@ fn dispatch_webhooks(app: &App) -> Result<(), String> {
 }
 
 impl Running {
-    /// Stops claiming, lets running steps end or gives them back, then waits for connections and whatever else is under way:
-    /// subscribers are told that the server stops, and mutations that began end. All in bounded time.
+    /// Stops claiming steps, lets running steps end or releases them, then waits for connections and mutations to end.
+    /// Subscribers learn that the server stops. Each wait has a time limit.
     pub(crate) async fn stop(self) -> Result<(), String> {
         self.app.stopping.cancel();
         if let Some(engine) = self.engine {
             engine.await.map_err(|error| error.to_string())?;
         }
         self.app.tasks.close();
-        if tokio::time::timeout(GRACE, self.app.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, self.app.tasks.wait()).await.is_err() {
             tracing::info!(
                 left = self.app.tasks.len(),
-                "connections and operations that did not end are cut"
+                "shutdown timed out, closing the remaining connections and operations"
             );
         }
-        tokio::time::timeout(GRACE, self.app.db.drain())
+        tokio::time::timeout(SHUTDOWN_GRACE, self.app.db.drain())
             .await
-            .map_err(|_| "transactions did not end".to_owned())
+            .map_err(|_| "shutdown timed out while transactions were running".to_owned())
     }
 }
 
-/// Lets this process have as many files open as it may: what a shell gives at first, often 1,024, is for programs that
-/// wait for files by `select`.
-fn allow_open_files() {
+/// Raises the limit of open files to its maximum. Shells start with a low limit, often 1,024, for programs that use
+/// `select`.
+fn raise_open_file_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return;
     }
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => tracing::info!(from = current, to = maximum, "more files may be open"),
-        Err(error) => tracing::warn!(%error, current, "no more files may be open"),
+        Ok(()) => tracing::info!(from = current, to = maximum, "raised the limit of open files"),
+        Err(error) => tracing::warn!(%error, current, "could not raise the limit of open files"),
     }
 }
 
 /// `docket serve`.
 pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
     let config = args.common.load(args.listen)?;
-    let traces = telemetry::start(&config)?;
-    tracing::info!(?config, "configuration");
+    let traces = telemetry::init(&config)?;
+    tracing::info!(?config, "loaded configuration");
     let parts = if args.no_engine { Parts::Api } else { Parts::All };
     let migrations = if args.no_migrate { Migrations::Check } else { Migrations::Run };
-    let stop = asked_to_stop()?;
+    let stop = listen_for_shutdown()?;
     let running = start(config, parts, migrations).await?;
-    say(&format!("Docket listens on http://{}", running.address))?;
+    print_line(&format!("Docket listens on http://{}", running.address))?;
     stop.cancelled().await;
     tracing::info!("stopping");
     let stopped = running.stop().await;
@@ -162,27 +169,27 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), String> {
 }
 
 /// `docket worker`.
-pub(super) async fn worker(common: &Common) -> Result<(), String> {
+pub(super) async fn worker(common: &CommonArgs) -> Result<(), String> {
     let config = common.load(None)?;
-    let traces = telemetry::start(&config)?;
+    let traces = telemetry::init(&config)?;
     if config.database().starts_with("sqlite:") {
-        return Err("a worker shares a PostgreSQL database with its servers; set database_url".into());
+        return Err("a worker needs the PostgreSQL database of its servers; set database_url".into());
     }
     let url = config.public_url(config.listen);
     let app = App::open(config, &url, Migrations::Check).await?;
-    let engine =
-        Engine::new(app.jobs.clone(), &app.config).map_err(|error| format!("the engine: {error}"))?;
+    let engine = Engine::new(app.jobs.clone(), &app.config)
+        .map_err(|error| format!("cannot start the engine: {error}"))?;
     dispatch_webhooks(&app)?;
-    let stop = asked_to_stop()?;
-    say("Docket works")?;
+    let stop = listen_for_shutdown()?;
+    print_line("Docket worker started")?;
     engine.run(stop).await;
     app.drain().await;
     traces.stop().await;
     Ok(())
 }
 
-/// Cancelled by SIGTERM and SIGINT.
-pub(crate) fn asked_to_stop() -> Result<CancellationToken, String> {
+/// Returns a token that SIGTERM and SIGINT cancel.
+pub(crate) fn listen_for_shutdown() -> Result<CancellationToken, String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let token = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! `docket submit`: uploads a document, creates a job, and where asked waits for its end and saves the output.
+//! `docket submit`: uploads a document, creates a job, and optionally waits for its end and saves the output.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,21 +16,21 @@ use crate::client::{
 };
 use crate::config::Secret;
 
-/// Bytes of a password on standard input: far above what any server takes.
-const LONGEST_PASSWORD: u64 = 4096;
-/// A document on standard input.
+/// Maximum length of a password on standard input in bytes; far above the limit of any server.
+const MAX_PASSWORD_BYTES: u64 = 4096;
+/// The file argument that stands for standard input.
 const STDIN: &str = "-";
 
 const AFTER_HELP: &str = "\
 Examples:
-  Submit an invoice and wait, with a bar, for its XML:
+  Submit an invoice, show a progress bar, and save its XML:
     docket submit invoice.pdf --type data-point-extraction --metadata mapping.taxonomy=invoices --output invoice.xml
 
-  Let a team check what was found, and go on without waiting:
+  Let a team review the values, without waiting for the result:
     docket submit invoice.pdf --type data-point-extraction --metadata mapping.taxonomy=invoices \\
       --collaborator team:clerks=mapping
 
-  From a script, with no person in the loop, and safe to run twice:
+  From a script, without reviews, and safe to run twice:
     docket submit order.html --type data-point-extraction --metadata-file order.json --idempotency-key order-7781 \\
       --metadata zoning.high_confidence_threshold=0 --metadata mapping.high_confidence_threshold=0 --watch --json
 
@@ -38,17 +38,17 @@ Exit status:
   0  the job is COMPLETED; or, without --watch, it was accepted (BLOCKED included)
   1  the job is FAILED
   2  the job is CANCELLED
-  3  the server refused, or what was asked for cannot be done; the message says what would be right
-  4  the server cannot be reached, or was lost for good while watching; the job itself goes on
+  3  the server refused the request, or the arguments are not valid; the message says what would be right
+  4  the server cannot be reached, or the connection was lost while watching; the job itself continues
 
-A job that waits for a person may take days, and a subscription ends when its credential does: for long watches take an
-API key rather than an access token or a password.";
+A job that waits for a person may take days, and a subscription ends when its credential expires. For long watches, use
+an API key instead of an access token or a password.";
 
 /// Submit a document as a job.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Args {
-    /// Document to submit; - is standard input, which needs --name.
+    /// Document to submit; - reads standard input, which needs --name.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
@@ -56,23 +56,23 @@ pub struct Args {
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     job_type: String,
 
-    /// Name of the document, where it is not to be the file's own.
+    /// Name of the document, if not the name of the file.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// MIME type of the document, where its name does not tell.
+    /// MIME type of the document, if its name does not tell.
     #[arg(long, value_name = "MIME")]
     media_type: Option<String>,
 
-    /// Address of the server.
+    /// URL of the server.
     #[arg(long, env = "DOCKET_SERVER", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     server: String,
 
-    /// Access token or API key; better in the variable, since others see a machine's command lines.
+    /// Access token or API key; prefer the variable, because other users can see command lines.
     #[arg(long, env = "DOCKET_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<Secret>,
 
-    /// Sign in as this user, whatever token there is.
+    /// Sign in as this user instead of using a token.
     #[arg(long, value_name = "EMAIL", requires = "password_stdin")]
     email: Option<String>,
 
@@ -80,52 +80,53 @@ pub struct Args {
     #[arg(long, requires = "email")]
     password_stdin: bool,
 
-    /// Metadata: a key, dots in it being a path, and a value, which is JSON where it parses as JSON and else a string.
+    /// Metadata: a key, in which dots separate path segments, and a value, which is JSON if it parses and a string
+    /// otherwise.
     #[arg(long, short = 'm', value_name = "KEY=VALUE", value_parser = metadata::pair)]
     metadata: Vec<(String, Value)>,
 
-    /// File with a JSON object of metadata; --metadata overrides single values of it.
+    /// File with a JSON object of metadata; --metadata overrides single values.
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
 
-    /// Let somebody in: user:EMAIL or team:NAME, for all steps or for those after the =.
+    /// Add a collaborator: user:EMAIL or team:NAME, for all steps or for those after the =.
     #[arg(long, short = 'c', value_name = "user:EMAIL|team:NAME[=STEP,STEP]")]
     collaborator: Vec<Collaborator>,
 
-    /// The same key makes the same job, however often it is submitted.
+    /// Key that makes it safe to submit again: the same key returns the same job.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
-    /// Jobs of a higher priority run first.
+    /// Priority; jobs with a higher one run first.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
 
-    /// Wait for the end of the job and show its progress.
+    /// Wait for the job to end and show its progress.
     #[arg(long, short = 'w')]
     watch: bool,
 
-    /// Save the output here once the job is completed; waits for it.
+    /// Wait for the job to complete and save its output to this file.
     #[arg(long, short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Print one JSON object at the end and nothing else on standard output; progress goes to standard error.
+    /// Print only one JSON object, at the end, to standard output; progress goes to standard error.
     #[arg(long)]
     json: bool,
 }
 
-/// What the program ends with.
+/// The exit status of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Completed, or accepted where nobody waits for more.
+    /// The job was completed, or accepted without --watch.
     Done = 0,
     /// The job failed.
     Failed = 1,
     /// The job was cancelled.
     Cancelled = 2,
-    /// The server refused, or what was asked for cannot be done.
+    /// The server refused the request, or the arguments are not valid.
     Refused = 3,
-    /// The server is out of reach.
+    /// The server cannot be reached.
     Unreachable = 4,
 }
 
@@ -151,56 +152,61 @@ impl From<&ClientError> for Exit {
     }
 }
 
-/// What came of it; printed with `--json`.
+/// The result of the command; printed with `--json`.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// The job as it was last seen.
+    /// The latest known state of the job.
     pub job: Job,
-    /// The output that was saved.
+    /// The saved output, if any.
     pub output: Option<Saved>,
 }
 
-/// A file that was written.
+/// An output that was saved to a file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Saved {
-    /// Where.
+    /// The path of the file.
     pub file: PathBuf,
-    /// What is in it.
+    /// The document in the file.
     pub document: DocumentInfo,
 }
 
-/// Runs the command on the program's own standard streams.
+/// Runs the command on the standard streams of the process.
 pub async fn run(args: Args) -> Exit {
-    // Not locked: the bar draws on standard error from a thread of its own.
+    // Not locked: the bar draws on standard error from its own thread.
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let lines: &mut dyn Write = if args.json { &mut stderr } else { &mut stdout };
-    let drawn = args.json || io::stdout().is_terminal();
-    let mut console = if drawn { Console::with_bar(lines) } else { Console::lines(lines) };
+    let with_bar = args.json || io::stdout().is_terminal();
+    let mut console = if with_bar { Console::with_bar(lines) } else { Console::lines(lines) };
     let result = submit(&args, &mut console).await;
     console.clear();
     let exit = match &result {
         Ok(report) => Exit::from(report.job.status),
         Err(error) => Exit::from(error),
     };
-    match print(&args, &result, &mut stdout, &mut stderr) {
-        // There is nobody to tell that the streams are closed; the exit status at least does not speak of success.
+    match print_result(&args, &result, &mut stdout, &mut stderr) {
+        // The streams are closed, so only the exit status can report the failure.
         Err(_) if exit == Exit::Done => Exit::Refused,
         _ => exit,
     }
 }
 
-fn print(args: &Args, result: &Result<Report>, out: &mut impl Write, err: &mut impl Write) -> io::Result<()> {
+fn print_result(
+    args: &Args,
+    result: &Result<Report>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<()> {
     if let Err(error) = result {
         writeln!(err, "error: {error}")?;
     }
     if args.json {
-        let object = result.as_ref().map_or_else(failure, |report| json!(report));
+        let object = result.as_ref().map_or_else(errors_json, |report| json!(report));
         writeln!(out, "{object}")?;
     }
     out.flush()
 }
 
-/// Does what the arguments ask for, and tells of it on the console.
+/// Submits the document as the arguments say, and reports progress on the console.
 pub async fn submit(args: &Args, console: &mut Console<'_>) -> Result<Report> {
     let metadata = metadata::assemble(args.metadata_file.as_deref(), &args.metadata)?;
     if let Some(output) = &args.output {
@@ -218,10 +224,10 @@ pub async fn submit(args: &Args, console: &mut Console<'_>) -> Result<Report> {
     };
     let mut job = create(&client, &new, &document, console).await?;
     if (args.watch || args.output.is_some()) && !job.status.is_final() {
-        job = client.watch(&job.id, |job| console.job(job)).await?;
+        job = client.watch(&job.id, |job| console.show_job(job)).await?;
         console.clear();
     }
-    console.say(&outcome(&job))?;
+    console.print_line(&describe_outcome(&job))?;
     let mut output = None;
     if let (Some(path), JobStatus::Completed) = (&args.output, job.status) {
         output = Some(save_output(&client, &job, path, console).await?);
@@ -232,28 +238,31 @@ pub async fn submit(args: &Args, console: &mut Console<'_>) -> Result<Report> {
 async fn connect(args: &Args) -> Result<Client> {
     let Some(email) = &args.email else {
         let Some(token) = &args.token else {
-            let needed = "No credential is given: set DOCKET_TOKEN to an access token or API key, or use --email and \
-                          --password-stdin.";
-            return Err(ClientError::Input(needed.into()));
+            let message = "A credential is required. Set DOCKET_TOKEN to an access token or API key, or use --email \
+                           and --password-stdin.";
+            return Err(ClientError::Input(message.into()));
         };
         return Client::new(&args.server, Some(token.clone()));
     };
-    let password = password(io::stdin())?;
+    let password = read_password(io::stdin())?;
     Client::new(&args.server, None)?.sign_in(email, &password).await
 }
 
 async fn upload(args: &Args, client: &Client, console: &mut Console<'_>) -> Result<DocumentInfo> {
     let document = if args.file == Path::new(STDIN) {
         if args.password_stdin {
-            let both = "Standard input is the document or the password, not both.";
-            return Err(ClientError::Input(both.into()));
+            let message =
+                "Standard input cannot be both the document and the password. Give the document as a file.";
+            return Err(ClientError::Input(message.into()));
         }
         let Some(name) = &args.name else {
-            return Err(ClientError::Input("A document from standard input needs a --name.".into()));
+            return Err(ClientError::Input(
+                "A document from standard input needs a name. Set it with --name.".into(),
+            ));
         };
         let media_type = args.media_type.clone().or_else(|| media_type(name));
         let upload = Upload { content: tokio::io::stdin(), size: None, name: name.clone(), media_type };
-        let progress = console.upload(name, None);
+        let progress = console.show_upload(name, None);
         client.upload(upload, progress).await?
     } else {
         let mut upload = Upload::open(&args.file).await?;
@@ -264,12 +273,12 @@ async fn upload(args: &Args, client: &Client, console: &mut Console<'_>) -> Resu
         if args.media_type.is_some() {
             upload.media_type.clone_from(&args.media_type);
         }
-        let progress = console.upload(&upload.name, upload.size);
+        let progress = console.show_upload(&upload.name, upload.size);
         client.upload(upload, progress).await?
     };
     console.clear();
     let (name, size) = (printable(&document.name), progress::size(document.size));
-    console.say(&format!(
+    console.print_line(&format!(
         "Uploaded {name} ({}, {size}) as document {}.",
         printable(&document.media_type),
         document.id
@@ -277,7 +286,7 @@ async fn upload(args: &Args, client: &Client, console: &mut Console<'_>) -> Resu
     Ok(document)
 }
 
-/// Creates the job. A document that no job took is removed again: it was uploaded for this one only.
+/// Creates the job. If no job uses the uploaded document, deletes it again.
 async fn create(
     client: &Client,
     new: &NewJob,
@@ -287,38 +296,39 @@ async fn create(
     let created = client.create_job(new).await;
     let (unused, text) = match &created {
         Ok(job) if job.input_content.document.id != document.id => {
-            (true, format!("Job {} was made with this idempotency key before; it is {}.", job.id, job.status))
+            (true, format!("Job {} already exists with this idempotency key; it is {}.", job.id, job.status))
         }
         Ok(job) => (false, format!("Job {} ({}) is {}.", job.id, printable(&job.job_type.id), job.status)),
         Err(ClientError::Api(_)) => (true, String::new()),
-        // It may be there after all.
+        // The server may have created the job all the same.
         Err(_) => (false, String::new()),
     };
     if unused && let Err(error) = client.delete_document(&document.id).await {
-        console.say(&format!("Document {} is not used and could not be removed: {error}", document.id))?;
+        console
+            .print_line(&format!("Document {} is not used but could not be deleted: {error}", document.id))?;
     }
     if !text.is_empty() {
-        console.say(&text)?;
+        console.print_line(&text)?;
     }
     created
 }
 
 async fn save_output(client: &Client, job: &Job, path: &Path, console: &mut Console<'_>) -> Result<Saved> {
     let Some(content) = &job.output_content else {
-        let none = format!("Job {} is completed, but its type makes no output; nothing was saved.", job.id);
-        return Err(ClientError::Input(none));
+        let message = format!("Job {} is completed, but its type has no output; nothing was saved.", job.id);
+        return Err(ClientError::Input(message));
     };
     client.save(&content.document, path).await?;
-    console.say(&format!(
-        "Saved its output ({}) as {}.",
+    console.print_line(&format!(
+        "Saved the output ({}) as {}.",
         progress::size(content.document.size),
         path.display()
     ))?;
     Ok(Saved { file: path.to_owned(), document: content.document.clone() })
 }
 
-/// How a job stands, in a sentence.
-pub(super) fn outcome(job: &Job) -> String {
+/// Describes the status of a job in a sentence.
+pub(super) fn describe_outcome(job: &Job) -> String {
     let id = &job.id;
     match (job.status, &job.failure) {
         (JobStatus::Failed, Some(failure)) => {
@@ -332,27 +342,27 @@ pub(super) fn outcome(job: &Job) -> String {
         (JobStatus::Failed, None) => format!("Job {id} failed."),
         (JobStatus::Completed, _) => format!("Job {id} is completed."),
         (JobStatus::Cancelled, _) => format!("Job {id} was cancelled."),
-        (JobStatus::Blocked, _) => format!("Job {id} waits for a person; --watch waits with it."),
+        (JobStatus::Blocked, _) => format!("Job {id} waits for a person. Use --watch to wait for its end."),
         (JobStatus::Queued | JobStatus::Running, _) => {
-            format!("Job {id} goes on by itself; --watch waits for its end.")
+            format!("Job {id} is in progress. Use --watch to wait for its end.")
         }
     }
 }
 
-fn failure(error: &ClientError) -> Value {
+fn errors_json(error: &ClientError) -> Value {
     match error.api_errors() {
         [] => json!({"errors": [{"message": error.to_string()}]}),
         errors => json!({"errors": errors}),
     }
 }
 
-fn password(input: impl Read) -> Result<Secret> {
+fn read_password(input: impl Read) -> Result<Secret> {
     let failed = |error: io::Error| ClientError::Input(format!("The password cannot be read: {error}"));
-    let text = read_at_most(input, LONGEST_PASSWORD).map_err(failed)?;
+    let text = read_at_most(input, MAX_PASSWORD_BYTES).map_err(failed)?;
     let password = text.strip_suffix('\n').unwrap_or(&text);
     let password = password.strip_suffix('\r').unwrap_or(password);
     if password.is_empty() {
-        return Err(ClientError::Input("Standard input holds no password.".into()));
+        return Err(ClientError::Input("Standard input contains no password.".into()));
     }
     Ok(Secret::from(password.to_owned()))
 }
@@ -360,7 +370,7 @@ fn password(input: impl Read) -> Result<Secret> {
 fn check_output(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     let problem = if path == Path::new("-") {
-        "give a file; /dev/stdout stands for standard output".to_owned()
+        "give a file, such as /dev/stdout for standard output".to_owned()
     } else if path.is_dir() {
         "it is a folder; give a file in it".to_owned()
     } else if !folder.is_dir() {
@@ -387,15 +397,15 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_read() {
+    fn arguments_are_parsed() {
         let args =
             parse("a.pdf -t noop -m a.b=1 -m c=x --collaborator team:t=s --priority -5 --output o.xml")
                 .unwrap();
         assert_eq!(args.metadata, [("a.b".to_owned(), json!(1)), ("c".to_owned(), json!("x"))]);
         assert_eq!((args.priority, args.watch), (Some(-5), false));
         assert_eq!(args.collaborator.len(), 1);
-        assert!(parse("a.pdf").is_err(), "a type is needed");
-        assert!(parse("a.pdf -t noop --email a@example.org").is_err(), "a password is needed");
+        assert!(parse("a.pdf").is_err(), "a type is required");
+        assert!(parse("a.pdf -t noop --email a@example.org").is_err(), "a password is required");
         assert!(
             parse("a.pdf -t noop -m nothing").unwrap_err().to_string().contains("mapping.taxonomy=invoices")
         );
@@ -404,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_what_the_program_ends_with() {
+    fn exit_status_follows_the_job_status_or_error() {
         for (status, expected) in [
             (JobStatus::Completed, 0),
             (JobStatus::Queued, 0),
@@ -423,16 +433,16 @@ mod tests {
     }
 
     #[test]
-    fn passwords_lose_their_line_end_only() {
-        assert_eq!(password("correct horse \r\n".as_bytes()).unwrap().expose(), "correct horse ");
-        assert_eq!(password("no end".as_bytes()).unwrap().expose(), "no end");
-        assert!(password("\n".as_bytes()).is_err());
-        let error = password("x".repeat(5000).as_bytes()).unwrap_err().to_string();
+    fn only_the_line_end_of_a_password_is_removed() {
+        assert_eq!(read_password("correct horse \r\n".as_bytes()).unwrap().expose(), "correct horse ");
+        assert_eq!(read_password("no end".as_bytes()).unwrap().expose(), "no end");
+        assert!(read_password("\n".as_bytes()).is_err());
+        let error = read_password("x".repeat(5000).as_bytes()).unwrap_err().to_string();
         assert!(error.ends_with("it has more than 4096 bytes"), "{error}");
     }
 
     #[test]
-    fn outputs_are_checked_before_anything_is_sent() {
+    fn output_path_is_checked() {
         let folder = tempfile::tempdir().unwrap();
         assert!(check_output(&folder.path().join("o.xml")).is_ok());
         assert!(check_output(Path::new("o.xml")).is_ok());
@@ -442,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_credential_nothing_is_sent() {
+    async fn missing_credential_is_refused_before_connecting() {
         let args = Args { token: None, ..parse("a.pdf -t noop --server http://127.0.0.1:9").unwrap() };
         let error = connect(&args).await.unwrap_err().to_string();
         assert!(error.contains("DOCKET_TOKEN"), "{error}");

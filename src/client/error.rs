@@ -1,4 +1,4 @@
-//! What goes wrong between this program and a server, told to the person at the terminal.
+//! Errors between this program and a server, as messages for the terminal.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -9,107 +9,107 @@ use std::path::PathBuf;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
-/// The result of everything in the client.
+/// The result of fallible operations of the client.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;
 
-/// Why something could not be done.
+/// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// What was asked for cannot be done, and why; nothing was sent.
+    /// The input is not valid; no request was sent.
     #[error("{0}")]
     Input(String),
-    /// No answer came: no connection, a broken one, or silence.
+    /// The server did not respond: no connection, a broken connection, or a timeout.
     #[error("{server} cannot be reached: {cause}")]
     Unreachable {
-        /// The server's address.
+        /// The URL of the server.
         server: String,
-        /// What happened.
+        /// The cause.
         cause: String,
     },
-    /// An answer that is not of this API: of a proxy, or of another program.
-    #[error("the server answered {status}: {answer}")]
+    /// A response that is not of this API: it came from a proxy or another program.
+    #[error("the server responded with {status}: {answer}")]
     Status {
-        /// HTTP status.
+        /// The HTTP status.
         status: StatusCode,
-        /// The beginning of the body, or where a redirect points.
+        /// The beginning of the body, or the target of a redirect.
         answer: String,
     },
-    /// The server refused; one entry or more.
-    #[error("{}", Listed(.0))]
+    /// The errors of a GraphQL response; at least one.
+    #[error("{}", ErrorList(.0))]
     Api(Vec<ApiError>),
-    /// The server closed a WebSocket for good.
+    /// The server closed a WebSocket.
     #[error("the server closed the connection with code {code}: {reason}")]
     Closed {
-        /// Close code, of RFC 6455 or of graphql-transport-ws.
+        /// The close code, of RFC 6455 or of graphql-transport-ws.
         code: u16,
-        /// What the server says of it.
+        /// The reason that the server gave.
         reason: String,
     },
-    /// A subscription that broke off again and again.
-    #[error("gave up after {attempts} attempts to go on: {cause}")]
+    /// A subscription whose connection was lost repeatedly.
+    #[error("gave up after {attempts} attempts to reconnect: {cause}")]
     Lost {
-        /// Attempts made in a row.
+        /// Consecutive failed attempts.
         attempts: u32,
-        /// Why the last one failed.
+        /// The cause of the last failure.
         cause: Box<ClientError>,
     },
-    /// The server's answer is not what the API promises.
-    #[error("the server's answer is not understood: {0}")]
+    /// The response does not follow the API.
+    #[error("unexpected response from the server: {0}")]
     Protocol(String),
-    /// A file of this machine.
+    /// A local file could not be read or written.
     #[error("{}: {cause}", path.display())]
     File {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// The terminal or pipe that is written to.
+    /// The terminal or pipe could not be written to.
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),
 }
 
-/// One error of a GraphQL answer.
+/// One error of a GraphQL response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// For people.
+    /// The message for people.
     pub message: String,
-    /// For programs.
+    /// The details for programs.
     #[serde(default)]
     pub extensions: Extensions,
 }
 
-/// What a server says of an error besides its message.
+/// The extensions of an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Extensions {
-    /// One of the API's error codes, such as `BAD_USER_INPUT`.
+    /// The error code of the API, such as `BAD_USER_INPUT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Everything that is wrong with the input.
+    /// All problems of the input.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
-    /// ID of the request, which the server's log has too.
+    /// The ID of the request, which the log of the server contains too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking: Option<String>,
-    /// When to try again, where the server limits the rate.
+    /// When to retry a request that exceeded a rate limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
 }
 
-/// One thing that is wrong with an input.
+/// One problem of an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// JSON Pointer (RFC 6901) into the input.
     pub path: String,
-    /// For programs.
+    /// The code for programs.
     pub code: String,
-    /// For people.
+    /// The message for people.
     pub message: String,
 }
 
 impl ClientError {
-    /// Whether the same might work a moment later.
+    /// Returns whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -117,9 +117,9 @@ impl ClientError {
             Self::Api(errors) => errors.iter().any(|error| {
                 matches!(error.extensions.code.as_deref(), Some("UNAVAILABLE" | "TIMEOUT" | "RATE_LIMITED"))
             }),
-            // graphql-transport-ws closes with 4400 to 4499 where the client is to blame, of which only 4408, an
-            // initialisation that took too long, may go better the next time; 1002, 1003, 1007 to 1010 (RFC 6455,
-            // section 7.4.1) are about what was sent, too.
+            // Codes 4400 to 4499 of graphql-transport-ws mean an error of the client. The exception is 4408, an
+            // initialization that took too long. Codes 1002, 1003 and 1007 to 1010 (RFC 6455, section 7.4.1) reject
+            // what the client sent.
             Self::Closed { code, .. } => {
                 *code == 4408 || !matches!(code, 1002 | 1003 | 1007..=1010 | 4400..=4499)
             }
@@ -127,12 +127,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the server is out of reach or not able to work, so that nobody knows what it would say.
+    /// Returns whether the server cannot be reached or cannot work, so that its answer is unknown.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Lost { .. }) || self.is_transient()
     }
 
-    /// What the server said, where it is what failed.
+    /// Returns the errors of the GraphQL response, if one caused the failure.
     pub fn api_errors(&self) -> &[ApiError] {
         match self {
             Self::Api(errors) => errors,
@@ -144,30 +144,30 @@ impl ClientError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = &self.extensions;
-        if let Some(code) = &said.code {
+        let extensions = &self.extensions;
+        if let Some(code) = &extensions.code {
             write!(f, "{}: ", printable(code))?;
         }
         f.write_str(&printable(&self.message))?;
-        // A single problem is often the message, too.
-        let not_said_yet =
-            |problem: &&Problem| said.problems.len() > 1 || !self.message.contains(&problem.message);
-        for Problem { path, code, message } in said.problems.iter().filter(not_said_yet) {
+        // The message often contains a single problem already.
+        let is_not_in_message =
+            |problem: &&Problem| extensions.problems.len() > 1 || !self.message.contains(&problem.message);
+        for Problem { path, code, message } in extensions.problems.iter().filter(is_not_in_message) {
             write!(f, "\n  {}: {} ({})", printable(path), printable(message), printable(code))?;
         }
-        if let Some(seconds) = said.retry_after_seconds {
+        if let Some(seconds) = extensions.retry_after_seconds {
             write!(f, "\n  try again in {seconds} s")?;
         }
-        if let Some(tracking) = &said.tracking {
+        if let Some(tracking) = &extensions.tracking {
             write!(f, "\n  tracking ID {}", printable(tracking))?;
         }
         Ok(())
     }
 }
 
-struct Listed<'e>(&'e [ApiError]);
+struct ErrorList<'e>(&'e [ApiError]);
 
-impl fmt::Display for Listed<'_> {
+impl fmt::Display for ErrorList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
@@ -179,22 +179,22 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// An error with its causes, outermost first. Many libraries leave them out of their messages.
+/// Formats an error with its causes, outermost first. Many libraries omit the causes from their messages.
 pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    let mut source = error.source();
+    while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        next = cause.source();
+        source = cause.source();
     }
     text
 }
 
-/// Text of others on one line, without control characters: those could steer the terminal.
+/// Replaces control characters, which could control the terminal, with spaces. The result has one line.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {
         Cow::Owned(text.replace(char::is_control, " "))
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_problem_is_not_said_twice() {
+    fn single_problem_is_not_repeated() {
         let error = api(serde_json::json!({
             "message": "/a: is missing",
             "extensions": {"code": "BAD_USER_INPUT", "problems": [{"path": "/a", "code": "REQUIRED", "message": "is missing"}]},
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_transient() {
+    fn only_temporary_errors_are_transient() {
         let code = |code: &str| api(serde_json::json!({"message": "m", "extensions": {"code": code}}));
         assert!(code("UNAVAILABLE").is_transient() && code("RATE_LIMITED").is_transient());
         assert!(!code("FORBIDDEN").is_transient() && !code("UNAUTHENTICATED").is_transient());

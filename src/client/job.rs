@@ -1,4 +1,4 @@
-//! Jobs as the command line sees them: create, watch, find contents.
+//! Jobs for the command line: create, watch, find contents.
 
 use std::pin::pin;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use super::{Client, ClientError, DocumentInfo, Result, field};
+use super::{Client, ClientError, DocumentInfo, Result, parse_field};
 
 macro_rules! job_fields {
     () => {
@@ -27,84 +27,83 @@ const WATCH: &str = concat!("subscription ($id: ID!) { jobUpdated(id: $id) ", jo
 const CONTENTS: &str = "query ($id: ID!, $role: String!) {
     job(id: $id) { contents(role: $role) { document { id name type size sha256 } } } }";
 
-/// A job to be.
+/// The input for creating a job.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NewJob {
-    /// Job type.
+    /// The job type.
     #[serde(rename = "type")]
     pub job_type: String,
-    /// The document that it begins with.
+    /// The input document.
     pub input: Source,
-    /// The client's own fields and those that the type needs; dotted keys are paths.
+    /// The metadata; dots in keys separate path segments.
     pub metadata: Map<String, Value>,
-    /// Who is let in.
+    /// The collaborators.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collaboration: Vec<Collaborator>,
-    /// Same key, same job.
+    /// The idempotency key: a repeated request with the same key returns the same job.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Runs before those with a lower one.
+    /// The priority; jobs with a higher one run first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
 }
 
-/// A document of the server.
+/// A document on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// Its ID.
+    /// The ID of the document.
     pub document_id: String,
 }
 
-/// Somebody let in to a job.
+/// A collaborator of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Collaborator {
-    /// Who.
+    /// The user or team.
     pub collaborator: Principal,
-    /// The steps that they may touch; `*` is all.
+    /// The steps that the collaborator has access to; `*` means all.
     pub steps: Vec<String>,
 }
 
-/// A user or a team, by the names that people use.
+/// A user or a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Principal {
-    /// E-mail address of a user.
+    /// The e-mail address of a user.
     UserEmail(String),
-    /// Name of a team.
+    /// The name of a team.
     TeamName(String),
 }
 
-/// `user:EMAIL` or `team:NAME`, with `=` and steps where not all are meant. The last `=` counts.
+/// Parses `user:EMAIL` or `team:NAME`, optionally followed by `=` and steps. The last `=` counts.
 impl FromStr for Collaborator {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let example = "one is user:ada@example.org, another team:clerks=zoning,mapping";
-        let (kind, rest) = text
-            .split_once(':')
-            .ok_or_else(|| format!("it begins with neither user: nor team:; {example}"))?;
+        let example = "examples are user:ada@example.org and team:clerks=zoning,mapping";
+        let (kind, rest) =
+            text.split_once(':').ok_or_else(|| format!("it must begin with user: or team:; {example}"))?;
         let (name, steps) = match rest.rsplit_once('=') {
             Some((name, steps)) => (name, steps.split(',').map(|step| step.trim().to_owned()).collect()),
             None => (rest, vec!["*".to_owned()]),
         };
         if name.is_empty() {
-            return Err(format!("it names nobody; {example}"));
+            return Err(format!("the name is empty; {example}"));
         }
         if steps.iter().any(String::is_empty) {
-            return Err(format!("it has an empty step after its =; {example}"));
+            return Err(format!("a step after the = is empty; {example}"));
         }
         let collaborator = match kind {
             "user" => Principal::UserEmail(name.to_owned()),
             "team" => Principal::TeamName(name.to_owned()),
-            _ => return Err(format!("it begins with neither user: nor team:; {example}")),
+            _ => return Err(format!("it must begin with user: or team:; {example}")),
         };
         Ok(Self { collaborator, steps })
     }
 }
 
-/// A job, as far as it is shown here.
+/// The fields of a job that the client shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
@@ -121,7 +120,7 @@ pub struct Job {
     pub output_content: Option<Content>,
 }
 
-/// Where a job is in its life.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
@@ -135,7 +134,7 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
-    /// Whether nothing more happens by itself.
+    /// Returns whether the job has ended.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Failed)
     }
@@ -154,14 +153,14 @@ impl std::fmt::Display for JobStatus {
     }
 }
 
-/// A job's type.
+/// The type of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeRef {
-    /// Slug.
+    /// The slug of the type.
     pub id: String,
 }
 
-/// An estimate, in steps.
+/// The estimated progress, in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
 pub struct Progress {
@@ -170,7 +169,7 @@ pub struct Progress {
     pub fraction: f64,
 }
 
-/// The step that a job is at.
+/// The current step of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
@@ -183,7 +182,7 @@ pub struct Step {
     pub message: Option<String>,
 }
 
-/// A person's turn.
+/// An open review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
 pub struct Review {
@@ -192,7 +191,7 @@ pub struct Review {
     pub reason: String,
 }
 
-/// Why a job failed.
+/// The reason why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the API's schema documents its fields")]
 pub struct Failure {
@@ -209,44 +208,44 @@ pub struct Content {
 }
 
 impl Client {
-    /// Creates a job; with an idempotency key that was used before, gives the one that it made.
+    /// Creates a job. If the idempotency key was used before, returns the job that it created.
     pub async fn create_job(&self, new: &NewJob) -> Result<Job> {
         #[derive(Deserialize)]
         struct Payload {
             job: Job,
         }
         let data = self.graphql(CREATE, json!({"input": new})).await?;
-        field(data, "createJob").map(|Payload { job }| job)
+        parse_field(data, "createJob").map(|Payload { job }| job)
     }
 
-    /// Follows a job to its final status, and tells `changed` of every state on the way, the final one included.
+    /// Watches a job until it reaches a final status. Calls `changed` with every state, including the final one.
     pub async fn watch(&self, id: &str, mut changed: impl FnMut(&Job) -> std::io::Result<()>) -> Result<Job> {
         let mut state = None;
-        for attempt in 1..=self.patience.attempts {
+        for attempt in 1..=self.policy.max_attempts {
             let mut states = pin!(self.subscribe(WATCH, json!({"id": id})));
             while let Some(data) = states.next().await {
-                let job: Job = field(data?, "jobUpdated")?;
+                let job: Job = parse_field(data?, "jobUpdated")?;
                 changed(&job)?;
                 if job.status.is_final() {
                     return Ok(job);
                 }
                 state = Some(job.status);
             }
-            // A server that shuts down may end its subscriptions in good order.
-            sleep(self.patience.wait(attempt)).await;
+            // A server that shuts down may complete its subscriptions normally.
+            sleep(self.policy.backoff(attempt)).await;
         }
-        let state = state.map_or_else(|| "not known".into(), |status| status.to_string());
-        Err(ClientError::Protocol(format!("subscriptions to job {id} end while its status is {state}")))
+        let state = state.map_or_else(|| "unknown".into(), |status| status.to_string());
+        Err(ClientError::Protocol(format!("subscriptions to job {id} ended while its status was {state}")))
     }
 
-    /// The newest content of a job in a role; None where there is none that the viewer may see.
+    /// Returns the newest content of a job in a role, or `None` if the viewer may not see any.
     pub async fn content(&self, job_id: &str, role: &str) -> Result<Option<DocumentInfo>> {
         #[derive(Deserialize)]
         struct Contents {
             contents: Vec<Content>,
         }
         let data = self.graphql(CONTENTS, json!({"id": job_id, "role": role})).await?;
-        let job: Option<Contents> = field(data, "job")?;
+        let job: Option<Contents> = parse_field(data, "job")?;
         Ok(job.and_then(|job| job.contents.into_iter().next()).map(|content| content.document))
     }
 }
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_for_a_status_is_the_one_of_the_schema() {
+    fn statuses_display_as_in_the_schema() {
         for status in ["QUEUED", "RUNNING", "BLOCKED", "COMPLETED", "CANCELLED", "FAILED"] {
             let parsed: JobStatus = serde_json::from_value(status.into()).unwrap();
             assert_eq!(parsed.to_string(), status);
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn collaborators_are_users_or_teams() {
+    fn collaborators_parse_as_users_or_teams() {
         let ada = Collaborator::from_str("user:ada@example.org").unwrap();
         assert_eq!(ada.collaborator, Principal::UserEmail("ada@example.org".into()));
         assert_eq!(ada.steps, ["*"]);

@@ -1,4 +1,4 @@
-//! Metadata as people write it: pairs on the command line, and files.
+//! Metadata from the command line and from files.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use super::error::printable;
 use super::{ClientError, Result};
 
-/// Bytes of a metadata file: far above what any server takes.
-const LARGEST_METADATA: u64 = 16 << 20;
+/// Maximum size of a metadata file in bytes; far above the limit of any server.
+const MAX_METADATA_BYTES: u64 = 16 << 20;
 
-/// The file's object with the pairs put over it. A key that is given twice is an error.
+/// Merges the pairs over the object in the file. A repeated key is an error.
 pub fn assemble(file: Option<&Path>, pairs: &[(String, Value)]) -> Result<Map<String, Value>> {
     let mut metadata = match file {
         Some(path) => read(path)?,
@@ -21,9 +21,12 @@ pub fn assemble(file: Option<&Path>, pairs: &[(String, Value)]) -> Result<Map<St
     let mut seen = HashSet::new();
     for (key, value) in pairs {
         if !seen.insert(key) {
-            return Err(ClientError::Input(format!("--metadata {} is given twice.", printable(key))));
+            return Err(ClientError::Input(format!(
+                "--metadata {} is given more than once.",
+                printable(key)
+            )));
         }
-        // The same place may be spelled with dots or as objects; both at once would be a contradiction.
+        // The file may spell the same path with dots or as objects, and the server refuses both at once.
         remove(&mut metadata, key);
         metadata.insert(key.clone(), value.clone());
     }
@@ -33,14 +36,14 @@ pub fn assemble(file: Option<&Path>, pairs: &[(String, Value)]) -> Result<Map<St
 fn read(path: &Path) -> Result<Map<String, Value>> {
     let failed = |cause| ClientError::File { path: path.to_owned(), cause };
     let file = std::fs::File::open(path).map_err(failed)?;
-    let text = read_at_most(file, LARGEST_METADATA).map_err(failed)?;
+    let text = read_at_most(file, MAX_METADATA_BYTES).map_err(failed)?;
     serde_json::from_str(&text).map_err(|error| {
-        let shape = "metadata is a JSON object such as {\"mapping\": {\"taxonomy\": \"invoices\"}}";
-        ClientError::Input(format!("{}: {error}; {shape}", path.display()))
+        let expected = "metadata must be a JSON object such as {\"mapping\": {\"taxonomy\": \"invoices\"}}";
+        ClientError::Input(format!("{}: {error}; {expected}", path.display()))
     })
 }
 
-/// Removes the value at a dotted path, however its parts are spread over nested objects.
+/// Removes the value at a dotted path, however its segments are spread over nested objects.
 fn remove(object: &mut Map<String, Value>, path: &str) {
     object.remove(path);
     for (dot, _) in path.match_indices('.') {
@@ -50,18 +53,18 @@ fn remove(object: &mut Map<String, Value>, path: &str) {
     }
 }
 
-/// A key and a value with `=` between; dots in the key are a path.
+/// Parses a key and a value, separated by `=`. Dots in the key separate path segments.
 pub fn pair(text: &str) -> Result<(String, Value), String> {
-    let (key, value) = text.split_once('=').ok_or("it has no =; one is mapping.taxonomy=invoices")?;
+    let (key, value) = text.split_once('=').ok_or("it has no =; an example is mapping.taxonomy=invoices")?;
     if key.is_empty() {
-        return Err("it has no key before its =".into());
+        return Err("it has no key before the =".into());
     }
-    Ok((key.to_owned(), json_or_text(value)))
+    Ok((key.to_owned(), parse_json_or_text(value)))
 }
 
-/// Returns JSON where the text parses as JSON. A whole number of more than 64 bits stays text: it is an identifier, and
-/// most readers of JSON would round it.
-fn json_or_text(text: &str) -> Value {
+/// Parses text as JSON, or returns it as a string. An integer of more than 64 bits stays a string: it is an identifier,
+/// and most JSON parsers would round it.
+fn parse_json_or_text(text: &str) -> Value {
     match serde_json::from_str(text) {
         Ok(Value::Number(number))
             if number.as_i64().is_none()
@@ -75,7 +78,7 @@ fn json_or_text(text: &str) -> Value {
     }
 }
 
-/// Reads text to its end; more than `limit` bytes of it are an error.
+/// Reads text to its end; more than `limit` bytes are an error.
 pub(crate) fn read_at_most(input: impl Read, limit: u64) -> io::Result<String> {
     let mut text = String::new();
     if input.take(limit + 1).read_to_string(&mut text)? as u64 > limit {
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_json_where_they_parse() {
+    fn values_are_json_if_they_parse() {
         for (given, expected) in [
             ("0", json!(0)),
             ("0.5", json!(0.5)),
@@ -110,7 +113,7 @@ mod tests {
             ("123456789012345678901234", json!("123456789012345678901234")),
             ("-9223372036854775808", json!(i64::MIN)),
         ] {
-            assert_eq!(json_or_text(given), expected, "{given}");
+            assert_eq!(parse_json_or_text(given), expected, "{given}");
         }
         assert!(pair("=x").is_err());
         assert_eq!(pair("k=a=b").unwrap(), ("k".into(), json!("a=b")));
@@ -131,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn metadata_errors_say_where() {
+    fn metadata_errors_name_the_key_or_file() {
         let twice = assemble(None, &pairs(&["a=1", "a=2"])).unwrap_err().to_string();
-        assert_eq!(twice, "--metadata a is given twice.");
+        assert_eq!(twice, "--metadata a is given more than once.");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[1]").unwrap();
         let error = assemble(Some(file.path()), &[]).unwrap_err().to_string();
-        assert!(error.contains("metadata is a JSON object") && error.contains("line 1"), "{error}");
+        assert!(error.contains("metadata must be a JSON object") && error.contains("line 1"), "{error}");
         assert!(
             assemble(Some(Path::new("/nowhere.json")), &[])
                 .unwrap_err()

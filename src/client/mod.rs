@@ -1,18 +1,18 @@
-//! The command line's side of the API: one server, as one person, over HTTP and WebSocket.
+//! An API client for the command line: one server, one user, over HTTP and WebSocket.
 //!
-//! Everything goes through one HTTP client, WebSockets included, so that certificates, proxies and time limits are the
-//! same for all. The credential goes to the server's own address only: no URL out of an answer is ever fetched, and no
-//! redirect followed.
+//! All requests go through one HTTP client, WebSockets included, so that they share certificates, proxies and timeouts.
+//! The credential goes to the configured server only: the client never fetches URLs from responses and follows no
+//! redirects.
 //!
-//! | module | what it owns |
+//! | module | content |
 //! |---|---|
-//! | [`error`] | what goes wrong, in words for people |
-//! | [`transfer`] | documents up and down |
+//! | [`error`] | errors, as messages for people |
+//! | [`transfer`] | uploading and downloading documents |
 //! | `socket` | one WebSocket connection with one subscription (graphql-transport-ws) |
-//! | `subscribe` | a subscription that outlives its connections |
+//! | `subscribe` | a subscription that reconnects |
 //! | [`job`] | jobs: create, watch, find contents |
-//! | [`metadata`] | metadata as people write it |
-//! | [`progress`] | what a person sees of all that: a bar, or lines |
+//! | [`metadata`] | metadata from the command line and from files |
+//! | [`progress`] | progress as a bar or as lines |
 
 use std::time::Duration;
 
@@ -39,100 +39,102 @@ pub use transfer::{DocumentInfo, Upload};
 
 use error::{printable, with_causes};
 
-/// Characters of an unexpected answer that are shown.
-const SHOWN_CHARS: usize = 500;
+/// Characters of an unexpected response that are shown.
+const MAX_SHOWN_CHARS: usize = 500;
 
-/// How long things may take, and how often they are tried.
+/// The timeouts of a client, and its retries of subscriptions.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Until a connection is there.
-    pub connect: Duration,
-    /// Until a request without a document is answered.
-    pub answer: Duration,
-    /// Without a byte moving in an upload or download.
-    pub stall: Duration,
-    /// Without a word on a WebSocket: then it is asked for a sign of life, and left after as long again.
-    pub idle: Duration,
-    /// Attempts in a row to go on with a subscription.
-    pub attempts: u32,
-    /// Before the first of those; each later wait is twice as long.
-    pub first_wait: Duration,
-    /// The longest such wait. A connection that held longer makes the count start anew.
-    pub longest_wait: Duration,
+pub struct ConnectionPolicy {
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Time until the response to a request without a document.
+    pub response_timeout: Duration,
+    /// Time without a transferred byte in an upload or download.
+    pub stall_timeout: Duration,
+    /// Time without a message on a WebSocket, after which the client sends a ping; it gives up after the same time
+    /// again.
+    pub idle_timeout: Duration,
+    /// Consecutive attempts to reconnect a subscription.
+    pub max_attempts: u32,
+    /// Backoff before the first attempt; it doubles with each further one.
+    pub initial_backoff: Duration,
+    /// Maximum backoff. A connection that lasted this long resets the number of attempts.
+    pub max_backoff: Duration,
 }
 
-impl Default for Patience {
+impl Default for ConnectionPolicy {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
-            answer: Duration::from_secs(60),
-            stall: Duration::from_secs(60),
-            idle: Duration::from_secs(30),
-            attempts: 10,
-            first_wait: Duration::from_millis(250),
-            longest_wait: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
+            max_attempts: 10,
+            initial_backoff: Duration::from_millis(250),
+            max_backoff: Duration::from_secs(10),
         }
     }
 }
 
-impl Patience {
-    /// Before the given attempt, from 1. The random part keeps clients of a restarted server from coming all at once.
-    fn wait(&self, attempt: u32) -> Duration {
-        let doubled = self.first_wait.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
-        doubled.min(self.longest_wait).mul_f64(rand::random_range(0.5..=1.0))
+impl ConnectionPolicy {
+    /// Returns the backoff before an attempt, counted from 1. Jitter spreads the clients of a restarted server.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let doubled = self.initial_backoff.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+        doubled.min(self.max_backoff).mul_f64(rand::random_range(0.5..=1.0))
     }
 }
 
-/// A server and who asks it. Clones share connections.
+/// A client for one server and one credential. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     credential: Option<Secret>,
-    patience: Patience,
+    policy: ConnectionPolicy,
 }
 
 impl Client {
-    /// For the server at an address such as `http://127.0.0.1:8080`; a path before the API's own is kept. The credential
-    /// is an access token or an API key. Nothing is sent yet.
+    /// Creates a client for a server at a URL such as `http://127.0.0.1:8080`, to whose path the paths of the API are
+    /// appended. The credential is an access token or an API key. Sends no request.
     pub fn new(server: &str, credential: Option<Secret>) -> Result<Self> {
-        Self::with_patience(server, credential, Patience::default())
+        Self::with_policy(server, credential, ConnectionPolicy::default())
     }
 
-    /// The same with other limits.
-    pub fn with_patience(server: &str, credential: Option<Secret>, patience: Patience) -> Result<Self> {
-        let base = address(server)?;
+    /// Creates a client with other timeouts and retries than the defaults.
+    pub fn with_policy(server: &str, credential: Option<Secret>, policy: ConnectionPolicy) -> Result<Self> {
+        let base = parse_server_url(server)?;
         if let Some(credential) = &credential {
-            let fits = HeaderValue::from_str(credential.expose()).is_ok();
-            if !fits || credential.expose().is_empty() {
-                let problem = "The token is empty or has characters that no token has, such as a line break.";
+            let is_valid = HeaderValue::from_str(credential.expose()).is_ok();
+            if !is_valid || credential.expose().is_empty() {
+                let problem =
+                    "The token is empty or contains characters that are not allowed, such as a line break.";
                 return Err(ClientError::Input(problem.into()));
             }
         }
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("docket/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(patience.connect)
+            .connect_timeout(policy.connect_timeout)
             .redirect(reqwest::redirect::Policy::none());
-        // Fails only where a provider is installed already, and any will do.
+        // Fails without harm if another provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         if base.scheme() == "http" {
-            // Without TLS no certificates are needed, and a machine without any can still talk to its own server.
+            // Plain HTTP needs no certificates, so it works on a machine that has none.
             builder = builder.tls_certs_only([]);
         }
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| ClientError::Input(with_causes(&error)))?;
-        Ok(Self { http, base, credential, patience })
+        Ok(Self { http, base, credential, policy })
     }
 
-    /// The server's address, without a slash at its end.
+    /// Returns the URL of the server, without a trailing slash.
     pub fn server(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The same server as the person with this e-mail address and password. The access token that the server gives ends
-    /// after the time that it is configured for.
+    /// Returns a client for the same server that is signed in as a user. The access token expires after the time that
+    /// the server is configured for.
     pub async fn sign_in(self, email: &str, password: &Secret) -> Result<Self> {
         const SIGN_IN: &str = "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken } }";
         #[derive(Deserialize)]
@@ -141,74 +143,74 @@ impl Client {
             access_token: Secret,
         }
         let input = json!({"input": {"email": email, "password": password.expose()}});
-        let signed_in: SignedIn = field(self.graphql(SIGN_IN, input).await?, "signIn")?;
+        let signed_in: SignedIn = parse_field(self.graphql(SIGN_IN, input).await?, "signIn")?;
         Ok(Self { credential: Some(signed_in.access_token), ..self })
     }
 
-    /// Runs a query or mutation and gives its `data`. Any error in the answer is an error here, partial data or not.
+    /// Runs a query or mutation and returns its `data`. Any error in the response is an error, even with partial data.
     pub async fn graphql(&self, query: &str, variables: Value) -> Result<Value> {
         let response = self
             .request(Method::POST, "/graphql")
             .header(ACCEPT, "application/graphql-response+json, application/json;q=0.9")
-            .timeout(self.patience.answer)
+            .timeout(self.policy.response_timeout)
             .json(&json!({"query": query, "variables": variables}))
             .send()
             .await
-            .map_err(|error| self.unreachable(error))?;
-        let (status, location) = (response.status(), redirected(&response));
-        let bytes = response.bytes().await.map_err(|error| self.unreachable(error))?;
+            .map_err(|error| self.request_error(error))?;
+        let (status, location) = (response.status(), redirect_location(&response));
+        let bytes = response.bytes().await.map_err(|error| self.request_error(error))?;
         match serde_json::from_slice::<Execution>(&bytes) {
             Ok(execution) if !execution.is_empty() => execution.into_data(),
-            _ => Err(unexpected(status, location, &bytes)),
+            _ => Err(unexpected_response(status, location, &bytes)),
         }
     }
 
-    /// A request to a path of the server, with the credential.
+    /// Starts a request to a path of the server, with the credential.
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.anonymous(method, path);
+        let request = self.request_without_credential(method, path);
         match &self.credential {
             Some(credential) => request.bearer_auth(credential.expose()),
             None => request,
         }
     }
 
-    fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+    fn request_without_credential(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         self.http.request(method, url)
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> ClientError {
+    fn request_error(&self, error: reqwest::Error) -> ClientError {
         if error.is_builder() {
-            // The request itself is not one: a header has characters that none may have.
+            // The request is not valid: a header has a character that is not allowed.
             return ClientError::Input(with_causes(&error));
         }
-        self.broken(&error.without_url())
+        self.connection_error(&error.without_url())
     }
 
-    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
-        self.silent(&with_causes(error))
+    fn connection_error(&self, error: &(dyn std::error::Error + 'static)) -> ClientError {
+        self.unreachable(&with_causes(error))
     }
 
-    fn silent(&self, cause: &str) -> ClientError {
+    fn unreachable(&self, cause: &str) -> ClientError {
         ClientError::Unreachable { server: self.server().to_owned(), cause: cause.to_owned() }
     }
 
-    /// What an answer without success says.
-    async fn refusal(&self, response: Response) -> ClientError {
-        let (status, location) = (response.status(), redirected(&response));
-        match tokio::time::timeout(self.patience.answer, response.bytes()).await {
+    /// Converts an unsuccessful response to an error.
+    async fn error_from_response(&self, response: Response) -> ClientError {
+        let (status, location) = (response.status(), redirect_location(&response));
+        match tokio::time::timeout(self.policy.response_timeout, response.bytes()).await {
             Ok(Ok(bytes)) => match serde_json::from_slice::<Execution>(&bytes) {
                 Ok(Execution { errors, .. }) if !errors.is_empty() => ClientError::Api(errors),
-                _ => unexpected(status, location, &bytes),
+                _ => unexpected_response(status, location, &bytes),
             },
-            Ok(Err(error)) => self.unreachable(error),
-            Err(_) => self.silent("its answer stopped half-way"),
+            Ok(Err(error)) => self.request_error(error),
+            Err(_) => self.unreachable("its response stopped halfway"),
         }
     }
 }
 
-/// An answer to a GraphQL operation, or one event of a subscription.
+/// A GraphQL response, or one event of a subscription.
 #[derive(Debug, Deserialize)]
 struct Execution {
     data: Option<Value>,
@@ -217,7 +219,7 @@ struct Execution {
 }
 
 impl Execution {
-    /// Whether it is JSON of something else.
+    /// Returns whether the JSON is not a GraphQL response.
     fn is_empty(&self) -> bool {
         self.data.is_none() && self.errors.is_empty()
     }
@@ -231,33 +233,33 @@ impl Execution {
     }
 }
 
-/// A field of the `data` of an answer, as its type.
-pub(crate) fn field<T: DeserializeOwned>(mut data: Value, name: &str) -> Result<T> {
+/// Deserializes a field of the `data` of a response.
+pub(crate) fn parse_field<T: DeserializeOwned>(mut data: Value, name: &str) -> Result<T> {
     let value = data.get_mut(name).map(Value::take).unwrap_or_default();
     serde_json::from_value(value).map_err(|error| ClientError::Protocol(format!("{name}: {error}")))
 }
 
-fn address(server: &str) -> Result<Url> {
-    let wrong = |problem: &str| {
+fn parse_server_url(server: &str) -> Result<Url> {
+    let invalid = |problem: &str| {
         ClientError::Input(format!(
-            "{:?} is not a server's address: {problem}. One is http://127.0.0.1:8080 or https://docket.example.org.",
+            "{:?} is not a valid server URL: {problem}. Examples are http://127.0.0.1:8080 and https://docket.example.org.",
             printable(server)
         ))
     };
-    let url = Url::parse(server).map_err(|error| wrong(&error.to_string()))?;
+    let url = Url::parse(server).map_err(|error| invalid(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it begins with neither http:// nor https://"));
+        return Err(invalid("it must begin with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a name and password do not belong in it"));
+        return Err(invalid("it must not contain a user name or password"));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("it has a query or fragment"));
+        return Err(invalid("it must not contain a query or fragment"));
     }
     Ok(url)
 }
 
-/// Whether the server is on this machine, where no proxy leads.
+/// Returns whether the server is on this machine, which proxies cannot reach.
 fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
@@ -265,19 +267,19 @@ fn is_loopback(url: &Url) -> bool {
     })
 }
 
-fn redirected(response: &Response) -> Option<String> {
+fn redirect_location(response: &Response) -> Option<String> {
     response.headers().get(LOCATION).map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
-fn unexpected(status: StatusCode, location: Option<String>, body: &[u8]) -> ClientError {
+fn unexpected_response(status: StatusCode, location: Option<String>, body: &[u8]) -> ClientError {
     let answer = match location.filter(|_| status.is_redirection()) {
         Some(location) => {
-            format!("it points to {}; give the address that it points to", printable(&location))
+            format!("redirect to {}; use that URL instead", printable(&location))
         }
         None => {
-            let body: String = String::from_utf8_lossy(body).chars().take(SHOWN_CHARS).collect();
+            let body: String = String::from_utf8_lossy(body).chars().take(MAX_SHOWN_CHARS).collect();
             match body.trim() {
-                "" => "nothing more".into(),
+                "" => "no further information".into(),
                 body => printable(body).into_owned(),
             }
         }
@@ -290,13 +292,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_checked() {
+    fn server_urls_are_checked() {
         for good in ["http://127.0.0.1:8080", "https://docket.example.org/api/", "http://[::1]:80"] {
-            assert!(address(good).is_ok(), "{good}");
+            assert!(parse_server_url(good).is_ok(), "{good}");
         }
         for bad in ["127.0.0.1:8080", "ftp://x", "http://", "http://a:b@host", "http://host/?q", "", "/x"] {
-            let error = address(bad).unwrap_err().to_string();
-            assert!(error.contains("is not a server's address"), "{error}");
+            let error = parse_server_url(bad).unwrap_err().to_string();
+            assert!(error.contains("is not a valid server URL"), "{error}");
         }
     }
 
@@ -319,7 +321,13 @@ mod tests {
         let request = client.request(Method::GET, "/x").build().unwrap();
         assert_eq!(request.headers()["authorization"], "Bearer abc");
         assert!(
-            client.anonymous(Method::GET, "/x").build().unwrap().headers().get("authorization").is_none()
+            client
+                .request_without_credential(Method::GET, "/x")
+                .build()
+                .unwrap()
+                .headers()
+                .get("authorization")
+                .is_none()
         );
         for wrong in ["two\nlines", ""] {
             assert!(Client::new("http://h", Some(Secret::from(wrong.to_owned()))).is_err());
@@ -327,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_no_proxy() {
+    fn loopback_addresses_are_recognized() {
         for (url, expected) in [
             ("http://127.0.0.1:1", true),
             ("http://localhost", true),
@@ -340,14 +348,14 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_their_bound() {
-        let patience = Patience::default();
+    fn backoff_grows_to_its_maximum() {
+        let policy = ConnectionPolicy::default();
         for attempt in 1..=40 {
-            let full = patience
-                .first_wait
+            let full = policy
+                .initial_backoff
                 .saturating_mul(2_u32.saturating_pow(attempt - 1))
-                .min(patience.longest_wait);
-            let wait = patience.wait(attempt);
+                .min(policy.max_backoff);
+            let wait = policy.backoff(attempt);
             assert!(wait <= full && wait >= full / 2, "{attempt}: {wait:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! What a person sees while a job runs: a bar on a terminal, else a line for every change that matters.
+//! Progress for people: a bar on a terminal, or otherwise a line for every relevant change.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,49 +8,49 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::error::printable;
 use super::job::{Job, JobStatus};
 
-/// Parts that the bar of a job has.
-const PARTS: u64 = 1000;
-/// How far a job gets, as a fraction of the whole, until a line says so though nothing else changed.
-const LINE_EVERY: f64 = 0.1;
-/// Redraws the clock beside the bar.
-const TICK: Duration = Duration::from_millis(250);
+/// Length of the progress bar of a job.
+const BAR_LENGTH: u64 = 1000;
+/// Minimum progress, as a fraction of the whole, for a new line without any other change.
+const MIN_LINE_PROGRESS: f64 = 0.1;
+/// Interval at which the elapsed time beside the bar is redrawn.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
 const UPLOAD_BAR: &str = "{spinner} {bar:30} {bytes} of {total_bytes} at {bytes_per_sec} {wide_msg}";
 const UPLOAD_COUNT: &str = "{spinner} {bytes} at {bytes_per_sec} {wide_msg}";
 const JOB_BAR: &str = "{spinner} {bar:30} {percent:>3}% {elapsed} {wide_msg}";
 
-/// Where progress and results are told.
+/// The output of progress and results.
 pub struct Console<'w> {
     lines: &'w mut dyn Write,
     bar: Option<ProgressBar>,
-    told: Option<Told>,
+    printed: Option<PrintedState>,
 }
 
-/// What the last line was about.
+/// The state of the job at the last printed line.
 #[derive(PartialEq)]
-struct Told {
+struct PrintedState {
     status: JobStatus,
     step: Option<(String, u32)>,
     fraction: f64,
 }
 
 impl<'w> Console<'w> {
-    /// Tells everything in lines.
+    /// Creates a console that prints progress as lines.
     pub fn lines(lines: &'w mut dyn Write) -> Self {
-        Self { lines, bar: None, told: None }
+        Self { lines, bar: None, printed: None }
     }
 
-    /// Draws progress as a bar on standard error, and tells the rest in lines; where standard error is no terminal, tells
-    /// everything in lines.
+    /// Creates a console that draws progress as a bar on standard error and prints the rest as lines. If standard error
+    /// is not a terminal, it prints everything as lines.
     pub fn with_bar(lines: &'w mut dyn Write) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // Nothing is drawn until there is progress.
+        // Hidden until there is progress.
         bar.finish_and_clear();
-        Self { lines, bar: (!bar.is_hidden()).then_some(bar), told: None }
+        Self { lines, bar: (!bar.is_hidden()).then_some(bar), printed: None }
     }
 
-    /// Prints lines, above the bar where there is one.
-    pub fn say(&mut self, text: &str) -> io::Result<()> {
+    /// Prints text, above the bar if there is one.
+    pub fn print_line(&mut self, text: &str) -> io::Result<()> {
         let lines = &mut self.lines;
         let mut print = || {
             writeln!(lines, "{text}")?;
@@ -62,8 +62,8 @@ impl<'w> Console<'w> {
         }
     }
 
-    /// Begins to show an upload; the result is told how many bytes are gone.
-    pub fn upload(&mut self, name: &str, size: Option<u64>) -> impl Fn(u64) + Send + 'static {
+    /// Shows an upload. Call the result with the number of bytes sent so far.
+    pub fn show_upload(&mut self, name: &str, size: Option<u64>) -> impl Fn(u64) + Send + 'static {
         if let Some(bar) = &self.bar {
             bar.set_style(style(if size.is_some() { UPLOAD_BAR } else { UPLOAD_COUNT }));
             if let Some(size) = size {
@@ -71,7 +71,7 @@ impl<'w> Console<'w> {
             }
             bar.set_message(printable(name).into_owned());
             bar.reset();
-            bar.enable_steady_tick(TICK);
+            bar.enable_steady_tick(TICK_INTERVAL);
         }
         let bar = self.bar.clone();
         move |sent| {
@@ -82,61 +82,61 @@ impl<'w> Console<'w> {
     }
 
     /// Shows the state of a job.
-    pub fn job(&mut self, job: &Job) -> io::Result<()> {
-        let now = Told {
+    pub fn show_job(&mut self, job: &Job) -> io::Result<()> {
+        let now = PrintedState {
             status: job.status,
             step: job.current_step.as_ref().map(|step| (step.name.clone(), step.attempt)),
             fraction: job.progress.fraction,
         };
-        let begins = self.told.is_none();
-        let (blocks, worth_a_line) = match &self.told {
+        let is_first = self.printed.is_none();
+        let (becomes_blocked, needs_line) = match &self.printed {
             None => (job.status == JobStatus::Blocked, true),
-            Some(told) => {
-                let same = told.status == now.status && told.step == now.step;
+            Some(printed) => {
+                let same = printed.status == now.status && printed.step == now.step;
                 (
                     job.status == JobStatus::Blocked && !same,
-                    !same || now.fraction - told.fraction >= LINE_EVERY,
+                    !same || now.fraction - printed.fraction >= MIN_LINE_PROGRESS,
                 )
             }
         };
         if let Some(bar) = &self.bar {
-            if begins {
-                // The upload's bar is cleared; it must not be seen again before this one replaces it.
+            if is_first {
+                // The cleared bar of the upload must not reappear before this one replaces it.
                 bar.set_style(style(JOB_BAR));
                 bar.set_message(describe(job));
-                bar.set_length(PARTS);
+                bar.set_length(BAR_LENGTH);
                 bar.reset();
-                bar.enable_steady_tick(TICK);
+                bar.enable_steady_tick(TICK_INTERVAL);
             }
-            bar.set_position(parts(job.progress.fraction));
+            bar.set_position(bar_position(job.progress.fraction));
             bar.set_message(describe(job));
-        } else if worth_a_line {
-            self.say(&format!("{:>3}%  {}", percent(job.progress.fraction), describe(job)))?;
+        } else if needs_line {
+            self.print_line(&format!("{:>3}%  {}", percent(job.progress.fraction), describe(job)))?;
         }
-        if blocks {
-            self.say(&person_needed(job))?;
+        if becomes_blocked {
+            self.print_line(&person_needed(job))?;
         }
-        if worth_a_line {
-            self.told = Some(now);
+        if needs_line {
+            self.printed = Some(now);
         }
         Ok(())
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        self.told = None;
+        self.printed = None;
     }
 }
 
-/// A number of bytes as people say it.
+/// Formats a number of bytes for people.
 pub fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// A template as a style; these are constants, and a test draws each.
+/// Parses a template; all templates are constants, and a test parses each.
 fn style(template: &str) -> ProgressStyle {
     match ProgressStyle::with_template(template) {
         Ok(style) => style.progress_chars("##-"),
@@ -144,16 +144,16 @@ fn style(template: &str) -> ProgressStyle {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and PARTS")]
-fn parts(fraction: f64) -> u64 {
-    (fraction.clamp(0.0, 1.0) * PARTS as f64).round() as u64
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and BAR_LENGTH")]
+fn bar_position(fraction: f64) -> u64 {
+    (fraction.clamp(0.0, 1.0) * BAR_LENGTH as f64).round() as u64
 }
 
 fn percent(fraction: f64) -> u64 {
-    parts(fraction) * 100 / PARTS
+    bar_position(fraction) * 100 / BAR_LENGTH
 }
 
-/// Status, step and what the step says.
+/// Describes a job by its status, its step and the message of the step.
 fn describe(job: &Job) -> String {
     let mut text = job.status.to_string();
     let Some(step) = &job.current_step else { return text };
@@ -202,18 +202,18 @@ mod tests {
         .unwrap()
     }
 
-    fn told(states: &[Job]) -> String {
+    fn printed_lines(states: &[Job]) -> String {
         let mut out = Vec::new();
         let mut console = Console::lines(&mut out);
         for state in states {
-            console.job(state).unwrap();
+            console.show_job(state).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_line_is_printed_for_what_matters() {
-        let told = told(&[
+    fn line_is_printed_for_every_relevant_change() {
+        let lines = printed_lines(&[
             job("QUEUED", 0.0, Some(("mapping", 1, ""))),
             job("RUNNING", 0.0, Some(("mapping", 1, "page 1"))),
             job("RUNNING", 0.05, Some(("mapping", 1, "page 2"))),
@@ -222,47 +222,50 @@ mod tests {
             job("COMPLETED", 1.0, None),
         ]);
         assert_eq!(
-            told,
+            lines,
             "  0%  QUEUED  mapping\n  0%  RUNNING  mapping: page 1\n 10%  RUNNING  mapping: page 3\n \
              10%  RUNNING  mapping (attempt 2 of 3): page 1\n100%  COMPLETED\n"
         );
     }
 
     #[test]
-    fn a_blocked_job_says_who_is_needed_once() {
+    fn blocked_job_reports_the_needed_person_once() {
         let mut blocked = job("BLOCKED", 0.5, Some(("mapping", 1, "")));
-        let unseen = told(&[blocked.clone(), blocked.clone()]);
+        let lines = printed_lines(&[blocked.clone(), blocked.clone()]);
         assert_eq!(
-            unseen,
+            lines,
             " 50%  BLOCKED  mapping\nA person with access to step mapping is needed. Waiting.\n"
         );
         blocked.review =
             serde_json::from_value(json!({"id": "r", "step": "mapping", "reason": "2 values\nunsure"}))
                 .unwrap();
-        assert!(told(&[blocked]).contains("needed at step mapping: 2 values unsure (review r). Waiting.\n"));
+        assert!(
+            printed_lines(&[blocked])
+                .contains("needed at step mapping: 2 values unsure (review r). Waiting.\n")
+        );
     }
 
     #[test]
-    fn every_template_is_sound() {
+    fn every_template_parses() {
         for template in [UPLOAD_BAR, UPLOAD_COUNT, JOB_BAR] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }
 
     #[test]
-    fn with_a_bar_only_what_lasts_is_printed_in_lines() {
+    fn with_a_bar_progress_is_not_printed_as_lines() {
         let mut out = Vec::new();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        let mut console = Console { lines: &mut out, bar: Some(bar), told: None };
-        console.upload("a.pdf", Some(10))(5);
-        console.job(&job("RUNNING", 0.5, None)).unwrap();
-        console.say("done").unwrap();
+        let mut console = Console { lines: &mut out, bar: Some(bar), printed: None };
+        console.show_upload("a.pdf", Some(10))(5);
+        console.show_job(&job("RUNNING", 0.5, None)).unwrap();
+        console.print_line("done").unwrap();
         console.clear();
         assert_eq!(String::from_utf8(out).unwrap(), "done\n");
     }
 
     #[test]
-    fn fractions_stay_on_the_bar() {
+    fn fractions_are_clamped_to_the_bar() {
         assert_eq!([percent(-1.0), percent(0.004), percent(0.5), percent(7.0)], [0, 0, 50, 100]);
     }
 }

@@ -1,6 +1,6 @@
-//! One WebSocket connection with one subscription, by the protocol graphql-transport-ws.
+//! A WebSocket connection with one subscription, by the protocol graphql-transport-ws.
 //!
-//! The handshake (RFC 6455, section 4.1) is an upgrade of the HTTP client's own connection.
+//! The handshake (RFC 6455, section 4.1) upgrades a connection of the HTTP client.
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::header::{
@@ -18,19 +18,19 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use super::{ApiError, Client, ClientError, Execution, Result};
 
 const PROTOCOL: &str = "graphql-transport-ws";
-/// Each connection carries one operation; this is its ID.
+/// The ID of the operation; each connection carries only one.
 const OPERATION: &str = "1";
-/// Bytes of one message of the server.
-const LARGEST_MESSAGE: usize = 16 << 20;
-/// Bytes of the buffer for reading: a state of a job fits well.
-const READ_BUFFER: usize = 16 << 10;
-/// Close code of RFC 6455 for a connection that broke off without one.
-const ABNORMAL: u16 = 1006;
+/// Maximum size of a message from the server in bytes.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// Size of the read buffer in bytes; the state of a job fits into it.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Close code of RFC 6455 for a connection that was lost without one.
+const ABNORMAL_CLOSURE: u16 = 1006;
 
-/// What a server sends.
+/// A message from the server.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum FromServer {
+enum ServerMessage {
     ConnectionAck,
     Ping,
     Pong,
@@ -46,71 +46,73 @@ pub(super) struct Socket<'c> {
 }
 
 impl<'c> Socket<'c> {
-    /// Connects, says who asks, and subscribes.
+    /// Connects, authenticates, and subscribes.
     pub(super) async fn open(client: &'c Client, query: &str, variables: &Value) -> Result<Self> {
         let opening = async {
             let mut socket = Self { client, stream: upgrade(client).await? };
-            let mut who = json!({});
+            let mut payload = json!({});
             if let Some(credential) = &client.credential {
-                who = json!({"Authorization": format!("Bearer {}", credential.expose())});
+                payload = json!({"Authorization": format!("Bearer {}", credential.expose())});
             }
-            socket.send(&json!({"type": "connection_init", "payload": who})).await?;
+            socket.send(&json!({"type": "connection_init", "payload": payload})).await?;
             loop {
                 match socket.receive().await? {
-                    FromServer::ConnectionAck => break,
-                    FromServer::Ping => socket.send(&json!({"type": "pong"})).await?,
-                    FromServer::Pong => {}
-                    other => return Err(out_of_turn(&other)),
+                    ServerMessage::ConnectionAck => break,
+                    ServerMessage::Ping => socket.send(&json!({"type": "pong"})).await?,
+                    ServerMessage::Pong => {}
+                    other => return Err(unexpected_message(&other)),
                 }
             }
             let payload = json!({"query": query, "variables": variables});
             socket.send(&json!({"type": "subscribe", "id": OPERATION, "payload": payload})).await?;
             Ok(socket)
         };
-        timeout(client.patience.answer, opening)
+        timeout(client.policy.response_timeout, opening)
             .await
-            .map_err(|_| client.silent("it does not finish the handshake of the WebSocket"))?
+            .map_err(|_| client.unreachable("the WebSocket handshake timed out"))?
     }
 
-    /// The next event; None after the last.
+    /// Returns the next event, or `None` after the last.
     pub(super) async fn next(&mut self) -> Result<Option<Value>> {
         loop {
             match self.receive().await? {
-                FromServer::Next { payload } => return payload.into_data().map(Some),
-                FromServer::Error { payload } => return Err(ClientError::Api(payload)),
-                FromServer::Complete => return Ok(None),
-                FromServer::Ping => self.send(&json!({"type": "pong"})).await?,
-                FromServer::Pong => {}
-                other @ FromServer::ConnectionAck => return Err(out_of_turn(&other)),
+                ServerMessage::Next { payload } => return payload.into_data().map(Some),
+                ServerMessage::Error { payload } => return Err(ClientError::Api(payload)),
+                ServerMessage::Complete => return Ok(None),
+                ServerMessage::Ping => self.send(&json!({"type": "pong"})).await?,
+                ServerMessage::Pong => {}
+                other @ ServerMessage::ConnectionAck => return Err(unexpected_message(&other)),
             }
         }
     }
 
-    /// Waits for a message, and asks for a sign of life where none comes: a connection may be dead without either end
-    /// having been told.
-    async fn receive(&mut self) -> Result<FromServer> {
-        let mut asked = false;
+    /// Receives a message. Sends a ping after the idle timeout, because a connection may be dead without either end
+    /// being notified.
+    async fn receive(&mut self) -> Result<ServerMessage> {
+        let mut is_pinged = false;
         loop {
-            let message = match timeout(self.client.patience.idle, self.stream.next()).await {
-                Ok(Some(message)) => message.map_err(|error| self.client.broken(&error))?,
-                Ok(None) => return Err(closed(None)),
-                Err(_) if asked => return Err(self.client.silent("its WebSocket is silent")),
+            let message = match timeout(self.client.policy.idle_timeout, self.stream.next()).await {
+                Ok(Some(message)) => message.map_err(|error| self.client.connection_error(&error))?,
+                Ok(None) => return Err(closed_error(None)),
+                Err(_) if is_pinged => return Err(self.client.unreachable("the WebSocket timed out")),
                 Err(_) => {
                     self.send(&json!({"type": "ping"})).await?;
-                    asked = true;
+                    is_pinged = true;
                     continue;
                 }
             };
             match message {
                 Message::Text(text) => {
-                    return read(&text)
+                    return parse_message(&text)
                         .map_err(|error| ClientError::Protocol(format!("{PROTOCOL}: {error}")));
                 }
-                Message::Close(frame) => return Err(closed(frame)),
-                // The library answers pings of the WebSocket itself; they are signs of life.
-                Message::Ping(_) | Message::Pong(_) => asked = false,
+                Message::Close(frame) => return Err(closed_error(frame)),
+                // The library answers WebSocket pings itself; they show that the connection is alive.
+                Message::Ping(_) | Message::Pong(_) => is_pinged = false,
                 Message::Binary(_) | Message::Frame(_) => {
-                    return Err(ClientError::Protocol(format!("{PROTOCOL}: a message that is not text")));
+                    return Err(ClientError::Protocol(format!(
+                        "{PROTOCOL}: received a message that is not text"
+                    )));
                 }
             }
         }
@@ -118,19 +120,20 @@ impl<'c> Socket<'c> {
 
     async fn send(&mut self, message: &Value) -> Result<()> {
         let sent = self.stream.send(Message::text(message.to_string())).await;
-        sent.map_err(|error| self.client.broken(&error))
+        sent.map_err(|error| self.client.connection_error(&error))
     }
 }
 
-/// Reads a message. A tagged enum reads no numbers from text where serde_json keeps all digits, but it does from a value.
-fn read(text: &str) -> serde_json::Result<FromServer> {
+/// Parses a message. serde_json with arbitrary precision cannot parse numbers of a tagged enum from text, but from a
+/// value.
+fn parse_message(text: &str) -> serde_json::Result<ServerMessage> {
     serde_json::from_value(serde_json::from_str(text)?)
 }
 
 async fn upgrade(client: &Client) -> Result<WebSocketStream<Upgraded>> {
     let key = generate_key();
     let response = client
-        .anonymous(Method::GET, "/graphql/ws")
+        .request_without_credential(Method::GET, "/graphql/ws")
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
@@ -138,50 +141,48 @@ async fn upgrade(client: &Client) -> Result<WebSocketStream<Upgraded>> {
         .header(SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
         .send()
         .await
-        .map_err(|error| client.unreachable(error))?;
+        .map_err(|error| client.request_error(error))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(match client.refusal(response).await {
-            // Success of another kind is not one that may pass.
+        return Err(match client.error_from_response(response).await {
+            // Another successful status will not change on a retry.
             ClientError::Status { status, .. } if status.is_success() => ClientError::Protocol(format!(
-                "/graphql/ws answered {status} instead of becoming a WebSocket"
+                "/graphql/ws responded with {status} instead of upgrading to a WebSocket"
             )),
             other => other,
         });
     }
-    check(response.headers(), &key)?;
-    let connection = response.upgrade().await.map_err(|error| client.unreachable(error))?;
+    check_handshake(response.headers(), &key)?;
+    let connection = response.upgrade().await.map_err(|error| client.request_error(error))?;
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(Some(LARGEST_MESSAGE))
-        .max_frame_size(Some(LARGEST_MESSAGE));
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
     Ok(WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await)
 }
 
-fn check(headers: &HeaderMap, key: &str) -> Result<()> {
+fn check_handshake(headers: &HeaderMap, key: &str) -> Result<()> {
     let is =
         |name, expected: &str| headers.get(name).is_some_and(|value| value.as_bytes() == expected.as_bytes());
     if !is(SEC_WEBSOCKET_ACCEPT, &derive_accept_key(key.as_bytes())) {
-        return Err(ClientError::Protocol(
-            "Sec-WebSocket-Accept is not the one that belongs to the key".into(),
-        ));
+        return Err(ClientError::Protocol("Sec-WebSocket-Accept does not match the key".into()));
     }
     if !is(SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
-        return Err(ClientError::Protocol(format!("the WebSocket does not speak {PROTOCOL}")));
+        return Err(ClientError::Protocol(format!("the server did not select the protocol {PROTOCOL}")));
     }
     Ok(())
 }
 
-fn closed(frame: Option<CloseFrame>) -> ClientError {
+fn closed_error(frame: Option<CloseFrame>) -> ClientError {
     match frame {
         Some(frame) => {
             ClientError::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() }
         }
-        None => ClientError::Closed { code: ABNORMAL, reason: "it broke off".into() },
+        None => ClientError::Closed { code: ABNORMAL_CLOSURE, reason: "the connection was lost".into() },
     }
 }
 
-fn out_of_turn(message: &FromServer) -> ClientError {
-    ClientError::Protocol(format!("{PROTOCOL}: out of turn: {message:?}"))
+fn unexpected_message(message: &ServerMessage) -> ClientError {
+    ClientError::Protocol(format!("{PROTOCOL}: unexpected message: {message:?}"))
 }
 
 #[cfg(test)]
@@ -189,31 +190,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_read_with_whatever_else_they_carry() {
+    fn messages_parse_with_unknown_fields() {
         assert!(matches!(
-            read(r#"{"type":"connection_ack","payload":{"a":1}}"#),
-            Ok(FromServer::ConnectionAck)
+            parse_message(r#"{"type":"connection_ack","payload":{"a":1}}"#),
+            Ok(ServerMessage::ConnectionAck)
         ));
-        assert!(matches!(read(r#"{"type":"ping"}"#), Ok(FromServer::Ping)));
-        assert!(matches!(read(r#"{"id":"1","type":"complete"}"#), Ok(FromServer::Complete)));
-        let next = read(r#"{"id":"1","type":"next","payload":{"data":{"x":1},"extensions":{}}}"#).unwrap();
-        assert!(matches!(next, FromServer::Next { payload } if payload.data.is_some()));
-        let error = read(r#"{"id":"1","type":"error","payload":[{"message":"no","locations":[]}]}"#).unwrap();
-        assert!(matches!(error, FromServer::Error { payload } if payload[0].message == "no"));
+        assert!(matches!(parse_message(r#"{"type":"ping"}"#), Ok(ServerMessage::Ping)));
+        assert!(matches!(parse_message(r#"{"id":"1","type":"complete"}"#), Ok(ServerMessage::Complete)));
+        let next =
+            parse_message(r#"{"id":"1","type":"next","payload":{"data":{"x":1},"extensions":{}}}"#).unwrap();
+        assert!(matches!(next, ServerMessage::Next { payload } if payload.data.is_some()));
+        let error = parse_message(r#"{"id":"1","type":"error","payload":[{"message":"no","locations":[]}]}"#)
+            .unwrap();
+        assert!(matches!(error, ServerMessage::Error { payload } if payload[0].message == "no"));
         let limited = r#"{"type":"error","payload":[{"message":"no","extensions":{"retryAfterSeconds":7}}]}"#;
-        let FromServer::Error { payload } = read(limited).unwrap() else { panic!("no error") };
+        let ServerMessage::Error { payload } = parse_message(limited).unwrap() else { panic!("no error") };
         assert_eq!(payload[0].extensions.retry_after_seconds, Some(7));
-        assert!(read(r#"{"type":"made_up"}"#).is_err());
+        assert!(parse_message(r#"{"type":"made_up"}"#).is_err());
     }
 
     #[test]
-    fn the_handshake_is_checked() {
+    fn handshake_headers_are_checked() {
         let key = generate_key();
         let mut headers = HeaderMap::new();
-        assert!(check(&headers, &key).is_err());
+        assert!(check_handshake(&headers, &key).is_err());
         headers.insert(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()).parse().unwrap());
-        assert!(check(&headers, &key).unwrap_err().to_string().contains(PROTOCOL));
+        assert!(check_handshake(&headers, &key).unwrap_err().to_string().contains(PROTOCOL));
         headers.insert(SEC_WEBSOCKET_PROTOCOL, PROTOCOL.parse().unwrap());
-        assert!(check(&headers, &key).is_ok());
+        assert!(check_handshake(&headers, &key).is_ok());
     }
 }

@@ -1,7 +1,7 @@
-//! A subscription that outlives its connections.
+//! A subscription that reconnects.
 //!
-//! A broken connection is made again and the operation subscribed anew, a bounded number of times in a row and ever
-//! more slowly. That loses nothing where an operation begins with the present state, as `jobUpdated` does.
+//! After a lost connection the client reconnects and subscribes again, a limited number of times in a row and with
+//! exponential backoff. No state is lost if the operation begins with the current state, as `jobUpdated` does.
 
 use futures_util::{Stream, stream};
 use serde_json::Value;
@@ -11,8 +11,8 @@ use super::socket::Socket;
 use super::{Client, ClientError, Result};
 
 impl Client {
-    /// The `data` of every event, until the server completes the operation. After an error nothing follows: those that
-    /// may pass are waited out here.
+    /// Streams the `data` of every event until the server completes the operation. Transient errors are retried; any
+    /// other error ends the stream.
     pub fn subscribe(&self, query: &'static str, variables: Value) -> impl Stream<Item = Result<Value>> {
         let subscription =
             Subscription { client: self, query, variables, socket: None, failures: 0, ended: false };
@@ -28,7 +28,7 @@ struct Subscription<'c> {
     query: &'static str,
     variables: Value,
     socket: Option<(Socket<'c>, Instant)>,
-    /// In a row.
+    /// Consecutive failures.
     failures: u32,
     ended: bool,
 }
@@ -39,7 +39,7 @@ impl Subscription<'_> {
             return None;
         }
         loop {
-            let error = match self.event().await {
+            let error = match self.receive_event().await {
                 Ok(Some(data)) => return Some(Ok(data)),
                 Ok(None) => {
                     self.ended = true;
@@ -47,30 +47,30 @@ impl Subscription<'_> {
                 }
                 Err(error) => error,
             };
-            let patience = &self.client.patience;
-            // A connection counts as good by how long it held, not by what came: one that gives the present state and
-            // breaks off at once, each time, must not go on for ever.
-            if self.socket.take().is_some_and(|(_, since)| since.elapsed() >= patience.longest_wait) {
+            let policy = &self.client.policy;
+            // Only the duration of a connection resets the failures. Otherwise a connection that sends the current
+            // state and breaks off every time would be retried forever.
+            if self.socket.take().is_some_and(|(_, since)| since.elapsed() >= policy.max_backoff) {
                 self.failures = 0;
             }
             if !error.is_transient() {
                 self.ended = true;
                 return Some(Err(error));
             }
-            if self.failures >= patience.attempts {
+            if self.failures >= policy.max_attempts {
                 self.ended = true;
                 return Some(Err(ClientError::Lost { attempts: self.failures, cause: Box::new(error) }));
             }
             self.failures += 1;
-            sleep(patience.wait(self.failures)).await;
+            sleep(policy.backoff(self.failures)).await;
         }
     }
 
-    async fn event(&mut self) -> Result<Option<Value>> {
+    async fn receive_event(&mut self) -> Result<Option<Value>> {
         let (socket, _) = match &mut self.socket {
             Some(open) => open,
-            none => {
-                none.insert((Socket::open(self.client, self.query, &self.variables).await?, Instant::now()))
+            closed => {
+                closed.insert((Socket::open(self.client, self.query, &self.variables).await?, Instant::now()))
             }
         };
         socket.next().await

@@ -1,4 +1,4 @@
-//! Documents up and down, as streams.
+//! Uploading and downloading documents as streams.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,39 +17,39 @@ use super::error::with_causes;
 use super::{Client, ClientError, Result};
 
 /// Bytes read from a file at once.
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What the server says of a document.
+/// The description of a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentInfo {
-    /// UUID.
+    /// The UUID.
     pub id: String,
-    /// File name.
+    /// The file name.
     pub name: String,
-    /// MIME type.
+    /// The MIME type.
     #[serde(rename = "type")]
     pub media_type: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// 64 hexadecimal digits in lower case.
+    /// The SHA-256 as 64 lowercase hexadecimal digits.
     pub sha256: String,
 }
 
-/// Bytes to be uploaded, and what they are.
+/// A document to upload.
 #[derive(Debug)]
 pub struct Upload<R> {
     /// The bytes.
     pub content: R,
-    /// How many, where it is known before they are read.
+    /// The size in bytes, if known in advance.
     pub size: Option<u64>,
-    /// File name.
+    /// The file name.
     pub name: String,
-    /// MIME type; the server tells it by the bytes where it is missing.
+    /// The MIME type; if it is `None`, the server detects it from the bytes.
     pub media_type: Option<String>,
 }
 
 impl Upload<tokio::fs::File> {
-    /// A file of this machine, with its own name and the MIME type that its ending stands for.
+    /// Opens a local file, with its own name and the MIME type of its extension.
     pub async fn open(path: &Path) -> Result<Self> {
         let failed = |cause| ClientError::File { path: path.to_owned(), cause };
         let file = tokio::fs::File::open(path).await.map_err(failed)?;
@@ -60,7 +60,7 @@ impl Upload<tokio::fs::File> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self {
             content: file,
-            // A pipe or device has no size of its own.
+            // Pipes and devices have no size.
             size: metadata.is_file().then_some(metadata.len()),
             media_type: media_type(&name),
             name,
@@ -68,14 +68,14 @@ impl Upload<tokio::fs::File> {
     }
 }
 
-/// The MIME type that the ending of a file name stands for.
+/// Returns the MIME type of the extension of a file name.
 pub fn media_type(name: &str) -> Option<String> {
     mime_guess::from_path(name).first().map(|guessed| guessed.essence_str().to_owned())
 }
 
 impl Client {
-    /// Uploads a document, streamed. `progress` is told how many bytes are on their way. The name goes into the header
-    /// `X-Name` as UTF-8, without control characters, which neither a header nor the server would keep.
+    /// Uploads a document as a stream. Calls `progress` with the number of bytes sent so far. The header `X-Name` has
+    /// the name as UTF-8, without control characters, which neither the header nor the server would keep.
     pub async fn upload(
         &self,
         upload: Upload<impl AsyncRead + Send + 'static>,
@@ -83,7 +83,7 @@ impl Client {
     ) -> Result<DocumentInfo> {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let bytes = ReaderStream::with_capacity(upload.content, CHUNK).inspect_ok(move |chunk| {
+        let bytes = ReaderStream::with_capacity(upload.content, CHUNK_BYTES).inspect_ok(move |chunk| {
             let before = counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             progress(before + chunk.len() as u64);
         });
@@ -100,48 +100,48 @@ impl Client {
             request = request.header("X-Type", media_type);
         }
         if let Some(size) = upload.size {
-            // Lets the server refuse what is too large before it is sent.
+            // Lets the server refuse a document that is too large before it is sent.
             request = request.header(CONTENT_LENGTH, size);
         }
         let mut sending = std::pin::pin!(request.send());
         let response = loop {
             let before = sent.load(Ordering::Relaxed);
-            match timeout(self.patience.stall, &mut sending).await {
-                Ok(response) => break response.map_err(|error| self.unreachable(error))?,
+            match timeout(self.policy.stall_timeout, &mut sending).await {
+                Ok(response) => break response.map_err(|error| self.request_error(error))?,
                 Err(_) if sent.load(Ordering::Relaxed) == before => {
-                    return Err(self.silent("it takes no more bytes of the document"));
+                    return Err(self.unreachable("the upload stalled"));
                 }
                 Err(_) => {}
             }
         };
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(self.error_from_response(response).await);
         }
-        let answer = timeout(self.patience.answer, response.bytes()).await;
+        let answer = timeout(self.policy.response_timeout, response.bytes()).await;
         let bytes = answer
-            .map_err(|_| self.silent("its answer stopped half-way"))?
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|_| self.unreachable("its response stopped halfway"))?
+            .map_err(|error| self.request_error(error))?;
         serde_json::from_slice(&bytes)
             .map_err(|error| ClientError::Protocol(format!("POST /documents: {error}")))
     }
 
-    /// Writes the bytes of a document, and checks that they are the ones that the server's description stands for.
-    /// What was written before an error is to be thrown away.
+    /// Writes the bytes of a document to `writer` and verifies their size and hash. After an error, discard what was
+    /// written.
     pub async fn download(&self, document: &DocumentInfo, mut writer: impl AsyncWrite + Unpin) -> Result<()> {
         let request = self.request(Method::GET, &format!("/documents/{}/contents", document.id)).send();
-        let mut response = timeout(self.patience.answer, request)
+        let mut response = timeout(self.policy.response_timeout, request)
             .await
-            .map_err(|_| self.silent("it does not begin to send the document"))?
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|_| self.unreachable("the download did not start in time"))?
+            .map_err(|error| self.request_error(error))?;
         if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+            return Err(self.error_from_response(response).await);
         }
         let (mut hash, mut size) = (Sha256::new(), 0_u64);
         loop {
-            let chunk = timeout(self.patience.stall, response.chunk())
+            let chunk = timeout(self.policy.stall_timeout, response.chunk())
                 .await
-                .map_err(|_| self.silent("it sends no more bytes of the document"))?
-                .map_err(|error| self.unreachable(error))?;
+                .map_err(|_| self.unreachable("the download stalled"))?
+                .map_err(|error| self.request_error(error))?;
             let Some(chunk) = chunk else { break };
             size += chunk.len() as u64;
             if size > document.size {
@@ -153,28 +153,28 @@ impl Client {
         writer.flush().await?;
         if size != document.size || hex::encode(hash.finalize()) != document.sha256 {
             return Err(ClientError::Protocol(format!(
-                "the bytes of document {} are not those that its size of {} bytes and its hash stand for",
+                "the bytes of document {} do not match its size of {} bytes and its hash",
                 document.id, document.size
             )));
         }
         Ok(())
     }
 
-    /// Saves a document at a path: whole, or not at all. A link is followed; what is no file, such as a device or a pipe, is
-    /// written to as it stands.
+    /// Saves a document to a path, completely or not at all. Follows a symbolic link. Writes directly to a path that is
+    /// not a regular file, such as a device or a pipe.
     pub async fn save(&self, document: &DocumentInfo, path: &Path) -> Result<()> {
         let failed = |cause| ClientError::File { path: path.to_owned(), cause };
-        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-            let there = tokio::fs::File::options().write(true).open(path).await.map_err(failed)?;
-            return self.download(document, there).await;
+        if std::fs::metadata(path).is_ok_and(|existing| !existing.is_file()) {
+            let existing = tokio::fs::File::options().write(true).open(path).await.map_err(failed)?;
+            return self.download(document, existing).await;
         }
-        // Where nothing is there yet, the path is its own target.
+        // A path that does not exist yet cannot be canonicalized.
         let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // As any other new file: the process's umask takes away from it.
+            // The same mode as for any new file; the umask of the process restricts it.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let unfinished = builder.tempfile_in(folder_of(path)).map_err(failed)?;
@@ -189,14 +189,14 @@ impl Client {
         Ok(())
     }
 
-    /// Removes a document that no job uses.
+    /// Deletes a document that no job uses.
     pub async fn delete_document(&self, id: &str) -> Result<()> {
         const DELETE: &str = "mutation ($id: ID!) { deleteDocument(id: $id) { deletedId } }";
         self.graphql(DELETE, serde_json::json!({"id": id})).await.map(drop)
     }
 }
 
-/// The folder that a file of this path is in.
+/// Returns the folder that contains a path.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_are_told_by_endings() {
+    fn mime_types_follow_file_extensions() {
         for (name, expected) in [
             ("a.pdf", Some("application/pdf")),
             ("a.EPUB", Some("application/epub+zip")),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_said_by_name() {
+    async fn open_errors_name_the_file() {
         let error = Upload::open(Path::new("/nowhere/a.pdf")).await.unwrap_err().to_string();
         assert!(error.starts_with("/nowhere/a.pdf: "), "{error}");
         let folder = tempfile::tempdir().unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_bring_their_name_type_and_size() {
+    async fn opened_files_have_name_type_and_size() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("Rechnung März.pdf");
         std::fs::write(&path, "12345").unwrap();

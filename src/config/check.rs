@@ -1,13 +1,13 @@
-//! What is wrong with values, each by its key: said at the start, not when they are first used.
+//! Validation of values at startup. Each error names the key.
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
 
-use super::{Config, Oidc, Signup, Switch, Trusted};
+use super::{Config, Oidc, Signup, Switch, TrustedDocuments};
 use crate::account::SECRET_BYTES;
 
-/// A hundred years, which no clock overflows by.
-const MOST_DAYS: u32 = 36_500;
+/// A hundred years, which overflow no timestamp.
+const MAX_DAYS: u32 = 36_500;
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), String> {
@@ -16,13 +16,15 @@ impl Config {
             "" | "local" => {}
             "postgres" if shared => {}
             "postgres" => {
-                return Err("bus_url is postgres, and the database is SQLite; that takes local".into());
+                return Err("bus_url is postgres; with a SQLite database it needs local".into());
             }
-            other => return Err(format!("bus_url is {other}; this version takes local and postgres")),
+            other => return Err(format!("bus_url is {other}; it needs local or postgres")),
         }
-        if self.retention.test_days > MOST_DAYS {
+        if self.retention.test_days > MAX_DAYS {
             let days = self.retention.test_days;
-            return Err(format!("retention.test_days is {days}; it needs {MOST_DAYS} or less, 0 for ever"));
+            return Err(format!(
+                "retention.test_days is {days}; it needs {MAX_DAYS} or less, 0 to keep forever"
+            ));
         }
         let current = Some(&self.jwt_secret).filter(|secret| !secret.expose().is_empty());
         let previous = self.jwt_previous_secrets.iter().map(|secret| ("jwt_previous_secrets", secret));
@@ -36,39 +38,39 @@ impl Config {
             self.check_public_url()?;
         }
         self.oidc.check()?;
-        let linked = !self.oidc.issuer.is_empty() && self.oidc.link_verified_email == Switch::On;
-        if linked && self.signup != Signup::Closed {
-            return Err("oidc.link_verified_email is on; it needs signup = \"closed\", or whoever signs up with another's \
-                        address first shares their account"
+        let links_accounts = !self.oidc.issuer.is_empty() && self.oidc.link_verified_email == Switch::On;
+        if links_accounts && self.signup != Signup::Closed {
+            return Err("oidc.link_verified_email is on; it needs signup = \"closed\". Otherwise a stranger who signs up \
+                        with a person's address first shares that person's account"
                 .into());
         }
-        between("webhooks.poll_milliseconds", self.webhooks.poll_milliseconds, 10, 3_600_000)?;
+        check_range("webhooks.poll_milliseconds", self.webhooks.poll_milliseconds, 10, 3_600_000)?;
         for (key, seconds) in [
             ("webhooks.longest_retry_seconds", self.webhooks.longest_retry_seconds),
             ("webhooks.give_up_seconds", self.webhooks.give_up_seconds),
             ("webhooks.old_secret_seconds", self.webhooks.old_secret_seconds),
         ] {
-            between(key, seconds, 0, 31_536_000)?;
+            check_range(key, seconds, 0, 31_536_000)?;
         }
         for (key, days) in [
             ("webhooks.disable_days", self.webhooks.disable_days),
             ("webhooks.log_days", self.webhooks.log_days),
         ] {
-            between(key, days, 0, MOST_DAYS)?;
+            check_range(key, days, 0, MAX_DAYS)?;
         }
-        between("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
-        between("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
-        between("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
-        between("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
+        check_range("auth.token_seconds", self.auth.token_seconds, 1, 31_536_000)?;
+        check_range("auth.hash_concurrency", self.auth.hash_concurrency, 1, 1_024)?;
+        check_range("auth.hash_queue", self.auth.hash_queue, 0, 100_000)?;
+        check_range("auth.known_network_days", self.auth.known_network_days, 1, 3_650)?;
         for (key, seconds) in [
             ("http.header_seconds", self.http.header_seconds),
             ("http.body_seconds", self.http.body_seconds),
             ("http.write_seconds", self.http.write_seconds),
             ("http.execution_seconds", self.http.execution_seconds),
         ] {
-            between(key, seconds, 1, 86_400)?;
+            check_range(key, seconds, 1, 86_400)?;
         }
-        between("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds, 1, 86_400_000)?;
+        check_range("sse.keep_alive_milliseconds", self.sse.keep_alive_milliseconds, 1, 86_400_000)?;
         for (key, value) in [
             ("engine_concurrency", self.engine_concurrency),
             ("database_connections", self.database_connections as usize),
@@ -107,14 +109,17 @@ impl Config {
         {
             return Err(format!("http.cors_origins: {problem}"));
         }
-        if self.persisted.mode != Trusted::Off && self.persisted.path.is_empty() {
-            return Err("persisted.mode is not off; persisted.path must name a folder or a manifest".into());
+        if self.persisted.mode != TrustedDocuments::Off && self.persisted.path.is_empty() {
+            return Err(
+                "persisted.path is \"\"; unless persisted.mode is off, it needs a folder or a manifest"
+                    .into(),
+            );
         }
         self.websocket.check().map_err(|error| format!("websocket: {error}"))
     }
 
     fn check_public_url(&self) -> Result<(), String> {
-        let good = |url: Url| {
+        let is_valid = |url: Url| {
             matches!(url.scheme(), "http" | "https")
                 && url.has_host()
                 && url.query().is_none()
@@ -122,11 +127,11 @@ impl Config {
                 && url.username().is_empty()
                 && url.password().is_none()
         };
-        if Url::parse(&self.public_url).is_ok_and(good) {
+        if Url::parse(&self.public_url).is_ok_and(is_valid) {
             return Ok(());
         }
-        let right = "it needs an address such as https://docket.example.com, without query, fragment or user";
-        Err(format!("public_url is {:?}; {right}", self.public_url))
+        let needs = "it needs a URL such as https://docket.example.com, without query, fragment or user";
+        Err(format!("public_url is {:?}; {needs}", self.public_url))
     }
 }
 
@@ -136,49 +141,49 @@ impl Oidc {
             return Ok(());
         }
         for (key, url) in [("oidc.issuer", &self.issuer), ("oidc.jwks_url", &self.jwks_url)] {
-            let encrypted = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
-            if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && encrypted(&url)) {
+            let is_secure = |url: &Url| url.scheme() == "https" || url.scheme() == "http" && is_loopback(url);
+            if !url.is_empty() && !Url::parse(url).is_ok_and(|url| url.has_host() && is_secure(&url)) {
                 return Err(format!(
-                    "{key} is {url:?}; it needs an https address (http on this machine only)"
+                    "{key} is {url:?}; it needs an https URL (http only for a loopback address)"
                 ));
             }
         }
         if self.audience.is_empty() {
             return Err(
-                "oidc.audience is \"\"; it needs what the issuer puts into aud for this server".into()
+                "oidc.audience is \"\"; it needs the aud of the issuer's tokens for this server".into()
             );
         }
         let symmetric = |algorithm: &&Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
         if let Some(algorithm) = self.algorithms.iter().find(symmetric) {
             return Err(format!(
-                "oidc.algorithms has {algorithm:?}; it takes those of public keys, such as RS256"
+                "oidc.algorithms has {algorithm:?}; it needs public-key algorithms, such as RS256"
             ));
         }
         if self.algorithms.is_empty() {
-            return Err("oidc.algorithms is empty; it needs one at least, such as RS256".into());
+            return Err("oidc.algorithms is empty; it needs at least one algorithm, such as RS256".into());
         }
-        between("oidc.clock_skew_seconds", self.clock_skew_seconds, 0, 600)?;
-        between("oidc.keys_seconds", self.keys_seconds, 1, 86_400)?;
-        between("oidc.retry_seconds", self.retry_seconds, 1, 86_400)?;
-        between("oidc.fetch_seconds", self.fetch_seconds, 1, 60)?;
-        between("oidc.fetch_bytes", self.fetch_bytes, 1_024, 16_777_216)
+        check_range("oidc.clock_skew_seconds", self.clock_skew_seconds, 0, 600)?;
+        check_range("oidc.keys_seconds", self.keys_seconds, 1, 86_400)?;
+        check_range("oidc.retry_seconds", self.retry_seconds, 1, 86_400)?;
+        check_range("oidc.fetch_seconds", self.fetch_seconds, 1, 60)?;
+        check_range("oidc.fetch_bytes", self.fetch_bytes, 1_024, 16_777_216)
     }
 }
 
-/// Refuses a value by its key where it is out of range.
-fn between<N: Copy + PartialOrd + std::fmt::Display>(
+/// Returns an error with the key if the value is not in `min..=max`.
+fn check_range<N: Copy + PartialOrd + std::fmt::Display>(
     key: &str,
     value: N,
-    least: N,
-    most: N,
+    min: N,
+    max: N,
 ) -> Result<(), String> {
-    if value < least || value > most {
-        return Err(format!("{key} is {value}; it needs {least} to {most}"));
+    if value < min || value > max {
+        return Err(format!("{key} is {value}; it needs {min} to {max}"));
     }
     Ok(())
 }
 
-/// Whether an address is on this machine, so that nobody listens in between.
+/// Returns whether the host of a URL is this machine, so that no network can read the traffic.
 pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();

@@ -1,4 +1,4 @@
-//! What each section of the configuration holds. `config.default.toml` says what the keys mean.
+//! The sections of the configuration. `config.default.toml` documents the keys.
 
 use std::num::NonZeroU32;
 
@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::{Switch, Trusted};
+use super::{Switch, TrustedDocuments};
 use crate::error::Problem;
 
 /// Section `[auth]`.
@@ -76,7 +76,7 @@ pub struct Sse {
 #[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Persisted {
     pub automatic: Switch,
-    pub mode: Trusted,
+    pub mode: TrustedDocuments,
     pub path: String,
 }
 
@@ -164,10 +164,10 @@ pub struct Webhooks {
 }
 
 impl Limits {
-    /// What is wrong with a comment or reason that people give, at a place of the input.
+    /// Returns a problem at `path` of the input if a comment or reason is too long.
     pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
-        let most = self.comment_characters;
-        text.filter(|text| text.chars().count() > most)
-            .map(|_| Problem::new(path, "TOO_LARGE", format!("It has {most} characters at the most.")))
+        let max = self.comment_characters;
+        text.filter(|text| text.chars().count() > max)
+            .map(|_| Problem::new(path, "TOO_LARGE", format!("The text must have at most {max} characters.")))
     }
 }

@@ -1,32 +1,35 @@
-//! Where values come from besides the files: the environment; and which keys there are.
+//! Reads values from the environment, and refuses unknown keys.
 
 use figment::Figment;
 use figment::value::Dict;
 
-/// Variables with this prefix that are not keys of the configuration.
-const NOT_KEYS: [&str; 5] = ["CONFIG", "SERVER", "TOKEN", "URL", "TEST_"];
+/// Prefixes of `DOCKET_` variables that are not keys of the configuration.
+const NON_KEY_PREFIXES: [&str; 5] = ["CONFIG", "SERVER", "TOKEN", "URL", "TEST_"];
 
-/// Variables of OpenTelemetry's own that stand for variables of ours; ours win.
-const STANDARD: [(&str, &str); 2] = [
+/// OpenTelemetry variables, each with the `DOCKET_` variable that overrides it.
+const OTEL_ALIASES: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "DOCKET_TELEMETRY__OTLP_ENDPOINT"),
     ("OTEL_SERVICE_NAME", "DOCKET_TELEMETRY__SERVICE_NAME"),
 ];
 
-/// Sections whose keys the parts that own them document and check.
-const OPEN_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
+/// Sections that refuse unknown keys themselves, with the list of valid keys.
+const SELF_CHECKED_SECTIONS: [&str; 3] = ["extract", "graphql", "websocket"];
 
-/// `DOCKET_KEY` and `DOCKET_SECTION__KEY`, and what stands for them. What is text in the defaults is taken as text, so that a secret of digits only is
-/// no number.
-pub(super) fn environment(defaults: &Figment, variables: impl Iterator<Item = (String, String)>) -> Dict {
+/// Reads `DOCKET_KEY`, `DOCKET_SECTION__KEY` and the OpenTelemetry variables. A key that is text in the defaults stays
+/// text, so that a secret of digits is not a number.
+pub(super) fn read_environment(
+    defaults: &Figment,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Dict {
     let mut found = Dict::new();
-    let standard = |name: &String| STANDARD.iter().position(|(standard, _)| standard == name);
-    // What is set later wins.
-    let (others, ours): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| standard(name).is_some());
-    let others =
-        others.into_iter().filter_map(|(name, text)| Some((STANDARD[standard(&name)?].1.to_owned(), text)));
-    for (name, text) in others.chain(ours) {
+    let alias = |name: &String| OTEL_ALIASES.iter().position(|(otel, _)| otel == name);
+    // Our own variables come last, because later values override earlier ones.
+    let (aliases, ours): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| alias(name).is_some());
+    let aliases =
+        aliases.into_iter().filter_map(|(name, text)| Some((OTEL_ALIASES[alias(&name)?].1.to_owned(), text)));
+    for (name, text) in aliases.chain(ours) {
         let Some(key) = name.strip_prefix("DOCKET_") else { continue };
-        if NOT_KEYS.iter().any(|other| key.starts_with(other)) {
+        if NON_KEY_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
             continue;
         }
         let path = key.to_lowercase().replace("__", ".");
@@ -50,8 +53,8 @@ pub(super) fn environment(defaults: &Figment, variables: impl Iterator<Item = (S
     found
 }
 
-/// Refuses keys that the defaults do not have, with the nearest one that they do.
-pub(super) fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), String> {
+/// Returns an error for a key that the defaults do not have, with the most similar key.
+pub(super) fn refuse_unknown_keys(defaults: &Figment, given: &Figment) -> Result<(), String> {
     let known = keys(defaults)?;
     for key in keys(given)? {
         if known.contains(&key) {
@@ -61,8 +64,8 @@ pub(super) fn refuse_unknown(defaults: &Figment, given: &Figment) -> Result<(), 
             .iter()
             .max_by(|a, b| strsim::jaro_winkler(a, &key).total_cmp(&strsim::jaro_winkler(b, &key)));
         return Err(match nearest.filter(|near| strsim::jaro_winkler(near, &key) > 0.8) {
-            Some(near) => format!("configuration: there is no key {key}; did you mean {near}?"),
-            None => format!("configuration: there is no key {key}; config.default.toml lists all"),
+            Some(near) => format!("configuration: unknown key {key}. Did you mean {near}?"),
+            None => format!("configuration: unknown key {key}. config.default.toml lists all keys."),
         });
     }
     Ok(())
@@ -73,8 +76,7 @@ fn keys(figment: &Figment) -> Result<Vec<String>, String> {
     let mut keys = Vec::new();
     for (key, value) in all {
         match value.into_dict() {
-            // These refuse unknown keys themselves, with the list of those that exist.
-            Some(_) if OPEN_SECTIONS.contains(&key.as_str()) => {}
+            Some(_) if SELF_CHECKED_SECTIONS.contains(&key.as_str()) => {}
             Some(section) => keys.extend(section.into_keys().map(|inner| format!("{key}.{inner}"))),
             None => keys.push(key),
         }

@@ -1,13 +1,13 @@
-//! A switch of the configuration.
+//! On or off.
 
 use serde::{Deserialize, Serialize};
 
-/// A switch, spelled as operators write it.
+/// A setting that is `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// Yes.
+    /// Enabled.
     On,
-    /// No.
+    /// Disabled.
     Off,
 }

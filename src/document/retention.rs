@@ -1,4 +1,4 @@
-//! What was uploaded with a TEST key is for trying things out, and is not kept for ever.
+//! Retention of documents that were uploaded with a TEST key.
 
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -10,19 +10,19 @@ use crate::entity::enums::Mode;
 use crate::entity::{content, document};
 use crate::error::{Error, Result};
 use crate::id::DocumentId;
-use crate::page::{Cursor, Direction, beyond};
+use crate::page::{Cursor, Direction, after_cursor};
 
-/// Looked up at once.
-pub(crate) const PAGE: u64 = 100;
+/// Rows that one statement selects.
+pub(crate) const PAGE_ROWS: u64 = 100;
 
 impl Documents {
-    /// Removes those that were uploaded with TEST keys before a time and that no job uses. Returns how many.
-    pub(crate) async fn remove_tests(&self, before: Timestamp) -> Result<u64> {
+    /// Deletes documents that were uploaded with TEST keys before a time and that no job uses. Returns their number.
+    pub(crate) async fn remove_expired_test_documents(&self, before: Timestamp) -> Result<u64> {
         let mut removed = 0;
         let mut from: Option<Cursor> = None;
         loop {
             let (time, id) = (document::Column::CreatedAt, document::Column::Id);
-            let of_tests = document::Column::Mode.eq(Mode::Test).and(document::Column::JobId.is_null());
+            let is_test_upload = document::Column::Mode.eq(Mode::Test).and(document::Column::JobId.is_null());
             let used = Query::select()
                 .expr(Expr::val(1))
                 .from(content::Entity)
@@ -30,39 +30,41 @@ impl Documents {
                     Expr::col((content::Entity, content::Column::DocumentId)).equals((document::Entity, id)),
                 )
                 .to_owned();
-            let mut late = document::Entity::find()
+            let mut expired = document::Entity::find()
                 .select_only()
                 .columns([time, id])
-                .filter(of_tests)
+                .filter(is_test_upload)
                 .filter(time.lt(before))
                 .filter(Expr::not(Expr::exists(used)));
             if let Some(from) = from {
-                late = late.filter(beyond(Direction::Ascending, from, time, id));
+                expired = expired.filter(after_cursor(Direction::Ascending, from, time, id));
             }
-            let late = late.order_by_asc(time).order_by_asc(id).limit(PAGE);
-            let late: Vec<(Timestamp, Uuid)> = late.into_tuple().all(self.db.read()).await?;
-            let Some((at, id)) = late.last().copied() else { return Ok(removed) };
+            let expired = expired.order_by_asc(time).order_by_asc(id).limit(PAGE_ROWS);
+            let expired: Vec<(Timestamp, Uuid)> = expired.into_tuple().all(self.db.read()).await?;
+            let Some((at, id)) = expired.last().copied() else { return Ok(removed) };
             from = Some(Cursor { at, id });
-            for (_, id) in late {
-                removed +=
-                    went(self.remove(DocumentId(id), |document| document.mode == Mode::Test).await, id)?;
+            for (_, id) in expired {
+                removed += count_removed(
+                    self.remove(DocumentId(id), |document| document.mode == Mode::Test).await,
+                    id,
+                )?;
             }
         }
     }
 }
 
-/// Whether something was removed, as a number; an error where the rest need not be tried.
-pub(crate) fn went(outcome: Result<()>, id: Uuid) -> Result<u64> {
+/// Returns the number of removed things, 0 or 1, or an error if the removal of the rest would fail too.
+pub(crate) fn count_removed(outcome: Result<()>, id: Uuid) -> Result<u64> {
     match outcome {
         Ok(()) => Ok(1),
         Err(Error::Conflict { message, .. }) => {
-            tracing::debug!(%id, message, "something of a TEST key is kept for now");
+            tracing::debug!(%id, message, "expired TEST data is still in use, keeping it");
             Ok(0)
         }
         Err(Error::NotFound(_)) => Ok(0),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(error) => {
-            tracing::error!(%id, %error, "something of a TEST key could not be removed");
+            tracing::error!(%id, %error, "failed to remove expired TEST data");
             Ok(0)
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use docket_extract::operation::{Operation, Output, Text};
 use serde_json::Value;
 
-use super::claim::Claim;
+use crate::job::queue::Claim;
 use crate::error::{Error, Result};
 use crate::job::Jobs;
 use crate::job_type::metadata::lookup;
@@ -23,7 +23,7 @@ pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Opera
     Ok(Some(match claim.step.as_str() {
         "text-extraction" => {
             let (_, input) = jobs
-                .current(claim.job.id, INPUT)
+                .current_content(claim.job.id, INPUT)
                 .await?
                 .ok_or_else(|| Error::internal("a job without input"))?;
             Operation::Text(Text {
@@ -38,7 +38,7 @@ pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Opera
         "indexing" => Operation::Indexing { threshold },
         "output" => {
             let (_, input) = jobs
-                .current(claim.job.id, INPUT)
+                .current_content(claim.job.id, INPUT)
                 .await?
                 .ok_or_else(|| Error::internal("a job without input"))?;
             Operation::Output(Output {
@@ -60,7 +60,7 @@ fn height(metadata: &Value) -> u32 {
 /// The languages that the job's taxonomy names.
 async fn languages(jobs: &Jobs, claim: &Claim) -> Result<Vec<String>> {
     for role in ["mapping-taxonomy-json", "indexing-taxonomy-json"] {
-        let Some((_, document)) = jobs.current(claim.job.id, role).await? else { continue };
+        let Some((_, document)) = jobs.current_content(claim.job.id, role).await? else { continue };
         let bytes = jobs.storage.read(&document.storage_key, jobs.limits.taxonomy_bytes as u64 * 2).await?;
         let definition: Value = serde_json::from_slice(&bytes).map_err(Error::internal)?;
         let named = lookup(&definition, "options.languages").and_then(Value::as_array);
@@ -78,7 +78,7 @@ pub(super) async fn inputs(
 ) -> Result<BTreeMap<String, PathBuf>> {
     let mut inputs = BTreeMap::new();
     for role in operation.inputs() {
-        if let Some((_, document)) = jobs.current(claim.job.id, role).await? {
+        if let Some((_, document)) = jobs.current_content(claim.job.id, role).await? {
             let path = folder.join(format!("in-{role}"));
             jobs.storage.copy_to(&document.storage_key, &path).await?;
             inputs.insert((*role).to_owned(), path);

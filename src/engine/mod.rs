@@ -1,19 +1,14 @@
-//! The engine: when and by whom a step is done. What is legal, `job::decide` says.
-//!
-//! A claim is a lease with a fencing token: taken in a short transaction, renewed while the step runs, and proved again
-//! when its result is handed in. Whoever loses the lease learns of it there, and what it made is dropped.
+//! The engine: runs the steps of the built-in job types, releases expired leases and claims, and removes what is no longer
+//! needed. `job::decide` decides what is legal.
 //!
 //! ```text
 //!   queue ──claim──► run in a child process ──complete / fail──► next step
-//!                │        renewed at a third of the lease;
-//!                │        stopped when the renewal finds nothing
-//!                └── lease runs out ──expire──► queue again, or FAILED
+//!                │     lease renewed after each third of its duration;
+//!                │     child process stopped when the lease is lost
+//!                └── lease expires ──reaper──► queue again, or FAILED
 //! ```
 
-pub mod claim;
 mod execute;
-pub mod external;
-mod report;
 mod run;
 mod workdir;
 
@@ -33,22 +28,19 @@ use crate::job::Jobs;
 use crate::job::retention::Removed;
 use crate::job_type::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 use crate::review;
-use crate::tasks::keep_up;
+use crate::tasks::supervise;
 use workdir::Workdir;
 
-pub use claim::Claim;
-pub use report::{Ask, Made, Results};
-
-/// Steps looked at by one round of the sweeper.
-const SWEEP_PAGE: u64 = 100;
-/// Bytes that no row names, and what TEST keys made long ago, are looked for so often.
-const CLEAR_EVERY: Duration = Duration::from_secs(3600);
-/// Bytes may be named still when they are younger: they are stored before the change that names them is committed.
+/// Leases or claims that the reaper releases in one round.
+const REAPER_PAGE: u64 = 100;
+/// Time between two runs of the collector.
+const COLLECT_INTERVAL: Duration = Duration::from_secs(3600);
+/// Minimum age of the objects that the collector removes: bytes are stored before the row that names them is committed.
 const COLLECT_AGE: TimeDelta = TimeDelta::hours(1);
-/// An upload that nothing was written to for so long has died with its process. A slow one writes seldom: a part at a time.
-const UNFINISHED_AGE: TimeDelta = TimeDelta::days(1);
+/// Age of its last write at which an unfinished upload is removed. A slow upload writes seldom: one part at a time.
+const UNFINISHED_UPLOAD_AGE: TimeDelta = TimeDelta::days(1);
 
-/// Does the steps of the built-in job types, and frees what others let go of.
+/// Runs the steps of the built-in job types. Clones share one engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
     jobs: Jobs,
@@ -58,41 +50,41 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Settings {
-    /// Random for each start of a process: a name that comes back would hide what its namesake left behind.
-    owner: String,
+    /// The name of this engine, random for each process: a reused name would hide the work folders of its predecessor.
+    name: String,
     lease_seconds: u32,
-    poll: Duration,
-    shutdown: Duration,
-    places: Arc<Semaphore>,
+    poll_interval: Duration,
+    shutdown_timeout: Duration,
+    concurrency: Arc<Semaphore>,
     types: Vec<String>,
     workdir: Workdir,
     program: PathBuf,
     limits: docket_extract::child::Limits,
-    /// How long what TEST keys make is kept; for ever, where there is nothing.
-    tests_kept: Option<TimeDelta>,
+    /// Age at which TEST jobs and documents are removed; `None` keeps them.
+    test_retention: Option<TimeDelta>,
 }
 
 impl Engine {
-    /// An engine for this process, whose children run this process's own program; nothing runs yet.
+    /// Returns an engine whose child processes run the program of this process. Nothing runs yet.
     pub fn new(jobs: Jobs, config: &Config) -> std::io::Result<Self> {
         Self::with_program(jobs, config, std::env::current_exe()?)
     }
 
-    /// The same with a program of its own for the children, which has to answer to `extract-child`.
+    /// Returns an engine whose child processes run another program, which must implement `extract-child`.
     pub fn with_program(jobs: Jobs, config: &Config, program: PathBuf) -> std::io::Result<Self> {
-        let owner = format!("engine-{:08x}", rand::random::<u32>());
-        let workdir = Workdir::open(&config.data_dir.join("work"), &owner)?;
+        let name = format!("engine-{:08x}", rand::random::<u32>());
+        let workdir = Workdir::open(&config.data_dir.join("work"), &name)?;
         let settings = Settings {
-            owner,
+            name,
             lease_seconds: config.engine.lease_seconds,
-            poll: Duration::from_millis(config.engine.poll_milliseconds),
-            shutdown: Duration::from_secs(config.engine.shutdown_seconds),
-            places: Arc::new(Semaphore::new(config.engine_concurrency)),
+            poll_interval: Duration::from_millis(config.engine.poll_milliseconds),
+            shutdown_timeout: Duration::from_secs(config.engine.shutdown_seconds),
+            concurrency: Arc::new(Semaphore::new(config.engine_concurrency)),
             types: [DATA_POINT_EXTRACTION, INDEXING, NOOP].map(str::to_owned).to_vec(),
             workdir,
             program,
             limits: config.extract.clone(),
-            tests_kept: match config.retention.test_days {
+            test_retention: match config.retention.test_days {
                 0 => None,
                 days => TimeDelta::try_days(days.into()),
             },
@@ -100,25 +92,25 @@ impl Engine {
         Ok(Self { jobs, settings: Arc::new(settings), running: TaskTracker::new() })
     }
 
-    /// Takes steps and does them until `stop`; then takes no more, lets what runs end within the time that shutting down
-    /// may take, and gives back what did not.
+    /// Claims and runs steps until `stop`. Then claims no more, waits for the running steps up to the shutdown timeout, and
+    /// releases the rest.
     pub async fn run(&self, stop: CancellationToken) {
-        let give_back = CancellationToken::new();
+        let release = CancellationToken::new();
         let (engine, until) = (self.clone(), stop.clone());
-        let sweeper = keep_up(&self.running, &stop, "leases", self.settings.poll, move || {
+        let reaper = supervise(&self.running, &stop, "reaper", self.settings.poll_interval, move || {
             let (engine, until) = (engine.clone(), until.clone());
-            async move { engine.sweep_until(&until).await }
+            async move { engine.reap_until(&until).await }
         });
         let (engine, until) = (self.clone(), stop.clone());
-        let clearer = keep_up(&self.running, &stop, "storage", self.settings.poll, move || {
+        let collector = supervise(&self.running, &stop, "collector", self.settings.poll_interval, move || {
             let (engine, until) = (engine.clone(), until.clone());
-            async move { engine.clear_until(&until).await }
+            async move { engine.collect_until(&until).await }
         });
         while !stop.is_cancelled() {
-            let claimed = match self.take(&stop, &give_back).await {
+            let claimed = match self.claim_and_start(&stop, &release).await {
                 Ok(claimed) => claimed,
                 Err(error) => {
-                    tracing::error!(%error, "the queue could not be read");
+                    tracing::error!(%error, "failed to claim steps");
                     0
                 }
             };
@@ -126,107 +118,106 @@ impl Engine {
                 continue;
             }
             tokio::select! {
-                () = self.jobs.hub.work() => {}
-                () = tokio::time::sleep(self.settings.poll) => {}
+                () = self.jobs.hub.wait_for_work() => {}
+                () = tokio::time::sleep(self.settings.poll_interval) => {}
                 () = stop.cancelled() => {}
             }
         }
         self.running.close();
-        if tokio::time::timeout(self.settings.shutdown, self.running.wait()).await.is_err() {
-            give_back.cancel();
+        if tokio::time::timeout(self.settings.shutdown_timeout, self.running.wait()).await.is_err() {
+            release.cancel();
             self.running.wait().await;
         }
-        for task in [sweeper, clearer] {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "what keeps the house ended badly");
+        for (task, handle) in [("reaper", reaper), ("collector", collector)] {
+            if let Err(error) = handle.await {
+                tracing::error!(task, %error, "background task panicked during shutdown");
             }
         }
     }
 
-    /// Waits for a free place, claims as many steps as there are free places, and starts them.
-    async fn take(&self, stop: &CancellationToken, give_back: &CancellationToken) -> Result<usize> {
+    /// Waits until a step may run, claims as many steps as may run at once, and starts them. Returns how many.
+    async fn claim_and_start(&self, stop: &CancellationToken, release: &CancellationToken) -> Result<usize> {
         let settings = &self.settings;
         let first = tokio::select! {
-            // Nothing is claimed any more once the server was asked to stop, whatever place comes free.
+            // A stopping server claims nothing, even if a step may run.
             biased;
             () = stop.cancelled() => return Ok(0),
-            place = Arc::clone(&settings.places).acquire_owned() => place,
+            permit = Arc::clone(&settings.concurrency).acquire_owned() => permit,
         };
         let Ok(first) = first else { return Ok(0) };
-        let mut places = vec![first];
-        while let Ok(place) = Arc::clone(&settings.places).try_acquire_owned() {
-            places.push(place);
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(&settings.concurrency).try_acquire_owned() {
+            permits.push(permit);
         }
-        let claims =
-            self.jobs.claim(&settings.owner, &settings.types, places.len(), settings.lease_seconds).await?;
-        let taken = claims.len();
-        for (claim, place) in claims.into_iter().zip(places) {
-            let (engine, give_back) = (self.clone(), give_back.clone());
+        let (limit, lease_seconds) = (permits.len(), settings.lease_seconds);
+        let claims = self.jobs.claim_steps(&settings.name, &settings.types, limit, lease_seconds).await?;
+        let claimed = claims.len();
+        for (claim, permit) in claims.into_iter().zip(permits) {
+            let (engine, release) = (self.clone(), release.clone());
             self.running.spawn(async move {
-                engine.run_claim(claim, &give_back).await;
-                drop(place);
-                // A place is free: whoever waits in the queue may have it.
-                engine.jobs.hub.queued();
+                engine.run_claim(claim, &release).await;
+                drop(permit);
+                // Another step may run now.
+                engine.jobs.hub.notify_workers();
             });
         }
-        Ok(taken)
+        Ok(claimed)
     }
 
-    /// Removes what nobody needs any more. It may be dropped in between: what is left is removed next time.
-    async fn clear(&self) {
+    /// Removes expired rows and objects. May be dropped at any await: the next run removes the rest.
+    async fn collect(&self) {
         let now = self.jobs.clock.now();
-        if let Some(kept) = self.settings.tests_kept {
-            match self.jobs.remove_tests(now.checked_sub_signed(kept).unwrap_or_default()).await {
+        if let Some(retention) = self.settings.test_retention {
+            match self.jobs.remove_test_data(now.checked_sub_signed(retention).unwrap_or_default()).await {
                 Ok(removed) if removed == Removed::default() => {}
                 Ok(Removed { jobs, documents }) => {
-                    tracing::info!(jobs, documents, "what TEST keys made long ago was removed");
+                    tracing::info!(jobs, documents, "removed expired TEST jobs and documents");
                 }
-                Err(error) => tracing::error!(%error, "what TEST keys made long ago could not be removed"),
+                Err(error) => tracing::error!(%error, "failed to remove expired TEST jobs and documents"),
             }
         }
         match remove_expired_logins(&self.jobs.db, now).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "removed expired API keys of logins"),
-            Err(error) => tracing::error!(%error, "expired API keys of logins could not be removed"),
+            Err(error) => tracing::error!(%error, "failed to remove expired API keys of logins"),
         }
         match self.jobs.documents.collect(now - COLLECT_AGE).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "bytes that nothing refers to were removed"),
-            Err(error) => tracing::error!(%error, "bytes that nothing refers to could not be removed"),
+            Ok(removed) => tracing::info!(removed, "removed objects without a row"),
+            Err(error) => tracing::error!(%error, "failed to remove objects without a row"),
         }
-        match self.jobs.documents.remove_unfinished(now - UNFINISHED_AGE).await {
+        match self.jobs.documents.remove_unfinished(now - UNFINISHED_UPLOAD_AGE).await {
             Ok(0) => {}
-            Ok(removed) => {
-                tracing::info!(removed, "what uploads left that died with their process was removed")
-            }
-            Err(error) => tracing::error!(%error, "what dead uploads left could not be removed"),
+            Ok(removed) => tracing::info!(removed, "removed unfinished uploads of crashed processes"),
+            Err(error) => tracing::error!(%error, "failed to remove unfinished uploads"),
         }
     }
 
-    /// Apart from [`Engine::sweep_until`], so that no lease waits for a store to be walked.
-    async fn clear_until(&self, stop: &CancellationToken) {
+    /// Runs the collector. It is a task of its own, so that no lease waits while it walks the store.
+    async fn collect_until(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
-                () = self.clear() => {}
+                () = self.collect() => {}
                 () = stop.cancelled() => {}
             }
             tokio::select! {
-                () = tokio::time::sleep(CLEAR_EVERY) => {}
+                () = tokio::time::sleep(COLLECT_INTERVAL) => {}
                 () = stop.cancelled() => {}
             }
         }
     }
 
-    async fn sweep_until(&self, stop: &CancellationToken) {
+    /// Runs the reaper, which releases expired leases and claims.
+    async fn reap_until(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            if let Err(error) = self.jobs.expire(SWEEP_PAGE).await {
-                tracing::error!(%error, "expired leases could not be freed");
+            if let Err(error) = self.jobs.expire_leases(REAPER_PAGE).await {
+                tracing::error!(%error, "failed to release expired leases");
             }
-            if let Err(error) = review::claim::expire(&self.jobs, SWEEP_PAGE).await {
-                tracing::error!(%error, "claims of reviews that ran out could not be freed");
+            if let Err(error) = review::claim::expire(&self.jobs, REAPER_PAGE).await {
+                tracing::error!(%error, "failed to release expired claims of reviews");
             }
             tokio::select! {
-                () = tokio::time::sleep(self.settings.poll) => {}
+                () = tokio::time::sleep(self.settings.poll_interval) => {}
                 () = stop.cancelled() => {}
             }
         }

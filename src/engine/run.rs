@@ -1,4 +1,4 @@
-//! One claimed step from beginning to end.
+//! Runs one claimed step from its claim to its result.
 
 use std::time::Duration;
 
@@ -9,148 +9,163 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::claim::Claim;
-use super::report::{Ask, Made, Results};
 use super::{Engine, execute};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
+use crate::job::queue::{Claim, Output, OutputDocument, ReviewRequest, StepFailure, StepResult};
 use crate::telemetry::{STEP_SECONDS, trace};
 
-/// Progress is passed on so often at the most.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Minimum time between two progress reports.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How a step ended, as far as the executor can say.
+/// Minimum difference of two fractions of progress that are reported.
+const PROGRESS_STEP: f64 = 0.01;
+
+/// How a step has ended, as far as the executor knows.
 enum Ending {
-    Done(Results),
+    Completed(StepResult),
     Failed(Failure),
-    /// Something of ours went wrong; worth another attempt.
+    /// An error of the server. Another attempt can succeed.
     Broken(Error),
-    /// The lease is gone, or the server has to go.
+    /// The lease is lost, or the server shuts down.
     Stopped,
 }
 
 impl Engine {
-    /// Does a step and hands in what came of it.
-    pub(super) async fn run_claim(&self, claim: Claim, give_back: &CancellationToken) {
-        let span = trace::step(&claim.job.id.to_string(), &claim.job.type_id, &claim.step, claim.attempt);
+    /// Runs a claimed step and submits its result.
+    pub(super) async fn run_claim(&self, claim: Claim, release: &CancellationToken) {
+        let span = trace::step_span(&claim.job.id.to_string(), &claim.job.type_id, &claim.step, claim.attempt);
         async {
-            let began = Instant::now();
-            let ending = self.attempt(&claim, give_back).await;
-            let (outcome, handed_in) = self.hand_in(&claim, ending, give_back.is_cancelled()).await;
-            let seconds = began.elapsed().as_secs_f64();
-            let labels = [("job_type", claim.job.type_id.clone()), ("step", claim.step.clone()), ("outcome", outcome.to_owned())];
+            let started = Instant::now();
+            let ending = self.attempt(&claim, release).await;
+            let (outcome, submitted) = self.submit(&claim, ending, release.is_cancelled()).await;
+            let seconds = started.elapsed().as_secs_f64();
+            let (job_type, step) = (claim.job.type_id.clone(), claim.step.clone());
+            let labels = [("job_type", job_type), ("step", step), ("outcome", outcome.to_owned())];
             metrics::histogram!(STEP_SECONDS, &labels).record(seconds);
-            trace::ended(&span, outcome);
-            match handed_in {
+            trace::record_step_outcome(&span, outcome);
+            match submitted {
                 Ok(()) => tracing::info!(outcome, seconds, "step ended"),
-                Err(Error::Conflict { message, .. }) => tracing::warn!(outcome, message, "the result was not taken"),
-                Err(Error::NotFound(_)) => tracing::info!(outcome, "the job was deleted meanwhile"),
-                Err(error) => tracing::error!(outcome, %error, "the result could not be handed in; its lease will run out"),
+                Err(Error::Conflict { message, .. }) => tracing::warn!(outcome, message, "result refused"),
+                Err(Error::NotFound(_)) => {
+                    tracing::info!(outcome, "result discarded: the job was deleted");
+                }
+                Err(error) => tracing::error!(outcome, %error, "failed to submit the result; its lease will expire"),
             }
         }
         .instrument(span.clone())
         .await;
     }
 
-    async fn hand_in(&self, claim: &Claim, ending: Ending, leaving: bool) -> (&'static str, Result<()>) {
+    /// Reports how a step has ended. Returns the outcome for the metrics.
+    async fn submit(&self, claim: &Claim, ending: Ending, is_shutdown: bool) -> (&'static str, Result<()>) {
         match ending {
-            Ending::Done(results) => {
-                let outcome = if results.ask.is_some() { "review" } else { "completed" };
-                (outcome, self.jobs.complete(claim, results).await.map(drop))
+            Ending::Completed(result) => {
+                let outcome = if result.review.is_some() { "review" } else { "completed" };
+                (outcome, self.jobs.complete_step(claim.holder(), result).await.map(drop))
             }
-            Ending::Failed(failure) => {
-                let (code, retryable) = (failure.code.as_str(), failure.code.retryable());
-                tracing::info!(code, failure.message, "the document cannot be read");
-                ("failed", self.jobs.fail(claim, code.to_owned(), failure.message, retryable).await.map(drop))
+            Ending::Failed(Failure { code, message, .. }) => {
+                tracing::info!(code = code.as_str(), message, "step failed: the document cannot be read");
+                let (code, retryable) = (code.as_str().to_owned(), code.is_retryable());
+                ("failed", self.fail(claim, StepFailure { code, message, retryable }).await)
             }
             Ending::Broken(error) => {
-                tracing::error!(%error, "the step broke");
-                let message = "Something went wrong on the server while it did this step.".to_owned();
-                ("broken", self.jobs.fail(claim, "INTERNAL".into(), message, true).await.map(drop))
+                tracing::error!(%error, "step failed: internal error");
+                let message = "An internal error of the server has stopped the step.".to_owned();
+                let failure = StepFailure { code: "INTERNAL".into(), message, retryable: true };
+                ("broken", self.fail(claim, failure).await)
             }
-            Ending::Stopped if leaving => ("given_back", self.jobs.give_back(claim).await.map(drop)),
+            Ending::Stopped if is_shutdown => {
+                ("given_back", self.jobs.release_step(claim.holder()).await.map(drop))
+            }
             Ending::Stopped => ("lost", Ok(())),
         }
     }
 
-    async fn attempt(&self, claim: &Claim, give_back: &CancellationToken) -> Ending {
-        let stop = give_back.child_token();
-        let (progress, seen) = watch::channel((0.0_f64, String::new()));
-        let work = self.work(claim, &progress, &stop);
-        let keep = self.keep(claim, seen);
+    async fn fail(&self, claim: &Claim, failure: StepFailure) -> Result<()> {
+        self.jobs.fail_step(claim.holder(), failure).await.map(drop)
+    }
+
+    async fn attempt(&self, claim: &Claim, release: &CancellationToken) -> Ending {
+        let stop = release.child_token();
+        let (progress, reports) = watch::channel((0.0_f64, String::new()));
+        let work = self.execute(claim, &progress, &stop);
+        let keep_lease = self.keep_lease(claim, reports);
         tokio::pin!(work);
         tokio::select! {
             ended = &mut work => ended.unwrap_or_else(Ending::Broken),
-            () = keep => {
-                // Let the child be killed before anybody else may begin.
+            () = keep_lease => {
+                // The child process must have ended before another worker may start.
                 stop.cancel();
                 match work.await {
-                    Ok(Ending::Done(results)) => self.drop_made(results.made).await,
+                    Ok(Ending::Completed(result)) => self.discard(result.outputs).await,
                     Ok(_) => {}
-                    Err(error) => tracing::info!(%error, "after its lease was lost, the step broke"),
+                    Err(error) => tracing::info!(%error, "step failed after its lease was lost"),
                 }
                 Ending::Stopped
             }
         }
     }
 
-    async fn drop_made(&self, made: Vec<Made>) {
-        for made in made {
-            self.jobs.documents.discard(&made.stored.key).await;
+    async fn discard(&self, outputs: Vec<Output>) {
+        for output in outputs {
+            if let OutputDocument::New { stored, .. } = output.document {
+                self.jobs.documents.discard(&stored.key).await;
+            }
         }
     }
 
-    /// Renews the lease at a third of its time and passes progress on; returns when the lease is lost. Stops by its own
-    /// clock at two thirds of a lease that could not be renewed, while it still holds.
-    async fn keep(&self, claim: &Claim, mut progress: watch::Receiver<(f64, String)>) {
+    /// Renews the lease after each third of its duration, and stores progress. Returns when the lease is lost. If the lease
+    /// cannot be renewed, returns after two thirds of its duration by the clock of this process, while it still holds.
+    async fn keep_lease(&self, claim: &Claim, mut progress: watch::Receiver<(f64, String)>) {
         let lease = Duration::from_secs(self.settings.lease_seconds.into());
         let mut renewed = Instant::now();
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         loop {
-            let wake = tokio::select! {
+            let is_running = tokio::select! {
                 () = tokio::time::sleep_until(renewed + lease / 3) => true,
                 changed = progress.changed() => changed.is_ok(),
             };
-            if !wake {
-                // The work has ended; its outcome decides.
+            if !is_running {
+                // The step has ended; its outcome decides.
                 std::future::pending::<()>().await;
             }
-            tokio::time::sleep_until(told + PROGRESS_EVERY).await;
+            tokio::time::sleep_until(reported + PROGRESS_INTERVAL).await;
             let (fraction, message) = progress.borrow_and_update().clone();
             let message = (!message.is_empty()).then_some(message.as_str());
-            let asked = Instant::now();
-            let renewal = self.jobs.renew(claim, self.settings.lease_seconds, fraction, message);
+            let requested = Instant::now();
+            let renewal = self.jobs.renew_lease(claim, self.settings.lease_seconds, fraction, message);
             match tokio::time::timeout_at(renewed + lease * 2 / 3, renewal).await {
-                Ok(Ok(Some(_))) => renewed = asked,
+                Ok(Ok(Some(_))) => renewed = requested,
                 Ok(Ok(None)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+                Ok(Err(error)) => tracing::warn!(%error, "failed to renew a lease"),
                 Err(_) => {
-                    tracing::warn!("the lease could not be renewed in time: the database does not answer");
+                    tracing::warn!("failed to renew a lease: the database does not respond");
                     return;
                 }
             }
             if renewed.elapsed() >= lease * 2 / 3 {
                 return;
             }
-            told = Instant::now();
+            reported = Instant::now();
         }
     }
 
-    async fn work(
+    async fn execute(
         &self,
         claim: &Claim,
         progress: &watch::Sender<(f64, String)>,
         stop: &CancellationToken,
     ) -> Result<Ending> {
         let Some(operation) = execute::operation(&self.jobs, claim).await? else {
-            return Ok(Ending::Done(Results::default()));
+            return Ok(Ending::Completed(StepResult::default()));
         };
         let folder = tempfile::Builder::new()
             .prefix("step-")
             .tempdir_in(self.settings.workdir.path())
             .map_err(Error::internal)?;
         let inputs = execute::inputs(&self.jobs, claim, &operation, folder.path()).await?;
-        match self.in_child(operation, &inputs, folder.path(), progress, stop).await {
+        match self.run_child(operation, &inputs, folder.path(), progress, stop).await {
             Ok(outcome) => {
                 let ending = self.store(claim, outcome).await?;
                 tokio::task::spawn_blocking(move || drop(folder)).await.map_err(Error::internal)?;
@@ -161,7 +176,7 @@ impl Engine {
         }
     }
 
-    async fn in_child(
+    async fn run_child(
         &self,
         operation: Operation,
         inputs: &std::collections::BTreeMap<String, std::path::PathBuf>,
@@ -170,15 +185,15 @@ impl Engine {
         stop: &CancellationToken,
     ) -> Result<Outcome, Failure> {
         let settings = &self.settings;
-        let tell = |fraction: f32, message: &str| {
-            progress.send_if_modified(|(known, text)| {
+        let report = |fraction: f32, message: &str| {
+            progress.send_if_modified(|(last, text)| {
                 let fraction = f64::from(fraction);
-                let news = fraction - *known >= 0.01 || text != message;
-                if news {
-                    *known = known.max(fraction);
+                let is_changed = fraction - *last >= PROGRESS_STEP || text != message;
+                if is_changed {
+                    *last = last.max(fraction);
                     message.clone_into(text);
                 }
-                news
+                is_changed
             });
         };
         let run = docket_extract::child::run(
@@ -187,40 +202,37 @@ impl Engine {
             inputs,
             folder,
             &settings.limits,
-            tell,
+            report,
             stop.clone(),
         );
         Box::pin(run).await
     }
 
+    /// Stores the outputs of a child process.
     async fn store(&self, claim: &Claim, outcome: Outcome) -> Result<Ending> {
-        let mut made = Vec::new();
+        let mut outputs = Vec::new();
         for content in outcome.outputs {
-            let key = Jobs::content_key(claim, content.role);
+            let key = Jobs::output_key(claim, content.role);
             match self.jobs.storage.put_file(key, &content.path).await {
-                Ok(stored) => made.push(Made {
-                    role: content.role.to_owned(),
-                    name: content.name.to_owned(),
-                    media_type: content.mime.to_owned(),
-                    stored,
-                }),
+                Ok(stored) => {
+                    let (name, media_type) = (content.name.to_owned(), content.mime.to_owned());
+                    let document = OutputDocument::New { name, media_type, stored };
+                    outputs.push(Output { role: content.role.to_owned(), document });
+                }
                 Err(error) => {
-                    self.drop_made(made).await;
+                    self.discard(outputs).await;
                     return Err(error);
                 }
             }
         }
-        let ask = match outcome.review {
+        let review = match outcome.review {
             Some(review) => {
                 let items: Result<Vec<_>, _> = review.items.iter().map(serde_json::to_value).collect();
-                Some(Ask {
-                    reason: review.reason,
-                    role: review.content_role,
-                    items: items.map_err(Error::internal)?,
-                })
+                let (reason, role) = (review.reason, review.content_role);
+                Some(ReviewRequest { reason, role, items: items.map_err(Error::internal)? })
             }
             None => None,
         };
-        Ok(Ending::Done(Results { made, ask, scored: outcome.scored }))
+        Ok(Ending::Completed(StepResult { outputs, review, scored: outcome.scored }))
     }
 }

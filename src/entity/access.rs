@@ -1,21 +1,21 @@
-//! Who may see which job: one row per job and principal, the owner included.
+//! Access to jobs: one row per job and principal, the owner included.
 
 use super::enums::PrincipalKind;
 use crate::id::JobId;
 use sea_orm::entity::prelude::*;
 
-/// Who may see which job: one row per job and principal, the owner included.
+/// Access to jobs: one row per job and principal, the owner included.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "access")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub job_id: JobId,
-    /// A user or a team.
+    /// ID of the user or team.
     #[sea_orm(primary_key, auto_increment = false)]
     pub principal_id: Uuid,
     pub kind: PrincipalKind,
-    /// Step names; `*` stands for all.
+    /// Step names; `*` for all steps.
     pub steps: Json,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,

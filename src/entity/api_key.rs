@@ -1,10 +1,10 @@
-//! A long-lived credential; only the hash of its secret is kept.
+//! A long-lived credential. Only the hash of its secret is stored.
 
 use super::enums::Mode;
 use crate::id::{ApiKeyId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// A long-lived credential; only the hash of its secret is kept.
+/// A long-lived credential. Only the hash of its secret is stored.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "api_key")]
@@ -20,7 +20,7 @@ pub struct Model {
     pub last_used_at: Option<DateTimeUtc>,
     pub expires_at: Option<DateTimeUtc>,
     pub revoked_at: Option<DateTimeUtc>,
-    /// Made by a login of the REST façade.
+    /// Whether a login of the REST API created it.
     pub is_login: bool,
 }
 

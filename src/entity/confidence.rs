@@ -1,9 +1,9 @@
-//! How sure a step was of what it found, and what people made of it: one row per content and confidence.
+//! The confidence of a step in its findings, and the decisions of reviewers: one row per content and confidence.
 
 use crate::id::{ContentId, JobId};
 use sea_orm::entity::prelude::*;
 
-/// How sure a step was of what it found, and what people made of it: one row per content and confidence.
+/// The confidence of a step in its findings, and the decisions of reviewers: one row per content and confidence.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "confidence")]
@@ -13,20 +13,20 @@ pub struct Model {
     /// Confidence in thousandths.
     #[sea_orm(primary_key, auto_increment = false)]
     pub thousandths: i32,
-    /// What is required and was not found: looked at under any threshold but 0.
+    /// Whether the findings are required and missing. They need a review under every threshold but 0.
     #[sea_orm(primary_key, auto_increment = false)]
     pub missing: bool,
     pub job_id: JobId,
     pub type_id: String,
     pub step: String,
     pub at: DateTimeUtc,
-    /// Things of this confidence.
+    /// Number of findings with this confidence.
     pub items: i32,
-    /// Those that a person was asked to look at.
+    /// Number of those that needed a review.
     pub due: i32,
-    /// Those that a person has looked at.
+    /// Number of those that a person has reviewed.
     pub reviewed: i32,
-    /// Those that a person has corrected.
+    /// Number of those that a person has corrected.
     pub corrected: i32,
 }
 

@@ -15,11 +15,12 @@ pub struct Model {
     pub version: i32,
     pub document_id: DocumentId,
     pub step: Option<String>,
-    /// It is what the role holds now: the newest that was not undone. A role has one at the most.
+    /// Whether this is the version of the role that counts: the newest that no rewind superseded. A role has at most
+    /// one.
     pub current: bool,
-    /// A step made it, so that a rewind supersedes it; otherwise it was given to the job.
+    /// Whether a step produced it, so that a rewind supersedes it. Otherwise it was given to the job.
     pub made: bool,
-    /// The job went back behind the step that made it.
+    /// Whether a rewind superseded it.
     pub undone: bool,
     pub created_at: DateTimeUtc,
     #[sea_orm(belongs_to, from = "document_id", to = "id")]

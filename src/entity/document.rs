@@ -1,10 +1,10 @@
-//! Bytes in the object store, with their name. `job_id` is set on what a step made: such a document goes with its job.
+//! Bytes in the object store, with their name. `job_id` is set on outputs of steps, which are deleted with their job.
 
 use super::enums::Mode;
 use crate::id::{DocumentId, JobId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// Bytes in the object store, with their name. `job_id` is set on what a step made: such a document goes with its job.
+/// Bytes in the object store, with their name. `job_id` is set on outputs of steps, which are deleted with their job.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "document")]
@@ -18,7 +18,7 @@ pub struct Model {
     pub storage_key: String,
     pub owner_id: UserId,
     pub job_id: Option<JobId>,
-    /// That of the key that it was uploaded with, or of the job whose step made it.
+    /// Mode of the API key of the upload, or of the job whose step produced it.
     pub mode: Mode,
     pub created_at: DateTimeUtc,
 }

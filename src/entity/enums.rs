@@ -1,5 +1,4 @@
-//! Statuses, modes and kinds as they are stored, in columns and in the steps of a job. Any other value is an error where the
-//! row is read.
+//! Statuses, modes and kinds as stored in columns and in the steps of a job. Reading any other value is an error.
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,7 @@ macro_rules! stored {
         }
 
         impl $name {
-            /// Returns the name under which it is stored.
+            /// Returns the stored name.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text),+
@@ -43,25 +42,25 @@ stored! {
     Status {
         /// Waits for a worker.
         Queued = "QUEUED",
-        /// A worker has it.
+        /// A worker runs a step.
         Running = "RUNNING",
         /// Waits for a person.
         Blocked = "BLOCKED",
         /// Done.
         Completed = "COMPLETED",
-        /// Ended by a user.
+        /// Canceled by a user.
         Cancelled = "CANCELLED",
-        /// Cannot go on.
+        /// Cannot continue.
         Failed = "FAILED",
     }
 
     /// Status of a step.
     StepStatus {
-        /// Its turn has not come.
+        /// Waits for earlier steps.
         Pending = "PENDING",
         /// Waits for a worker.
         Queued = "QUEUED",
-        /// A worker has it.
+        /// A worker runs it.
         Running = "RUNNING",
         /// Waits for a person.
         Blocked = "BLOCKED",
@@ -69,25 +68,25 @@ stored! {
         Completed = "COMPLETED",
         /// Not needed.
         Skipped = "SKIPPED",
-        /// Its attempts are used up, or another attempt cannot help.
+        /// Its attempts are used up, or an error is permanent.
         Failed = "FAILED",
-        /// The job was cancelled while it was this step's turn.
+        /// The job was canceled during this step.
         Cancelled = "CANCELLED",
     }
 
     /// Kind of a step.
     StepKind {
-        /// A built-in executor or an external worker does it.
+        /// A worker runs it.
         Automatic = "AUTOMATIC",
         /// A person does it.
         Manual = "MANUAL",
     }
 
-    /// Whether people are needed: reviews of test jobs approve themselves.
+    /// Mode of an API key, job or document.
     Mode {
-        /// For real.
+        /// Reviews need a person.
         Live = "LIVE",
-        /// For integrators.
+        /// For integration tests: reviews approve themselves.
         Test = "TEST",
     }
 
@@ -103,17 +102,17 @@ stored! {
 
     /// Status of a review.
     ReviewStatus {
-        /// Nobody has claimed it.
+        /// Waits for a claim.
         Open = "OPEN",
         /// A person has claimed it.
         Claimed = "CLAIMED",
-        /// The job goes on.
+        /// The job continues.
         Approved = "APPROVED",
         /// The job fails.
         Rejected = "REJECTED",
         /// An earlier step runs again.
         SentBack = "SENT_BACK",
-        /// The job ended, or was rewound, without it.
+        /// The job ended or was rewound before a decision.
         Cancelled = "CANCELLED",
     }
 
@@ -129,7 +128,7 @@ stored! {
         StepChanged = "STEP_CHANGED",
         /// A version of a content was added.
         ContentAdded = "CONTENT_ADDED",
-        /// A collaborator was added or removed, or got other steps.
+        /// A collaborator was added or removed, or its steps changed.
         CollaborationChanged = "COLLABORATION_CHANGED",
         /// Metadata or priority changed.
         MetadataChanged = "METADATA_CHANGED",
@@ -147,19 +146,19 @@ stored! {
 
     /// Status of a delivery to a webhook.
     DeliveryStatus {
-        /// Waits, or is being sent.
+        /// Waits for an attempt, or is being sent.
         Pending = "PENDING",
-        /// The target took it.
+        /// The target accepted it.
         Delivered = "DELIVERED",
-        /// It is not tried again.
+        /// It is not retried.
         GivenUp = "GIVEN_UP",
     }
 
-    /// Reason why a webhook is sent nothing.
+    /// Reason why a webhook is disabled.
     DisabledReason {
         /// Its owner disabled it.
         ByOwner = "BY_OWNER",
-        /// Its target answered 410 Gone.
+        /// Its target returned 410 Gone.
         Gone = "GONE",
         /// Nothing was delivered for too long.
         Failing = "FAILING",
@@ -167,7 +166,7 @@ stored! {
 }
 
 impl Status {
-    /// Whether only a retry or a rewind opens the job again.
+    /// Returns whether the job has ended, so that only a retry or a rewind continues it.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Failed)
     }

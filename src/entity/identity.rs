@@ -1,8 +1,8 @@
-//! Which database this is: one row, with a random UUID that a copy of the database has too, and no other.
+//! The ID of this database: one row with a random UUID. Only copies of the database have the same ID.
 
 use sea_orm::entity::prelude::*;
 
-/// Which database this is: one row, with a random UUID that a copy of the database has too, and no other.
+/// The ID of this database: one row with a random UUID. Only copies of the database have the same ID.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "identity")]

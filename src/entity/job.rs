@@ -1,10 +1,10 @@
-//! A job. Its row is the lock of everything that belongs to it.
+//! A job. Its row is the lock of everything that belongs to the job.
 
 use super::enums::{Mode, Status};
 use crate::id::{JobId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// A job. Its row is the lock of everything that belongs to it.
+/// A job. Its row is the lock of everything that belongs to the job.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "job")]
@@ -22,18 +22,18 @@ pub struct Model {
     pub seq: i64,
     /// Fence of the last claim.
     pub fence: i64,
-    /// The steps as they stand.
+    /// Current state of the steps.
     pub steps: Json,
     pub failure: Option<Json>,
     pub idempotency_key: Option<String>,
     pub input_hash: Option<String>,
-    /// Lower case, for searching.
+    /// Name of the input document in lower case, for searching.
     pub input_name: String,
     pub created_at: DateTimeUtc,
     pub updated_at: DateTimeUtc,
     pub started_at: Option<DateTimeUtc>,
     pub finished_at: Option<DateTimeUtc>,
-    /// What its time went into.
+    /// Time spent on the job, by kind.
     pub timing: Option<Json>,
     #[sea_orm(has_one)]
     pub task: HasOne<super::task::Entity>,

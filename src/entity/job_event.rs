@@ -1,10 +1,10 @@
-//! One change of a job; append-only.
+//! An event in the history of a job. Rows are append-only.
 
 use super::enums::EventKind;
 use crate::id::{JobId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// One change of a job; append-only.
+/// An event in the history of a job. Rows are append-only.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "job_event")]
@@ -15,11 +15,11 @@ pub struct Model {
     pub sequence: i64,
     pub kind: EventKind,
     pub actor_id: Option<UserId>,
-    /// Set where only people with access to that step may read `data`.
+    /// Set if only people with access to this step may read `data`.
     pub step: Option<String>,
     pub at: DateTimeUtc,
     pub data: Json,
-    /// Place of its transaction in the feed over all jobs.
+    /// Position of its transaction in the feed.
     pub position: i64,
 }
 

@@ -1,4 +1,4 @@
-//! One SeaORM entity per table. No logic: what rows mean is said by the nouns that own them.
+//! One SeaORM entity per table, without logic. The modules that own the rows define their meaning.
 
 pub mod access;
 pub mod account;
@@ -13,7 +13,7 @@ pub mod job_event;
 pub mod job_type;
 pub mod oidc_identity;
 pub mod review;
-pub mod review_matter;
+pub mod review_items;
 pub mod sign_in_network;
 pub mod task;
 pub mod taxonomy;

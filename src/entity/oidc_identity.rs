@@ -1,9 +1,9 @@
-//! Whose account a subject of an OpenID Connect issuer has.
+//! The account of a subject of an OpenID Connect issuer.
 
 use crate::id::UserId;
 use sea_orm::entity::prelude::*;
 
-/// Whose account a subject of an OpenID Connect issuer has.
+/// The account of a subject of an OpenID Connect issuer.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "oidc_identity")]

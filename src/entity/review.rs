@@ -1,11 +1,11 @@
-//! A person's turn on a job. What may be large of it is [`super::review_matter`]'s.
+//! A review. [`super::review_items`] has the columns of the same table that may be large.
 
 use sea_orm::entity::prelude::*;
 
 use super::enums::ReviewStatus;
 use crate::id::{ContentId, JobId, ReviewId, UserId};
 
-/// A person's turn on a job.
+/// A request for a person to decide on the result of a step.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "review")]
@@ -23,9 +23,9 @@ pub struct Model {
     pub decided_by: Option<UserId>,
     pub decided_at: Option<DateTimeUtc>,
     pub comment: Option<String>,
-    /// SHA-256 of the content that the decision rests on.
+    /// SHA-256 of the content on which the decision rests.
     pub receipt: Option<String>,
-    /// Who may not decide it: the job's owner, where the step is decided by four eyes.
+    /// The user who may not decide it: the owner of the job, if the step is a four-eyes step.
     pub barred_id: Option<UserId>,
     pub created_at: DateTimeUtc,
     pub updated_at: Option<DateTimeUtc>,
@@ -36,7 +36,7 @@ pub struct Model {
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Returns who holds the review at `now`, and until when.
+    /// Returns the user whose claim is valid at `now`, and when the claim expires.
     pub fn claim_at(&self, now: DateTimeUtc) -> Option<(UserId, DateTimeUtc)> {
         self.claimed_by.zip(self.claim_expires_at).filter(|(_, until)| *until > now)
     }

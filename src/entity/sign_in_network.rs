@@ -1,9 +1,9 @@
-//! A network from which somebody has signed in to an account.
+//! A network from which an account has been signed in to.
 
 use crate::id::UserId;
 use sea_orm::entity::prelude::*;
 
-/// A network from which somebody has signed in to an account.
+/// A network from which an account has been signed in to.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sign_in_network")]

@@ -1,9 +1,9 @@
-//! Who belongs to which team.
+//! Membership of an account in a team.
 
 use crate::id::{TeamId, UserId};
 use sea_orm::entity::prelude::*;
 
-/// Who belongs to which team.
+/// Membership of an account in a team.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "team_member")]

@@ -1,11 +1,11 @@
-//! Where somebody wants events sent.
+//! A user's request to have events sent to a URL.
 
 use super::enums::DisabledReason;
 use crate::id::{JobId, UserId, WebhookId};
 use sea_orm::entity::prelude::*;
 
-/// A secret that deliveries are signed with, as its receiver has it (`whsec_…`). It is kept as it is, since a hash signs
-/// nothing; it is never printed.
+/// The secret that signs deliveries, in the form that its receiver has (`whsec_…`). It is stored in plain text, because
+/// a hash cannot sign, and is never printed.
 #[derive(Clone, PartialEq, Eq, DeriveValueType)]
 pub struct SigningSecret(pub String);
 
@@ -15,7 +15,7 @@ impl std::fmt::Debug for SigningSecret {
     }
 }
 
-/// Where somebody wants events sent.
+/// A user's request to have events sent to a URL.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook")]
@@ -23,20 +23,20 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: WebhookId,
     pub account_id: UserId,
-    /// Set where it is about one job.
+    /// Set if only events of this job are sent.
     pub job_id: Option<JobId>,
     pub url: String,
-    /// Host and port of the URL: deliveries at once are counted for each.
+    /// Host and port of the URL, for the concurrency limit of each.
     pub host: String,
     pub description: String,
-    /// Names of kinds; all kinds where there is none.
+    /// Kinds of events that are sent; empty for all kinds.
     pub event_kinds: Json,
     pub enabled: bool,
     pub disabled_reason: Option<DisabledReason>,
-    /// When the first of the failures was that no success has followed.
+    /// Time of the first failure since the last success.
     pub failing_since: Option<DateTimeUtc>,
     pub secret: SigningSecret,
-    /// Signs beside the other until its time is over.
+    /// The previous secret, which also signs until `old_secret_until`.
     pub old_secret: Option<SigningSecret>,
     pub old_secret_until: Option<DateTimeUtc>,
     pub created_at: DateTimeUtc,

@@ -1,10 +1,10 @@
-//! An event on its way to a webhook: the outbox, and the log of what was sent.
+//! An event for a webhook: the outbox, and the log of deliveries.
 
 use super::enums::{DeliveryStatus, EventKind};
 use crate::id::{DeliveryId, JobId, LeaseToken, WebhookId};
 use sea_orm::entity::prelude::*;
 
-/// An event on its way to a webhook.
+/// One event for one webhook, with its attempts.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_delivery")]
@@ -13,18 +13,18 @@ pub struct Model {
     pub id: DeliveryId,
     pub webhook_id: WebhookId,
     pub job_id: JobId,
-    /// Of the event in its job's history.
+    /// Sequence of the event in the history of its job.
     pub sequence: i64,
     pub kind: EventKind,
     pub status: DeliveryStatus,
-    /// Sent again because somebody asked for it: it neither waits for others of its job nor holds them up.
+    /// Whether a user requested it again. It then neither waits for other deliveries of its job nor delays them.
     pub redelivery: bool,
     pub attempts: i32,
-    /// When it was last put into the queue; the time for trying counts from here.
+    /// Time when it was last queued; the time for retries counts from here.
     pub queued_at: DateTimeUtc,
-    /// Set while it waits or is being sent: then it is when the claim runs out.
+    /// Set while the delivery is pending or being sent; then it is the end of the claim.
     pub next_attempt_at: Option<DateTimeUtc>,
-    /// Of the attempt that is under way.
+    /// Token of the attempt in progress.
     pub lease_token: Option<LeaseToken>,
     pub last_attempt_at: Option<DateTimeUtc>,
     pub last_status_code: Option<i32>,

@@ -1,8 +1,8 @@
-//! The codes of errors: what programs go by, in every interface.
+//! The error codes of every interface.
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
-        /// Which kind of error it is. Each is described in `docs/errors.md`.
+        /// The kind of an error. `docs/errors.md` describes each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Code {
             $($(#[$doc])* $name),*
@@ -11,7 +11,7 @@ macro_rules! codes {
         impl Code {
             const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// As it is sent.
+            /// Returns the code as it is sent.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text),*
@@ -22,40 +22,40 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Nobody has signed in, or their credential is not good.
+    /// The request has no valid credential.
     Unauthenticated = "UNAUTHENTICATED",
-    /// It is seen and may not be done, or not by anybody on this server.
+    /// The viewer may see the object but not perform the operation, or the server does not allow it to anyone.
     Forbidden = "FORBIDDEN",
-    /// It does not exist, or not for whoever asks.
+    /// The object does not exist, or the viewer may not know of it.
     NotFound = "NOT_FOUND",
-    /// What was given is not acceptable.
+    /// The input is invalid.
     BadInput = "BAD_USER_INPUT",
-    /// It is not, or no longer, in a state for that.
+    /// The operation conflicts with the current state.
     Conflict = "CONFLICT",
-    /// It has too many bytes.
+    /// The request has too many bytes.
     TooLarge = "PAYLOAD_TOO_LARGE",
-    /// It is of a type that is not taken.
+    /// The media type is not supported.
     UnsupportedMedia = "UNSUPPORTED_MEDIA_TYPE",
-    /// There was too much of it in a short time.
+    /// A rate limit was exceeded.
     RateLimited = "RATE_LIMITED",
-    /// An operation asks for too much.
+    /// The operation exceeds a complexity limit.
     TooComplex = "QUERY_TOO_COMPLEX",
-    /// It took too long.
+    /// The operation exceeded its time limit.
     TimedOut = "TIMEOUT",
-    /// It cannot be done at this moment.
+    /// The server cannot perform the operation at the moment.
     Unavailable = "UNAVAILABLE",
-    /// It is not a GraphQL document.
+    /// The text is not a GraphQL document.
     ParseFailed = "GRAPHQL_PARSE_FAILED",
-    /// It is one, but no operation can be run.
+    /// The GraphQL document is not valid, or names no operation to run.
     ValidationFailed = "GRAPHQL_VALIDATION_FAILED",
-    /// It names a document that the server does not have.
+    /// The server does not have the persisted document that the request names.
     NotPersisted = "PERSISTED_QUERY_NOT_FOUND",
-    /// Something is wrong with the server.
+    /// A fault of the server.
     Internal = "INTERNAL_SERVER_ERROR",
 }
 
 impl Code {
-    /// The one that is sent as this text.
+    /// Returns the code that is sent as this text.
     pub fn named(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == text)
     }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_what_is_sent() {
+    fn every_code_parses_from_its_text() {
         for code in Code::ALL {
             assert_eq!(Code::named(code.as_str()), Some(*code));
         }

@@ -17,40 +17,28 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
-use serde_json::Value;
 use uuid::Uuid;
 
-use super::outbox;
-use crate::clock::Timestamp;
+use super::event::{EventHead, NewEvent};
 use crate::db::Db;
-use crate::entity::enums::EventKind;
 use crate::entity::job_event::{self, Column};
 use crate::error::{Error, Result};
-use crate::id::{JobId, UserId};
+use crate::id::JobId;
 
-/// An event that is about to be written.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the columns of job_event, documented there")]
-pub struct NewEvent {
-    pub job: JobId,
-    pub sequence: i64,
-    pub kind: EventKind,
-    pub actor: Option<UserId>,
-    pub step: Option<String>,
-    pub at: Timestamp,
-    pub data: Value,
-}
+/// Whether an enabled webhook exists, as an expression that an index answers.
+const HAS_WEBHOOKS: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
 
-/// Writes events of a job that this transaction has locked, and what is to be sent of them to webhooks; says how much
-/// that is. Nothing was written before the lock was held, or its position could come before that of an earlier change.
-pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<usize> {
-    let Some(first) = events.first() else { return Ok(0) };
+/// Writes events of a job that this transaction has locked. Returns what the outbox needs of them, or nothing if no
+/// webhook is enabled. The transaction must not write before it holds the lock: its position in the feed could otherwise
+/// come before that of an earlier change.
+pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Vec<EventHead>> {
+    let Some(first) = events.first() else { return Ok(Vec::new()) };
     let job = first.job;
     let position = match tx.get_database_backend() {
         DbBackend::Postgres => {
-            // Not before the job's last event: whoever locks several jobs has an ID from the first, and may wait in between
-            // for none, yet come to another job after a later transaction has changed it. A position above one's own ID
-            // is as safe as the ID: the horizon does not pass it while this transaction runs.
+            // A transaction that locks several jobs gets its ID with the first of them. It can reach a later job after a
+            // transaction with a higher ID has changed that job. So the position is at least that of the job's last event.
+            // A position above the own ID is as safe as the ID: the horizon does not pass it while this transaction runs.
             let before = first.sequence - 1;
             format!(
                 "GREATEST(pg_current_xact_id()::text::bigint + (SELECT base FROM feed), \
@@ -73,7 +61,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<u
         Column::Data,
         Column::Position,
     ]);
-    let happened: Vec<_> = events.iter().map(outbox::Happened::from).collect();
+    let heads: Vec<_> = events.iter().map(EventHead::from).collect();
     for event in events {
         insert.values_panic([
             event.job.into(),
@@ -86,11 +74,11 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<u
             Expr::cust(position.clone()),
         ]);
     }
-    // Asked in the same statement: an event that nobody has a webhook for costs none more.
-    insert.returning(Query::returning().exprs([Expr::cust(outbox::ANY)]));
+    // The same statement asks for webhooks, so that an event costs no further statement where there are none.
+    insert.returning(Query::returning().exprs([Expr::cust(HAS_WEBHOOKS)]));
     let written = tx.query_all(&insert).await?;
-    let anybody = written.first().map(|row| row.try_get_by_index(0)).transpose()?;
-    if anybody == Some(true) { outbox::append(tx, job, &happened).await } else { Ok(0) }
+    let has_webhooks = written.first().map(|row| row.try_get_by_index(0)).transpose()?;
+    Ok(if has_webhooks == Some(true) { heads } else { Vec::new() })
 }
 
 /// The position below which every event is there to be read. Ask for it first, read then.
@@ -156,7 +144,7 @@ async fn number(on: &impl ConnectionTrait, sql: &str, column: &str) -> Result<i6
 
 /// A place in the feed, and in the history of the job that it names: just after one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct FeedPosition {
     /// Of the event's transaction.
     pub position: i64,
     /// Whose event.
@@ -168,7 +156,7 @@ pub struct Place {
 /// The version of what is inside a cursor.
 const FORMAT: u8 = 1;
 
-impl Place {
+impl FeedPosition {
     /// Before everything.
     pub const START: Self = Self { position: -1, job: JobId(Uuid::nil()), sequence: 0 };
 
@@ -203,7 +191,7 @@ impl Place {
 }
 
 /// Events after a place of the feed, as a condition.
-pub fn after(place: Place) -> sea_orm::Condition {
+pub fn after(place: FeedPosition) -> sea_orm::Condition {
     use sea_orm::{ColumnTrait, Condition};
     let later_job = Condition::any()
         .add(Column::JobId.gt(place.job))
@@ -220,22 +208,22 @@ mod tests {
 
     #[test]
     fn cursors_come_back_and_foreign_ones_do_not() {
-        let place = Place { position: 1 << 40, job: JobId::new(), sequence: 7 };
-        assert_eq!(Place::decode(&place.encode()), Some(place));
-        let never = Place { sequence: 0, ..place }.encode();
+        let place = FeedPosition { position: 1 << 40, job: JobId::new(), sequence: 7 };
+        assert_eq!(FeedPosition::decode(&place.encode()), Some(place));
+        let never = FeedPosition { sequence: 0, ..place }.encode();
         for foreign in
-            ["", "x", "AAAA", never.as_str(), &Place::START.encode(), &format!("{}A", place.encode())]
+            ["", "x", "AAAA", never.as_str(), &FeedPosition::START.encode(), &format!("{}A", place.encode())]
         {
-            assert_eq!(Place::decode(foreign), None, "{foreign}");
+            assert_eq!(FeedPosition::decode(foreign), None, "{foreign}");
         }
     }
 
     #[test]
     fn places_are_in_the_order_of_the_feed() {
         let (early, late) = (JobId::new(), JobId::new());
-        let place = |position, job, sequence| Place { position, job, sequence };
+        let place = |position, job, sequence| FeedPosition { position, job, sequence };
         let order =
-            [Place::START, Place::before(3), place(3, early, 9), place(3, late, 1), place(4, early, 10)];
+            [FeedPosition::START, FeedPosition::before(3), place(3, early, 9), place(3, late, 1), place(4, early, 10)];
         assert!(order.is_sorted(), "{order:?}");
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! A hint says only that something changed; it may come twice, late, or not at all. Whoever is woken reads the rows. For
 //! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Hints at
-//! any job gather in a [`Batch`], which [`crate::job::news`] makes news of for whoever follows many.
+//! any job gather in a [`ChangeBatch`], which [`crate::job::news`] makes news of for whoever follows many.
 
+mod event;
 pub mod feed;
 pub mod outbox;
 
@@ -19,6 +20,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::error::Result;
 use crate::id::{JobId, ReviewId};
+pub use event::{EventHead, NewEvent};
 
 /// One state of a job between two hints: whoever needs it first reads it, the others share what was read.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ const ANNOUNCED: u64 = 10_000;
 
 /// What has changed since it was last asked, and when that was last said: who follows from later on has seen it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Batch {
+pub struct ChangeBatch {
     /// Jobs with something new in their history.
     pub jobs: BTreeMap<JobId, Instant>,
     /// Jobs whose running step has got further.
@@ -61,7 +63,7 @@ pub struct Batch {
     pub missed: bool,
 }
 
-impl Batch {
+impl ChangeBatch {
     fn add(&mut self, change: impl FnOnce(&mut Self)) {
         change(self);
         if self.jobs.len() + self.progress.len() + self.reviews.len() > BACKLOG {
@@ -76,10 +78,10 @@ pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
     outbox: Arc<Notify>,
-    changes: Arc<(Mutex<Batch>, Notify)>,
+    changes: Arc<(Mutex<ChangeBatch>, Notify)>,
     /// The last events of each job that this process has hinted at itself, without a gap.
     announced: Cache<JobId, RangeInclusive<i64>>,
-    shares: Arc<AtomicU64>,
+    access_version: Arc<AtomicU64>,
 }
 
 impl<T> Clone for Hub<T> {
@@ -90,7 +92,7 @@ impl<T> Clone for Hub<T> {
             outbox: Arc::clone(&self.outbox),
             changes: Arc::clone(&self.changes),
             announced: self.announced.clone(),
-            shares: Arc::clone(&self.shares),
+            access_version: Arc::clone(&self.access_version),
         }
     }
 }
@@ -103,14 +105,14 @@ impl<T> Default for Hub<T> {
             outbox: Arc::default(),
             changes: Arc::default(),
             announced: Cache::new(ANNOUNCED),
-            shares: Arc::default(),
+            access_version: Arc::default(),
         }
     }
 }
 
 impl<T> Hub<T> {
     /// This process hints at these events of a job itself, and need not hear of them by other ways.
-    pub fn announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
+    pub fn record_announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
         let first = match self.announced.get(&id) {
             // They follow those before without one of another process in between.
             Some(known) if known.end() + 1 >= *sequences.start() => *known.start().min(sequences.start()),
@@ -127,7 +129,7 @@ impl<T> Hub<T> {
     /// A job has changed. Called after the commit, never inside a transaction.
     pub fn changed(&self, id: JobId) {
         self.wake(id);
-        self.note(|batch| {
+        self.record_change(|batch| {
             batch.jobs.insert(id, Instant::now());
         });
     }
@@ -144,31 +146,31 @@ impl<T> Hub<T> {
     /// The running step of a job has got further.
     pub fn progressed(&self, id: JobId) {
         self.wake(id);
-        self.note(|batch| {
+        self.record_change(|batch| {
             batch.progress.insert(id, Instant::now());
         });
     }
 
     /// A review of a job has opened or changed.
     pub fn review_changed(&self, id: ReviewId, job: JobId) {
-        self.note(|batch| {
+        self.record_change(|batch| {
             batch.reviews.insert(id, (job, Instant::now()));
         });
     }
 
     /// Somebody may have gained or lost access to a job: what was read for them before may be too much.
-    pub fn share_changed(&self) {
-        self.shares.fetch_add(1, Ordering::Release);
+    pub fn access_changed(&self) {
+        self.access_version.fetch_add(1, Ordering::Release);
     }
 
-    /// How often [`Hub::share_changed`] was called.
-    pub fn shares(&self) -> u64 {
-        self.shares.load(Ordering::Acquire)
+    /// How often [`Hub::access_changed`] was called.
+    pub fn access_version(&self) -> u64 {
+        self.access_version.load(Ordering::Acquire)
     }
 
     /// Somebody has joined or left a team, and with it any number of jobs: every watcher looks again.
     pub fn membership_changed(&self) {
-        self.share_changed();
+        self.access_changed();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         for channel in jobs.values() {
             channel.send_replace(Arc::default());
@@ -183,51 +185,51 @@ impl<T> Hub<T> {
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut Batch)) {
+    fn record_change(&self, change: impl FnOnce(&mut ChangeBatch)) {
         let (batch, changed) = &*self.changes;
         batch.lock().unwrap_or_else(PoisonError::into_inner).add(change);
         changed.notify_one();
     }
 
     /// Waits for a change of anything; one that came while nobody waited is not lost.
-    pub async fn any_change(&self) {
+    pub async fn wait_for_change(&self) {
         self.changes.1.notified().await;
     }
 
     /// Takes what has changed since it was last taken: for one taker.
-    pub fn take(&self) -> Batch {
+    pub fn take_changes(&self) -> ChangeBatch {
         std::mem::take(&mut *self.changes.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Something may be in the queue.
-    pub fn queued(&self) {
+    pub fn notify_workers(&self) {
         self.queue.notify_one();
     }
 
-    /// Waits for [`Hub::queued`]; one that came while nobody waited is not lost.
-    pub async fn work(&self) {
+    /// Waits for [`Hub::notify_workers`]; one that came while nobody waited is not lost.
+    pub async fn wait_for_work(&self) {
         self.queue.notified().await;
     }
 
     /// Something may be to be sent to a webhook.
-    pub fn posted(&self) {
+    pub fn notify_dispatcher(&self) {
         self.outbox.notify_one();
     }
 
-    /// Waits for [`Hub::posted`]; one that came while nobody waited is not lost.
-    pub async fn post(&self) {
+    /// Waits for [`Hub::notify_dispatcher`]; one that came while nobody waited is not lost.
+    pub async fn wait_for_deliveries(&self) {
         self.outbox.notified().await;
     }
 
     /// Watches a job from now on. Subscribe first, then read: what changes in between wakes the watcher.
-    pub fn watch(&self, id: JobId) -> Watch<T> {
+    pub fn subscribe(&self, id: JobId) -> ChangeSubscription<T> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = jobs.entry(id).or_insert_with(|| watch::Sender::new(Arc::default()));
-        Watch { receiver: Some(channel.subscribe()), id, hub: self.clone() }
+        ChangeSubscription { receiver: Some(channel.subscribe()), id, hub: self.clone() }
     }
 
     /// How many jobs somebody watches.
-    pub fn watched(&self) -> usize {
+    pub fn subscribed_jobs(&self) -> usize {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
@@ -241,15 +243,15 @@ impl<T> Hub<T> {
 
 /// Somebody's eye on a job.
 #[derive(Debug)]
-pub struct Watch<T> {
+pub struct ChangeSubscription<T> {
     receiver: Option<watch::Receiver<Arc<Generation<T>>>>,
     id: JobId,
     hub: Hub<T>,
 }
 
-impl<T> Watch<T> {
+impl<T> ChangeSubscription<T> {
     /// The state since the last hint; later hints count from here.
-    pub fn now(&mut self) -> Arc<Generation<T>> {
+    pub fn current(&mut self) -> Arc<Generation<T>> {
         match &mut self.receiver {
             Some(receiver) => Arc::clone(&receiver.borrow_and_update()),
             None => Arc::default(),
@@ -266,7 +268,7 @@ impl<T> Watch<T> {
         }
     }
 
-    /// Waits for a hint after the last [`Watch::now`].
+    /// Waits for a hint after the last [`ChangeSubscription::current`].
     pub async fn changed(&mut self) {
         let alive = match &mut self.receiver {
             Some(receiver) => receiver.changed().await.is_ok(),
@@ -279,7 +281,7 @@ impl<T> Watch<T> {
     }
 }
 
-impl<T> Drop for Watch<T> {
+impl<T> Drop for ChangeSubscription<T> {
     fn drop(&mut self) {
         self.receiver = None;
         self.hub.forget(self.id);
@@ -297,11 +299,11 @@ mod tests {
         let hub = Hub::<usize>::default();
         let id = JobId::new();
         let reads = AtomicUsize::new(0);
-        let mut watchers: Vec<_> = (0..50).map(|_| hub.watch(id)).collect();
+        let mut watchers: Vec<_> = (0..50).map(|_| hub.subscribe(id)).collect();
         for change in 1..=3 {
             for watcher in &mut watchers {
                 let read = || async { Ok(reads.fetch_add(1, Ordering::Relaxed)) };
-                assert_eq!(*watcher.now().get(read).await.unwrap(), change - 1);
+                assert_eq!(*watcher.current().get(read).await.unwrap(), change - 1);
             }
             hub.changed(id);
             for watcher in &mut watchers {
@@ -314,10 +316,10 @@ mod tests {
     #[test]
     fn what_another_process_wrote_in_between_is_not_taken_for_announced() {
         let (hub, id) = (Hub::<()>::default(), JobId::new());
-        hub.announced(id, 1..=3);
-        hub.announced(id, 4..=4);
+        hub.record_announced(id, 1..=3);
+        hub.record_announced(id, 4..=4);
         assert!((1..=4).all(|sequence| hub.has_announced(id, sequence)));
-        hub.announced(id, 6..=7);
+        hub.record_announced(id, 6..=7);
         assert!(!hub.has_announced(id, 5) && hub.has_announced(id, 6));
     }
 
@@ -328,18 +330,18 @@ mod tests {
         hub.changed(job);
         hub.changed(job);
         hub.review_changed(review, job);
-        hub.any_change().await;
-        let batch = hub.take();
+        hub.wait_for_change().await;
+        let batch = hub.take_changes();
         assert_eq!(
             (batch.jobs.len(), batch.reviews.get(&review).map(|(job, _)| *job), batch.missed),
             (1, Some(job), false)
         );
-        assert_eq!(hub.take(), Batch::default());
+        assert_eq!(hub.take_changes(), ChangeBatch::default());
         for _ in 0..=BACKLOG {
             hub.progressed(JobId::new());
         }
         hub.progressed(job);
-        let batch = hub.take();
+        let batch = hub.take_changes();
         assert!(batch.missed && batch.progress.contains_key(&job));
     }
 
@@ -347,12 +349,12 @@ mod tests {
     async fn a_change_between_watching_and_waiting_is_seen_and_nothing_is_kept_of_who_leaves() {
         let hub = Hub::<()>::default();
         let id = JobId::new();
-        let mut watch = hub.watch(id);
-        let _seen = watch.now();
+        let mut watch = hub.subscribe(id);
+        let _seen = watch.current();
         hub.changed(id);
         hub.changed(id);
         watch.changed().await;
         drop(watch);
-        assert_eq!(hub.watched(), 0);
+        assert_eq!(hub.subscribed_jobs(), 0);
     }
 }

@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait, LockType, Query, SelectStatement, Unio
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set};
 use serde_json::Value;
 
-use super::feed::NewEvent;
+use super::event::EventHead;
 use crate::clock::Timestamp;
 use crate::entity::enums::{DeliveryStatus, EventKind};
 use crate::entity::webhook_delivery::Column as Delivery;
@@ -16,40 +16,23 @@ use crate::entity::{access, account, team_member, webhook, webhook_delivery};
 use crate::error::Result;
 use crate::id::{DeliveryId, JobId, WebhookId};
 
-/// Whether there is any webhook at all, as an expression: a look at an index.
-pub(super) const ANY: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
-
 /// When what stands behind an earlier event of its job, on its way to the same webhook, is tried: not before that one has
 /// ended and lets it go. A queue in which only what can be sent is due stays quick, whatever waits behind it.
-pub const BEHIND: Timestamp =
+pub const WAITING_DUE_TIME: Timestamp =
     DateTime::from_timestamp(253_370_764_800, 0).expect("the year 9999 is in range");
 
 /// Rows of one statement: databases take so many values only.
 const ROWS: usize = 500;
 
-/// An event as far as it matters here.
-#[derive(Debug)]
-pub(super) struct Happened {
-    sequence: i64,
-    kind: EventKind,
-    at: Timestamp,
-}
-
-impl From<&NewEvent> for Happened {
-    fn from(event: &NewEvent) -> Self {
-        Self { sequence: event.sequence, kind: event.kind, at: event.at }
-    }
-}
-
 /// Writes what is to be sent of the events of a job; says how much it is.
-pub(super) async fn append(tx: &DatabaseTransaction, job: JobId, events: &[Happened]) -> Result<usize> {
+pub async fn append(tx: &DatabaseTransaction, job: JobId, events: &[EventHead]) -> Result<usize> {
     let mut rows = Vec::new();
     for (webhook, kinds, waits) in listening(tx, job).await? {
-        let wanted = |event: &&Happened| wants(&kinds, event.kind);
+        let wanted = |event: &&EventHead| wants(&kinds, event.kind);
         let mut free = !waits;
         for event in events.iter().filter(wanted) {
             let first = std::mem::replace(&mut free, false);
-            rows.push(row(webhook, job, event, if first { event.at } else { BEHIND }));
+            rows.push(row(webhook, job, event, if first { event.at } else { WAITING_DUE_TIME }));
         }
     }
     let count = rows.len();
@@ -121,7 +104,7 @@ fn let_in(job: JobId) -> SelectStatement {
         .to_owned()
 }
 
-fn row(webhook: WebhookId, job: JobId, event: &Happened, due: Timestamp) -> webhook_delivery::ActiveModel {
+fn row(webhook: WebhookId, job: JobId, event: &EventHead, due: Timestamp) -> webhook_delivery::ActiveModel {
     webhook_delivery::ActiveModel {
         id: Set(DeliveryId::new()),
         webhook_id: Set(webhook),

@@ -13,7 +13,7 @@ use crate::entity::{account, api_key, team};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, TeamId, UserId};
 use crate::job::state::Mode;
-use crate::team::PersonRef;
+use crate::team::UserRef;
 use crate::{account as accounts, collaboration, team as teams};
 
 /// A user of this server.
@@ -54,12 +54,12 @@ impl User {
     /// The list contains only teams that the viewer can see.
     async fn teams(&self, ctx: &Context<'_>) -> Result<Vec<Team>> {
         let actor = ctx.actor()?;
-        let theirs = ctx.loaders()?.rows.load_one(TeamsOf(self.0.id)).await?.unwrap_or_default();
+        let user_teams = ctx.loaders()?.rows.load_one(TeamsOf(self.0.id)).await?.unwrap_or_default();
         if self.0.id == actor.user.id || actor.user.is_admin {
-            return Ok(theirs.into_iter().map(Team).collect());
+            return Ok(user_teams.into_iter().map(Team).collect());
         }
-        let mine = ctx.loaders()?.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
-        Ok(theirs.into_iter().filter(|team| mine.contains(team)).map(Team).collect())
+        let viewer_teams = ctx.loaders()?.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
+        Ok(user_teams.into_iter().filter(|team| viewer_teams.contains(team)).map(Team).collect())
     }
 }
 
@@ -87,8 +87,8 @@ impl Team {
     async fn members(&self, ctx: &Context<'_>) -> Result<Vec<User>> {
         let actor = ctx.actor()?;
         let members = ctx.loaders()?.rows.load_one(MembersOf(self.0.id)).await?.unwrap_or_default();
-        let may_see = actor.user.is_admin || members.iter().any(|member| member.id == actor.user.id);
-        Ok(if may_see { members.into_iter().map(User).collect() } else { Vec::new() })
+        let is_visible = actor.user.is_admin || members.iter().any(|member| member.id == actor.user.id);
+        Ok(if is_visible { members.into_iter().map(User).collect() } else { Vec::new() })
     }
 
     /// Time when the team was created.
@@ -261,10 +261,10 @@ struct TeamMemberInput {
 }
 
 impl TeamMemberInput {
-    fn parse(self) -> Result<(TeamId, PersonRef)> {
+    fn parse(self) -> Result<(TeamId, UserRef)> {
         let person = match (self.user_id, self.user_email) {
-            (Some(id), None) => PersonRef::Id(UserId::parse(&id).ok_or_else(|| Error::not_found("user"))?),
-            (None, Some(email)) => PersonRef::Email(email),
+            (Some(id), None) => UserRef::Id(UserId::parse(&id).ok_or_else(|| Error::not_found("user"))?),
+            (None, Some(email)) => UserRef::Email(email),
             _ => return Err(Error::invalid("/userId", "ONE_OF", "Give either userId or userEmail.")),
         };
         Ok((TeamId::parse(&self.team_id).ok_or_else(|| Error::not_found("team"))?, person))
@@ -372,12 +372,12 @@ impl AccountMutation {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let mode = if input.mode == KeyMode::Test { Mode::Test } else { Mode::Live };
         if (actor.mode, mode) == (Mode::Test, Mode::Live) {
-            return Err(Error::Forbidden("A TEST key makes TEST keys only.".into()));
+            return Err(Error::Forbidden("A TEST key can create only TEST keys.".into()));
         }
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) =
             accounts::create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await?;
-        audit::about(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
+        audit::record_with_subject(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
 
@@ -403,8 +403,8 @@ impl AccountMutation {
         #[graphql(desc = "Name of the team.")] input: CreateTeamInput,
     ) -> Result<TeamPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        let made = teams::create(&app.db, &app.clock, actor, &input.name, &app.config.limits).await?;
-        Ok(TeamPayload { team: Team(made) })
+        let team = teams::create(&app.db, &app.clock, actor, &input.name, &app.config.limits).await?;
+        Ok(TeamPayload { team: Team(team) })
     }
 
     /// Adds a user to a team that the viewer belongs to.

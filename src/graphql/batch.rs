@@ -32,8 +32,8 @@ impl Batches {
         poll_fn(|cx| {
             loop {
                 match operation.as_mut().poll(cx) {
-                    Poll::Pending if self.look_up(&mut running, cx) => {}
-                    turn => return turn,
+                    Poll::Pending if self.poll_lookups(&mut running, cx) => {}
+                    poll => return poll,
                 }
             }
         })
@@ -46,21 +46,21 @@ impl Batches {
         stream::poll_fn(move |cx| {
             loop {
                 match responses.poll_next_unpin(cx) {
-                    Poll::Pending if self.look_up(&mut running, cx) => {}
-                    turn => return turn,
+                    Poll::Pending if self.poll_lookups(&mut running, cx) => {}
+                    poll => return poll,
                 }
             }
         })
     }
 
     /// Polls the lookups, and returns whether any of them has finished so that the operation can continue.
-    fn look_up(&self, running: &mut FuturesUnordered<Lookup>, cx: &mut Context<'_>) -> bool {
+    fn poll_lookups(&self, running: &mut FuturesUnordered<Lookup>, cx: &mut Context<'_>) -> bool {
         running.extend(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)));
-        let mut ended = false;
+        let mut has_finished = false;
         while let Poll::Ready(Some(())) = running.poll_next_unpin(cx) {
-            ended = true;
+            has_finished = true;
         }
-        ended
+        has_finished
     }
 }
 
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     /// Records the number of keys in each batch.
-    struct Sizes(Mutex<Vec<usize>>);
+    struct BatchSizes(Mutex<Vec<usize>>);
 
-    impl Loader<u32> for Sizes {
+    impl Loader<u32> for BatchSizes {
         type Value = u32;
         type Error = Infallible;
 
@@ -90,12 +90,12 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_is_asked_for_at_once_is_looked_up_at_once() {
+    async fn concurrent_lookups_share_one_batch() {
         let batches = Batches::default();
         let add = batches.clone();
-        let loader = DataLoader::new(Sizes(Mutex::default()), move |lookup| add.add(lookup));
+        let loader = DataLoader::new(BatchSizes(Mutex::default()), move |lookup| add.add(lookup));
         let loader = loader.delay(Duration::ZERO);
-        let twice = |key: u32| {
+        let load_twice = |key: u32| {
             let loader = &loader;
             async move {
                 // Sleeps longer than the timer of a loader would wait.
@@ -104,7 +104,7 @@ mod tests {
                 loader.load_one(first).await.unwrap().unwrap()
             }
         };
-        let found = batches.run(join_all((0..20).map(twice))).await;
+        let found = batches.run(join_all((0..20).map(load_twice))).await;
         assert_eq!(found, (200..220).collect::<Vec<_>>());
         assert_eq!(*loader.loader().0.lock().unwrap(), [20, 20]);
     }

@@ -15,37 +15,38 @@ use crate::error::{Error, Result};
 pub(super) struct Budget {
     rows: AtomicUsize,
     values: AtomicUsize,
-    most: usize,
+    limit: usize,
 }
 
 impl Budget {
-    /// Creates a budget of `most` bytes for rows, and as many for values.
-    pub(super) fn new(most: usize) -> Self {
-        Self { rows: AtomicUsize::new(most), values: AtomicUsize::new(most), most }
+    /// Creates a budget of `limit` bytes for rows, and as many for values.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { rows: AtomicUsize::new(limit), values: AtomicUsize::new(limit), limit }
     }
 
     /// Charges rows that were read.
-    pub(super) fn read<'a>(&self, values: impl IntoIterator<Item = &'a Json>) -> Result<()> {
+    pub(super) fn charge_rows<'a>(&self, values: impl IntoIterator<Item = &'a Json>) -> Result<()> {
         self.charge(&self.rows, values.into_iter().map(size).sum())
     }
 
     /// Charges a value that goes into the response.
-    pub(super) fn show(&self, value: &Json) -> Result<()> {
+    pub(super) fn charge_value(&self, value: &Json) -> Result<()> {
         self.charge(&self.values, size(value))
     }
 
     /// Resets the budget for the next response of a subscription.
-    pub(super) fn renew(&self) {
-        self.rows.store(self.most, Ordering::Relaxed);
-        self.values.store(self.most, Ordering::Relaxed);
+    pub(super) fn reset(&self) {
+        self.rows.store(self.limit, Ordering::Relaxed);
+        self.values.store(self.limit, Ordering::Relaxed);
     }
 
-    fn charge(&self, left: &AtomicUsize, bytes: usize) -> Result<()> {
-        let charged = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+    fn charge(&self, remaining: &AtomicUsize, bytes: usize) -> Result<()> {
+        let charged = remaining
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes_left| bytes_left.checked_sub(bytes));
         charged.map(drop).map_err(|_| {
-            let most = self.most;
+            let limit = self.limit;
             Error::TooLarge(format!(
-                "The response would have more than {most} bytes, which is the most. Ask for fewer entries or fields."
+                "The response would have more than {limit} bytes, which is the limit. Request fewer entries or fields."
             ))
         })
     }
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_charged_is_about_what_is_written() {
+    fn charged_size_is_close_to_the_serialized_size() {
         for value in
             [json!(null), json!("abc"), json!([1.5, true]), json!({"a": {"b": ["c", "dd"]}, "e": {}})]
         {
@@ -81,15 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_values_have_a_budget_each_which_ends() {
+    fn rows_and_values_have_separate_budgets() {
         let budget = Budget::new(100);
         let text = json!("x".repeat(40));
-        budget.read([&text, &text]).unwrap();
-        assert!(matches!(budget.read([&text]), Err(Error::TooLarge(said)) if said.contains("100 bytes")));
-        budget.show(&text).unwrap();
-        budget.show(&text).unwrap();
-        assert!(budget.show(&text).is_err());
-        budget.renew();
-        budget.show(&text).unwrap();
+        budget.charge_rows([&text, &text]).unwrap();
+        assert!(
+            matches!(budget.charge_rows([&text]), Err(Error::TooLarge(message)) if message.contains("100 bytes"))
+        );
+        budget.charge_value(&text).unwrap();
+        budget.charge_value(&text).unwrap();
+        assert!(budget.charge_value(&text).is_err());
+        budget.reset();
+        budget.charge_value(&text).unwrap();
     }
 }

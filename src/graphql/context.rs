@@ -11,7 +11,7 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::error::{Error, Result};
 
-/// The sender of a request.
+/// Sender of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Viewer {
     /// The authenticated actor; `None` if the request has no credential.
@@ -20,6 +20,7 @@ pub struct Viewer {
     pub address: Option<IpAddr>,
 }
 
+/// Access to the data of a request in a resolver.
 pub(super) trait RequestContext {
     fn app(&self) -> Result<&App>;
     fn loaders(&self) -> Result<&Loaders>;
@@ -27,8 +28,8 @@ pub(super) trait RequestContext {
     fn budget(&self) -> Result<&Budget>;
 
     fn actor(&self) -> Result<&Actor> {
-        let signed_in = self.viewer()?.actor.as_ref();
-        signed_in.ok_or_else(|| {
+        let actor = self.viewer()?.actor.as_ref();
+        actor.ok_or_else(|| {
             Error::Unauthenticated("Sign in first: send Authorization: Bearer and a token or API key.".into())
         })
     }
@@ -36,22 +37,22 @@ pub(super) trait RequestContext {
 
 impl RequestContext for Context<'_> {
     fn app(&self) -> Result<&App> {
-        self.data::<App>().map_err(|error| missing(&error))
+        self.data::<App>().map_err(|error| missing_data(&error))
     }
 
     fn loaders(&self) -> Result<&Loaders> {
-        self.data::<Loaders>().map_err(|error| missing(&error))
+        self.data::<Loaders>().map_err(|error| missing_data(&error))
     }
 
     fn viewer(&self) -> Result<&Viewer> {
-        self.data::<Viewer>().map_err(|error| missing(&error))
+        self.data::<Viewer>().map_err(|error| missing_data(&error))
     }
 
     fn budget(&self) -> Result<&Budget> {
-        self.data::<Arc<Budget>>().map(AsRef::as_ref).map_err(|error| missing(&error))
+        self.data::<Arc<Budget>>().map(AsRef::as_ref).map_err(|error| missing_data(&error))
     }
 }
 
-fn missing(error: &async_graphql::Error) -> Error {
-    Error::Internal(format!("the request's context: {}", error.message))
+fn missing_data(error: &async_graphql::Error) -> Error {
+    Error::Internal(format!("request context is incomplete: {}", error.message))
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::account::User;
 use super::context::RequestContext;
 use super::loader::Account;
-use super::paging::{Connection, USUAL, connection};
+use super::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use super::scalar::{SafeInt, Upload, Url};
 use super::upload::Uploads;
 use crate::entity::document;
@@ -74,7 +74,7 @@ impl Document {
 
     /// Uploader of the document, or owner of the job whose step produced it.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
-        user(ctx, self.0.owner_id).await
+        load_user(ctx, self.0.owner_id).await
     }
 
     /// Time when the document was completely stored.
@@ -84,9 +84,9 @@ impl Document {
 }
 
 /// Returns the account with this ID, which must exist because another row refers to it.
-pub(super) async fn user(ctx: &Context<'_>, id: UserId) -> Result<User> {
-    let found = ctx.loaders()?.rows.load_one(Account(id)).await?;
-    found.map(User).ok_or_else(|| Error::Internal(format!("account {id} is missing")))
+pub(super) async fn load_user(ctx: &Context<'_>, id: UserId) -> Result<User> {
+    let account = ctx.loaders()?.rows.load_one(Account(id)).await?;
+    account.map(User).ok_or_else(|| Error::Internal(format!("account {id} is missing")))
 }
 
 /// Result of uploading a document.
@@ -139,7 +139,7 @@ impl DocumentQuery {
     ) -> Result<Connection<Document>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
-        let window = paging.window(List::Documents, USUAL, app.config.limits.page_size)?;
+        let window = paging.window(List::Documents, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let page = app.jobs.documents.list(ctx.actor()?, window).await?;
         Ok(connection(page, EmptyFields, |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Documents), Document(row))
@@ -162,10 +162,12 @@ impl DocumentMutation {
         #[graphql(desc = "Name of the document, instead of the name of the file.")] name: Option<String>,
     ) -> Result<DocumentPayload> {
         let actor = ctx.actor()?;
-        let taken = ctx.data_opt::<Arc<Uploads>>().and_then(|uploads| uploads.take(file.0));
-        let missing =
-            || Error::invalid("/file", "NO_FILE", "The request has no such file; send it as multipart.");
-        let mut staged = taken.ok_or_else(missing)?;
+        let upload = ctx.data_opt::<Arc<Uploads>>().and_then(|uploads| uploads.take(file.0));
+        let missing = || {
+            let message = "The request has no such file. Send the file in a multipart request.";
+            Error::invalid("/file", "NO_FILE", message)
+        };
+        let mut staged = upload.ok_or_else(missing)?;
         if let Some(name) = name {
             staged = staged.renamed(&name);
         }

@@ -1,4 +1,4 @@
-//! The only conversion of domain errors into GraphQL errors.
+//! Conversion of domain errors to GraphQL errors.
 
 use async_graphql::ErrorExtensionValues;
 
@@ -27,8 +27,8 @@ pub fn extensions(error: &Error) -> ErrorExtensionValues {
     values.set("code", error.code().as_str());
     match error {
         Error::Invalid(problems) => {
-            let list = serde_json::to_value(problems).map(value_from_json);
-            values.set("problems", list.unwrap_or_default());
+            let problems = serde_json::to_value(problems).map(value_from_json);
+            values.set("problems", problems.unwrap_or_default());
         }
         Error::Conflict { details, .. } => {
             for (key, value) in details {

@@ -1,18 +1,18 @@
-//! The history of a job.
+//! History of a job.
 
 use async_graphql::{Context, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
 use super::account::User;
 use super::context::RequestContext;
-use super::document::user;
+use super::document::load_user;
 use super::job::Job;
 use super::scalar::JsonObject;
 use crate::access::policy::Standing;
 use crate::entity::{job, job_event};
 use crate::error::Result;
-use crate::events::feed::Place;
-use crate::job::history::seen_by;
+use crate::events::feed::FeedPosition;
+use crate::job::history::redact_event;
 use crate::job::record::EventKind;
 use crate::job_type::JobType;
 
@@ -25,17 +25,17 @@ pub(super) struct JobEvent {
 
 impl JobEvent {
     /// Returns the event as seen by a viewer with this standing.
-    pub(super) fn seen_by(
+    pub(super) fn visible_to(
         standing: &Standing,
         job_type: &JobType,
         row: job_event::Model,
         job: job::Model,
     ) -> Self {
-        Self { row: seen_by(standing, job_type, row), job }
+        Self { row: redact_event(standing, job_type, row), job }
     }
 
-    pub(super) fn cursor_text(&self) -> String {
-        Place::of(&self.row).encode()
+    pub(super) fn encode_cursor(&self) -> String {
+        FeedPosition::of(&self.row).encode()
     }
 }
 
@@ -46,7 +46,7 @@ impl JobEvent {
     /// Cursor of the event, to be passed as `after`.
     /// It is valid for the history of the job and for the feed over all jobs.
     async fn cursor(&self) -> String {
-        self.cursor_text()
+        self.encode_cursor()
     }
 
     /// Number of the event in the history of the job, from 1 without gaps.
@@ -76,7 +76,7 @@ impl JobEvent {
     async fn actor(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.row.actor_id {
-                Some(id) => Ok(Some(user(ctx, id).await?)),
+                Some(id) => Ok(Some(load_user(ctx, id).await?)),
                 None => Ok(None),
             }
         }
@@ -87,7 +87,7 @@ impl JobEvent {
     /// Details of the change, with keys that depend on `kind`.
     /// If the viewer has no access to the step, only `step` and `withheld` are present.
     async fn data(&self, ctx: &Context<'_>) -> Result<JsonObject> {
-        ctx.budget()?.show(&self.row.data)?;
+        ctx.budget()?.charge_value(&self.row.data)?;
         Ok(JsonObject(self.row.data.as_object().cloned().unwrap_or_default()))
     }
 

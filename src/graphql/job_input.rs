@@ -189,8 +189,8 @@ impl JobFilter {
             ("updatedAfter", self.updated_after),
         ];
         for (field, time) in times {
-            if time.is_some_and(|time| !clock::is_usual(time)) {
-                let message = "A time in the years 1 to 9999 is wanted.";
+            if time.is_some_and(|time| !clock::has_four_digit_year(time)) {
+                let message = "The time must be in the years 1 to 9999.";
                 return Err(Error::invalid(format!("/filter/{field}"), "RANGE", message));
             }
         }

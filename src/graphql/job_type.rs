@@ -54,7 +54,7 @@ impl JobType {
 
     /// JSON Schema (2020-12) that the metadata of a job must satisfy.
     async fn metadata_schema(&self, ctx: &Context<'_>) -> Result<Json> {
-        ctx.budget()?.show(&self.0.metadata_schema)?;
+        ctx.budget()?.charge_value(&self.0.metadata_schema)?;
         Ok(Json(self.0.metadata_schema.clone()))
     }
 
@@ -225,8 +225,8 @@ impl From<RegisterJobTypeInput> for Definition {
 
 impl From<JobTypeStepInput> for StepDefinition {
     fn from(input: JobTypeStepInput) -> Self {
-        // A negative number becomes 0, which the check of the definition rejects.
-        let count = |n: i32| u32::try_from(n).unwrap_or(0);
+        // A negative number becomes 0, which the check of the definition refuses.
+        let count = |number: i32| u32::try_from(number).unwrap_or(0);
         Self {
             title: input.title.unwrap_or_else(|| input.name.clone()),
             name: input.name,
@@ -258,19 +258,20 @@ pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec
     let value = value_from_json(json.clone());
     problems.extend(input_problems(SchemaTypes::of_server(), &value, &ty, MAX_FILE_PROBLEMS));
     for problem in &problems {
-        stand_in(&mut json, &problem.path);
+        insert_placeholder(&mut json, &problem.path);
     }
     let input = RegisterJobTypeInput::parse(Some(value_from_json(json)));
     let definition = input
         .map(Definition::from)
         .map_err(|error| vec![Problem::new("", "INVALID", error.into_server_error(Pos::default()).message)]);
-    let is_new =
-        |found: &Problem, known: &[Problem]| !known.iter().any(|known| found.path.starts_with(&known.path));
+    let is_new = |problem: &Problem, known: &[Problem]| {
+        !known.iter().any(|known| problem.path.starts_with(&known.path))
+    };
     match definition.and_then(|definition| definition.check().map(|()| definition)) {
         Ok(definition) if problems.is_empty() => Ok(definition),
         Ok(_) => Err(problems),
         Err(more) => {
-            let more: Vec<_> = more.into_iter().filter(|found| is_new(found, &problems)).collect();
+            let more: Vec<_> = more.into_iter().filter(|problem| is_new(problem, &problems)).collect();
             problems.extend(more);
             Err(problems)
         }
@@ -279,7 +280,7 @@ pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec
 
 /// Replaces the value at the path of a problem by a valid placeholder, so that the rest of the definition can be
 /// checked.
-fn stand_in(json: &mut serde_json::Value, path: &str) {
+fn insert_placeholder(json: &mut serde_json::Value, path: &str) {
     let keys: Vec<&str> = path.split('/').skip(1).collect();
     match keys.as_slice() {
         ["steps", index, field, ..] => {

@@ -1,7 +1,7 @@
-//! JSON as GraphQL values, and back. Numbers keep their digits.
+//! Conversion of JSON to GraphQL values. Numbers keep their digits.
 //!
-//! async-graphql's own `from_json` reads a number through serde, which represents numbers of arbitrary precision as an
-//! object of one private key. The conversion here moves the number over as it is.
+//! The `from_json` of async-graphql reads numbers through serde, which represents numbers of arbitrary precision as an
+//! object with one private key. The conversion here keeps a number unchanged.
 
 use async_graphql::{Name, Value, Variables};
 use serde_json::{Map, Value as Json};

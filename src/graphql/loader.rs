@@ -1,4 +1,4 @@
-//! Batched lookups: each kind of related row is read once, however many jobs a page holds.
+//! Batched lookups: each kind of related row is read once, regardless of the number of jobs on a page.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::access::{self, Actor};
 use crate::app::App;
 use crate::db::Db;
 use crate::entity::{
-    access as access_rows, account, content, document, job, job_event, review, review_matter, task, team,
+    access as access_rows, account, content, document, job, job_event, review, review_items, task, team,
     team_member,
 };
 use crate::error::{Error, Result};
@@ -34,23 +34,24 @@ impl Loaders {
         Self { rows: rows.delay(Duration::ZERO) }
     }
 
-    /// Returns the standing of the actor on a job that is known to be visible to them.
+    /// Returns the standing of the actor on a job. Returns an error if the actor has no access.
     pub(super) async fn standing(&self, actor: &Actor, job: &job::Model) -> Result<Standing> {
-        let gone = || Error::not_found("job");
-        if let Some(standing) = policy::by_itself(job.owner_id == actor.user.id, actor.user.is_admin) {
+        if let Some(standing) = policy::inherent_standing(job.owner_id == actor.user.id, actor.user.is_admin)
+        {
             return Ok(standing);
         }
-        // Read again each time: the loaders of a subscription live long, and removed team members lose access at once.
+        // The rows are read again each time, because the loaders of a subscription live long. Removed team members lose
+        // access immediately.
         let teams = self.rows.load_one(TeamsOf(actor.user.id)).await?.unwrap_or_default();
         let rows = self.rows.load_one(AccessOf(job.id)).await?.unwrap_or_default();
-        let mine = |row: &&access_rows::Model| {
+        let is_own = |row: &&access_rows::Model| {
             row.principal_id == actor.user.id.0 || teams.iter().any(|team| team.id.0 == row.principal_id)
         };
-        access::standing_of(rows.iter().filter(mine)).ok_or_else(gone)
+        access::standing_of(rows.iter().filter(is_own)).ok_or_else(|| Error::not_found("job"))
     }
 }
 
-/// Reads rows of every kind in batches.
+/// Reads rows of all kinds in batches.
 pub(super) struct Rows(Db, Jobs);
 
 /// Contents of a job, of one role or of all roles.
@@ -201,19 +202,24 @@ impl Loader<ReviewOf> for Rows {
 }
 
 impl Loader<MatterOf> for Rows {
-    type Value = Arc<review_matter::Model>;
+    type Value = Arc<review_items::Model>;
     type Error = Error;
 
     async fn load(&self, keys: &[MatterOf]) -> Result<HashMap<MatterOf, Self::Value>> {
-        let rows = review_matter::Entity::find();
-        let rows = rows.filter(review_matter::Column::Id.is_in(keys.iter().map(|key| key.0)));
+        let rows = review_items::Entity::find();
+        let rows = rows.filter(review_items::Column::Id.is_in(keys.iter().map(|key| key.0)));
         Ok(rows.all(self.0.read()).await?.into_iter().map(|row| (MatterOf(row.id), Arc::new(row))).collect())
     }
 }
 
-type Held = (content::Model, document::Model);
+type ContentWithDocument = (content::Model, document::Model);
 
-async fn current(db: &Db, role: &str, jobs: impl Iterator<Item = JobId>) -> Result<Vec<Held>> {
+/// Returns the current contents of jobs in a role.
+async fn current_contents(
+    db: &Db,
+    role: &str,
+    jobs: impl Iterator<Item = JobId>,
+) -> Result<Vec<ContentWithDocument>> {
     let rows = content::Entity::find()
         .filter(content::Column::JobId.is_in(jobs))
         .filter(content::Column::Role.eq(role))
@@ -224,22 +230,22 @@ async fn current(db: &Db, role: &str, jobs: impl Iterator<Item = JobId>) -> Resu
 }
 
 impl Loader<InputOf> for Rows {
-    type Value = Held;
+    type Value = ContentWithDocument;
     type Error = Error;
 
     async fn load(&self, keys: &[InputOf]) -> Result<HashMap<InputOf, Self::Value>> {
-        let rows = current(&self.0, crate::job_type::INPUT, keys.iter().map(|key| key.0)).await?;
-        Ok(rows.into_iter().map(|held| (InputOf(held.0.job_id), held)).collect())
+        let rows = current_contents(&self.0, crate::job_type::INPUT, keys.iter().map(|key| key.0)).await?;
+        Ok(rows.into_iter().map(|row| (InputOf(row.0.job_id), row)).collect())
     }
 }
 
 impl Loader<OutputOf> for Rows {
-    type Value = Held;
+    type Value = ContentWithDocument;
     type Error = Error;
 
     async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Self::Value>> {
-        let rows = current(&self.0, crate::job_type::OUTPUT, keys.iter().map(|key| key.0)).await?;
-        Ok(rows.into_iter().map(|held| (OutputOf(held.0.job_id), held)).collect())
+        let rows = current_contents(&self.0, crate::job_type::OUTPUT, keys.iter().map(|key| key.0)).await?;
+        Ok(rows.into_iter().map(|row| (OutputOf(row.0.job_id), row)).collect())
     }
 }
 
@@ -255,7 +261,7 @@ impl Loader<JobOf> for Rows {
 }
 
 impl Loader<ContentOf> for Rows {
-    type Value = Held;
+    type Value = ContentWithDocument;
     type Error = Error;
 
     async fn load(&self, keys: &[ContentOf]) -> Result<HashMap<ContentOf, Self::Value>> {
@@ -270,21 +276,20 @@ impl Loader<ContentOf> for Rows {
 }
 
 impl Loader<ContentsOf> for Rows {
-    type Value = Vec<Held>;
+    type Value = Vec<ContentWithDocument>;
     type Error = Error;
 
     async fn load(&self, keys: &[ContentsOf]) -> Result<HashMap<ContentsOf, Self::Value>> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
-        // Jobs of one page are requested with the same arguments, so there is one statement for each combination of
-        // these.
-        let mut ways: HashMap<(&Option<String>, bool), Vec<JobId>> = HashMap::new();
+        // Jobs of one page usually have the same arguments. Each combination of arguments needs one statement.
+        let mut jobs_by_arguments: HashMap<(&Option<String>, bool), Vec<JobId>> = HashMap::new();
         for key in keys {
-            ways.entry((&key.role, key.superseded)).or_default().push(key.job);
+            jobs_by_arguments.entry((&key.role, key.superseded)).or_default().push(key.job);
         }
-        for ((role, superseded), jobs) in ways {
-            for held in self.1.contents(jobs, role.as_deref(), superseded).await? {
-                let key = ContentsOf { job: held.0.job_id, role: role.clone(), superseded };
-                found.entry(key).or_default().push(held);
+        for ((role, superseded), jobs) in jobs_by_arguments {
+            for row in self.1.contents(jobs, role.as_deref(), superseded).await? {
+                let key = ContentsOf { job: row.0.job_id, role: role.clone(), superseded };
+                found.entry(key).or_default().push(row);
             }
         }
         Ok(found)
@@ -297,16 +302,16 @@ impl Loader<EventsOf> for Rows {
 
     async fn load(&self, keys: &[EventsOf]) -> Result<HashMap<EventsOf, Self::Value>> {
         let mut found: HashMap<_, Vec<_>> = HashMap::new();
-        let mut sizes: HashMap<i64, Vec<(JobId, i64)>> = HashMap::new();
+        let mut ranges_by_limit: HashMap<i64, Vec<(JobId, i64)>> = HashMap::new();
         for key in keys {
-            sizes.entry(key.limit).or_default().push((key.job, key.after));
+            ranges_by_limit.entry(key.limit).or_default().push((key.job, key.after));
         }
-        for (limit, stretches) in sizes {
-            for row in self.1.histories(&stretches, limit).await? {
-                let within = |(job, after): &&(JobId, i64)| {
+        for (limit, ranges) in ranges_by_limit {
+            for row in self.1.histories(&ranges, limit).await? {
+                let contains_row = |(job, after): &&(JobId, i64)| {
                     *job == row.job_id && row.sequence > *after && row.sequence <= after.saturating_add(limit)
                 };
-                for (job, after) in stretches.iter().filter(within) {
+                for (job, after) in ranges.iter().filter(contains_row) {
                     found.entry(EventsOf { job: *job, after: *after, limit }).or_default().push(row.clone());
                 }
             }

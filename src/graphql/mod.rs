@@ -1,4 +1,4 @@
-//! The GraphQL API, a thin layer. Types and resolvers translate between clients and the domain modules, which make all
+//! GraphQL API, a thin layer. Types and resolvers translate between clients and the domain modules, which make all
 //! decisions.
 
 mod account;
@@ -80,30 +80,30 @@ pub struct Mutation(
     webhook::WebhookMutation,
 );
 
-/// The GraphQL schema of this server.
+/// GraphQL schema of this server.
 pub type Schema = async_graphql::Schema<Query, Mutation, subscription::Subscription>;
 
 /// Builds the schema for an application. The guard checks the limits of a request before the schema runs it.
 pub fn schema(app: App) -> Schema {
     let builder = match app.config.graphql.introspection {
-        Switch::On => builder(),
-        // Suggestions for misspelled names would reveal names of the schema.
-        Switch::Off => builder().disable_introspection().disable_suggestions(),
+        Switch::On => schema_builder(),
+        // Suggestions for misspelled names would reveal the schema.
+        Switch::Off => schema_builder().disable_introspection().disable_suggestions(),
     };
     builder.data(app).finish()
 }
 
-/// Runs a query or mutation, whose request carries a [`Viewer`].
+/// Runs a query or mutation. The request must contain a [`Viewer`].
 pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Response {
-    let (span, kind) = span(&mut request);
-    let began = Instant::now();
+    let (span, kind) = operation_span(&mut request);
+    let started = Instant::now();
     let batches = Batches::default();
     let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
     let request = request.data(Loaders::new(app, &batches)).data(budget);
     let response = batches.run(schema.execute(request)).instrument(span.clone()).await;
     metrics::histogram!(OPERATION_SECONDS, "graphql_operation_type" => kind)
-        .record(began.elapsed().as_secs_f64());
-    told(&span, &response);
+        .record(started.elapsed().as_secs_f64());
+    record_error(&span, &response);
     response
 }
 
@@ -113,28 +113,30 @@ pub fn execute_stream(
     app: &App,
     mut request: Request,
 ) -> impl Stream<Item = Response> + use<> {
-    let (span, _) = span(&mut request);
+    let (span, _) = operation_span(&mut request);
     let batches = Batches::default();
     let budget = Arc::new(Budget::new(app.config.graphql.response_bytes));
     let request = request.data(Loaders::new(app, &batches)).data(Arc::clone(&budget));
     let responses = batches.run_stream(schema.execute_stream(request));
-    let mut responses = responses.inspect(move |_| budget.renew()).boxed();
+    let mut responses = responses.inspect(move |_| budget.reset()).boxed();
     stream::poll_fn(move |ctx| {
         let next = span.in_scope(|| responses.poll_next_unpin(ctx));
         if let Poll::Ready(Some(response)) = &next {
-            told(&span, response);
+            record_error(&span, response);
         }
         next
     })
 }
 
 /// Returns a span for the operation of a request, and the type of the operation.
-fn span(request: &mut Request) -> (Span, &'static str) {
-    let asked = request.operation_name.clone();
+fn operation_span(request: &mut Request) -> (Span, &'static str) {
+    let operation_name = request.operation_name.clone();
     let operation = request.parsed_query().ok().and_then(|document| {
         let mut operations = document.operations.iter();
-        match asked {
-            Some(asked) => operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == asked)),
+        match operation_name {
+            Some(requested) => {
+                operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == requested))
+            }
             None => operations.next(),
         }
     });
@@ -145,24 +147,24 @@ fn span(request: &mut Request) -> (Span, &'static str) {
         None => "none",
     };
     let name = operation.and_then(|(name, _)| name).map(Name::as_str);
-    (trace::operation(kind, name), kind)
+    (trace::operation_span(kind, name), kind)
 }
 
 /// Records the first error of a response in the span.
-fn told(span: &Span, response: &Response) {
+fn record_error(span: &Span, response: &Response) {
     if let Some(error) = response.errors.first() {
         match error.extensions.as_ref().and_then(|values| values.get("code")) {
-            Some(Value::String(code)) => trace::failed(span, code),
-            // The value of the semantic conventions for errors without a code.
-            _ => trace::failed(span, "_OTHER"),
+            Some(Value::String(code)) => trace::record_operation_error(span, code),
+            // The semantic conventions of OpenTelemetry define this value for errors without a code.
+            _ => trace::record_operation_error(span, "_OTHER"),
         }
     }
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
+fn schema_builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subscription> {
     Schema::build(Query::default(), Mutation::default(), subscription::Subscription::default())
         .register_output_type::<node::Node>()
-        // The library's own description of its scalar addresses Rust programmers.
+        // The description of this scalar in async-graphql is written for Rust programmers.
         .override_output_type_description::<Timestamp>(
             "An instant in the format of RFC 3339, for example `2025-03-14T09:26:53.589Z`. The server returns UTC and accepts any offset.",
         )
@@ -171,5 +173,5 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, subscription::Subs
 /// Returns the schema definition, sorted as in `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
-    builder().finish().sdl_with_options(options.include_specified_by())
+    schema_builder().finish().sdl_with_options(options.include_specified_by())
 }

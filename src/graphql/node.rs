@@ -46,7 +46,7 @@ pub(super) enum Node {
 }
 
 /// Maximum number of IDs in one `nodes` query.
-const MOST: usize = 100;
+const MAX_NODE_IDS: usize = 100;
 
 #[derive(Default)]
 pub(super) struct NodeQuery;
@@ -60,7 +60,7 @@ impl NodeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the object.")] id: ID,
     ) -> Option<Result<Node>> {
-        let found: Result<Option<Node>> = async { Ok(find(ctx, &[id]).await?.pop().flatten()) }.await;
+        let found: Result<Option<Node>> = async { Ok(find_nodes(ctx, &[id]).await?.pop().flatten()) }.await;
         found.transpose()
     }
 
@@ -72,82 +72,95 @@ impl NodeQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "UUIDs of the objects, at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>> {
-        if ids.len() > MOST {
-            return Err(Error::invalid("/ids", "TOO_MANY", format!("Ask for {MOST} IDs at the most.")));
+        if ids.len() > MAX_NODE_IDS {
+            let message = format!("Request at most {MAX_NODE_IDS} IDs.");
+            return Err(Error::invalid("/ids", "TOO_MANY", message));
         }
-        find(ctx, &ids).await
+        find_nodes(ctx, &ids).await
     }
 }
 
-/// Returns the object of each ID. An ID does not reveal its kind, so each kind is queried once for all IDs not found
-/// yet.
-async fn find(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
+/// Returns the object of each ID. An ID does not contain its kind. Each kind is therefore queried once for all IDs that
+/// are not found yet.
+async fn find_nodes(ctx: &Context<'_>, ids: &[ID]) -> Result<Vec<Option<Node>>> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
     let db = app.db.read();
     let ids: Vec<Option<Uuid>> = ids.iter().map(|id| Uuid::try_parse(id).ok()).collect();
-    let mut open: BTreeSet<Uuid> = ids.iter().flatten().copied().collect();
+    let mut remaining: BTreeSet<Uuid> = ids.iter().flatten().copied().collect();
     let mut found: HashMap<Uuid, Node> = HashMap::new();
-    let mut take = |open: &mut BTreeSet<Uuid>, nodes: Vec<(Uuid, Node)>| {
+    let mut add_found = |remaining: &mut BTreeSet<Uuid>, nodes: Vec<(Uuid, Node)>| {
         for (id, node) in nodes {
-            open.remove(&id);
+            remaining.remove(&id);
             found.insert(id, node);
         }
-        open.is_empty()
+        remaining.is_empty()
     };
-    let all = async {
+    let load_all = async {
         let jobs = job::Entity::find()
-            .filter(job::Column::Id.is_in(open.clone()))
+            .filter(job::Column::Id.is_in(remaining.clone()))
             .filter(access::visible_jobs(actor));
         let jobs = jobs.all(db).await?.into_iter();
-        if take(&mut open, jobs.map(|row| (row.id.0, Node::Job(Box::new(Job::new(row))))).collect()) {
+        if add_found(&mut remaining, jobs.map(|row| (row.id.0, Node::Job(Box::new(Job::new(row))))).collect())
+        {
             return Ok(());
         }
         let documents =
-            app.jobs.documents_among(actor, open.iter().copied().map(DocumentId)).await?.into_iter();
-        if take(&mut open, documents.map(|row| (row.id.0, Node::Document(Document(row)))).collect()) {
+            app.jobs.readable_documents(actor, remaining.iter().copied().map(DocumentId)).await?.into_iter();
+        if add_found(&mut remaining, documents.map(|row| (row.id.0, Node::Document(Document(row)))).collect())
+        {
             return Ok(());
         }
         let reviews = review::Entity::find()
-            .filter(review::Column::Id.is_in(open.clone()))
-            .filter(access::works_on_rows(actor, app.db.backend(), "review"));
+            .filter(review::Column::Id.is_in(remaining.clone()))
+            .filter(access::accessible_step_rows(actor, app.db.backend(), "review"));
         let reviews = reviews.all(db).await?.into_iter();
-        if take(&mut open, reviews.map(|row| (row.id.0, Node::Review(Box::new(Review(row))))).collect()) {
+        if add_found(
+            &mut remaining,
+            reviews.map(|row| (row.id.0, Node::Review(Box::new(Review(row))))).collect(),
+        ) {
             return Ok(());
         }
         let taxonomies =
-            taxonomy::Entity::find().filter(taxonomy::Column::Id.is_in(open.clone())).all(db).await?;
+            taxonomy::Entity::find().filter(taxonomy::Column::Id.is_in(remaining.clone())).all(db).await?;
         let taxonomies = taxonomies.into_iter().map(|row| (row.id.0, Node::Taxonomy(row.into())));
-        if take(&mut open, taxonomies.collect()) {
+        if add_found(&mut remaining, taxonomies.collect()) {
             return Ok(());
         }
-        let teams = team::among(db, actor, open.iter().copied().map(TeamId)).await?.into_iter();
-        if take(&mut open, teams.map(|row| (row.id.0, Node::Team(Team(row)))).collect()) {
+        let teams = team::among(db, actor, remaining.iter().copied().map(TeamId)).await?.into_iter();
+        if add_found(&mut remaining, teams.map(|row| (row.id.0, Node::Team(Team(row)))).collect()) {
             return Ok(());
         }
         let keys = api_key::Entity::find()
-            .filter(api_key::Column::Id.is_in(open.clone()))
+            .filter(api_key::Column::Id.is_in(remaining.clone()))
             .filter(api_key::Column::AccountId.eq(actor.user.id));
         let keys = keys.all(db).await?.into_iter();
-        if take(&mut open, keys.map(|row| (row.id.0, Node::ApiKey(ApiKey(row)))).collect()) {
+        if add_found(&mut remaining, keys.map(|row| (row.id.0, Node::ApiKey(ApiKey(row)))).collect()) {
             return Ok(());
         }
-        let webhooks = app.webhooks.among(actor, open.iter().copied().map(WebhookId)).await?.into_iter();
-        if take(&mut open, webhooks.map(|row| (row.id.0, Node::Webhook(Box::new(Webhook(row))))).collect()) {
+        let webhooks = app.webhooks.among(actor, remaining.iter().copied().map(WebhookId)).await?.into_iter();
+        if add_found(
+            &mut remaining,
+            webhooks.map(|row| (row.id.0, Node::Webhook(Box::new(Webhook(row))))).collect(),
+        ) {
             return Ok(());
         }
-        let deliveries = app.webhooks.deliveries_among(actor, open.iter().copied().map(DeliveryId)).await?;
+        let deliveries =
+            app.webhooks.deliveries_among(actor, remaining.iter().copied().map(DeliveryId)).await?;
         let deliveries = deliveries.into_iter().map(|(row, webhook)| {
             (row.id.0, Node::WebhookDelivery(Box::new(WebhookDelivery { row, webhook })))
         });
-        if take(&mut open, deliveries.collect()) {
+        if add_found(&mut remaining, deliveries.collect()) {
             return Ok(());
         }
-        // Users see themselves here, and other users through jobs and teams. Admins see everyone.
-        let people = open.iter().filter(|id| actor.user.is_admin || **id == actor.user.id.0);
-        let people = ctx.loaders()?.rows.load_many(people.map(|id| Account(UserId(*id)))).await?.into_iter();
-        take(&mut open, people.map(|(Account(id), account)| (id.0, Node::User(User(account)))).collect());
+        // A user can find only their own account here. Admins can find every account.
+        let users = remaining.iter().filter(|id| actor.user.is_admin || **id == actor.user.id.0);
+        let users = ctx.loaders()?.rows.load_many(users.map(|id| Account(UserId(*id)))).await?.into_iter();
+        add_found(
+            &mut remaining,
+            users.map(|(Account(id), account)| (id.0, Node::User(User(account)))).collect(),
+        );
         Ok::<_, Error>(())
     };
-    all.await?;
+    load_all.await?;
     Ok(ids.iter().map(|id| found.get(id.as_ref()?).cloned()).collect())
 }

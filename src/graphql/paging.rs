@@ -1,4 +1,4 @@
-//! Relay connections, built from pages.
+//! Relay connections of pages.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use async_graphql::{Object, ObjectType, OutputType, SimpleObject, TypeName};
 use crate::page::Page;
 
 /// Default number of entries in a page.
-pub(super) const USUAL: u32 = 20;
+pub(super) const DEFAULT_PAGE_SIZE: u32 = 20;
 
-/// A page of a list, with `F` for additional fields.
+/// A page of a list, with additional fields `F`.
 pub(super) struct Connection<N, F = EmptyFields> {
     edges: Vec<Edge<N>>,
     page: PageInfo,

@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::account::User;
 use super::context::RequestContext;
-use super::document::user;
+use super::document::load_user;
 use super::job::{Content, Job};
 use super::job_input::ContentInput;
 use super::loader::{ContentOf, JobOf, MatterOf};
-use super::paging::{Connection, USUAL, connection};
+use super::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use super::scalar::Json;
 use crate::access::{self, ReviewGrant};
 use crate::entity::enums::ReviewStatus as Stored;
@@ -18,7 +18,7 @@ use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::ReviewId;
 use crate::page::{Cursor, List, Paging};
-use crate::review::decide::{Choice, Decision};
+use crate::review::decide::{Choice, DecisionRequest};
 use crate::review::simulate::{Simulation, simulate};
 use crate::review::{self as reviews, claim, decide};
 
@@ -70,21 +70,21 @@ impl Review {
     async fn items(&self, ctx: &Context<'_>) -> Result<Vec<ReviewItem>> {
         let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
         let Some(matter) = matter else { return Ok(Vec::new()) };
-        ctx.budget()?.show(&matter.items)?;
+        ctx.budget()?.charge_value(&matter.items)?;
         Vec::<ReviewItem>::deserialize(&matter.items).map_err(Error::internal)
     }
 
     /// Corrections that are saved but not decided, as a JSON Patch (RFC 6902).
     /// Null if there are none.
     async fn draft(&self, ctx: &Context<'_>) -> Option<Result<Json>> {
-        let shown: Result<Option<Json>> = async {
+        let found: Result<Option<Json>> = async {
             let matter = ctx.loaders()?.rows.load_one(MatterOf(self.0.id)).await?;
             let Some(draft) = matter.and_then(|matter| matter.draft.clone()) else { return Ok(None) };
-            ctx.budget()?.show(&draft)?;
+            ctx.budget()?.charge_value(&draft)?;
             Ok(Some(Json(draft)))
         }
         .await;
-        shown.transpose()
+        found.transpose()
     }
 
     /// User who has claimed the review.
@@ -92,7 +92,7 @@ impl Review {
     async fn claimed_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.0.claimed_by {
-                Some(id) => Ok(Some(user(ctx, id).await?)),
+                Some(id) => Ok(Some(load_user(ctx, id).await?)),
                 None => Ok(None),
             }
         }
@@ -111,7 +111,7 @@ impl Review {
     async fn decided_by(&self, ctx: &Context<'_>) -> Option<Result<User>> {
         let found: Result<Option<User>> = async {
             match self.0.decided_by {
-                Some(id) => Ok(Some(user(ctx, id).await?)),
+                Some(id) => Ok(Some(load_user(ctx, id).await?)),
                 None => Ok(None),
             }
         }
@@ -278,7 +278,7 @@ struct DecideReviewInput {
     to_step: Option<String>,
 }
 
-impl From<DecideReviewInput> for Decision {
+impl From<DecideReviewInput> for DecisionRequest {
     fn from(input: DecideReviewInput) -> Self {
         Self {
             choice: input.decision.into(),
@@ -322,7 +322,7 @@ impl ReviewQuery {
         #[graphql(desc = "UUID of the review.")] id: ID,
     ) -> Option<Result<Review>> {
         let found: Result<Option<Review>> = async {
-            match granted(ctx, &id).await {
+            match load_grant(ctx, &id).await {
                 Ok(grant) => Ok(Some(Review(grant.review().clone()))),
                 Err(Error::NotFound(_)) => Ok(None),
                 Err(error) => Err(error),
@@ -348,7 +348,7 @@ impl ReviewQuery {
             Into::into,
         );
         let paging = Paging { first, after, ..Paging::default() };
-        let window = paging.window(List::Reviews, USUAL, app.config.limits.page_size)?;
+        let window = paging.window(List::Reviews, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let page = reviews::queue(&app.jobs, actor, &filter, window).await?;
         Ok(connection(page, ReviewList(filter), |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Reviews), Review(row))
@@ -371,8 +371,8 @@ impl ReviewQuery {
     }
 }
 
-/// Returns a grant on a review whose step the viewer has access to.
-async fn granted(ctx: &Context<'_>, id: &str) -> Result<ReviewGrant> {
+/// Returns a grant on a review. Returns an error if the viewer has no access to its step.
+async fn load_grant(ctx: &Context<'_>, id: &str) -> Result<ReviewGrant> {
     let (app, actor) = (ctx.app()?, ctx.actor()?);
     let id = ReviewId::parse(id).ok_or_else(|| Error::not_found("review"))?;
     access::review(app.db.read(), actor, id).await
@@ -392,7 +392,7 @@ impl ReviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the review.")] id: ID,
     ) -> Result<ReviewPayload> {
-        let grant = granted(ctx, &id).await?;
+        let grant = load_grant(ctx, &id).await?;
         Ok(ReviewPayload { review: Review(claim::claim(&ctx.app()?.jobs, &grant).await?) })
     }
 
@@ -404,7 +404,7 @@ impl ReviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the review.")] id: ID,
     ) -> Result<ReviewPayload> {
-        let grant = granted(ctx, &id).await?;
+        let grant = load_grant(ctx, &id).await?;
         Ok(ReviewPayload { review: Review(claim::release(&ctx.app()?.jobs, &grant).await?) })
     }
 
@@ -415,9 +415,9 @@ impl ReviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Review and corrections so far.")] input: SaveReviewDraftInput,
     ) -> Result<ReviewPayload> {
-        let grant = granted(ctx, &input.id).await?;
-        let saved = claim::save_draft(&ctx.app()?.jobs, &grant, input.patch.0).await?;
-        Ok(ReviewPayload { review: Review(saved) })
+        let grant = load_grant(ctx, &input.id).await?;
+        let review = claim::save_draft(&ctx.app()?.jobs, &grant, input.patch.0).await?;
+        Ok(ReviewPayload { review: Review(review) })
     }
 
     /// Decides a review that the viewer has claimed.
@@ -430,8 +430,8 @@ impl ReviewMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Review, decision, and the content that it is based on.")] input: DecideReviewInput,
     ) -> Result<ReviewPayload> {
-        let grant = granted(ctx, &input.id).await?;
-        let decided = decide::decide(&ctx.app()?.jobs, &grant, input.into()).await?;
-        Ok(ReviewPayload { review: Review(decided) })
+        let grant = load_grant(ctx, &input.id).await?;
+        let review = decide::decide(&ctx.app()?.jobs, &grant, input.into()).await?;
+        Ok(ReviewPayload { review: Review(review) })
     }
 }

@@ -4,6 +4,7 @@ use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value
 use serde_json::Map;
 
 use super::json::value_from_json;
+use super::upload::FILE_VARIABLE_PREFIX;
 
 /// Any JSON value.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -34,7 +35,7 @@ impl ScalarType for JsonObject {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value.into_json()? {
             serde_json::Value::Object(object) => Ok(Self(object)),
-            _ => Err(InputValueError::custom("a JSON object is wanted")),
+            _ => Err(InputValueError::custom("expected a JSON object")),
         }
     }
 
@@ -48,12 +49,12 @@ impl ScalarType for JsonObject {
 pub(super) struct SafeInt(pub i64);
 
 /// The largest whole number that every JSON parser represents exactly (RFC 7493 section 2.2).
-const LARGEST: i64 = (1 << 53) - 1;
+const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 impl SafeInt {
     /// Returns whether a number has at most 53 bits.
-    pub(super) fn fits(whole: i64) -> bool {
-        (-LARGEST..=LARGEST).contains(&whole)
+    pub(super) fn fits(number: i64) -> bool {
+        (-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&number)
     }
 }
 
@@ -63,9 +64,9 @@ impl SafeInt {
 impl ScalarType for SafeInt {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
-            Value::Number(number) => match number.as_i64().filter(|whole| Self::fits(*whole)) {
-                Some(whole) => Ok(Self(whole)),
-                None => Err(InputValueError::custom("a whole number of at most 53 bits is wanted")),
+            Value::Number(number) => match number.as_i64().filter(|number| Self::fits(*number)) {
+                Some(number) => Ok(Self(number)),
+                None => Err(InputValueError::custom("expected a whole number of at most 53 bits")),
             },
             other => Err(InputValueError::expected_type(other)),
         }
@@ -105,11 +106,13 @@ pub(super) struct Upload(pub usize);
 #[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
 impl ScalarType for Upload {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let place = match &value {
-            Value::String(text) => text.strip_prefix(super::upload::PLACE).and_then(|n| n.parse().ok()),
+        let index = match &value {
+            Value::String(text) => {
+                text.strip_prefix(FILE_VARIABLE_PREFIX).and_then(|index| index.parse().ok())
+            }
             _ => None,
         };
-        place.map(Self).ok_or_else(|| InputValueError::custom("a file of a multipart request is wanted"))
+        index.map(Self).ok_or_else(|| InputValueError::custom("expected a file of a multipart request"))
     }
 
     fn to_value(&self) -> Value {

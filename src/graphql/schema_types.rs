@@ -1,4 +1,4 @@
-//! The types of the schema as checks of requests need them, read once from the printed schema.
+//! Types of the schema for the checks of requests, read once from the printed schema.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -11,27 +11,27 @@ use async_graphql::parser::types::{
     TypeSystemDefinition,
 };
 
-/// The types of this server's schema. Every server of a process has the same ones.
+/// Types of the schema, which all servers of a process share.
 static TYPES: LazyLock<SchemaTypes> = LazyLock::new(|| SchemaTypes::parse(&super::sdl()));
 
-/// The types of a schema by their names.
+/// Types of a schema by name.
 #[derive(Debug)]
 pub struct SchemaTypes {
     definitions: HashMap<Name, Definition>,
-    /// The object types that implement each interface or belong to each union.
-    possible: HashMap<Name, HashSet<Name>>,
+    /// Object types that implement each interface or belong to each union.
+    possible_types: HashMap<Name, HashSet<Name>>,
 }
 
-/// One type of a schema. Built-in scalars are not among them.
+/// A type of a schema, except built-in scalars.
 #[derive(Debug)]
 pub enum Definition {
-    /// A scalar of the schema's own.
+    /// A custom scalar.
     Scalar,
-    /// An enum.
+    /// An enum with its values.
     Enum(Vec<Name>),
     /// An input object.
     Input(InputObject),
-    /// An object or interface.
+    /// An object or interface with its fields.
     Output(HashMap<Name, OutputField>),
     /// A union.
     Union,
@@ -40,29 +40,29 @@ pub enum Definition {
 /// An input object.
 #[derive(Debug)]
 pub struct InputObject {
-    /// Its fields, in the order of the schema.
+    /// Fields in the order of the schema.
     pub fields: Vec<InputValue>,
-    /// Whether exactly one of them must be given (`@oneOf`).
+    /// Whether exactly one field must be given (`@oneOf`).
     pub one_of: bool,
 }
 
 /// A field of an input object, or an argument.
 #[derive(Debug)]
 pub struct InputValue {
-    /// Its name.
+    /// Name of the field or argument.
     pub name: Name,
-    /// Its type.
+    /// Type of the value.
     pub ty: Type,
-    /// Whether it may be left out because it has a default value.
+    /// Whether the value can be omitted because it has a default.
     pub has_default: bool,
 }
 
 /// A field of an object or interface.
 #[derive(Debug)]
 pub struct OutputField {
-    /// The named type of its value, without lists.
+    /// Name of the type, without lists.
     pub type_name: Name,
-    /// Its arguments.
+    /// Arguments by name.
     pub arguments: HashMap<Name, InputValue>,
 }
 
@@ -72,41 +72,41 @@ impl SchemaTypes {
         &TYPES
     }
 
-    #[expect(clippy::expect_used, reason = "the program prints this text itself; a test parses it")]
+    #[expect(clippy::expect_used, reason = "the server prints this schema itself, and a test parses it")]
     fn parse(sdl: &str) -> Self {
-        let document = parse_schema(sdl).expect("the printed schema is a schema");
-        let (mut definitions, mut possible) = (HashMap::new(), HashMap::<Name, HashSet<Name>>::new());
+        let document = parse_schema(sdl).expect("the printed schema is valid");
+        let (mut definitions, mut possible_types) = (HashMap::new(), HashMap::<Name, HashSet<Name>>::new());
         for definition in document.definitions {
             let TypeSystemDefinition::Type(Positioned { node, .. }) = definition else { continue };
             let TypeDefinition { name: Positioned { node: name, .. }, kind, directives, .. } = node;
             let definition = match kind {
                 TypeKind::Scalar => Definition::Scalar,
-                TypeKind::Enum(of) => {
-                    Definition::Enum(of.values.into_iter().map(|value| value.node.value.node).collect())
-                }
-                TypeKind::InputObject(of) => Definition::Input(InputObject {
-                    fields: of.fields.into_iter().map(|field| input_value(field.node)).collect(),
+                TypeKind::Enum(enumeration) => Definition::Enum(
+                    enumeration.values.into_iter().map(|value| value.node.value.node).collect(),
+                ),
+                TypeKind::InputObject(input) => Definition::Input(InputObject {
+                    fields: input.fields.into_iter().map(|field| input_value(field.node)).collect(),
                     one_of: directives.iter().any(|directive| directive.node.name.node == "oneOf"),
                 }),
-                TypeKind::Object(of) => {
-                    for interface in of.implements {
-                        possible.entry(interface.node).or_default().insert(name.clone());
+                TypeKind::Object(object) => {
+                    for interface in object.implements {
+                        possible_types.entry(interface.node).or_default().insert(name.clone());
                     }
-                    Definition::Output(output_fields(of.fields))
+                    Definition::Output(output_fields(object.fields))
                 }
-                TypeKind::Interface(of) => {
-                    possible.entry(name.clone()).or_default();
-                    Definition::Output(output_fields(of.fields))
+                TypeKind::Interface(interface) => {
+                    possible_types.entry(name.clone()).or_default();
+                    Definition::Output(output_fields(interface.fields))
                 }
-                TypeKind::Union(of) => {
-                    let members = of.members.into_iter().map(|member| member.node);
-                    possible.entry(name.clone()).or_default().extend(members);
+                TypeKind::Union(union) => {
+                    let members = union.members.into_iter().map(|member| member.node);
+                    possible_types.entry(name.clone()).or_default().extend(members);
                     Definition::Union
                 }
             };
             definitions.insert(name, definition);
         }
-        Self { definitions, possible }
+        Self { definitions, possible_types }
     }
 
     /// Returns a type; `None` for built-in scalars and for types that do not exist.
@@ -124,7 +124,7 @@ impl SchemaTypes {
 
     /// Returns the object types that a value of an interface or union can have; `None` for any other type.
     pub fn possible_types(&self, name: &str) -> Option<&HashSet<Name>> {
-        self.possible.get(name)
+        self.possible_types.get(name)
     }
 
     /// Returns the name of the type that an operation starts from.
@@ -147,17 +147,17 @@ fn output_fields(fields: Vec<Positioned<FieldDefinition>>) -> HashMap<Name, Outp
             .arguments
             .into_iter()
             .map(|argument| (argument.node.name.node.clone(), input_value(argument.node)));
-        let field = OutputField { type_name: named(&node.ty.node), arguments: arguments.collect() };
+        let field = OutputField { type_name: named_type(&node.ty.node), arguments: arguments.collect() };
         (node.name.node, field)
     };
     fields.into_iter().map(field).collect()
 }
 
-/// The named type within lists.
-fn named(ty: &Type) -> Name {
+/// Returns the name of a type, without lists.
+fn named_type(ty: &Type) -> Name {
     match &ty.base {
         BaseType::Named(name) => name.clone(),
-        BaseType::List(entry) => named(entry),
+        BaseType::List(entry) => named_type(entry),
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn printed_schema_is_read_with_fields_arguments_and_interfaces() {
+    fn printed_schema_is_parsed_with_fields_and_interfaces() {
         let types = SchemaTypes::of_server();
         assert_eq!(types.field("Query", "jobs").unwrap().type_name, "JobConnection");
         assert_eq!(types.field("Query", "jobs").unwrap().arguments["first"].ty.to_string(), "Int");

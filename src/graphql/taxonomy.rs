@@ -5,16 +5,16 @@ use chrono::{DateTime, Utc};
 
 use super::account::User;
 use super::context::RequestContext;
-use super::document::user;
+use super::document::load_user;
 use super::scalar::Json;
 use crate::entity::taxonomy;
 use crate::error::Result;
-use crate::taxonomy::{self as taxonomies, Heading};
+use crate::taxonomy::{self as taxonomies, TaxonomySummary};
 
 /// A named vocabulary that extraction and indexing jobs map onto.
 #[derive(Clone)]
 pub(super) struct Taxonomy {
-    heading: Heading,
+    summary: TaxonomySummary,
     /// The definition; `None` if it was not requested and therefore not read.
     definition: Option<serde_json::Value>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Taxonomy {
 impl From<taxonomy::Model> for Taxonomy {
     fn from(mut row: taxonomy::Model) -> Self {
         let definition = Some(row.definition.take());
-        Self { heading: row.into(), definition }
+        Self { summary: row.into(), definition }
     }
 }
 
@@ -31,43 +31,43 @@ impl From<taxonomy::Model> for Taxonomy {
 impl Taxonomy {
     /// UUID of the taxonomy.
     pub(super) async fn id(&self) -> ID {
-        self.heading.id.to_string().into()
+        self.summary.id.to_string().into()
     }
 
     /// Name of the taxonomy, unique on this server.
     /// Jobs refer to a taxonomy by its name.
     async fn name(&self) -> &str {
-        &self.heading.name
+        &self.summary.name
     }
 
     /// Version of the taxonomy, from 1, increased by each change.
     async fn version(&self) -> i32 {
-        self.heading.version
+        self.summary.version
     }
 
     /// Definition of the taxonomy: data points with labels, patterns, and types, and keywords.
     async fn definition(&self, ctx: &Context<'_>) -> Result<Json> {
         let definition = match &self.definition {
             Some(read) => read.clone(),
-            None => taxonomies::definition(ctx.app()?.db.read(), self.heading.id).await?,
+            None => taxonomies::definition(ctx.app()?.db.read(), self.summary.id).await?,
         };
-        ctx.budget()?.show(&definition)?;
+        ctx.budget()?.charge_value(&definition)?;
         Ok(Json(definition))
     }
 
     /// User who created the taxonomy.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
-        user(ctx, self.heading.owner_id).await
+        load_user(ctx, self.summary.owner_id).await
     }
 
     /// Time when the taxonomy was created.
     async fn created_at(&self) -> DateTime<Utc> {
-        self.heading.created_at
+        self.summary.created_at
     }
 
     /// Time when the taxonomy last changed.
     async fn updated_at(&self) -> DateTime<Utc> {
-        self.heading.updated_at
+        self.summary.updated_at
     }
 }
 
@@ -116,8 +116,8 @@ impl TaxonomyQuery {
         if ctx.look_ahead().field("definition").exists() {
             return Ok(taxonomies::list(db).await?.into_iter().map(Taxonomy::from).collect());
         }
-        let headings = taxonomies::headings(db).await?.into_iter();
-        Ok(headings.map(|heading| Taxonomy { heading, definition: None }).collect())
+        let summaries = taxonomies::list_summaries(db).await?.into_iter();
+        Ok(summaries.map(|summary| Taxonomy { summary, definition: None }).collect())
     }
 }
 

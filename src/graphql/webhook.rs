@@ -10,12 +10,12 @@ use super::document::DeletePayload;
 use super::history::JobEventKind;
 use super::job::Job;
 use super::loader::JobOf;
-use super::paging::{Connection, USUAL, connection};
+use super::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use super::scalar::Url;
 use crate::entity::enums::DeliveryStatus;
 use crate::entity::{webhook, webhook_delivery};
 use crate::error::{Error, Result};
-use crate::events::outbox::BEHIND;
+use crate::events::outbox::WAITING_DUE_TIME;
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
 use crate::page::{Cursor, List, Paging};
@@ -101,7 +101,7 @@ impl Webhook {
     ) -> Result<Connection<WebhookDelivery>> {
         let app = ctx.app()?;
         let paging = Paging { first, after, ..Paging::default() };
-        let window = paging.window(List::Deliveries, USUAL, app.config.limits.page_size)?;
+        let window = paging.window(List::Deliveries, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let page = app.webhooks.deliveries(&self.0, window).await?;
         Ok(connection(page, EmptyFields, |row| {
             let cursor = Cursor { at: row.created_at, id: row.id.0 }.encode(List::Deliveries);
@@ -199,7 +199,7 @@ impl WebhookDelivery {
     /// Time of the next attempt.
     /// Null if the delivery has ended, or if it waits for an earlier event of its job.
     async fn next_attempt_at(&self) -> Option<DateTime<Utc>> {
-        self.row.next_attempt_at.filter(|at| *at < BEHIND)
+        self.row.next_attempt_at.filter(|at| *at < WAITING_DUE_TIME)
     }
 
     /// Time of the event.
@@ -292,11 +292,11 @@ struct WebhookDeliveryPayload {
     delivery: WebhookDelivery,
 }
 
-fn parse(id: &ID) -> Result<WebhookId> {
+fn parse_webhook_id(id: &ID) -> Result<WebhookId> {
     WebhookId::parse(id).ok_or_else(|| Error::not_found("webhook"))
 }
 
-fn distinct(kinds: Vec<JobEventKind>) -> Vec<EventKind> {
+fn distinct_kinds(kinds: Vec<JobEventKind>) -> Vec<EventKind> {
     let mut distinct = Vec::new();
     for kind in kinds.into_iter().map(EventKind::from) {
         if !distinct.contains(&kind) {
@@ -335,7 +335,7 @@ impl WebhookQuery {
     ) -> Result<Connection<Webhook>> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let paging = Paging { first, after, ..Paging::default() };
-        let window = paging.window(List::Webhooks, USUAL, app.config.limits.page_size)?;
+        let window = paging.window(List::Webhooks, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let page = app.webhooks.list(actor, window).await?;
         Ok(connection(page, EmptyFields, |row| {
             (Cursor { at: row.created_at, id: row.id.0 }.encode(List::Webhooks), Webhook(row))
@@ -359,9 +359,10 @@ impl WebhookMutation {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
         let missing = || Error::not_found("job");
         let job = input.job_id.map(|id| JobId::parse(&id).ok_or_else(missing)).transpose()?;
-        let (url, kinds, description) = (input.url.0, distinct(input.event_kinds), input.description);
-        let (secret, made) = app.webhooks.create(actor, NewWebhook { url, job, kinds, description }).await?;
-        Ok(CreateWebhookPayload { secret, webhook: Webhook(made) })
+        let (url, kinds, description) = (input.url.0, distinct_kinds(input.event_kinds), input.description);
+        let (secret, webhook) =
+            app.webhooks.create(actor, NewWebhook { url, job, kinds, description }).await?;
+        Ok(CreateWebhookPayload { secret, webhook: Webhook(webhook) })
     }
 
     /// Changes, disables, or enables one of the viewer's webhooks.
@@ -373,9 +374,11 @@ impl WebhookMutation {
         #[graphql(desc = "Webhook and changes. Omitted fields stay unchanged.")] input: UpdateWebhookInput,
     ) -> Result<WebhookPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        let (url, kinds) = (input.url.map(|url| url.0), input.event_kinds.map(distinct));
+        let (url, kinds) = (input.url.map(|url| url.0), input.event_kinds.map(distinct_kinds));
         let change = Change { url, kinds, description: input.description, enabled: input.enabled };
-        Ok(WebhookPayload { webhook: Webhook(app.webhooks.update(actor, parse(&input.id)?, change).await?) })
+        Ok(WebhookPayload {
+            webhook: Webhook(app.webhooks.update(actor, parse_webhook_id(&input.id)?, change).await?),
+        })
     }
 
     /// Replaces the secret of one of the viewer's webhooks.
@@ -387,8 +390,8 @@ impl WebhookMutation {
         #[graphql(desc = "UUID of the webhook.")] id: ID,
     ) -> Result<RotateWebhookSecretPayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        let (secret, rotated) = app.webhooks.rotate(actor, parse(&id)?).await?;
-        Ok(RotateWebhookSecretPayload { secret, webhook: Webhook(rotated) })
+        let (secret, webhook) = app.webhooks.rotate(actor, parse_webhook_id(&id)?).await?;
+        Ok(RotateWebhookSecretPayload { secret, webhook: Webhook(webhook) })
     }
 
     /// Deletes one of the viewer's webhooks, its log, and its pending deliveries.
@@ -399,7 +402,7 @@ impl WebhookMutation {
         #[graphql(desc = "UUID of the webhook.")] id: ID,
     ) -> Result<DeletePayload> {
         let (app, actor) = (ctx.app()?, ctx.actor()?);
-        let id = parse(&id)?;
+        let id = parse_webhook_id(&id)?;
         app.webhooks.delete(actor, id).await?;
         Ok(DeletePayload { deleted_id: id.to_string().into() })
     }

@@ -7,9 +7,9 @@ use super::context::RequestContext;
 use super::job::{Job, JobPayload, JobStep};
 use super::job_input::ContentInput;
 use super::scalar::Json;
-use crate::engine::Claim;
-use crate::engine::external::{HandedIn, Reported, Ticket, Wanted, Wish};
 use crate::error::{Error, Result};
+use crate::job::queue::external::{ClaimRequest, Reported, SubmittedResult, Ticket};
+use crate::job::queue::{Claim, ReviewRequest, StepFailure};
 
 /// Input for claiming steps.
 #[derive(InputObject)]
@@ -54,7 +54,7 @@ impl StepClaim {
     /// It contains the comment of a reviewer who sent the job back to it.
     async fn step(&self) -> Result<JobStep> {
         let step = Job::new(self.claim.job.clone()).step(&self.claim.step, None)?;
-        step.ok_or_else(|| Error::internal("a claim of a step that the job has not"))
+        step.ok_or_else(|| Error::internal("the claimed step is missing from its job"))
     }
 
     /// The job of the step, with its metadata and the contents that the step reads.
@@ -93,7 +93,7 @@ struct ReportStepPayload {
 
 impl From<Reported> for ReportStepPayload {
     fn from(reported: Reported) -> Self {
-        Self { lease_expires_at: reported.until, cancelled: reported.cancelled }
+        Self { lease_expires_at: reported.until, cancelled: reported.is_cancelled }
     }
 }
 
@@ -121,7 +121,7 @@ struct ReviewRequestInput {
     items: Option<Vec<Json>>,
 }
 
-impl From<ReviewRequestInput> for Wanted {
+impl From<ReviewRequestInput> for ReviewRequest {
     fn from(input: ReviewRequestInput) -> Self {
         let items = input.items.unwrap_or_default().into_iter().map(|item| item.0).collect();
         Self { reason: input.reason, role: input.content_role, items }
@@ -159,8 +159,8 @@ impl WorkerMutation {
     ) -> Result<ClaimStepsPayload> {
         let ClaimStepsInput { worker_id, types, limit, lease_seconds } = input;
         let types = types.into_iter().map(|id| id.0).collect();
-        let wish = Wish { worker: worker_id, types, limit, lease_seconds };
-        let claims = ctx.app()?.jobs.claim_as(ctx.actor()?, wish).await?;
+        let request = ClaimRequest { worker: worker_id, types, limit, lease_seconds };
+        let claims = ctx.app()?.jobs.claim_steps_for(ctx.actor()?, request).await?;
         Ok(ClaimStepsPayload { claims: claims.into_iter().map(Into::into).collect() })
     }
 
@@ -173,7 +173,8 @@ impl WorkerMutation {
         #[graphql(desc = "Claim and progress of the step.")] input: ReportStepInput,
     ) -> Result<ReportStepPayload> {
         let ReportStepInput { lease_token, fraction, message } = input;
-        let reported = ctx.app()?.jobs.report_as(ctx.actor()?, &lease_token, fraction, message.as_deref());
+        let reported =
+            ctx.app()?.jobs.report_progress_for(ctx.actor()?, &lease_token, fraction, message.as_deref());
         Ok(reported.await?.into())
     }
 
@@ -187,8 +188,8 @@ impl WorkerMutation {
         #[graphql(desc = "Claim and result of the step.")] input: CompleteStepInput,
     ) -> Result<JobPayload> {
         let contents = input.contents.unwrap_or_default().into_iter().map(Into::into).collect();
-        let handed_in = HandedIn { contents, review: input.review.map(Into::into) };
-        let job = ctx.app()?.jobs.complete_as(ctx.actor()?, &input.lease_token, handed_in).await?;
+        let result = SubmittedResult { contents, review: input.review.map(Into::into) };
+        let job = ctx.app()?.jobs.complete_step_for(ctx.actor()?, &input.lease_token, result).await?;
         Ok(JobPayload { job: Job::new(job) })
     }
 
@@ -201,7 +202,8 @@ impl WorkerMutation {
         #[graphql(desc = "Claim and reason for the failure.")] input: FailStepInput,
     ) -> Result<JobPayload> {
         let FailStepInput { lease_token, code, message, retryable } = input;
-        let job = ctx.app()?.jobs.fail_as(ctx.actor()?, &lease_token, code, message, retryable).await?;
+        let failure = StepFailure { code, message, retryable };
+        let job = ctx.app()?.jobs.fail_step_for(ctx.actor()?, &lease_token, failure).await?;
         Ok(JobPayload { job: Job::new(job) })
     }
 }

@@ -1,4 +1,4 @@
-//! Who sent a request. A credential that is wrong refuses the request; none at all makes it anonymous.
+//! Authentication. A wrong credential refuses the request; without a credential the request is anonymous.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,15 +12,15 @@ use base64::prelude::BASE64_STANDARD;
 use super::forwarded::client_address;
 use super::{Server, refuse};
 use crate::access::Actor;
-use crate::audit::{self, By, Event, Outcome};
+use crate::audit::{self, Event, Origin, Outcome};
 use crate::error::{Error, Result};
 use crate::graphql::Viewer;
 
-/// Puts a [`Viewer`] into the request's extensions, and counts the request as theirs.
+/// Puts a [`Viewer`] into the request's extensions and counts the request for the viewer's rate limit.
 pub(super) async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let address = address(&server, &request);
     let viewer = viewer(&server, request.headers(), address).await;
-    let counted = viewer.and_then(|viewer| server.rates.request(&viewer).map(|()| viewer));
+    let counted = viewer.and_then(|viewer| server.rate_limits.count_request(&viewer).map(|()| viewer));
     match counted {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
@@ -30,15 +30,16 @@ pub(super) async fn authenticate(State(server): State<Server>, mut request: Requ
     }
 }
 
-/// Puts a [`Viewer`] without an account into the request's extensions, whatever credential comes with it, and counts the
-/// request as its network's. For a login: a client may still send a key that has expired.
+/// Puts an anonymous [`Viewer`] into the request's extensions and counts the request for the rate limit of its network.
+///
+/// A login ignores the credential, because a client may still send a key that has expired.
 pub(super) async fn ignore_credential(
     State(server): State<Server>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let viewer = Viewer { actor: None, address: address(&server, &request) };
-    match server.rates.request(&viewer) {
+    match server.rate_limits.count_request(&viewer) {
         Ok(()) => {
             request.extensions_mut().insert(viewer);
             next.run(request).await
@@ -47,7 +48,7 @@ pub(super) async fn ignore_credential(
     }
 }
 
-/// The address of the client, by the rule of `http.trusted_proxies`.
+/// Returns the address of the client, which depends on `http.trusted_proxies`.
 fn address(server: &Server, request: &Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     peer.map(|peer| client_address(peer, request.headers(), &server.app.config.http.trusted_proxies))
@@ -56,7 +57,7 @@ fn address(server: &Server, request: &Request) -> Option<IpAddr> {
 async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Viewer> {
     let actor = match headers.get(header::AUTHORIZATION) {
         Some(value) => {
-            // A header that is no text is counted like any other credential that is wrong.
+            // A header that is not text counts like any other wrong credential.
             Some(actor(server, value.to_str().unwrap_or_default(), address).await?)
         }
         None => None,
@@ -64,19 +65,20 @@ async fn viewer(server: &Server, headers: &HeaderMap, address: Option<IpAddr>) -
     Ok(Viewer { actor, address })
 }
 
-/// Returns who an `Authorization` header, or its value in `connection_init`, names. A credential that was not seen lately
-/// is counted before it is looked up.
+/// Returns the actor of an `Authorization` header, or of its value in `connection_init`.
+///
+/// A credential that is not known as good counts for the rate limit before it is looked up.
 pub(super) async fn actor(server: &Server, authorization: &str, address: Option<IpAddr>) -> Result<Actor> {
-    server.rates.credential(authorization, address)?;
+    server.rate_limits.count_credential(authorization, address)?;
     let found = match credential(authorization) {
         Some(credential) => server.app.accounts.authenticate(&credential, address).await,
         None => Err(malformed()),
     };
     match &found {
-        Ok(_) => server.rates.remember(authorization),
+        Ok(_) => server.rate_limits.remember(authorization),
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => {
-            audit::record(Event::Credential, Outcome::Refused, By::address(address));
-            server.rates.forget(authorization, address)?;
+            audit::record(Event::Credential, Outcome::Refused, Origin::address(address));
+            server.rate_limits.forget(authorization, address)?;
         }
         Err(_) => {}
     }
@@ -92,7 +94,7 @@ fn credential(authorization: &str) -> Option<String> {
     }
 }
 
-/// The user name of Basic authentication (RFC 7617): an API key. The password does not matter.
+/// Returns the user name of Basic authentication (RFC 7617), which is an API key. The password is ignored.
 fn basic_user(encoded: &str) -> Option<String> {
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
     Some(decoded.split_once(':').map_or(decoded.as_str(), |(user, _)| user).to_owned())
@@ -100,7 +102,7 @@ fn basic_user(encoded: &str) -> Option<String> {
 
 fn malformed() -> Error {
     Error::Unauthenticated(
-        "Authorization is Bearer with a token or API key, or Basic with an API key as user name.".into(),
+        "Authorization must be Bearer with a token or API key, or Basic with an API key as user name.".into(),
     )
 }
 
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn basic_names_a_key_whatever_the_password() {
+    fn basic_user_name_is_the_key_with_any_password() {
         for text in ["user-live-x:", "user-live-x", "user-live-x:pa:ss"] {
             assert_eq!(basic_user(&BASE64_STANDARD.encode(text)).as_deref(), Some("user-live-x"));
         }

@@ -1,4 +1,4 @@
-//! Bodies of requests, as their readers need them.
+//! Request bodies: their encoding, their end at shutdown, and their pace.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use crate::app::App;
 use crate::error::{Error, Result};
 
-/// Somebody who is still sending when the server is asked to stop may go on so long. It is less than connections get, so
-/// that what has come in by then is removed in time.
-const LEFT: Duration = Duration::from_secs(3);
+/// How long a client may continue to send a body after the server began to stop. Connections get more time, so that an
+/// unfinished upload is removed before the process ends.
+const BODY_GRACE: Duration = Duration::from_secs(3);
 
-/// Refuses a compressed body: it would be stored or parsed as it was sent.
-pub(super) fn not_encoded(headers: &HeaderMap) -> Result<()> {
+/// Refuses a compressed body, because the server does not decompress bodies.
+pub(super) fn refuse_content_encoding(headers: &HeaderMap) -> Result<()> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     match encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         true => Ok(()),
@@ -26,39 +26,42 @@ pub(super) fn not_encoded(headers: &HeaderMap) -> Result<()> {
     }
 }
 
-/// A body that breaks off when the server stops.
-pub(super) fn ending(body: Body, app: &App) -> Body {
+/// Returns the body with an error at its end if the server stops before the body is complete.
+pub(super) fn end_at_shutdown(body: Body, app: &App) -> Body {
     let stop = app.stopping.clone();
-    broken_off(body, async move {
+    end_when(body, async move {
         stop.cancelled().await;
-        tokio::time::sleep(LEFT).await;
+        tokio::time::sleep(BODY_GRACE).await;
     })
 }
 
-fn broken_off(body: Body, by: impl Future<Output = ()> + Send + 'static) -> Body {
-    let (mut chunks, mut cut) = (body.into_data_stream(), Some(Box::pin(by)));
+/// Returns the body with an error at its end if `end` resolves before the body is complete.
+fn end_when(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
+    let (mut chunks, mut end) = (body.into_data_stream(), Some(Box::pin(end)));
     Body::from_stream(futures_util::stream::poll_fn(move |context| {
-        if let Some(waiting) = &mut cut
+        if let Some(waiting) = &mut end
             && waiting.as_mut().poll(context).is_ready()
         {
-            cut = None;
-            return Poll::Ready(Some(Err(axum::Error::new("the server stops"))));
+            end = None;
+            return Poll::Ready(Some(Err(axum::Error::new("the server is stopping"))));
         }
         chunks.poll_next_unpin(context)
     }))
 }
 
-/// Hands a body on chunk by chunk. The reader of multipart bodies takes all that is ready before it looks at any of it: of a
-/// fast client's file it would hold everything that comes in while a part of it is written.
-pub(super) fn paced(body: Body) -> Body {
-    let (mut chunks, mut enough) = (body.into_data_stream(), false);
+/// Returns the body as a stream that is pending after each chunk.
+///
+/// The multipart parser buffers every chunk that is ready before it parses any. With a fast client it would hold all
+/// bytes that arrive during one write to the store.
+pub(super) fn one_chunk_at_a_time(body: Body) -> Body {
+    let (mut chunks, mut is_paused) = (body.into_data_stream(), false);
     Body::from_stream(futures_util::stream::poll_fn(move |context| {
-        if std::mem::take(&mut enough) {
+        if std::mem::take(&mut is_paused) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let next = chunks.poll_next_unpin(context);
-        enough = next.is_ready();
+        is_paused = next.is_ready();
         next
     }))
 }
@@ -75,22 +78,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_still_sent_when_the_time_is_out_breaks_off() {
+    async fn unfinished_body_ends_with_an_error_at_the_deadline() {
         let endless = Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>());
         let stop = CancellationToken::new();
-        let mut going = broken_off(endless, stop.clone().cancelled_owned()).into_data_stream();
-        assert!(futures_util::poll!(going.next()).is_pending());
+        let mut unfinished = end_when(endless, stop.clone().cancelled_owned()).into_data_stream();
+        assert!(futures_util::poll!(unfinished.next()).is_pending());
         stop.cancel();
-        assert!(going.next().await.is_some_and(|chunk| chunk.is_err()));
-        let whole = broken_off(Body::from("x"), std::future::pending()).into_data_stream();
-        let whole: Vec<Bytes> = whole.try_collect().await.unwrap();
-        assert_eq!(whole.concat(), b"x");
+        assert!(unfinished.next().await.is_some_and(|chunk| chunk.is_err()));
+        let complete = end_when(Body::from("x"), std::future::pending()).into_data_stream();
+        let complete: Vec<Bytes> = complete.try_collect().await.unwrap();
+        assert_eq!(complete.concat(), b"x");
     }
 
     #[test]
-    fn a_reader_that_takes_all_that_is_ready_gets_one_chunk_at_a_time() {
+    fn greedy_reader_gets_one_chunk_at_a_time() {
         let chunks = (0..3).map(|i| Ok::<_, std::io::Error>(Bytes::from(vec![i])));
-        let mut stream = paced(Body::from_stream(futures_util::stream::iter(chunks))).into_data_stream();
+        let mut stream =
+            one_chunk_at_a_time(Body::from_stream(futures_util::stream::iter(chunks))).into_data_stream();
         let mut context = Context::from_waker(Waker::noop());
         for i in 0..3 {
             let Poll::Ready(Some(Ok(chunk))) = stream.poll_next_unpin(&mut context) else {

@@ -1,6 +1,6 @@
-//! Connections: taking them, how long one may say or take nothing, and letting them end.
+//! Accepts connections, limits their number and their idle times, and ends them at shutdown.
 
-mod patience;
+mod write_timeout;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,14 +22,16 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use self::patience::Patient;
-use super::rejected;
-use super::session::{Places, Seldom, open_files, three_quarters};
+use self::write_timeout::WriteTimeout;
+use super::refuse_request;
+use super::session::{LogThrottle, Quota, open_file_limit, three_quarters};
 use crate::app::App;
 use crate::telemetry::HTTP_CONNECTIONS;
 
-/// Takes connections until the application is asked to stop. Each is served in a task of the application's, and ends with
-/// the request that is under way then. The error names a trusted document that cannot be run.
+/// Accepts connections until the application stops.
+///
+/// A task of the application serves each connection. At shutdown a connection ends after its current request. The error
+/// names a trusted document that is invalid.
 pub fn serve(
     listener: TcpListener,
     app: App,
@@ -39,45 +41,52 @@ pub fn serve(
     Ok(accept(listener, app, routes))
 }
 
-/// How many connections there may be, and from one address. An eighth of the files is kept for uploads and downloads, an
-/// eighth for the databases and for the engine; and no address takes the places of all.
-fn most(app: &App) -> (usize, usize) {
+/// Returns the limit of all connections and the limit of one address.
+///
+/// An eighth of the open files is kept for uploads and downloads, and an eighth for the databases and the engine. One
+/// address may have at most three quarters of all connections.
+fn connection_limits(app: &App) -> (usize, usize) {
     let http = &app.config.http;
-    let most = http.connections.min(three_quarters(open_files())).min(Semaphore::MAX_PERMITS);
-    let of_one = http.address_connections.min(three_quarters(most));
-    tracing::info!(connections = most, address_connections = of_one, "so many connections may be open");
-    (most, of_one)
+    let total = http.connections.min(three_quarters(open_file_limit())).min(Semaphore::MAX_PERMITS);
+    let per_address = http.address_connections.min(three_quarters(total));
+    tracing::info!(connections = total, address_connections = per_address, "connection limits");
+    (total, per_address)
 }
 
-/// Marks a request that does not say whom it is for.
+/// Marks a request that violates the rule of [`has_valid_host`].
 #[derive(Debug, Clone, Copy)]
-struct NoHost;
+struct InvalidHost;
 
-/// Refuses what is marked so, within what every answer goes through.
-pub(super) async fn named(request: axum::extract::Request, next: Next) -> Response {
-    if request.extensions().get::<NoHost>().is_some() {
-        return rejected(StatusCode::BAD_REQUEST, "HOST", "A request of HTTP/1.1 has one header Host.");
+/// Refuses a marked request. A middleware does this, so that the response gets the headers of every response.
+pub(super) async fn require_host(request: axum::extract::Request, next: Next) -> Response {
+    if request.extensions().get::<InvalidHost>().is_some() {
+        return refuse_request(
+            StatusCode::BAD_REQUEST,
+            "HOST",
+            "A request of HTTP/1.1 must have exactly one Host header.",
+        );
     }
     next.run(request).await
 }
 
-/// Whether a request says once whom it is for, as it must from HTTP/1.1 on (RFC 9112 section 3.2).
-fn names_host(request: &Request<Incoming>) -> bool {
+/// Returns whether a request has exactly one `Host` header, which HTTP/1.1 requires (RFC 9112 section 3.2).
+/// HTTP/1.0 requires none.
+fn has_valid_host(request: &Request<Incoming>) -> bool {
     request.version() < Version::HTTP_11 || request.headers().get_all(header::HOST).iter().count() == 1
 }
 
-/// Counts a connection for as long as it is open.
+/// Counts a connection in the metrics while it is open.
 #[derive(Debug)]
-struct Open;
+struct OpenConnection;
 
-impl Open {
+impl OpenConnection {
     fn new() -> Self {
         metrics::gauge!(HTTP_CONNECTIONS).increment(1.0);
         Self
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         metrics::gauge!(HTTP_CONNECTIONS).decrement(1.0);
     }
@@ -85,21 +94,21 @@ impl Drop for Open {
 
 async fn accept(mut listener: TcpListener, app: App, routes: Router) {
     let routes = TowerToHyperService::new(routes);
-    let patience = Duration::from_secs(app.config.http.write_seconds);
-    let (most, of_one) = most(&app);
-    let places = Places::new(of_one, "connections");
-    let free = Arc::new(Semaphore::new(most));
-    let (full, crowded) = (Seldom::default(), Seldom::default());
+    let write_timeout = Duration::from_secs(app.config.http.write_seconds);
+    let (limit, address_limit) = connection_limits(&app);
+    let quota = Quota::new(address_limit, "connections");
+    let permits = Arc::new(Semaphore::new(limit));
+    let (limit_log, address_limit_log) = (LogThrottle::default(), LogThrottle::default());
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new());
     protocol.header_read_timeout(Duration::from_secs(app.config.http.header_seconds));
     loop {
         let next = async {
-            if free.available_permits() == 0 {
-                full.say(|| tracing::warn!(most, "there are as many connections as may be; others wait"));
+            if permits.available_permits() == 0 {
+                limit_log.log(|| tracing::warn!(limit, "connection limit reached; new connections wait"));
             }
-            // Whoever comes while there is none free waits in the queue of the operating system.
-            let permit = Arc::clone(&free).acquire_owned().await;
+            // Without a permit, new connections wait in the queue of the operating system.
+            let permit = Arc::clone(&permits).acquire_owned().await;
             (Listener::accept(&mut listener).await, permit)
         };
         let ((stream, address), permit): ((_, SocketAddr), _) = tokio::select! {
@@ -108,23 +117,24 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
             next = next => next,
         };
         let peer = address.ip().to_canonical();
-        let proxy = app.config.http.trusted_proxies.iter().any(|network| network.contains(&peer));
-        let place = (!proxy).then(|| places.take(peer)).transpose();
-        let Ok(place) = place else {
-            crowded.say(
-                || tracing::warn!(%address, "connections are closed: there are too many from this address"),
+        let is_proxy = app.config.http.trusted_proxies.iter().any(|network| network.contains(&peer));
+        let address_permit = (!is_proxy).then(|| quota.acquire(peer)).transpose();
+        let Ok(address_permit) = address_permit else {
+            address_limit_log.log(
+                || tracing::warn!(%address, "connection limit of an address reached; closing its new connections"),
             );
             continue;
         };
         let routes = routes.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(address));
-            if !names_host(&request) {
-                request.extensions_mut().insert(NoHost);
+            if !has_valid_host(&request) {
+                request.extensions_mut().insert(InvalidHost);
             }
             routes.call(request)
         });
-        let stream = TokioIo::new(Patient::new(stream, patience, (permit, place, Open::new())));
+        let held = (permit, address_permit, OpenConnection::new());
+        let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout, held));
         let connection = protocol.serve_connection(stream, service).with_upgrades();
         let stop = app.stopping.clone();
         app.spawn(async move {
@@ -137,7 +147,7 @@ async fn accept(mut listener: TcpListener, app: App, routes: Router) {
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(%address, %error, "a connection broke");
+                tracing::debug!(%address, %error, "connection failed");
             }
         });
     }
@@ -154,118 +164,117 @@ mod tests {
 
     const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
 
-    async fn serving(app: &App) -> SocketAddr {
+    async fn start(app: &App) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         app.spawn(serve(listener, app.clone(), PrometheusBuilder::new().build_recorder().handle()).unwrap());
         address
     }
 
-    async fn ask(address: SocketAddr) -> TcpStream {
+    async fn send_request(address: SocketAddr) -> TcpStream {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(REQUEST).await.unwrap();
         stream
     }
 
-    /// The first words of an answer, all of which is read.
-    async fn status(stream: &mut TcpStream) -> String {
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\nok\n") {
-            answer.push(stream.read_u8().await.unwrap());
+    /// Reads a whole response and returns the start of its status line.
+    async fn read_status(stream: &mut TcpStream) -> String {
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\nok\n") {
+            response.push(stream.read_u8().await.unwrap());
         }
-        String::from_utf8_lossy(&answer[..12]).into_owned()
+        String::from_utf8_lossy(&response[..12]).into_owned()
     }
 
     #[tokio::test]
-    async fn whoever_says_nothing_is_not_waited_for_and_stopping_ends_what_idles() {
+    async fn silent_connections_time_out_and_shutdown_closes_idle_ones() {
         let (app, _dir) = open(|config| {
             config.http.header_seconds = 1;
             config.http.body_seconds = 1;
         })
         .await;
-        let address = serving(&app).await;
-        let say = |text: &'static str| async move {
+        let address = start(&app).await;
+        let send = |text: &'static str| async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(text.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            answer
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            response
         };
-        let begun = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
-        let (silent, half, body) = tokio::join!(say(""), say("GET / HT"), say(begun));
+        let incomplete = "POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+        let (silent, half, body) = tokio::join!(send(""), send("GET / HT"), send(incomplete));
         assert_eq!((silent.as_str(), half.as_str()), ("", ""));
         assert!(body.starts_with("HTTP/1.1 400") && body.contains("BROKEN_OFF"), "{body}");
 
         let mut idle = TcpStream::connect(address).await.unwrap();
         idle.write_all(REQUEST).await.unwrap();
-        let mut answer = vec![0; 12];
-        idle.read_exact(&mut answer).await.unwrap();
-        assert_eq!(answer, b"HTTP/1.1 200");
+        let mut response = vec![0; 12];
+        idle.read_exact(&mut response).await.unwrap();
+        assert_eq!(response, b"HTTP/1.1 200");
         app.drain().await;
         assert!(TcpStream::connect(address).await.is_err());
     }
 
     #[tokio::test]
-    async fn the_head_of_a_request_is_bounded_and_a_connection_may_idle_for_so_long() {
+    async fn request_heads_are_bounded_and_idle_connections_are_closed() {
         let (app, _dir) = open(|config| config.http.header_seconds = 1).await;
-        let address = serving(&app).await;
+        let address = start(&app).await;
         let status = async |target: &str, headers: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
-            // Where it is too long, the connection may end before all of it was read, and take the answer with it.
+            // The server may close the connection before it reads all of a long request. Then the response is lost.
             let _written = stream.write_all(request.as_bytes()).await;
-            let mut answer = Vec::new();
-            let end = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
-            let _ended = end.expect("the connection is closed, idle as it is");
-            String::from_utf8_lossy(&answer).get(9..12).unwrap_or_default().to_owned()
+            let mut response = Vec::new();
+            let end = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut response)).await;
+            let _ended = end.expect("the idle connection is closed");
+            String::from_utf8_lossy(&response).get(9..12).unwrap_or_default().to_owned()
         };
         let target = |bytes: usize| format!("/healthz?{}", "x".repeat(bytes - 9));
-        assert_eq!(status("/healthz", &"x: x\r\n".repeat(99)).await, "200", "and one of the host");
+        assert_eq!(status("/healthz", &"x: x\r\n".repeat(99)).await, "200", "99 headers and Host");
         assert_eq!(status("/healthz", &"x: x\r\n".repeat(100)).await, "431");
         assert_eq!(status(&target(65_534), "").await, "200");
         assert_eq!(status(&target(65_535), "").await, "414");
-        // What is read at once before it is looked at may be more than the limit.
+        // One read may take in more than the limit before the server parses the head.
         let large = status("/healthz", &format!("x: {}\r\n", "x".repeat(8_000_000))).await;
         assert!(["431", ""].contains(&&*large), "{large}");
         app.drain().await;
     }
 
     #[tokio::test]
-    async fn whoever_takes_nothing_of_an_answer_is_cut_off() {
+    async fn client_that_does_not_read_its_responses_is_disconnected() {
         let (app, _dir) = open(|config| config.http.write_seconds = 1).await;
-        let address = serving(&app).await;
+        let address = start(&app).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = REQUEST.repeat(1_000);
-        // Answers fill what the kernel keeps for a client that does not read; then the server stops reading too.
+        // Responses fill the socket buffers of a client that does not read; then the server stops reading too.
         let (mut read, mut write) = stream.split();
         let full = async { while write.write_all(&request).await.is_ok() {} };
         tokio::time::timeout(Duration::from_secs(60), full).await.expect("the connection is closed");
-        let mut answers = vec![0; 12];
-        // What is left of them, unless the end of the connection swept it away.
-        if read.read_exact(&mut answers).await.is_ok() {
-            assert_eq!(answers, b"HTTP/1.1 200");
+        let mut responses = vec![0; 12];
+        // The end of the connection may have discarded the buffered responses.
+        if read.read_exact(&mut responses).await.is_ok() {
+            assert_eq!(responses, b"HTTP/1.1 200");
         }
         app.drain().await;
     }
 
     #[tokio::test]
-    async fn so_many_connections_are_taken_and_others_wait() {
+    async fn connections_beyond_the_limit_wait() {
         let (app, _dir) = open(|config| config.http.connections = 1).await;
-        let address = serving(&app).await;
-        let mut first = ask(address).await;
-        assert_eq!(status(&mut first).await, "HTTP/1.1 200");
-        let mut second = ask(address).await;
-        // Both are asked again; whoever is taken answers.
+        let address = start(&app).await;
+        let mut first = send_request(address).await;
+        assert_eq!(read_status(&mut first).await, "HTTP/1.1 200");
+        let mut second = send_request(address).await;
         first.write_all(REQUEST).await.unwrap();
-        assert_eq!(status(&mut first).await, "HTTP/1.1 200");
+        assert_eq!(read_status(&mut first).await, "HTTP/1.1 200");
         assert!(futures_util::poll!(pin!(second.read_u8())).is_pending());
         drop(first);
-        assert_eq!(status(&mut second).await, "HTTP/1.1 200");
+        assert_eq!(read_status(&mut second).await, "HTTP/1.1 200");
         app.drain().await;
     }
 
     #[tokio::test]
-    async fn an_address_has_so_many_connections_unless_it_is_a_proxys() {
+    async fn connections_of_an_address_are_limited_except_for_proxies() {
         for proxies in [vec![], vec!["127.0.0.0/8".parse().unwrap()]] {
             let trusted = !proxies.is_empty();
             let (app, _dir) = open(|config| {
@@ -273,38 +282,38 @@ mod tests {
                 config.http.trusted_proxies = proxies;
             })
             .await;
-            let address = serving(&app).await;
-            let mut first = ask(address).await;
-            assert_eq!(status(&mut first).await, "HTTP/1.1 200");
+            let address = start(&app).await;
+            let mut first = send_request(address).await;
+            assert_eq!(read_status(&mut first).await, "HTTP/1.1 200");
             let mut second = TcpStream::connect(address).await.unwrap();
             if trusted {
                 second.write_all(REQUEST).await.unwrap();
-                assert_eq!(status(&mut second).await, "HTTP/1.1 200");
+                assert_eq!(read_status(&mut second).await, "HTTP/1.1 200");
             } else {
-                assert_eq!(second.read(&mut [0]).await.unwrap(), 0, "it is closed");
+                assert_eq!(second.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
                 drop(first);
-                let whole = Duration::from_secs(60);
-                let again = async {
-                    // The end of the first is seen in its own time.
+                let limit = Duration::from_secs(60);
+                let retries = async {
+                    // The server notices the end of the first connection with a delay.
                     loop {
                         let mut third = TcpStream::connect(address).await.unwrap();
-                        let mut answer = [0; 12];
-                        let asked = third.write_all(REQUEST).await.is_ok();
-                        if asked && third.read_exact(&mut answer).await.is_ok() {
-                            return answer;
+                        let mut response = [0; 12];
+                        let sent = third.write_all(REQUEST).await.is_ok();
+                        if sent && third.read_exact(&mut response).await.is_ok() {
+                            return response;
                         }
                     }
                 };
-                assert_eq!(&tokio::time::timeout(whole, again).await.unwrap(), b"HTTP/1.1 200");
+                assert_eq!(&tokio::time::timeout(limit, retries).await.unwrap(), b"HTTP/1.1 200");
             }
             app.drain().await;
         }
     }
 
     #[tokio::test]
-    async fn a_request_names_its_host_once() {
+    async fn request_of_http_1_1_requires_one_host_header() {
         let (app, _dir) = open(|_| ()).await;
-        let address = serving(&app).await;
+        let address = start(&app).await;
         for (target, head, expected) in [
             ("/healthz", "HTTP/1.1\r\nhost: a\r\n", "HTTP/1.1 200"),
             ("/healthz", "HTTP/1.1\r\n", "HTTP/1.1 400"),
@@ -315,12 +324,18 @@ mod tests {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let request = format!("GET {target} {head}connection: close\r\nx-request-id: r-1\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with(expected) && answer.contains("x-request-id: r-1"), "{head} {answer}");
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            assert!(
+                response.starts_with(expected) && response.contains("x-request-id: r-1"),
+                "{head} {response}"
+            );
             if expected.ends_with("400") {
-                assert!(answer.contains("\"HOST\"") && answer.contains("\"tracking\":\"r-1\""), "{answer}");
-                assert_eq!(answer.contains("\"success\":false"), target != "/healthz", "{answer}");
+                assert!(
+                    response.contains("\"HOST\"") && response.contains("\"tracking\":\"r-1\""),
+                    "{response}"
+                );
+                assert_eq!(response.contains("\"success\":false"), target != "/healthz", "{response}");
             }
         }
         app.drain().await;

@@ -1,15 +1,15 @@
-//! Which pages of other sites may call this server: none, unless the configuration names them. No credentials of the
-//! browser's own are taken, since there are none: a page sends its token itself.
+//! CORS: the origins whose pages may call this server, by default none. Cookies are not allowed, because the server has
+//! none: a page sends its token itself.
 
 use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-/// How long a browser may keep the answer to a preflight request.
-const PREFLIGHT: Duration = Duration::from_secs(600);
+/// How long a browser may cache the response to a preflight request.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
-/// The layer that answers preflight requests; `None` where no origin is allowed.
+/// Returns the layer that answers preflight requests, or `None` if no origin is allowed.
 pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
         return None;
@@ -43,20 +43,20 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
         .allow_methods(methods)
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(named.into_iter().chain(exposed).collect::<Vec<_>>())
-        .max_age(PREFLIGHT);
+        .max_age(PREFLIGHT_MAX_AGE);
     Some(layer)
 }
 
-/// What is wrong with an origin of the configuration.
+/// Returns the problem of an origin in the configuration, if it has one.
 pub fn origin_problem(origin: &str) -> Option<String> {
     let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-    let good = origin == "*"
+    let is_origin = origin == "*"
         || host.is_some_and(|host| {
             !host.is_empty()
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
         });
-    (!good).then(|| {
-        format!("{origin:?} is no origin; one is \"https://app.example.com\", without a path, or \"*\"")
+    (!is_origin).then(|| {
+        format!("{origin:?} is not an origin; use one such as \"https://app.example.com\", without a path, or \"*\"")
     })
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_told_from_other_addresses() {
+    fn only_origins_without_a_path_are_valid() {
         for good in ["*", "https://app.example.com", "http://localhost:3000", "http://[::1]:8080"] {
             assert_eq!(origin_problem(good), None);
         }

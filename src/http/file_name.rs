@@ -1,11 +1,11 @@
-//! The name of an uploaded file in the header `X-Name`, in each of the ways in which clients write it.
+//! Decodes the name of an uploaded file in the header `X-Name`, in all encodings that clients use.
 
 use axum::http::HeaderValue;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
 
-/// Reads a name.
+/// Decodes a name.
 ///
 /// | written as | by |
 /// |---|---|
@@ -22,23 +22,25 @@ pub(super) fn decode(value: &HeaderValue) -> Result<String> {
             })?,
             None => percent_encoded(text).unwrap_or_else(|| text.to_owned()),
         },
-        // Every byte of ISO 8859-1 is the character of the same number.
+        // Each byte of ISO 8859-1 equals the code point of its character.
         Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
     };
     if name.contains('\0') {
-        return Err(Error::invalid("/name", "INVALID", "X-Name must not have the character U+0000."));
+        return Err(Error::invalid("/name", "INVALID", "X-Name must not contain the character U+0000."));
     }
     Ok(name)
 }
 
-/// The encoded part of an extended value; its language does not matter.
+/// Returns the encoded part of an extended value. The language is ignored.
 fn extended(text: &str) -> Option<&str> {
     let (charset, rest) = text.split_once('\'')?;
     let (_language, encoded) = rest.split_once('\'')?;
     charset.eq_ignore_ascii_case("UTF-8").then_some(encoded)
 }
 
-/// The decoded name where every `%` begins an escape and the result is UTF-8; any other name is literal ("50% off.pdf").
+/// Returns the decoded name if every `%` begins an escape and the result is UTF-8.
+///
+/// Other names are literal ("50% off.pdf").
 fn percent_encoded(text: &str) -> Option<String> {
     let is_escape = |(at, _): (usize, &str)| {
         let digits = text.as_bytes().get(at + 1..at + 3);
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_however_clients_encode_them() {
+    fn all_encodings_of_a_name_are_decoded() {
         for bytes in [
             "Rechnung März.pdf".as_bytes(),
             b"Rechnung M\xe4rz.pdf",
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn percent_signs_that_encode_nothing_are_literal() {
+    fn percent_signs_outside_of_escapes_are_literal() {
         for literal in ["50% off.pdf", "100%.pdf", "%", "%4", "a%zzb", "%E4.pdf", "ä%20.pdf", "it's 'x'.pdf"]
         {
             assert_eq!(name(literal.as_bytes()).as_deref(), Ok(literal));

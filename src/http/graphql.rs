@@ -1,5 +1,4 @@
-//! GraphQL over HTTP: a request is read, goes through the front door, and is answered as its client accepts it, at once or
-//! as a stream of events.
+//! GraphQL over HTTP: reads a request, runs its operation, and responds with JSON or with a stream of events.
 
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
@@ -13,16 +12,16 @@ use axum::response::{IntoResponse, Response};
 use mime::Mime;
 use tracing::Instrument;
 
-use super::answer::Written;
-use super::body::not_encoded;
-use super::negotiate::{Accepted, Whole};
-use super::operation::{self, discard, prepare};
+use super::body::refuse_content_encoding;
+use super::negotiate::{Accepted, JsonType};
+use super::operation::{self, discard_files, prepare};
 use super::parameters::{Parameters, QueryString};
-use super::{Server, multipart, refuse, rejected, sse, tracking};
+use super::response::EncodedResponse;
+use super::{Server, multipart, refuse, refuse_request, sse, tracking};
 use crate::error::{Code, Error, Result};
 use crate::graphql::{Uploads, Viewer};
 
-/// One of these shows that a browser has asked the server first whether another site may send the request.
+/// Headers that force a browser to send a preflight request before a request from another site.
 const PREFLIGHT: [HeaderName; 2] = [
     HeaderName::from_static("graphql-require-preflight"),
     HeaderName::from_static("apollo-require-preflight"),
@@ -39,43 +38,43 @@ pub(super) async fn post(
     match media_type.as_ref().map(Mime::essence_str) {
         Some("application/json") => {
             let limit = server.app.config.limits.request_bytes;
-            let read = async { Parameters::from_slice(&body(request, limit).await?) };
+            let read = async { Parameters::from_slice(&read_body(request, limit).await?) };
             match read.await {
-                Ok(asked) => answer(&server, viewer, asked, &Method::POST, accepted, None).await,
+                Ok(parameters) => respond(&server, viewer, parameters, &Method::POST, accepted, None).await,
                 Err(error) => refuse(&error),
             }
         }
         Some("multipart/form-data") => {
             if !PREFLIGHT.iter().any(|name| request.headers().contains_key(name)) {
-                let message = "Multipart requests carry the header GraphQL-Require-Preflight: 1.";
+                let message = "A multipart request must have the header GraphQL-Require-Preflight: 1.";
                 return refuse(&Error::invalid("", "PREFLIGHT", message));
             }
-            // A task of its own: a client that goes away ends the stream with an error, and what is stored by then is
-            // removed.
+            // The request runs in its own task. If the client disconnects, the stream ends with an error, and the task
+            // removes the stored files.
             let tasks = server.app.tasks.clone();
             let work = async move {
                 match multipart::read(&server, &viewer, request).await {
-                    Ok((asked, uploads)) => {
-                        answer(&server, viewer, asked, &Method::POST, accepted, Some(uploads)).await
+                    Ok((parameters, uploads)) => {
+                        respond(&server, viewer, parameters, &Method::POST, accepted, Some(uploads)).await
                     }
                     Err(error) => refuse(&error),
                 }
             };
-            let work = tracking::within(tracking::current(), Box::pin(work.in_current_span()));
+            let work = tracking::with_id(tracking::current(), Box::pin(work.in_current_span()));
             tasks.spawn(work).await.unwrap_or_else(|error| refuse(&Error::internal(error)))
         }
         _ => refuse(&Error::UnsupportedMedia("Send the request as application/json, in UTF-8.".into())),
     }
 }
 
-/// The type of a body, where it is one that can be read.
+/// Returns the media type of a body, unless its charset is unsupported.
 fn media_type(headers: &HeaderMap) -> Option<Mime> {
     let media_type: Mime = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.parse().ok()?;
-    let foreign = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8);
-    (!foreign).then_some(media_type)
+    let is_other_charset = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8);
+    (!is_other_charset).then_some(media_type)
 }
 
-/// `GET /graphql` and `GET /graphql/stream`: anything but mutations; an upgrade gets the WebSocket.
+/// `GET /graphql` and `GET /graphql/stream`: all operations except mutations. An upgrade opens a WebSocket.
 pub(super) async fn get(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
@@ -88,90 +87,93 @@ pub(super) async fn get(
     }
     let params = match params {
         Ok(Query(params)) => params,
-        Err(rejection) => return rejected(rejection.status(), "QUERY", rejection.body_text()),
+        Err(rejection) => return refuse_request(rejection.status(), "QUERY", rejection.body_text()),
     };
     match Parameters::try_from(params) {
-        Ok(asked) => answer(&server, viewer, asked, &Method::GET, accepted, None).await,
+        Ok(parameters) => respond(&server, viewer, parameters, &Method::GET, accepted, None).await,
         Err(error) => refuse(&error),
     }
 }
 
-/// The body of a request, where it is whole and not too large.
-pub(super) async fn body(request: HttpRequest, limit: usize) -> Result<Bytes> {
-    not_encoded(request.headers())?;
+/// Reads the body of a request, up to `limit` bytes.
+pub(super) async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes> {
+    refuse_content_encoding(request.headers())?;
     axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            Error::TooLarge(format!("A request has {limit} bytes at the most."))
+            Error::TooLarge(format!("A request may have at most {limit} bytes."))
         } else {
-            Error::invalid("", "BROKEN_OFF", "The request broke off.")
+            Error::invalid("", "BROKEN_OFF", "The request body ended early or arrived too slowly.")
         }
     })
 }
 
-async fn answer(
+async fn respond(
     server: &Server,
     viewer: Viewer,
-    asked: Parameters,
+    parameters: Parameters,
     method: &Method,
     accepted: Accepted,
     uploads: Option<Uploads>,
 ) -> Response {
-    let prepared = match prepare(server, &viewer, asked, &tracking::current()) {
+    let prepared = match prepare(server, &viewer, parameters, &tracking::current()) {
         Ok(prepared) if method == Method::GET && prepared.kind == OperationType::Mutation => {
-            Err(mutation_by_get())
+            Err(refuse_mutation_by_get())
         }
         Ok(prepared) if prepared.kind == OperationType::Subscription && !accepted.events => {
-            let message = "Subscriptions run as an event stream (Accept: text/event-stream), or over WebSocket at \
-                           /graphql/ws (graphql-transport-ws).";
+            let message = "Send subscriptions with Accept: text/event-stream, or over WebSocket at /graphql/ws \
+                           (graphql-transport-ws).";
             Err(refuse(&Error::invalid("", "TRANSPORT", message)))
         }
         Ok(prepared) => Ok(prepared),
-        Err(refused) => Err(match accepted.whole {
-            Some(whole) => send(*refused, whole),
+        Err(refused) => Err(match accepted.json_type {
+            Some(json_type) => json_response(*refused, json_type),
             None => sse::once(server, *refused),
         }),
     };
-    match (prepared, accepted.whole) {
-        (Ok(prepared), Some(whole)) if prepared.kind != OperationType::Subscription => {
-            send(operation::run(server, viewer, prepared, uploads).await, whole)
+    match (prepared, accepted.json_type) {
+        (Ok(prepared), Some(json_type)) if prepared.kind != OperationType::Subscription => {
+            json_response(operation::run(server, viewer, prepared, uploads).await, json_type)
         }
         (Ok(prepared), _) => sse::run(server, viewer, prepared, uploads).await,
         (Err(response), _) => {
             if let Some(uploads) = uploads {
-                discard(server, uploads.rest()).await;
+                discard_files(server, uploads.take_remaining()).await;
             }
             response
         }
     }
 }
 
-fn mutation_by_get() -> Response {
-    let message = "GET takes queries only; send the operation by POST.";
-    let mut response = rejected(StatusCode::METHOD_NOT_ALLOWED, "METHOD", message);
+fn refuse_mutation_by_get() -> Response {
+    let message = "GET does not run mutations. Send the operation by POST.";
+    let mut response = refuse_request(StatusCode::METHOD_NOT_ALLOWED, "METHOD", message);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
     response
 }
 
-/// By `application/graphql-response+json` the status says whether anything was run; by `application/json` it says that the
-/// answer is GraphQL's ("Status Codes").
-fn send(answer: Written, whole: Whole) -> Response {
-    let status = match answer.outcome {
-        // By any media type: what stands in between looks at the status too.
-        Some(Code::RateLimited) if !answer.ran => StatusCode::TOO_MANY_REQUESTS,
-        Some(code) if whole != Whole::Json && !answer.ran => status(code),
+/// Returns a JSON response.
+///
+/// With `application/graphql-response+json` the status tells whether the operation has run. With `application/json` the
+/// status is 200 (GraphQL over HTTP, "Status Codes").
+fn json_response(encoded: EncodedResponse, json_type: JsonType) -> Response {
+    let status = match encoded.error_code {
+        // With any media type, because proxies use this status too.
+        Some(Code::RateLimited) if !encoded.has_run => StatusCode::TOO_MANY_REQUESTS,
+        Some(code) if json_type != JsonType::Json && !encoded.has_run => status(code),
         _ => StatusCode::OK,
     };
-    let wait =
-        answer.refused.first().and_then(|error| error.extensions.as_ref()?.get("retryAfterSeconds").cloned());
-    let mut response = (status, [(header::CONTENT_TYPE, whole.content_type())], answer.json).into_response();
-    if let Some(seconds) = wait.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok()) {
+    let first = encoded.request_errors.first();
+    let retry_after = first.and_then(|error| error.extensions.as_ref()?.get("retryAfterSeconds").cloned());
+    let content_type = [(header::CONTENT_TYPE, json_type.content_type())];
+    let mut response = (status, content_type, encoded.json).into_response();
+    if let Some(seconds) = retry_after.and_then(|seconds| HeaderValue::from_str(&seconds.to_string()).ok()) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
 }
 
-/// The status of a request that was not run.
+/// Returns the status of a request that did not run.
 fn status(code: Code) -> StatusCode {
     match code {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -1,15 +1,15 @@
-//! GraphQL over WebSocket: the subprotocol `graphql-transport-ws`, server side.
+//! GraphQL over WebSocket: the server side of the subprotocol `graphql-transport-ws`.
 //! (<https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md>)
 //!
 //! ```text
-//!  upgrade ──► waiting for connection_init ──ack──► open: any number of operations at once
+//!  upgrade ──► waiting for connection_init ──ack──► open: concurrent operations
 //!   │ 4406       4408 too late, 4403 refused,          4409 id in use, 4429 second init, 4401 credential ended,
-//!   ▼            4401 subscribe comes first            1001 server stops, 4499 peer is silent, 4400 nonsense
+//!   ▼            4401 early subscribe                  1001 server stops, 4499 peer is silent, 4400 invalid message
 //! ```
-//! One task serves a connection: it reads a message, or takes one response of one operation and writes it out before it
-//! takes the next. So a slow reader slows its own operations down, and the server holds one message for it. This module
-//! knows nothing of the schema or of credentials; [`Operations`] does. Streams of operations are dropped when the client
-//! completes them or goes away: what must finish once begun (a mutation) runs in a task of its own.
+//! One task serves a connection: it reads a message, or writes one response of one operation before it polls for the
+//! next. So a slow reader slows only its own operations down, and the server holds one message for it. This module does
+//! not depend on the schema or on credentials, which [`Operations`] provides. The stream of an operation is dropped
+//! when the client completes it or disconnects, so a mutation runs in its own task.
 
 mod close;
 mod connection;
@@ -30,35 +30,35 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::connection::Connection;
-use super::{Parameters, Written, tracking};
+use super::{EncodedResponse, Parameters, tracking};
 use crate::telemetry::trace;
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
 pub const PROTOCOL: &str = "graphql-transport-ws";
 
-/// What a connection is allowed. Times are in milliseconds, none may be 0.
+/// Limits of a connection. Times are in milliseconds; no value may be 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// From the upgrade until `connection_init` is acknowledged; then close code 4408. Default 10,000.
+    /// Time from the upgrade to the acknowledgment of `connection_init`; then close code 4408. Default 10,000.
     pub init_milliseconds: u64,
-    /// Between WebSocket pings to the client. Default 20,000.
+    /// Interval of WebSocket pings to the client. Default 20,000.
     pub ping_milliseconds: u64,
     /// How long the client may be silent after a ping; then close code 4499. Default 10,000.
     pub pong_milliseconds: u64,
-    /// How long one message may take to be written, and a closing handshake to be answered; then the connection is
-    /// dropped. Default 10,000.
+    /// Time limit for writing one message, and for the closing handshake; then the connection is dropped. Default
+    /// 10,000.
     pub write_milliseconds: u64,
-    /// Connections that one user may have, or one address of users who are not signed in; one more is close code 1013, upon
-    /// which clients try again later. Default 2,000.
+    /// Maximum number of connections of one user, or of one address without sign-in. Above it the close code is 1013,
+    /// upon which clients retry later. Default 2,000.
     pub connections: usize,
-    /// Operations that run at once. One more gets an `error`. Default 100.
+    /// Maximum number of concurrent operations of a connection. Above it the operation gets an `error`. Default 100.
     pub operations: usize,
-    /// UTF-8 bytes of an operation's ID; a longer one is close code 4400. Default 256.
+    /// Maximum length of an operation's ID in UTF-8 bytes; a longer one is close code 4400. Default 256.
     pub id_bytes: usize,
-    /// Bytes of a message from the client; a longer one is close code 4400. Default 65,536.
+    /// Maximum size of a message from the client in bytes; a longer one is close code 4400. Default 65,536.
     pub message_bytes: usize,
-    /// Bytes of the buffer that each connection reads into, held as long as it is open. Default 4,096.
+    /// Size of the read buffer of each open connection, in bytes. Default 4,096.
     pub read_buffer_bytes: usize,
 }
 
@@ -79,7 +79,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The error names the first setting that is 0.
+    /// Checks that no setting is 0. The error names the first one that is.
     pub fn check(&self) -> Result<(), String> {
         let zero = [
             ("init_milliseconds", self.init_milliseconds == 0),
@@ -93,7 +93,7 @@ impl Settings {
             ("read_buffer_bytes", self.read_buffer_bytes == 0),
         ];
         match zero.iter().find(|(_, is_zero)| *is_zero) {
-            Some((name, _)) => Err(format!("{name} is 0; it needs 1 or more")),
+            Some((name, _)) => Err(format!("{name} must be at least 1")),
             None => Ok(()),
         }
     }
@@ -103,40 +103,44 @@ impl Settings {
     }
 }
 
-/// What the server does for one connection.
+/// The work of the server for one connection.
 pub trait Operations: Send + Sync + 'static {
-    /// Who is connected.
+    /// The authenticated state of a connection.
     type Session: Send + Sync + 'static;
 
-    /// Answers `connection_init`. `payload` is an object, or null where the client sent none.
-    fn init(&self, payload: serde_json::Value)
-    -> impl Future<Output = Result<Self::Session, Refused>> + Send;
+    /// Authenticates `connection_init`. `payload` is an object, or null if the client sent none.
+    fn init(
+        &self,
+        payload: serde_json::Value,
+    ) -> impl Future<Output = Result<Self::Session, InitRefusal>> + Send;
 
-    /// Resolves when the session's credential has expired or was revoked; never, where it does not end.
-    fn ended(&self, session: &Self::Session) -> impl Future<Output = ()> + Send + 'static;
+    /// Resolves when the session's credential has expired or was revoked; never for a credential without an end.
+    fn credential_ended(&self, session: &Self::Session) -> impl Future<Output = ()> + Send + 'static;
 
-    /// Starts an operation. It should return at once and work where its stream is polled.
+    /// Starts an operation. Implementations return at once and do the work when the stream is polled.
     ///
-    /// There is one response of a query or mutation, any number of a subscription. What is refused goes out as `error` and
-    /// ends the operation; any other response goes out as `next`. A panic in the stream ends this operation only.
-    fn execute(&self, session: &Self::Session, asked: Parameters) -> BoxStream<'static, Written>;
+    /// The stream has one response for a query or mutation, and any number for a subscription. A response with request
+    /// errors becomes an `error` and ends the operation; other responses become `next`. A panic ends only this
+    /// operation.
+    fn execute(&self, session: &Self::Session, parameters: Parameters)
+    -> BoxStream<'static, EncodedResponse>;
 }
 
-/// Why `connection_init` is not acknowledged. The texts go to the client, cut to 123 bytes.
+/// The reason why `connection_init` is refused. The texts go to the client, truncated to 123 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
+pub enum InitRefusal {
     /// The credentials are missing or wrong: close code 4403.
     Forbidden(String),
-    /// Not now: close code 1013, upon which clients try again later.
+    /// The server cannot accept the connection now: close code 1013, upon which clients retry later.
     Unavailable(String),
-    /// A fault of ours: close code 4500, without a word on its cause.
+    /// An internal error: close code 4500, without its cause.
     Internal,
 }
 
-/// Answers an upgrade request and serves the connection until it ends; at once with 4406 where the client does not offer
-/// [`PROTOCOL`].
+/// Answers an upgrade request and serves the connection until it ends. A client that does not offer [`PROTOCOL`] gets
+/// close code 4406.
 ///
-/// `tasks` waits for the connection. When `stopping` is cancelled, every operation is completed and the connection closed.
+/// `tasks` tracks the connection. The cancellation of `stopping` completes every operation and closes the connection.
 pub fn upgrade<O: Operations>(
     upgrade: WebSocketUpgrade,
     operations: O,
@@ -150,21 +154,21 @@ pub fn upgrade<O: Operations>(
         .write_buffer_size(settings.read_buffer_bytes)
         .max_message_size(settings.message_bytes)
         .max_frame_size(settings.message_bytes);
-    let spoken = upgrade.selected_protocol().is_some();
+    let is_supported = upgrade.selected_protocol().is_some();
     let token = tasks.token();
-    // Everything on the connection belongs to the request that it began with, by its ID. The request itself ends here.
+    // All work of the connection has the ID of the upgrade request, which itself ends here.
     let tracking = tracking::current();
-    let span = trace::connection(&tracking);
+    let span = trace::connection_span(&tracking);
     upgrade.on_upgrade(move |socket| {
         let serve = async move {
             let connection = Connection::new(socket, operations, settings);
-            if spoken {
+            if is_supported {
                 connection.serve(&stopping).await;
             } else {
-                connection.refuse().await;
+                connection.refuse_protocol().await;
             }
             drop(token);
         };
-        tracking::within(tracking, serve).instrument(span)
+        tracking::with_id(tracking, serve).instrument(span)
     })
 }

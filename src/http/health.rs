@@ -1,4 +1,4 @@
-//! Whether the server lives, whether it can work, and what it counts.
+//! Liveness, readiness and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,100 +26,101 @@ use crate::telemetry::{
     WEBHOOK_DELIVERIES, WEBHOOK_PENDING,
 };
 
-/// An answer of `/readyz` is given again for so long: probes of many may not cost more than those of one.
-const GOOD_FOR: Duration = Duration::from_secs(1);
-/// A part that has not answered by then does not work. Probes wait some seconds only.
-const LONGEST_LOOK: Duration = Duration::from_secs(3);
+/// How long a result of `/readyz` and the gauges of `/metrics` are reused, so that many probes cost no more than one.
+const CACHE_DURATION: Duration = Duration::from_secs(1);
+/// Time limit of the check of one part. Probes wait only some seconds.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: succeeds while the process runs.
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// What was found when somebody last looked, for those who ask again at once.
+/// The cached result of the last readiness check.
 #[derive(Debug, Clone)]
 pub(super) struct Readiness {
-    found: Arc<Mutex<Option<(Instant, Found)>>>,
-    good_for: Duration,
+    last: Arc<Mutex<Option<(Instant, PartStates)>>>,
+    cache_duration: Duration,
 }
 
-/// The parts that were looked at, and whether they work.
-type Found = [(&'static str, bool); 3];
+/// The checked parts, and whether each of them works.
+type PartStates = [(&'static str, bool); 3];
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self { found: Arc::default(), good_for: GOOD_FOR }
+        Self { last: Arc::default(), cache_duration: CACHE_DURATION }
     }
 }
 
 impl Readiness {
-    /// One looks, and the others wait for what it finds.
-    async fn parts(&self, app: &App) -> Found {
-        let mut found = self.found.lock().await;
-        match *found {
-            Some((at, parts)) if at.elapsed() < self.good_for => parts,
-            _ => found.insert((Instant::now(), look(app).await)).1,
+    /// Returns the states of all parts. One caller checks them, and concurrent callers wait for its result.
+    async fn parts(&self, app: &App) -> PartStates {
+        let mut last = self.last.lock().await;
+        match *last {
+            Some((at, parts)) if at.elapsed() < self.cache_duration => parts,
+            _ => last.insert((Instant::now(), check_parts(app).await)).1,
         }
     }
 }
 
-/// Looks at what everything needs, without the connection that writes.
-async fn look(app: &App) -> Found {
+/// Checks database, migrations and object store, without the write connection.
+async fn check_parts(app: &App) -> PartStates {
     let pending = async { Ok(Schema::read(&app.db).await?.pending) };
     let (pending, storage) =
-        tokio::join!(timeout(LONGEST_LOOK, pending), timeout(LONGEST_LOOK, app.storage.check()));
-    let (pending, storage) = (pending.unwrap_or_else(|_| late()), storage.unwrap_or_else(|_| late()));
+        tokio::join!(timeout(CHECK_TIMEOUT, pending), timeout(CHECK_TIMEOUT, app.storage.check()));
+    let (pending, storage) =
+        (pending.unwrap_or_else(|_| timed_out()), storage.unwrap_or_else(|_| timed_out()));
     let works = |part: &'static str, state: Result<()>| {
         if let Err(error) = &state {
-            tracing::warn!(part, %error, "not ready");
+            tracing::warn!(part, %error, "readiness check failed");
         }
         (part, state.is_ok())
     };
     let migrations = match &pending {
         Ok(0) => Ok(()),
-        Ok(some) => Err(Error::Internal(format!("{some} migrations are pending"))),
+        Ok(count) => Err(Error::Internal(format!("{count} migrations are pending"))),
         Err(error) => Err(error.clone()),
     };
     [works("database", pending.map(drop)), works("migrations", migrations), works("storage", storage)]
 }
 
-fn late<T>() -> Result<T> {
-    Err(Error::Internal(format!("no answer within {LONGEST_LOOK:?}")))
+fn timed_out<T>() -> Result<T> {
+    Err(Error::Internal(format!("no response within {CHECK_TIMEOUT:?}")))
 }
 
-/// Everything that has to work, and whether it does.
+/// Returns all parts that a ready server needs, and whether each of them works.
 pub(super) async fn parts(server: &Server) -> Vec<(&'static str, bool)> {
     let mut parts = server.readiness.parts(&server.app).await.to_vec();
     parts.extend([("bus", true), ("running", !server.app.stopping.is_cancelled())]);
     parts
 }
 
-/// `GET /readyz`: database, migrations and storage work. What is wrong is in the log; the answer names the part.
+/// `GET /readyz`: whether all parts work. The response names the failing part, and the log has its error.
 pub(super) async fn ready(State(server): State<Server>) -> Response {
     let parts = parts(&server).await;
-    let good = parts.iter().all(|(_, works)| *works);
+    let is_ready = parts.iter().all(|(_, works)| *works);
     let body: serde_json::Map<_, _> = parts
         .iter()
         .map(|(part, works)| ((*part).to_owned(), json!(if *works { "ok" } else { "failing" })))
         .collect();
-    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
 }
 
-/// When what is in the database was last counted for metrics; clones share it.
+/// Time of the last update of the gauges that read the database. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counted(Arc<Mutex<Option<Instant>>>);
+pub(super) struct GaugeUpdate(Arc<Mutex<Option<Instant>>>);
 
-/// `GET /metrics`: for Prometheus. Whoever asks again within a moment costs the database nothing.
+/// `GET /metrics`: the metrics for Prometheus. The gauges read the database at most once in [`CACHE_DURATION`].
 pub(super) async fn metrics(State(server): State<Server>) -> Response {
-    let mut counted = server.counted.0.lock().await;
-    let known = counted.is_some_and(|at| at.elapsed() < GOOD_FOR);
-    let gauged = if known { Ok(()) } else { gauges(&server).await };
-    if !known && gauged.is_ok() {
-        *counted = Some(Instant::now());
+    let mut updated_at = server.gauge_update.0.lock().await;
+    let is_current = updated_at.is_some_and(|at| at.elapsed() < CACHE_DURATION);
+    let updated = if is_current { Ok(()) } else { update_gauges(&server).await };
+    if !is_current && updated.is_ok() {
+        *updated_at = Some(Instant::now());
     }
-    drop(counted);
-    match gauged {
+    drop(updated_at);
+    match updated {
         Ok(()) => {
             let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
             (text, server.metrics.render()).into_response()
@@ -134,7 +135,7 @@ struct Count {
     count: i64,
 }
 
-async fn gauges(server: &Server) -> Result<()> {
+async fn update_gauges(server: &Server) -> Result<()> {
     let app = &server.app;
     let counts = job::Entity::find()
         .select_only()
@@ -164,21 +165,21 @@ async fn gauges(server: &Server) -> Result<()> {
     let pending =
         webhook_delivery::Entity::find().filter(webhook_delivery::Column::NextAttemptAt.is_not_null());
     for outcome in ["delivered", "failed", "given_up", "dropped", "lost"] {
-        // Zero, where there was none yet: a rate that begins with its first count would not see it.
+        // Creates each counter with 0, because a rate cannot see the first increment of a new series.
         metrics::counter!(WEBHOOK_DELIVERIES, "outcome" => outcome).increment(0);
     }
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(WEBHOOK_PENDING).set(pending.count(app.db.read()).await? as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     metrics::gauge!(FEED_LAG).set(feed::lag(&app.db).await? as f64);
-    let (open, idle) = app.db.pool();
+    let (open, idle) = app.db.read_pool_size();
     let idle = u32::try_from(idle).unwrap_or(open).min(open);
     let (pool, name) = POOL_NAME;
     for (state, count) in [("idle", idle), ("used", open - idle)] {
         metrics::gauge!(POOL, pool => name, "db_client_connection_state" => state).set(f64::from(count));
     }
     metrics::gauge!(POOL_MAX, pool => name).set(f64::from(app.config.database_connections));
-    metrics::counter!(STATEMENTS).absolute(app.db.statements());
+    metrics::counter!(STATEMENTS).absolute(app.db.statement_count());
     let (service, version) = (app.config.telemetry.service_name.clone(), env!("CARGO_PKG_VERSION"));
     metrics::gauge!(TARGET_INFO, "service_name" => service, "service_version" => version).set(1.0);
     Ok(())
@@ -193,31 +194,31 @@ mod tests {
     use crate::app::tests::open;
 
     #[tokio::test]
-    async fn readiness_needs_no_writer_and_is_looked_up_once() {
+    async fn readiness_needs_no_writer_and_is_cached() {
         let (app, _dir) = open(|_| ()).await;
-        let (begun, writes) = oneshot::channel();
-        let (go_on, end) = oneshot::channel();
+        let (started, has_started) = oneshot::channel();
+        let (finish, may_finish) = oneshot::channel();
         let db = app.db.clone();
         let writing = app.tasks.spawn(async move {
             db.write(|_| {
                 Box::pin(async move {
-                    begun.send(()).unwrap();
-                    end.await.unwrap();
+                    started.send(()).unwrap();
+                    may_finish.await.unwrap();
                     Ok(())
                 })
             })
             .await
         });
-        writes.await.unwrap();
+        has_started.await.unwrap();
         let all = [("database", true), ("migrations", true), ("storage", true)];
-        let kept = Readiness { good_for: Duration::from_secs(3_600), ..Readiness::default() };
-        assert_eq!(kept.parts(&app).await, all, "while somebody writes");
-        go_on.send(()).unwrap();
+        let cached = Readiness { cache_duration: Duration::from_secs(3_600), ..Readiness::default() };
+        assert_eq!(cached.parts(&app).await, all, "during a write");
+        finish.send(()).unwrap();
         writing.await.unwrap().unwrap();
 
         app.db.writer().execute_unprepared("DELETE FROM seaql_migrations").await.unwrap();
-        assert_eq!(kept.parts(&app).await, all, "as it was found before");
-        let fresh = Readiness { good_for: Duration::ZERO, ..Readiness::default() };
+        assert_eq!(cached.parts(&app).await, all, "the cached result");
+        let fresh = Readiness { cache_duration: Duration::ZERO, ..Readiness::default() };
         assert_eq!(fresh.parts(&app).await, [("database", true), ("migrations", false), ("storage", true)]);
     }
 }

@@ -1,10 +1,10 @@
 //! The layout of a response: its fields in the order of the selection (GraphQL specification, section 7.2.2), and an
-//! empty object for a selection set of which nothing remains (section 6.3).
+//! empty object for a selection set whose fields are all skipped (section 6.3).
 //!
 //! async-graphql resolves the fields of an object concurrently, collects them in the order in which they complete, and
 //! returns null for an object of which every selection is skipped. A document is therefore run with a hidden
-//! `__typename` in each selection set that may become empty, or whose fields depend on the type of the object, and the
-//! response is written along the layout: in order, without the hidden fields.
+//! `__typename` in each selection set that may become empty, or whose fields depend on the type of the object. The
+//! layout then gives the order of the fields and leaves out the hidden ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -21,14 +21,14 @@ use serde::{Serialize, Serializer};
 
 use crate::graphql::SchemaTypes;
 
-/// The response key of the hidden fields. It is random per process, so that no alias and no metadata has it.
+/// Response key of the hidden fields. It is random per process, so that no alias and no metadata key can equal it.
 static HIDDEN_KEY: LazyLock<Name> =
     LazyLock::new(|| Name::new(format!("__hidden{:032x}", rand::random::<u128>())));
 
 /// The fields of an object in order, each with the layout of its value.
 type Fields = Vec<(Name, Layout)>;
 
-/// How the value of a field is written.
+/// The layout of the value of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Layout {
     /// A scalar or an enum value, or a list of them.
@@ -55,12 +55,12 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DataLayout(Layout);
 
-/// The layouts of a document's operations. They are computed once where no `@skip` and `@include` can change them.
+/// The layouts of the operations of a document, computed once if the document has no directives; otherwise `None`.
 #[derive(Debug)]
 pub(super) struct Layouts(Option<Vec<(Option<Name>, Arc<DataLayout>)>>);
 
 impl Layouts {
-    /// Computes the layouts of a document that the guard has let through.
+    /// Computes the layouts of a document that the guard has accepted.
     pub(super) fn new(document: &ExecutableDocument, types: &SchemaTypes) -> Self {
         if has_directives(document) {
             return Self(None);
@@ -72,13 +72,13 @@ impl Layouts {
         Self(Some(document.operations.iter().map(layout).collect()))
     }
 
-    /// Returns the number of fields in all layouts that are kept.
+    /// Returns the number of fields in all stored layouts.
     pub(super) fn count_fields(&self) -> usize {
         self.0.iter().flatten().map(|(_, layout)| layout.0.count_fields()).sum()
     }
 
     /// Returns the layout of an operation for these variables, defaults included.
-    pub(super) fn of(
+    pub(super) fn get(
         &self,
         document: &ExecutableDocument,
         operation: Option<&str>,
@@ -99,7 +99,7 @@ impl Layouts {
 }
 
 impl Default for DataLayout {
-    /// The layout of a request that is not run.
+    /// Returns the layout of a request that does not run.
     fn default() -> Self {
         Self(Layout::Object(Vec::new()))
     }
@@ -123,7 +123,7 @@ impl DataLayout {
     }
 }
 
-/// Collects fields as section 6.3.2 of the specification says.
+/// Collects the fields of selection sets (GraphQL specification, section 6.3.2).
 struct Collector<'a> {
     document: &'a ExecutableDocument,
     variables: &'a Variables,
@@ -134,8 +134,8 @@ struct Collector<'a> {
 type Collected<'a> = IndexMap<&'a Name, Vec<&'a Field>>;
 
 impl<'a> Collector<'a> {
-    /// Returns the fields of an object that is selected by all of `sets`. `runtime` is the type of the object, where the
-    /// schema of this server has it: the types of introspection are not in it.
+    /// Returns the fields that all of `sets` together select of an object. `runtime` is the type of the object, or
+    /// `None` for the types of introspection, which are not in the schema of this server.
     fn fields(&self, sets: &[&'a SelectionSet], runtime: Option<&Name>) -> Fields {
         let mut collected = Collected::new();
         for set in sets {
@@ -191,7 +191,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Whether a fragment with a type condition is part of an object. Conditions in introspection are those of its own types.
+    /// Returns whether a fragment with a type condition applies to an object. In introspection every fragment applies.
     fn applies(&self, condition: Option<&Name>, runtime: Option<&Name>) -> bool {
         let (Some(condition), Some(runtime)) = (condition, runtime) else { return true };
         condition == runtime
@@ -218,7 +218,7 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Whether a set has a fragment that may have a type condition.
+/// Returns whether a set contains a fragment that may have a type condition.
 fn depends_on_type(set: &SelectionSet) -> bool {
     set.items.iter().any(|selection| match &selection.node {
         Selection::Field(_) => false,
@@ -229,7 +229,7 @@ fn depends_on_type(set: &SelectionSet) -> bool {
     })
 }
 
-/// Whether any selection of a document has a directive.
+/// Returns whether any selection of a document has a directive.
 fn has_directives(document: &ExecutableDocument) -> bool {
     fn in_set(set: &SelectionSet) -> bool {
         set.items.iter().any(|selection| {
@@ -284,16 +284,16 @@ fn serialize_fields<S: Serializer>(
         }
     }
     if written < map.len() {
-        // The hidden field; nothing else can be left, and nothing is lost if it is.
-        let is_left = |name: &Name| *name != *HIDDEN_KEY && !fields.iter().any(|(key, _)| key == name);
-        for (name, value) in map.iter().filter(|(name, _)| is_left(name)) {
+        // Only the hidden field can remain. Any other field would be written here, so that no data is lost.
+        let is_remaining = |name: &Name| *name != *HIDDEN_KEY && !fields.iter().any(|(key, _)| key == name);
+        for (name, value) in map.iter().filter(|(name, _)| is_remaining(name)) {
             object.serialize_entry(name, &Unarranged(value))?;
         }
     }
     object.end()
 }
 
-/// A value whose layout is not known, without hidden fields.
+/// A value without a layout, serialized without hidden fields.
 struct Unarranged<'a>(&'a Value);
 
 impl Serialize for Unarranged<'_> {
@@ -309,9 +309,9 @@ impl Serialize for Unarranged<'_> {
     }
 }
 
-/// Adds a hidden `__typename` to every selection set that needs one; returns whether there was any.
+/// Adds a hidden `__typename` to every selection set that needs one. Returns whether it added any.
 pub(super) fn add_hidden_fields(document: &mut ExecutableDocument, types: &SchemaTypes) -> bool {
-    let mut hiding = Hiding { types, added: false };
+    let mut inserter = HiddenFieldInserter { types, has_added: false };
     let operations: Vec<_> = match &mut document.operations {
         DocumentOperations::Single(operation) => vec![operation],
         DocumentOperations::Multiple(operations) => operations.values_mut().collect(),
@@ -320,23 +320,24 @@ pub(super) fn add_hidden_fields(document: &mut ExecutableDocument, types: &Schem
         let (ty, root) = (operation.node.ty, &mut operation.node.selection_set.node);
         // The root of a subscription has one field, which is not skipped.
         if ty != OperationType::Subscription && may_become_empty(root) {
-            hiding.add(root);
+            inserter.add(root);
         }
-        hiding.within(root, SchemaTypes::root(ty));
+        inserter.visit(root, SchemaTypes::root(ty));
     }
     for fragment in document.fragments.values_mut() {
         let parent = fragment.node.type_condition.node.on.node.clone();
-        hiding.within(&mut fragment.node.selection_set.node, parent.as_str());
+        inserter.visit(&mut fragment.node.selection_set.node, parent.as_str());
     }
-    hiding.added
+    inserter.has_added
 }
 
-struct Hiding<'a> {
+/// Adds hidden fields to the selection sets of a document.
+struct HiddenFieldInserter<'a> {
     types: &'a SchemaTypes,
-    added: bool,
+    has_added: bool,
 }
 
-impl Hiding<'_> {
+impl HiddenFieldInserter<'_> {
     fn add(&mut self, set: &mut SelectionSet) {
         let at = |name: &Name| Positioned::new(name.clone(), Pos::default());
         let field = Field {
@@ -348,11 +349,11 @@ impl Hiding<'_> {
         };
         let field = Positioned::new(field, Pos::default());
         set.items.push(Positioned::new(Selection::Field(field), Pos::default()));
-        self.added = true;
+        self.has_added = true;
     }
 
-    /// The sets of a set's fields. Fragments are parts of the set in which they stand.
-    fn within(&mut self, set: &mut SelectionSet, parent: &str) {
+    /// Adds hidden fields to the selection sets of the fields in `set`. An inline fragment is a part of `set`.
+    fn visit(&mut self, set: &mut SelectionSet, parent: &str) {
         for selection in &mut set.items {
             match &mut selection.node {
                 Selection::Field(Positioned { node: field, .. }) => {
@@ -363,13 +364,13 @@ impl Hiding<'_> {
                     if may_become_empty(inner) || is_abstract && depends_on_type(inner) {
                         self.add(inner);
                     }
-                    self.within(inner, name);
+                    self.visit(inner, name);
                 }
                 Selection::InlineFragment(Positioned { node: fragment, .. }) => {
                     let condition =
                         fragment.type_condition.as_ref().map(|condition| condition.node.on.node.clone());
                     let parent = condition.as_ref().map_or(parent, Name::as_str);
-                    self.within(&mut fragment.selection_set.node, parent);
+                    self.visit(&mut fragment.selection_set.node, parent);
                 }
                 Selection::FragmentSpread(_) => {}
             }
@@ -377,7 +378,7 @@ impl Hiding<'_> {
     }
 }
 
-/// A set that is certain to have a field needs no other.
+/// Returns whether a set has no field that every response contains.
 fn may_become_empty(set: &SelectionSet) -> bool {
     let is_certain = |selection: &Positioned<Selection>| matches!(&selection.node, Selection::Field(field) if field.node.directives.is_empty());
     !set.items.is_empty() && !set.items.iter().any(is_certain)
@@ -394,15 +395,15 @@ mod tests {
 
     const TYPES: fn() -> &'static SchemaTypes = SchemaTypes::of_server;
 
-    fn hidden(query: &str) -> bool {
+    fn needs_hidden_field(query: &str) -> bool {
         add_hidden_fields(&mut parse_query(query).unwrap(), TYPES())
     }
 
-    /// Writes data as the response to a query would be.
+    /// Serializes data as the response to a query.
     fn write(query: &str, variables: Json, data: Json) -> String {
         let Json::Object(variables) = variables else { panic!("no object") };
         let (document, variables) = (parse_query(query).unwrap(), variables_from_json(variables));
-        let layout = Layouts::new(&document, TYPES()).of(&document, None, &variables, TYPES());
+        let layout = Layouts::new(&document, TYPES()).get(&document, None, &variables, TYPES());
         serde_json::to_string(&layout.arrange(&value_from_json(data))).unwrap()
     }
 
@@ -415,7 +416,7 @@ mod tests {
             "subscription { jobUpdated(id: 1) @skip(if: false) { id } }",
             "{ node(id: 1) { id } }",
         ] {
-            assert!(!hidden(certain), "{certain}");
+            assert!(!needs_hidden_field(certain), "{certain}");
         }
         for uncertain in [
             "{ viewer @skip(if: true) { id } }",
@@ -425,12 +426,12 @@ mod tests {
             "{ node(id: 1) { ... on Team { members { ... on User { id } } } } }",
             "{ nodes(ids: [1]) { id ... on Job { status } } }",
         ] {
-            assert!(hidden(uncertain), "{uncertain}");
+            assert!(needs_hidden_field(uncertain), "{uncertain}");
         }
     }
 
     #[test]
-    fn fields_are_written_in_the_order_of_the_selection() {
+    fn fields_have_the_order_of_the_selection() {
         let query = "query($no: Boolean = true) { viewer { id a: name } jobs { ...J totalCount } viewer { email id }
             jobTypes { id @skip(if: $no) name id } } fragment J on JobConnection { nodes { status ... { id } } }";
         let data = json!({"jobTypes": [{"id": 1, "name": 2}, null], "jobs": {"totalCount": 3, "nodes": [{"id": 4, "status": 5}]},
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_fields_are_never_written_and_nothing_else_is_lost() {
+    fn hidden_fields_are_removed_and_other_fields_remain() {
         let key = HIDDEN_KEY.as_str();
         let data = json!({"viewer": {key: "User"}, "odd": [{key: "Job", "id": 1}], key: "Query"});
         assert_eq!(
@@ -471,7 +472,7 @@ mod tests {
         let document = parse_query("query A { viewer { id } } query B { jobTypes { id } }").unwrap();
         let layouts = Layouts::new(&document, TYPES());
         let keys = |name: &str| {
-            let layout = layouts.of(&document, Some(name), &Variables::default(), TYPES());
+            let layout = layouts.get(&document, Some(name), &Variables::default(), TYPES());
             let DataLayout(Layout::Object(fields)) = &*layout else { panic!("{layout:?}") };
             fields.iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
         };
@@ -480,7 +481,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn completion_order_never_shows(order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle()) {
+        fn completion_order_does_not_affect_field_order(order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle()) {
             let keys: Vec<_> = (0..12).map(|n| format!("f{n}: id")).collect();
             let query = format!("{{ viewer {{ {} }} }}", keys.join(" "));
             let mut map = IndexMap::new();
@@ -489,7 +490,7 @@ mod tests {
             }
             let data = Value::Object([(Name::new("viewer"), Value::Object(map))].into_iter().collect());
             let document = parse_query(&query).unwrap();
-            let layout = Layouts::new(&document, TYPES()).of(&document, None, &Variables::default(), TYPES());
+            let layout = Layouts::new(&document, TYPES()).get(&document, None, &Variables::default(), TYPES());
             let expected: Vec<_> = (0..12).map(|n| format!("\"f{n}\":{n}")).collect();
             prop_assert_eq!(
                 serde_json::to_string(&layout.arrange(&data)).unwrap(),

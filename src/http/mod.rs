@@ -1,6 +1,5 @@
-//! HTTP: routes, and what every request goes through. Thin: what is done is decided by the nouns.
+//! HTTP routes and middleware. The domain modules decide what a request does.
 
-mod answer;
 mod auth;
 mod body;
 mod connections;
@@ -18,7 +17,8 @@ mod operation;
 mod parameters;
 mod paths;
 mod persisted;
-mod rates;
+mod rate_limits;
+mod response;
 mod rest;
 mod schema;
 mod session;
@@ -28,10 +28,10 @@ mod tracking;
 
 pub mod graphql_ws;
 
-pub use answer::Written;
 pub use connections::serve;
 pub use cors::origin_problem;
 pub use parameters::Parameters;
+pub use response::EncodedResponse;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,40 +54,51 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::app::App;
 use crate::error::Error;
 use crate::graphql::Schema;
-use session::{Places, Transfers};
+use session::{Quota, TransferQuota};
 
-/// What routes share.
+/// State that all routes share.
 #[derive(Clone)]
 pub(crate) struct Server {
     app: App,
     schema: Schema,
-    documents: Arc<persisted::Documents>,
-    /// Of WebSockets.
-    sockets: Places,
-    /// Of event streams.
-    streams: Places,
-    transfers: Transfers,
+    graphql_documents: Arc<persisted::GraphqlDocuments>,
+    websocket_quota: Quota,
+    stream_quota: Quota,
+    transfer_quota: TransferQuota,
     metrics: PrometheusHandle,
     readiness: health::Readiness,
-    counted: health::Counted,
-    rates: Arc<rates::Rates>,
+    gauge_update: health::GaugeUpdate,
+    rate_limits: Arc<rate_limits::RateLimits>,
 }
 
 impl Server {
     fn new(app: App, metrics: PrometheusHandle) -> Result<Self, String> {
         let schema = crate::graphql::schema(app.clone());
-        let documents = Arc::new(persisted::Documents::open(&app.config.persisted, &app.config.graphql)?);
-        let sockets = Places::new(app.config.websocket.connections, "WebSockets");
-        let streams = Places::new(app.config.sse.streams, "event streams");
-        let transfers = Transfers::new(app.config.limits.transfers);
-        let (rates, readiness) = (Arc::new(rates::Rates::new(&app.config)), health::Readiness::default());
-        let counted = health::Counted::default();
-        Ok(Self { app, schema, documents, sockets, streams, transfers, metrics, readiness, counted, rates })
+        let graphql_documents =
+            Arc::new(persisted::GraphqlDocuments::open(&app.config.persisted, &app.config.graphql)?);
+        let websocket_quota = Quota::new(app.config.websocket.connections, "WebSockets");
+        let stream_quota = Quota::new(app.config.sse.streams, "event streams");
+        let transfer_quota = TransferQuota::new(app.config.limits.transfers);
+        let rate_limits = Arc::new(rate_limits::RateLimits::new(&app.config));
+        let (readiness, gauge_update) = (health::Readiness::default(), health::GaugeUpdate::default());
+        Ok(Self {
+            app,
+            schema,
+            graphql_documents,
+            websocket_quota,
+            stream_quota,
+            transfer_quota,
+            metrics,
+            readiness,
+            gauge_update,
+            rate_limits,
+        })
     }
 }
 
-/// The whole HTTP service of an application, for `axum::serve`. [`serve`] has limits for connections besides. The error
-/// names a trusted document that cannot be run.
+/// Returns the HTTP service of an application, for `axum::serve`. [`serve`] also limits connections.
+///
+/// The error names a trusted document that is invalid.
 pub fn service(
     app: App,
     metrics: PrometheusHandle,
@@ -104,22 +115,22 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         .route("/documents/{id}/contents", get(documents::contents));
     let authenticate = from_fn_with_state(server.clone(), auth::authenticate);
     let operations = || get(graphql::get).post(graphql::post).layer(DefaultBodyLimit::disable());
-    // Nothing that is compressed is an event stream: it would wait for more.
-    let whole = texts().and(NotForContentType::SSE);
+    // Event streams are not compressed: the encoder would hold events back.
+    let not_streamed = compressible().and(NotForContentType::SSE);
     let graphql = Router::new()
         .route("/graphql", operations())
-        .layer(CompressionLayer::new().compress_when(whole))
+        .layer(CompressionLayer::new().compress_when(not_streamed))
         .layer(authenticate.clone())
-        .layer(from_fn(negotiate::answers));
+        .layer(from_fn(negotiate::negotiate_graphql));
     let stream = Router::new()
         .route("/graphql/stream", operations())
         .layer(authenticate.clone())
-        .layer(from_fn(negotiate::events));
+        .layer(from_fn(negotiate::negotiate_stream));
     let authenticated = documents.route("/graphql/ws", get(socket::upgrade)).layer(authenticate);
     let pages = graphiql::routes()
         .route("/", get(async || Redirect::temporary("/graphiql")))
         .route("/schema.graphql", get(schema::schema))
-        .layer(CompressionLayer::new().compress_when(texts()));
+        .layer(CompressionLayer::new().compress_when(compressible()));
     let rest = rest::routes(&server);
     let routes = authenticated
         .merge(graphql)
@@ -130,11 +141,11 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(refuse_method)
         .layer(RequestBodyTimeoutLayer::new(body_pause))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(connections::named))
-        .layer(from_fn(rest::envelope))
+        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(from_fn(connections::require_host))
+        .layer(from_fn(rest::wrap_errors))
         .layer(SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
@@ -147,12 +158,12 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
     Ok(paths::normalized(routes.layer(from_fn(tracking::track))))
 }
 
-/// What is worth compressing.
-fn texts() -> impl Predicate {
+/// Returns the predicate for responses that are worth compressing.
+fn compressible() -> impl Predicate {
     SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"))
 }
 
-/// An error as plain HTTP answers it: status, and the same code and message that GraphQL gives.
+/// Converts an error to an HTTP response with the code and message that GraphQL would return.
 pub(crate) fn refuse(error: &Error) -> Response {
     crate::graphql::log_internal(error);
     let status = match error {
@@ -172,7 +183,7 @@ pub(crate) fn refuse(error: &Error) -> Response {
     extensions.set("tracking", tracking::current());
     let body = serde_json::json!({"errors": [{"message": error.message(), "extensions": extensions}]});
     let mut response = (status, axum::Json(body)).into_response();
-    response.extensions_mut().insert(Refused(error.clone()));
+    response.extensions_mut().insert(ResponseError(error.clone()));
     let headers = response.headers_mut();
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -183,28 +194,32 @@ pub(crate) fn refuse(error: &Error) -> Response {
     response
 }
 
-/// Goes with the response of [`refuse`], for whoever says it in another form.
+/// The error of a response, as an extension of the response. The REST façade wraps it in its own envelope.
 #[derive(Debug, Clone)]
-struct Refused(Error);
+struct ResponseError(Error);
 
-/// What a request that its route cannot even read is told, with the status that says so.
-pub(crate) fn rejected(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
+/// Returns the response to a request that its route cannot parse, with the given status.
+pub(crate) fn refuse_request(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
     let mut response = refuse(&Error::invalid("", code, message));
     *response.status_mut() = status;
     response
 }
 
-/// The router adds which methods there are.
-async fn wrong_method() -> Response {
-    rejected(StatusCode::METHOD_NOT_ALLOWED, "METHOD", "This address does not take this method.")
+/// Refuses a request with an unsupported method. The router adds the header `Allow`.
+async fn refuse_method() -> Response {
+    refuse_request(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD",
+        "This path does not support this method. The header Allow lists the supported methods.",
+    )
 }
 
 async fn not_found() -> Response {
-    refuse(&Error::NotFound("There is nothing at this address.".into()))
+    refuse(&Error::NotFound("There is no resource at this path.".into()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+#[expect(clippy::needless_pass_by_value, reason = "the layer passes the panic by value")]
+fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     refuse(&Error::Internal(format!("a handler panicked: {text}")))
@@ -230,20 +245,20 @@ pub(crate) mod tests {
         Server::new(app, PrometheusBuilder::new().build_recorder().handle()).unwrap()
     }
 
-    /// What somebody sends as `Authorization`.
-    pub(crate) async fn key_of(app: &App, actor: &Actor) -> String {
+    /// Creates an API key of the actor and returns it as a value of `Authorization`.
+    pub(crate) async fn create_authorization(app: &App, actor: &Actor) -> String {
         let new = NewKey { name: "k".into(), mode: actor.mode, expires_at: None };
         let (secret, _) =
             create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await.unwrap();
         format!("Bearer {secret}")
     }
 
-    /// Status, headers and JSON of an answer.
-    async fn ask(app: &App, request: Request<Body>) -> (StatusCode, header::HeaderMap, Value) {
+    /// Sends a request and returns the status, headers and JSON of its response.
+    async fn send(app: &App, request: Request<Body>) -> (StatusCode, header::HeaderMap, Value) {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let routes = TowerToHyperService::new(routes(app.clone(), metrics).unwrap());
-        let answer = routes.call(request).await.unwrap();
-        let (head, body) = answer.into_parts();
+        let response = routes.call(request).await.unwrap();
+        let (head, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_slice(&bytes).unwrap_or_else(|_| panic!("{}: {text:?}", head.status));
@@ -255,7 +270,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_is_refused_is_refused_in_one_shape() {
+    async fn all_routes_return_errors_in_the_same_shape() {
         let (app, _dir) = open(|_| ()).await;
         for (method, path, status, code) in [
             ("GET", "/nowhere", 404, "NOT_FOUND"),
@@ -271,12 +286,12 @@ pub(crate) mod tests {
             ("GET", "/graphiql/%ff", 400, "BAD_USER_INPUT"),
             ("POST", "/documents", 401, "UNAUTHENTICATED"),
         ] {
-            let asked = request(method, path).body(Body::empty()).unwrap();
-            let (found, headers, said) = ask(&app, asked).await;
-            assert_eq!(found.as_u16(), status, "{method} {path}: {said}");
-            assert_eq!(said["errors"][0]["extensions"]["code"], code, "{method} {path}: {said}");
+            let request = request(method, path).body(Body::empty()).unwrap();
+            let (found, headers, json) = send(&app, request).await;
+            assert_eq!(found.as_u16(), status, "{method} {path}: {json}");
+            assert_eq!(json["errors"][0]["extensions"]["code"], code, "{method} {path}: {json}");
             assert_eq!(
-                said["errors"][0]["extensions"]["tracking"],
+                json["errors"][0]["extensions"]["tracking"],
                 headers["x-request-id"].to_str().unwrap(),
                 "{method} {path}"
             );
@@ -285,30 +300,30 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_document_is_described_where_its_upload_says_and_to_who_may_see_it() {
+    async fn uploaded_document_is_described_at_its_location_to_its_owner_only() {
         let (app, _dir) = open(|_| ()).await;
-        let key = async |name: &str| key_of(&app, &actor(&app, name, Mode::Live).await).await;
+        let key = async |name: &str| create_authorization(&app, &actor(&app, name, Mode::Live).await).await;
         let (ada, bob) = (key("ada").await, key("bob").await);
         let bytes = request("POST", "/documents").header("authorization", &ada).header("x-name", "a.txt");
-        let (status, headers, made) = ask(&app, bytes.body(Body::from("a")).unwrap()).await;
-        assert_eq!(status, 201, "{made}");
+        let (status, headers, created) = send(&app, bytes.body(Body::from("a")).unwrap()).await;
+        assert_eq!(status, 201, "{created}");
         let location = headers[header::LOCATION].to_str().unwrap();
-        let look = async |who: &str| {
-            let asked = request("GET", location).header("authorization", who).body(Body::empty()).unwrap();
-            let (status, _, said) = ask(&app, asked).await;
-            (status.as_u16(), said)
+        let describe = async |key: &str| {
+            let request = request("GET", location).header("authorization", key).body(Body::empty()).unwrap();
+            let (status, _, json) = send(&app, request).await;
+            (status.as_u16(), json)
         };
-        assert_eq!(look(&ada).await, (200, made));
-        assert_eq!(look(&bob).await.0, 404);
+        assert_eq!(describe(&ada).await, (200, created));
+        assert_eq!(describe(&bob).await.0, 404);
     }
 
     #[tokio::test]
-    async fn a_wrong_credential_is_in_the_audit_log_and_not_what_it_was() {
-        let (lines, _listening) = Lines::listen("info");
+    async fn wrong_credential_is_audited_without_its_value() {
+        let (lines, _guard) = Lines::capture("info");
         let (app, _dir) = open(|_| ()).await;
         for wrong in ["Bearer user-live-hush", "Bearer hush", "hush"] {
-            let asked = request("GET", "/documents/x").header("authorization", wrong);
-            let (status, ..) = ask(&app, asked.body(Body::empty()).unwrap()).await;
+            let request = request("GET", "/documents/x").header("authorization", wrong);
+            let (status, ..) = send(&app, request.body(Body::empty()).unwrap()).await;
             assert_eq!(status, 401);
         }
         let audit = lines.audit();
@@ -324,12 +339,12 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn plain_http_says_what_graphql_says() {
+    async fn plain_http_returns_codes_and_messages_of_graphql() {
         let details = serde_json::Map::from_iter([("claimedBy".to_owned(), "ada".into())]);
         let conflict = Error::Conflict { message: "It is taken.".into(), details };
-        let said = body(&conflict).await;
-        assert_eq!(said["errors"][0]["message"], "It is taken.");
-        assert_eq!(said["errors"][0]["extensions"]["claimedBy"], "ada");
+        let json = body(&conflict).await;
+        assert_eq!(json["errors"][0]["message"], "It is taken.");
+        assert_eq!(json["errors"][0]["extensions"]["claimedBy"], "ada");
         assert_eq!(body(&Error::RateLimited(7)).await["errors"][0]["extensions"]["retryAfterSeconds"], 7);
         let problems = body(&Error::invalid("/a", "RANGE", "no")).await;
         assert_eq!(problems["errors"][0]["extensions"]["problems"][0]["path"], "/a");

@@ -1,5 +1,5 @@
-//! The front door: what every operation goes through, whatever it came by. Its document is found, measured and run, its
-//! response written and counted.
+//! Runs GraphQL operations for all transports: finds and measures the document, runs it, and encodes and counts the
+//! response.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -8,148 +8,149 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response as Answer, ServerError, value};
+use async_graphql::{Request, Response, ServerError, value};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use super::answer::Written;
 use super::layout::DataLayout;
 use super::parameters::Parameters;
-use super::persisted::{Documents, Found};
+use super::persisted::{FoundDocument, GraphqlDocuments};
+use super::response::EncodedResponse;
 use super::{Server, tracking};
 use crate::config::Switch;
 use crate::document::Staged;
 use crate::error::{Code, Error, Result};
-use crate::graphql::guard::{self, Bound};
+use crate::graphql::guard::{self, LimitUsage};
 use crate::graphql::{SchemaTypes, Uploads, Viewer, extensions, log_internal, variable_problems};
 use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
 
-/// Names of operations that are counted apart; clients choose them, so there has to be an end.
-const COUNTED_NAMES: usize = 200;
-/// Bytes of a name that is counted.
-const LONGEST_NAME: usize = 100;
+/// Maximum number of operation names with a label of their own in the metrics. Clients choose the names.
+const MAX_COUNTED_NAMES: usize = 200;
+/// Maximum length of a counted name.
+const MAX_NAME_BYTES: usize = 100;
 
-/// An operation that may be run.
+/// An operation that is ready to run.
 pub(super) struct Prepared {
     request: Request,
     pub(super) kind: OperationType,
-    /// What it asks for, and what it may.
-    cost: Bound,
-    found: Found,
+    /// Cost of the operation, and its limit.
+    cost: LimitUsage,
+    found: FoundDocument,
     layout: Arc<DataLayout>,
 }
 
-/// Finds the document of a request, has the guard look at it with its variables, and counts its cost as the viewer's.
+/// Finds the document of a request, lets the guard check it with its variables, and counts its cost for the viewer.
 pub(super) fn prepare(
     server: &Server,
     viewer: &Viewer,
-    asked: Parameters,
+    parameters: Parameters,
     tracking: &str,
-) -> Result<Prepared, Box<Written>> {
+) -> Result<Prepared, Box<EncodedResponse>> {
     let limits = &server.app.config.graphql;
-    let name = asked.operation_name.as_deref();
-    let found = server.documents.find(&asked).and_then(|found| {
-        let operation = guard::measure(&found.parsed.document, name, &asked.variables, limits)?;
+    let name = parameters.operation_name.as_deref();
+    let found = server.graphql_documents.find(&parameters).and_then(|found| {
+        let operation = guard::measure(&found.parsed.document, name, &parameters.variables, limits)?;
         Ok((found, operation))
     });
-    let refused = |answer: Answer| {
+    let refuse = |response: Response| {
         let layout = DataLayout::default();
-        let written = Written::new(answer, OperationType::Query, &layout, limits, tracking);
-        count(name, "none", written.outcome);
-        Box::new(written)
+        let encoded = EncodedResponse::new(response, OperationType::Query, &layout, limits, tracking);
+        count_operation(name, "none", encoded.error_code);
+        Box::new(encoded)
     };
-    let (found, operation) = found.map_err(|refusal| refused(refusal.into()))?;
+    let (found, operation) = found.map_err(|refusal| refuse(refusal.into()))?;
     let definitions = guard::variable_definitions(&found.parsed.document, name);
     let (types, shows_names) = (SchemaTypes::of_server(), limits.introspection == Switch::On);
-    let problems = variable_problems(types, definitions, &asked.variables, limits.problems, shows_names);
+    let problems = variable_problems(types, definitions, &parameters.variables, limits.problems, shows_names);
     if !problems.is_empty() {
-        return Err(refused(failed(&Error::Invalid(problems))));
+        return Err(refuse(failed(&Error::Invalid(problems))));
     }
-    server.rates.operation(viewer, &operation).map_err(|error| refused(failed(&error)))?;
-    let (kind, cost) = (operation.kind, Bound::from((operation.cost, limits.cost)));
-    let mut request = Request::new(asked.query.unwrap_or_default()).variables(asked.variables);
+    server.rate_limits.count_cost(viewer, &operation).map_err(|error| refuse(failed(&error)))?;
+    let (kind, cost) = (operation.kind, LimitUsage::from((operation.cost, limits.cost)));
+    let mut request = Request::new(parameters.query.unwrap_or_default()).variables(parameters.variables);
     operation.fill_defaults(&mut request.variables);
     let layout = found.parsed.layout(name, &request.variables);
-    request.operation_name = asked.operation_name;
+    request.operation_name = parameters.operation_name;
     request.set_parsed_query(found.parsed.runnable().clone());
     Ok(Prepared { request, kind, cost, found, layout })
 }
 
-/// Runs a query or mutation.
+/// Runs a query or mutation and returns its response.
 pub(super) async fn run(
     server: &Server,
     viewer: Viewer,
     prepared: Prepared,
     uploads: Option<Uploads>,
-) -> Written {
+) -> EncodedResponse {
     let mut responses = stream(server, viewer, prepared, uploads);
-    // A query or mutation has one response.
-    responses.next().await.unwrap_or_else(|| broken(server))
+    responses.next().await.unwrap_or_else(|| panic_response(server))
 }
 
-/// Runs any operation: one response of a query or mutation, any number of a subscription. A panic ends it with an error.
+/// Runs an operation. The stream has one response for a query or mutation, and any number for a subscription.
+///
+/// A panic ends the operation with an error.
 pub(super) fn stream(
     server: &Server,
     viewer: Viewer,
     prepared: Prepared,
     uploads: Option<Uploads>,
-) -> BoxStream<'static, Written> {
+) -> BoxStream<'static, EncodedResponse> {
     let Prepared { request, kind, cost, found, layout } = prepared;
     let name = request.operation_name.clone();
     let uploads = Arc::new(uploads.unwrap_or_default());
     let request = request.data(viewer).data(Arc::clone(&uploads));
-    let open = (kind == OperationType::Subscription).then(Open::new);
+    let open = (kind == OperationType::Subscription).then(OpenSubscription::new);
     let (server, tracking) = (server.clone(), tracking::current());
-    let answers = match kind {
+    let responses = match kind {
         OperationType::Subscription => {
             crate::graphql::execute_stream(&server.schema, &server.app, request).boxed()
         }
         _ => {
             let server = server.clone();
-            let answer = async move { execute(&server, kind, request, uploads).await };
-            stream::once(answer.map(|ran| ran.unwrap_or_else(|error| failed(&error)))).boxed()
+            let result = async move { execute(&server, kind, request, uploads).await };
+            stream::once(result.map(|result| result.unwrap_or_else(|error| failed(&error)))).boxed()
         }
     };
-    let (mut counted, documents) = (false, Arc::clone(&server.documents));
+    let (mut is_counted, documents) = (false, Arc::clone(&server.graphql_documents));
     let cost = value!({"requested": (cost.requested), "limit": (cost.limit)});
-    let written = AssertUnwindSafe(answers).catch_unwind().map(move |answer| {
+    let encoded = AssertUnwindSafe(responses).catch_unwind().map(move |response| {
         let _open = &open;
-        let written = match answer {
-            Ok(answer) => {
-                let answer = answer.extension("cost", cost.clone());
-                Written::new(answer, kind, &layout, &server.app.config.graphql, &tracking)
+        let encoded = match response {
+            Ok(response) => {
+                let response = response.extension("cost", cost.clone());
+                EncodedResponse::new(response, kind, &layout, &server.app.config.graphql, &tracking)
             }
-            Err(_) => broken(&server),
+            Err(_) => panic_response(&server),
         };
-        if !std::mem::replace(&mut counted, true) {
-            count(name.as_deref(), &kind.to_string(), written.outcome);
+        if !std::mem::replace(&mut is_counted, true) {
+            count_operation(name.as_deref(), &kind.to_string(), encoded.error_code);
         }
-        written
+        encoded
     });
-    keep_once_valid(written.boxed(), documents, found, kind)
+    cache_once_valid(encoded.boxed(), documents, found, kind)
 }
 
-/// Keeps the document of an operation as soon as it is known to be valid: at its first response, and at once where a
+/// Caches the document of an operation as soon as it is known to be valid: at the first response, or when a
 /// subscription waits for its first event.
-fn keep_once_valid(
-    mut written: BoxStream<'static, Written>,
-    documents: Arc<Documents>,
-    found: Found,
+fn cache_once_valid(
+    mut responses: BoxStream<'static, EncodedResponse>,
+    documents: Arc<GraphqlDocuments>,
+    found: FoundDocument,
     kind: OperationType,
-) -> BoxStream<'static, Written> {
+) -> BoxStream<'static, EncodedResponse> {
     let mut found = Some(found);
     stream::poll_fn(move |context| {
-        let next = written.poll_next_unpin(context);
+        let next = responses.poll_next_unpin(context);
         let is_valid = match &next {
-            Poll::Ready(Some(first)) => first.ran || first.outcome != Some(Code::ValidationFailed),
+            Poll::Ready(Some(first)) => first.has_run || first.error_code != Some(Code::ValidationFailed),
             Poll::Ready(None) => false,
-            // async-graphql validates before it waits for anything; a mutation runs in a task of its own.
+            // async-graphql validates before its first wait. A mutation runs in its own task.
             Poll::Pending => kind == OperationType::Subscription,
         };
         if is_valid && let Some(found) = found.take() {
-            documents.keep(&found);
+            documents.cache(&found);
         } else if next.is_ready() {
             found = None;
         }
@@ -158,97 +159,106 @@ fn keep_once_valid(
     .boxed()
 }
 
-/// Runs a query or mutation, for so long as anybody is to wait. A query that takes longer is dropped. A mutation that began
-/// ends, whether or not somebody still waits for it; then the bytes of files that it did not take are removed.
+/// Runs a query or mutation within the time limit of requests.
+///
+/// At the limit a query is dropped, but a mutation continues in the background. After the operation the files that it
+/// did not take are removed.
 async fn execute(
     server: &Server,
     kind: OperationType,
     request: Request,
     uploads: Arc<Uploads>,
-) -> Result<Answer> {
+) -> Result<Response> {
     let seconds = server.app.config.http.execution_seconds;
     let limit = Duration::from_secs(seconds);
     if kind != OperationType::Mutation {
-        let ran = timeout(limit, crate::graphql::execute(&server.schema, &server.app, request)).await;
-        discard(server, uploads.rest()).await;
-        let late = format!("The query took longer than {seconds} s and was given up. Ask for less at once.");
-        return Ok(ran.unwrap_or_else(|_| failed(&Error::TimedOut(late))));
+        let result = timeout(limit, crate::graphql::execute(&server.schema, &server.app, request)).await;
+        discard_files(server, uploads.take_remaining()).await;
+        let message =
+            format!("The query took longer than {seconds} s and was canceled. Request less at once.");
+        return Ok(result.unwrap_or_else(|_| failed(&Error::TimedOut(message))));
     }
     let own = server.clone();
     let work = async move {
-        let answer = crate::graphql::execute(&own.schema, &own.app, request).await;
-        discard(&own, uploads.rest()).await;
-        answer
+        let response = crate::graphql::execute(&own.schema, &own.app, request).await;
+        discard_files(&own, uploads.take_remaining()).await;
+        response
     };
-    let work = tracking::within(tracking::current(), work.in_current_span());
+    let work = tracking::with_id(tracking::current(), work.in_current_span());
     match timeout(limit, server.app.tasks.spawn(work)).await {
-        Ok(ran) => ran.map_err(Error::internal),
+        Ok(result) => result.map_err(Error::internal),
         Err(_) => {
-            let late = format!(
-                "The mutation takes longer than {seconds} s. It goes on to its end: look at what it changed before you \
-                 send it again."
+            let message = format!(
+                "Timed out after {seconds} s. The mutation continues in the background: check its effect before you send \
+                 it again."
             );
-            Ok(failed(&Error::TimedOut(late)))
+            Ok(failed(&Error::TimedOut(message)))
         }
     }
 }
 
-/// The answer to an operation that came to nothing as a whole.
-pub(super) fn failed(error: &Error) -> Answer {
+/// Returns the response to an operation that failed as a whole.
+pub(super) fn failed(error: &Error) -> Response {
     log_internal(error);
-    let mut answer = ServerError::new(error.message(), None);
-    answer.extensions = Some(extensions(error));
-    Answer::from_errors(vec![answer])
+    let mut server_error = ServerError::new(error.message(), None);
+    server_error.extensions = Some(extensions(error));
+    Response::from_errors(vec![server_error])
 }
 
-/// What a viewer is told as the last thing, where an error ends what was begun.
-pub(super) fn ended(server: &Server, error: &Error) -> Written {
+/// Returns the encoded response for an error that ends an operation.
+pub(super) fn error_response(server: &Server, error: &Error) -> EncodedResponse {
     let limits = &server.app.config.graphql;
-    Written::new(failed(error), OperationType::Query, &DataLayout::default(), limits, &tracking::current())
+    EncodedResponse::new(
+        failed(error),
+        OperationType::Query,
+        &DataLayout::default(),
+        limits,
+        &tracking::current(),
+    )
 }
 
-fn broken(server: &Server) -> Written {
-    ended(server, &Error::internal("an operation panicked"))
+fn panic_response(server: &Server) -> EncodedResponse {
+    error_response(server, &Error::internal("an operation panicked"))
 }
 
-/// Counts an operation.
-fn count(name: Option<&str>, kind: &str, outcome: Option<Code>) {
+/// Counts an operation in the metrics.
+fn count_operation(name: Option<&str>, kind: &str, error_code: Option<Code>) {
     static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let name = name.unwrap_or("(none)");
-    let name = if name.len() > LONGEST_NAME { "(other)" } else { name };
-    let counted = {
+    let name = if name.len() > MAX_NAME_BYTES { "(other)" } else { name };
+    let has_label = {
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever makes up names for what does not run takes no place from those that do.
-        let room = outcome.is_none() && names.len() < COUNTED_NAMES;
-        names.contains(name) || (room && names.insert(name.to_owned()))
+        // A failed operation adds no name, so that invalid requests cannot use up the limit.
+        let may_add = error_code.is_none() && names.len() < MAX_COUNTED_NAMES;
+        names.contains(name) || (may_add && names.insert(name.to_owned()))
     };
-    let name = if counted { name } else { "(other)" }.to_owned();
+    let name = if has_label { name } else { "(other)" }.to_owned();
     let labels = [
         ("graphql_operation_name", name),
         ("graphql_operation_type", kind.to_owned()),
-        ("code", outcome.map_or("OK", Code::as_str).to_owned()),
+        ("code", error_code.map_or("OK", Code::as_str).to_owned()),
     ];
     metrics::counter!(OPERATIONS, &labels).increment(1);
 }
 
-/// Counts a subscription for as long as it is open.
-struct Open;
+/// Counts a subscription in the metrics while it is open.
+struct OpenSubscription;
 
-impl Open {
+impl OpenSubscription {
     fn new() -> Self {
         metrics::gauge!(SUBSCRIPTIONS).increment(1.0);
         Self
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenSubscription {
     fn drop(&mut self) {
         metrics::gauge!(SUBSCRIPTIONS).decrement(1.0);
     }
 }
 
-/// Removes the bytes of files that nobody took.
-pub(super) async fn discard(server: &Server, files: Vec<Staged>) {
+/// Removes uploaded files that no operation has taken.
+pub(super) async fn discard_files(server: &Server, files: Vec<Staged>) {
     for file in files {
         server.app.jobs.documents.discard(file.key()).await;
     }
@@ -266,7 +276,7 @@ mod tests {
     use crate::job::state::Mode;
 
     #[tokio::test]
-    async fn a_query_that_takes_too_long_is_given_up() {
+    async fn slow_query_times_out() {
         let (app, _dir) = open(|config| {
             config.http.execution_seconds = 1;
             config.database_connections = 1;
@@ -275,38 +285,42 @@ mod tests {
         let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
         let server = super::super::tests::server(app.clone());
         let _held = app.db.read().get_sqlite_connection_pool().acquire().await.unwrap();
-        let asked = Parameters::try_from(json!({"query": "{ teams { id } }"})).unwrap();
-        let Ok(prepared) = prepare(&server, &viewer, asked, "t") else { panic!("it may be run") };
-        let answer = run(&server, viewer, prepared, None).await;
-        assert_eq!(answer.outcome, Some(Code::TimedOut), "{answer:?}");
+        let parameters = Parameters::try_from(json!({"query": "{ teams { id } }"})).unwrap();
+        let Ok(prepared) = prepare(&server, &viewer, parameters, "t") else {
+            panic!("the operation was refused")
+        };
+        let response = run(&server, viewer, prepared, None).await;
+        assert_eq!(response.error_code, Some(Code::TimedOut), "{response:?}");
     }
 
     #[tokio::test]
-    async fn whoever_waits_too_long_is_told_and_a_mutation_goes_on() {
+    async fn slow_mutation_times_out_and_continues_in_the_background() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
         let viewer = Viewer { actor: Some(actor(&app, "ada", Mode::Live).await), address: None };
         let server = super::super::tests::server(app.clone());
-        let (begun, writes) = oneshot::channel();
-        let (go_on, end) = oneshot::channel();
+        let (started, has_started) = oneshot::channel();
+        let (finish, may_finish) = oneshot::channel();
         let db = app.db.clone();
-        // The one connection that writes is taken.
+        // Another task holds the only write connection.
         app.spawn(async move {
-            let held = db.write(|_| {
+            let write = db.write(|_| {
                 Box::pin(async move {
-                    begun.send(()).unwrap();
-                    end.await.unwrap();
+                    started.send(()).unwrap();
+                    may_finish.await.unwrap();
                     Ok(())
                 })
             });
-            held.await.unwrap();
+            write.await.unwrap();
         });
-        writes.await.unwrap();
+        has_started.await.unwrap();
         let text = "mutation { createTeam(input: {name: \"t\"}) { team { id } } }";
-        let asked = Parameters::try_from(json!({"query": text})).unwrap();
-        let Ok(prepared) = prepare(&server, &viewer, asked, "t") else { panic!("it may be run") };
-        let answer = run(&server, viewer, prepared, None).await;
-        assert_eq!(answer.outcome, Some(Code::TimedOut), "{answer:?}");
-        go_on.send(()).unwrap();
+        let parameters = Parameters::try_from(json!({"query": text})).unwrap();
+        let Ok(prepared) = prepare(&server, &viewer, parameters, "t") else {
+            panic!("the operation was refused")
+        };
+        let response = run(&server, viewer, prepared, None).await;
+        assert_eq!(response.error_code, Some(Code::TimedOut), "{response:?}");
+        finish.send(()).unwrap();
         app.drain().await;
         assert_eq!(team::Entity::find().count(app.db.read()).await, Ok(1));
     }

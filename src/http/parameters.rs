@@ -1,4 +1,4 @@
-//! What a client asks, by whatever way it comes: the parameters of GraphQL over HTTP.
+//! The parameters of a GraphQL request, for all transports.
 
 use async_graphql::Variables;
 use serde::Deserialize;
@@ -8,20 +8,21 @@ use crate::error::{Error, Result};
 use crate::graphql::json::variables_from_json;
 use crate::json::without_byte_order_mark;
 
-/// The parameters of a request (GraphQL over HTTP, "Request Parameters", and its appendix on persisted documents). One of
-/// `query`, `document_id` and the extension `persistedQuery` is there.
+/// The parameters of a request (GraphQL over HTTP, "Request Parameters", and its appendix on persisted documents).
+///
+/// At least one of `query`, `document_id` and the extension `persistedQuery` is present.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "Json")]
 pub struct Parameters {
     /// Text of the document.
     pub query: Option<String>,
-    /// What the document is known by, in place of its text.
+    /// ID of a persisted document, instead of its text.
     pub document_id: Option<String>,
-    /// Which operation of the document is to be run.
+    /// Name of the operation to run.
     pub operation_name: Option<String>,
-    /// Values of its variables.
+    /// Values of the variables.
     pub variables: Variables,
-    /// Whatever else the client has to say.
+    /// Extensions of the protocol.
     pub extensions: Map<String, Json>,
 }
 
@@ -32,10 +33,10 @@ impl TryFrom<Json> for Parameters {
         let mut fields = match json {
             Json::Object(fields) => fields,
             Json::Array(_) => {
-                let message = "Batches are not taken; send one operation in each request.";
+                let message = "Batches are not supported. Send one operation in each request.";
                 return Err(Error::invalid("", "BATCH", message));
             }
-            _ => return Err(Error::invalid("", "SHAPE", "A request is a JSON object.")),
+            _ => return Err(Error::invalid("", "SHAPE", "The request must be a JSON object.")),
         };
         let query = text(&mut fields, "query")?;
         let document_id = text(&mut fields, "documentId")?;
@@ -44,10 +45,14 @@ impl TryFrom<Json> for Parameters {
         let extensions = object(&mut fields, "extensions")?;
         match (&query, &document_id) {
             (None, None) if extensions.get("persistedQuery").is_none_or(Json::is_null) => {
-                return Err(Error::invalid("/query", "REQUIRED", "The request has no query."));
+                return Err(Error::invalid(
+                    "/query",
+                    "REQUIRED",
+                    "The request has no query. Send query, documentId or the extension persistedQuery.",
+                ));
             }
             (Some(_), Some(_)) => {
-                let message = "A request has a query or a documentId, not both.";
+                let message = "Send either query or documentId, not both.";
                 return Err(Error::invalid("/documentId", "ONE_OF", message));
             }
             _ => {}
@@ -58,17 +63,21 @@ impl TryFrom<Json> for Parameters {
 }
 
 impl Parameters {
-    /// Reads them from a body.
+    /// Parses the parameters from a body.
     pub(super) fn from_slice(bytes: &[u8]) -> Result<Self> {
         let json: Json = serde_json::from_slice(without_byte_order_mark(bytes)).map_err(|error| {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
+            let position = format!("line {}, column {}", error.line(), error.column());
+            Error::invalid(
+                "",
+                "JSON",
+                format!("The body is not valid JSON: syntax error or end at {position}."),
+            )
         })?;
         Self::try_from(json)
     }
 }
 
-/// The query string of a `GET`, in which objects are JSON.
+/// The query string of a `GET` request. Its objects are JSON.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueryString {
@@ -93,7 +102,7 @@ impl TryFrom<QueryString> for Parameters {
         for (name, text) in [("variables", given.variables), ("extensions", given.extensions)] {
             let Some(text) = text.filter(|text| !text.is_empty()) else { continue };
             let parsed = serde_json::from_str(&text)
-                .map_err(|_| Error::invalid(format!("/{name}"), "JSON", "This parameter is not JSON."))?;
+                .map_err(|_| Error::invalid(format!("/{name}"), "JSON", "This parameter must be JSON."))?;
             fields.insert(name.to_owned(), parsed);
         }
         Self::try_from(Json::Object(fields))
@@ -104,7 +113,7 @@ fn text(fields: &mut Map<String, Json>, name: &str) -> Result<Option<String>> {
     match fields.remove(name) {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::invalid(format!("/{name}"), "TYPE", format!("The {name} is a string."))),
+        Some(_) => Err(Error::invalid(format!("/{name}"), "TYPE", format!("{name} must be a string."))),
     }
 }
 
@@ -112,7 +121,7 @@ fn object(fields: &mut Map<String, Json>, name: &str) -> Result<Map<String, Json
     match fields.remove(name) {
         None | Some(Json::Null) => Ok(Map::new()),
         Some(Json::Object(object)) => Ok(object),
-        Some(_) => Err(Error::invalid(format!("/{name}"), "TYPE", format!("The {name} are a JSON object."))),
+        Some(_) => Err(Error::invalid(format!("/{name}"), "TYPE", format!("{name} must be a JSON object."))),
     }
 }
 
@@ -123,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_may_be_null_too() {
+    fn missing_and_null_parameters_are_equal() {
         let given =
             json!({"query": "{ a }", "operationName": "", "variables": null, "extensions": null, "more": 1});
         let read = Parameters::try_from(given).unwrap();
@@ -138,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_parameters_are_refused_with_their_path() {
         for (given, path, code) in [
             (json!([{"query": "{ a }"}]), "", "BATCH"),
             (json!("{ a }"), "", "SHAPE"),
@@ -150,7 +159,7 @@ mod tests {
             (json!({"query": "{ a }", "documentId": "x"}), "/documentId", "ONE_OF"),
         ] {
             let Err(Error::Invalid(problems)) = Parameters::try_from(given.clone()) else {
-                panic!("{given} was taken")
+                panic!("{given} was accepted")
             };
             assert_eq!((problems[0].path.as_str(), problems[0].code.as_str()), (path, code), "{given}");
         }

@@ -1,4 +1,4 @@
-//! The path of a request before it is routed: a slash at the end makes no difference, and `/v1` is `/v1.1`.
+//! Normalizes the path of a request before routing: removes a trailing slash, and replaces `/v1` by `/v1.1`.
 
 use axum::Router;
 use axum::extract::Request;
@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::rest;
 
-/// Returns a router that rewrites paths and then asks `routes`.
+/// Returns a router that normalizes paths and then calls `routes`.
 pub(super) fn normalized(routes: Router) -> Router {
     Router::new().fallback_service(routes).layer(from_fn(rewrite))
 }
@@ -21,7 +21,7 @@ async fn rewrite(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Returns the address to route by; `None` where it is the one that was given.
+/// Returns the normalized URI, or `None` if the URI is normalized already.
 fn normalize(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let trimmed = path.strip_suffix('/').filter(|trimmed| !trimmed.is_empty()).unwrap_or(path);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slash_at_the_end_and_v1_are_rewritten() {
+    fn trailing_slash_and_v1_are_rewritten() {
         let path = |text: &str| normalize(&text.parse().unwrap()).map(|uri| uri.to_string());
         for (given, expected) in [
             ("/graphql/", "/graphql"),

@@ -1,4 +1,4 @@
-//! `GET /schema.graphql`: the schema in the schema definition language, for generators of code and editors.
+//! `GET /schema.graphql`: the schema in the schema definition language, for code generators and editors.
 
 use std::sync::LazyLock;
 
@@ -10,21 +10,21 @@ use sha2::{Digest, Sha256};
 use super::{Server, documents, not_found};
 use crate::config::Switch;
 
-/// The text and its entity tag. It changes with the program only.
+/// The schema and its entity tag, which are constant in one build.
 static SCHEMA: LazyLock<(String, String)> = LazyLock::new(|| {
     let sdl = crate::graphql::sdl();
     let tag = format!("\"{}\"", &hex::encode(Sha256::digest(&sdl))[..32]);
     (sdl, tag)
 });
 
-/// Serves the schema, unless introspection is off.
+/// Returns the schema, or NOT_FOUND if introspection is off.
 pub(super) async fn schema(State(server): State<Server>, headers: HeaderMap) -> Response {
     if server.app.config.graphql.introspection == Switch::Off {
         return not_found().await;
     }
     let (sdl, tag) = &*SCHEMA;
     let cached = [(header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "no-cache")];
-    if documents::names_tag(&headers, header::IF_NONE_MATCH, tag) {
+    if documents::matches_etag(&headers, header::IF_NONE_MATCH, tag) {
         return (StatusCode::NOT_MODIFIED, cached).into_response();
     }
     (cached, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], sdl.as_str()).into_response()

@@ -1,4 +1,4 @@
-//! What outlasts a request: how many connections and streams one viewer may have open, and when their credential ends them.
+//! Quotas of connections, streams and transfers, and the end of connections whose credential has ended.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,42 +16,43 @@ use crate::graphql::Viewer;
 use crate::id::UserId;
 use crate::limit::network;
 
-/// What has not changed is logged again after so long.
-const AGAIN: Duration = Duration::from_secs(60);
-/// Where another node revokes a key, what it opened here ends within this time.
-const CREDENTIAL_CHECK: Duration = Duration::from_secs(30);
+/// Shortest interval between two log lines of a [`LogThrottle`].
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval of credential checks. Connections of a key that another node revokes end within this time.
+const CREDENTIAL_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Resolves when the viewer's credential has expired or was revoked; never for who has none.
+/// Resolves when the viewer's credential has expired or was revoked; never for a viewer without a credential.
 pub(super) fn credential_ended(app: &App, viewer: &Viewer) -> impl Future<Output = ()> + Send + use<> {
     let (app, actor) = (app.clone(), viewer.actor.clone());
     async move {
         let Some(actor) = actor else { return std::future::pending().await };
         loop {
-            // Waits for news from before it looks, so that none come in between.
-            let news = app.accounts.revocation(&actor);
-            if !app.accounts.still_good(&actor).await {
+            // The wait for a revocation starts before the check, so that no revocation is missed in between.
+            let revocation = app.accounts.wait_for_revocation(&actor);
+            if !app.accounts.is_credential_valid(&actor).await {
                 return;
             }
-            // Whether it was news or the time that came, it looks again.
-            let _news = tokio::time::timeout(left(&app.clock, &actor), news).await;
+            // A revocation and a timeout both lead to another check.
+            let _outcome = tokio::time::timeout(next_check(&app.clock, &actor), revocation).await;
         }
     }
 }
 
-fn left(clock: &Clock, actor: &Actor) -> Duration {
+/// Returns the time until the next check of a credential.
+fn next_check(clock: &Clock, actor: &Actor) -> Duration {
     let until = actor.credential.expires_at.map(|at| (at - clock.now()).to_std().unwrap_or_default());
-    let check = until.map_or(CREDENTIAL_CHECK, |left| left.min(CREDENTIAL_CHECK));
+    let check = until.map_or(CREDENTIAL_CHECK_INTERVAL, |left| left.min(CREDENTIAL_CHECK_INTERVAL));
     check.max(Duration::from_millis(10))
 }
 
-/// Whom something is counted for: a person, or a network for all who have not signed in there.
+/// The holder of a quota or rate limit: a user, or a network for all of its clients that have not signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(super) enum QuotaHolder {
     User(UserId),
     Network(Option<IpAddr>),
 }
 
-impl From<&Viewer> for Who {
+impl From<&Viewer> for QuotaHolder {
     fn from(viewer: &Viewer) -> Self {
         match &viewer.actor {
             Some(actor) => actor.into(),
@@ -60,127 +61,127 @@ impl From<&Viewer> for Who {
     }
 }
 
-impl From<&Actor> for Who {
+impl From<&Actor> for QuotaHolder {
     fn from(actor: &Actor) -> Self {
         Self::User(actor.user.id)
     }
 }
 
-impl From<IpAddr> for Who {
+impl From<IpAddr> for QuotaHolder {
     fn from(address: IpAddr) -> Self {
         Self::Network(Some(network(address)))
     }
 }
 
-/// Places for what one may have open at once; clones share them.
+/// A limit on the number of things that one user or network may have open at once. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
-    taken: Arc<Mutex<HashMap<Who, usize>>>,
-    most: usize,
-    what: &'static str,
+pub(super) struct Quota {
+    counts: Arc<Mutex<HashMap<QuotaHolder, usize>>>,
+    limit: usize,
+    noun: &'static str,
 }
 
-impl Places {
-    /// `what` is the plural of what takes a place.
-    pub(super) fn new(most: usize, what: &'static str) -> Self {
-        Self { taken: Arc::default(), most, what }
+impl Quota {
+    /// Creates a quota. `noun` is the plural of the things that it limits.
+    pub(super) fn new(limit: usize, noun: &'static str) -> Self {
+        Self { counts: Arc::default(), limit, noun }
     }
 
-    /// Takes a place, until it is dropped.
-    pub(super) fn take(&self, who: impl Into<Who>) -> Result<Place> {
-        let who = who.into();
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(who).or_default();
-        if *count >= self.most {
-            let Self { most, what, .. } = self;
+    /// Acquires a permit, which counts until it is dropped.
+    pub(super) fn acquire(&self, holder: impl Into<QuotaHolder>) -> Result<QuotaPermit> {
+        let holder = holder.into();
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(holder).or_default();
+        if *count >= self.limit {
+            let Self { limit, noun, .. } = self;
             return Err(Error::Unavailable(format!(
-                "You have {most} {what} open, which is the most. End one first."
+                "You have {limit} {noun} open, which is the limit. Close one first."
             )));
         }
         *count += 1;
-        Ok(Place { taken: Arc::clone(&self.taken), who })
+        Ok(QuotaPermit { counts: Arc::clone(&self.counts), holder })
     }
 }
 
-/// One that is taken.
+/// A permit of a [`Quota`].
 #[derive(Debug)]
-pub(super) struct Place {
-    taken: Arc<Mutex<HashMap<Who, usize>>>,
-    who: Who,
+pub(super) struct QuotaPermit {
+    counts: Arc<Mutex<HashMap<QuotaHolder, usize>>>,
+    holder: QuotaHolder,
 }
 
-impl Drop for Place {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.who) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.who);
+                counts.remove(&self.holder);
             }
         }
     }
 }
 
-/// Places for uploads and downloads, each of which has a file open: one may have some of them, and all together have few
-/// enough for the server to go on with its work. Clones share them.
+/// The quota of uploads and downloads, each of which has a file open. Clones share it.
+///
+/// It limits the transfers of one user or network, and all transfers together to an eighth of the open files.
 #[derive(Debug, Clone)]
-pub(super) struct Transfers {
-    of_one: Places,
-    of_all: Arc<Semaphore>,
-    full: Arc<Seldom>,
+pub(super) struct TransferQuota {
+    per_holder: Quota,
+    total: Arc<Semaphore>,
+    limit_log: Arc<LogThrottle>,
 }
 
-impl Transfers {
-    pub(super) fn new(of_one: usize) -> Self {
-        let of_all = (open_files() / 8).clamp(1, Semaphore::MAX_PERMITS);
-        let of_one = of_one.min(three_quarters(of_all));
+impl TransferQuota {
+    pub(super) fn new(per_holder: usize) -> Self {
+        let total = (open_file_limit() / 8).clamp(1, Semaphore::MAX_PERMITS);
+        let per_holder = per_holder.min(three_quarters(total));
         Self {
-            of_one: Places::new(of_one, "uploads and downloads"),
-            of_all: Arc::new(Semaphore::new(of_all)),
-            full: Arc::default(),
+            per_holder: Quota::new(per_holder, "uploads and downloads"),
+            total: Arc::new(Semaphore::new(total)),
+            limit_log: Arc::default(),
         }
     }
 
-    /// Takes a place, until it is dropped.
-    pub(super) fn take(&self, who: impl Into<Who>) -> Result<Transfer> {
-        let place = self.of_one.take(who)?;
+    /// Acquires a permit, which counts until it is dropped.
+    pub(super) fn acquire(&self, holder: impl Into<QuotaHolder>) -> Result<TransferPermit> {
+        let permit = self.per_holder.acquire(holder)?;
         let busy = |_| {
-            self.full
-                .say(|| tracing::warn!("as much is up- and downloaded as open files allow; more is refused"));
-            Error::Unavailable("Too much is up- and downloaded just now. Try again shortly.".into())
+            self.limit_log.log(|| tracing::warn!("transfer limit reached; refusing uploads and downloads"));
+            Error::Unavailable("Too many uploads and downloads are running. Try again shortly.".into())
         };
-        Ok(Transfer(place, Arc::clone(&self.of_all).try_acquire_owned().map_err(busy)?))
+        Ok(TransferPermit(permit, Arc::clone(&self.total).try_acquire_owned().map_err(busy)?))
     }
 }
 
-/// The place of one.
+/// A permit of a [`TransferQuota`].
 #[derive(Debug)]
-pub(super) struct Transfer(
-    #[expect(dead_code, reason = "held")] Place,
+pub(super) struct TransferPermit(
+    #[expect(dead_code, reason = "held")] QuotaPermit,
     #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
 );
 
-/// Says something once a minute at the most.
+/// Limits a log line to one a minute.
 #[derive(Debug, Default)]
-pub(super) struct Seldom(Mutex<Option<Instant>>);
+pub(super) struct LogThrottle(Mutex<Option<Instant>>);
 
-impl Seldom {
-    pub(super) fn say(&self, what: impl FnOnce()) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= AGAIN) {
-            *said = Some(Instant::now());
-            what();
+impl LogThrottle {
+    pub(super) fn log(&self, log: impl FnOnce()) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            *last = Some(Instant::now());
+            log();
         }
     }
 }
 
-/// Of so many, what one may have, so that others have some.
+/// Returns three quarters of a total, the share of one holder; at least 1.
 pub(super) fn three_quarters(all: usize) -> usize {
     (all - all.div_ceil(4)).max(1)
 }
 
-/// How many files this process may have open.
-pub(super) fn open_files() -> usize {
+/// Returns the number of files that this process may have open.
+pub(super) fn open_file_limit() -> usize {
     let files = getrlimit(Resource::Nofile).current;
     files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
@@ -190,29 +191,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_each_viewers_own_and_come_back() {
-        let places = Places::new(2, "streams");
+    fn quota_counts_each_viewer_and_dropped_permits_return() {
+        let quota = Quota::new(2, "streams");
         let viewer = |last: u8| Viewer { actor: None, address: Some(IpAddr::from([127, 0, 0, last])) };
         let (ada, bob) = (viewer(1), viewer(2));
-        let held = [places.take(&ada).unwrap(), places.take(&ada).unwrap()];
-        assert!(matches!(places.take(&ada), Err(Error::Unavailable(said)) if said.contains("2 streams")));
-        drop(places.take(&bob).unwrap());
+        let held = [quota.acquire(&ada).unwrap(), quota.acquire(&ada).unwrap()];
+        assert!(
+            matches!(quota.acquire(&ada), Err(Error::Unavailable(message)) if message.contains("2 streams"))
+        );
+        drop(quota.acquire(&bob).unwrap());
         drop(held);
-        drop(places.take(&ada).unwrap());
-        assert!(places.taken.lock().unwrap().is_empty(), "nothing is kept of who has gone");
+        drop(quota.acquire(&ada).unwrap());
+        assert!(quota.counts.lock().unwrap().is_empty(), "no count of zero is kept");
     }
 
     #[test]
-    fn all_transfers_together_have_so_many_places() {
+    fn all_transfers_together_are_limited() {
         let viewer = |last: u8| Viewer { actor: None, address: Some(IpAddr::from([127, 0, 0, last])) };
-        let transfers = Transfers { of_all: Arc::new(Semaphore::new(2)), ..Transfers::new(10) };
-        let held = [transfers.take(&viewer(1)).unwrap(), transfers.take(&viewer(2)).unwrap()];
-        assert!(matches!(transfers.take(&viewer(3)), Err(Error::Unavailable(_))));
+        let quota = TransferQuota { total: Arc::new(Semaphore::new(2)), ..TransferQuota::new(10) };
+        let held = [quota.acquire(&viewer(1)).unwrap(), quota.acquire(&viewer(2)).unwrap()];
+        assert!(matches!(quota.acquire(&viewer(3)), Err(Error::Unavailable(_))));
         drop(held);
-        drop(transfers.take(&viewer(3)).unwrap());
-        assert!(
-            transfers.of_one.taken.lock().unwrap().is_empty(),
-            "nothing is kept of who was refused either"
-        );
+        drop(quota.acquire(&viewer(3)).unwrap());
+        assert!(quota.per_holder.counts.lock().unwrap().is_empty(), "refused viewers leave no count");
     }
 }

@@ -11,13 +11,13 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use serde_json::Value;
 
-use super::graphql_ws::{self, Operations, Refused};
-use super::session::{Place, credential_ended};
-use super::{Parameters, Server, Written, auth, operation, rejected, tracking};
+use super::graphql_ws::{self, InitRefusal, Operations};
+use super::session::{QuotaPermit, credential_ended};
+use super::{EncodedResponse, Parameters, Server, auth, operation, refuse_request, tracking};
 use crate::error::Error;
 use crate::graphql::Viewer;
 
-/// Serves a WebSocket, also where the upgrade comes to `/graphql` itself.
+/// Serves a WebSocket. The upgrade may also come to `/graphql` itself.
 pub(super) async fn upgrade(
     State(server): State<Server>,
     Extension(viewer): Extension<Viewer>,
@@ -25,75 +25,78 @@ pub(super) async fn upgrade(
 ) -> Response {
     let socket = match socket {
         Ok(socket) => socket,
-        Err(rejection) => return rejected(rejection.status(), "UPGRADE", rejection.body_text()),
+        Err(rejection) => return refuse_request(rejection.status(), "UPGRADE", rejection.body_text()),
     };
     let (tasks, stopping) = (server.app.tasks.clone(), server.app.stopping.clone());
     let settings = server.app.config.websocket.clone();
-    let operations = Socket { server, upgrade: viewer, tracking: tracking::current() };
+    let operations = Socket { server, viewer, tracking: tracking::current() };
     graphql_ws::upgrade(socket, operations, settings, &tasks, stopping)
 }
 
 struct Socket {
     server: Server,
-    /// Whoever the upgrade's header named.
-    upgrade: Viewer,
+    /// Viewer of the upgrade request.
+    viewer: Viewer,
     tracking: String,
 }
 
 impl Socket {
     fn address(&self) -> Option<IpAddr> {
-        self.upgrade.address
+        self.viewer.address
     }
 }
 
-/// Who is connected, and the place that they take.
+/// An open connection: its viewer and the permit that it holds.
 struct Session {
     viewer: Viewer,
-    _place: Place,
+    _permit: QuotaPermit,
 }
 
 impl Operations for Socket {
     type Session = Session;
 
-    async fn init(&self, payload: Value) -> Result<Session, Refused> {
+    async fn init(&self, payload: Value) -> Result<Session, InitRefusal> {
         let given = payload.as_object().and_then(|fields| {
-            let named = |key: &&String| key.eq_ignore_ascii_case("authorization");
-            fields.keys().find(named).map(|key| &fields[key]).filter(|value| !value.is_null())
+            let is_authorization = |key: &&String| key.eq_ignore_ascii_case("authorization");
+            fields.keys().find(is_authorization).map(|key| &fields[key]).filter(|value| !value.is_null())
         });
-        // What is no text is no credential, and somebody who meant to give one is not nobody.
-        let text = given.map(|value| value.as_str().ok_or("The Authorization of connection_init is a text."));
-        let text = text.transpose().map_err(|wrong| Refused::Forbidden(wrong.to_owned()))?;
+        // A value that is not a string is refused, because the client meant to authenticate.
+        let text =
+            given.map(|value| value.as_str().ok_or("Authorization in connection_init must be a string."));
+        let text = text.transpose().map_err(|message| InitRefusal::Forbidden(message.to_owned()))?;
         let actor = match text {
             Some(authorization) => match auth::actor(&self.server, authorization, self.address()).await {
                 Ok(actor) => Some(actor),
                 Err(Error::Unauthenticated(message) | Error::Forbidden(message)) => {
-                    return Err(Refused::Forbidden(message));
+                    return Err(InitRefusal::Forbidden(message));
                 }
-                Err(Error::Unavailable(message)) => return Err(Refused::Unavailable(message)),
-                Err(limited @ Error::RateLimited(_)) => return Err(Refused::Unavailable(limited.message())),
+                Err(Error::Unavailable(message)) => return Err(InitRefusal::Unavailable(message)),
+                Err(limited @ Error::RateLimited(_)) => {
+                    return Err(InitRefusal::Unavailable(limited.message()));
+                }
                 Err(error) => {
-                    tracing::error!(%error, "a connection could not be authenticated");
-                    return Err(Refused::Internal);
+                    tracing::error!(%error, "websocket authentication failed");
+                    return Err(InitRefusal::Internal);
                 }
             },
-            None => self.upgrade.actor.clone(),
+            None => self.viewer.actor.clone(),
         };
         let viewer = Viewer { actor, address: self.address() };
-        match self.server.sockets.take(&viewer) {
-            Ok(place) => Ok(Session { viewer, _place: place }),
-            Err(error) => Err(Refused::Unavailable(error.message())),
+        match self.server.websocket_quota.acquire(&viewer) {
+            Ok(permit) => Ok(Session { viewer, _permit: permit }),
+            Err(error) => Err(InitRefusal::Unavailable(error.message())),
         }
     }
 
-    fn ended(&self, session: &Session) -> impl Future<Output = ()> + Send + 'static {
+    fn credential_ended(&self, session: &Session) -> impl Future<Output = ()> + Send + 'static {
         credential_ended(&self.server.app, &session.viewer)
     }
 
-    fn execute(&self, session: &Session, asked: Parameters) -> BoxStream<'static, Written> {
-        let counted = self.server.rates.request(&session.viewer);
-        let counted = counted.map_err(|error| Box::new(operation::ended(&self.server, &error)));
-        let prepared =
-            counted.and_then(|()| operation::prepare(&self.server, &session.viewer, asked, &self.tracking));
+    fn execute(&self, session: &Session, parameters: Parameters) -> BoxStream<'static, EncodedResponse> {
+        let counted = self.server.rate_limits.count_request(&session.viewer);
+        let counted = counted.map_err(|error| Box::new(operation::error_response(&self.server, &error)));
+        let prepared = counted
+            .and_then(|()| operation::prepare(&self.server, &session.viewer, parameters, &self.tracking));
         match prepared {
             Ok(prepared) => operation::stream(&self.server, session.viewer.clone(), prepared, None),
             Err(refused) => stream::once(async { *refused }).boxed(),

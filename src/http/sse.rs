@@ -1,9 +1,9 @@
-//! GraphQL over server-sent events, in distinct connections: one operation, one stream.
+//! GraphQL over server-sent events in the distinct connections mode: one stream for each operation.
 //! (<https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md>)
 //!
-//! The body of the response takes one result of the operation and writes it out before it takes the next, so that a slow
-//! reader slows down only itself. Every stream ends with `complete`, also when the server stops and when the credential
-//! ends. Whoever reads nothing at all is cut off with the connection ([`super::connections`]).
+//! The body of the response writes one result of the operation before it polls for the next, so a slow reader slows
+//! down only its own operation. Every stream ends with `complete`, also when the server stops and when the credential
+//! ends. [`super::connections`] closes the connection of a client that reads nothing.
 
 use std::time::Duration;
 
@@ -16,58 +16,65 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use tracing::{Instrument, Span};
 
-use super::answer::Written;
 use super::operation::{self, Prepared};
-use super::session::{Place, credential_ended};
+use super::response::EncodedResponse;
+use super::session::{QuotaPermit, credential_ended};
 use super::{Server, refuse, tracking};
 use crate::error::Error;
 use crate::graphql::{Uploads, Viewer};
 
-/// Proxies that gather answers let this one through as it comes.
+/// Header that turns off response buffering in nginx and similar proxies.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Runs an operation and answers with the stream of its results; refused where the viewer has too many.
+/// Runs an operation and returns the stream of its results, or an error if the viewer has too many streams.
 pub(super) async fn run(
     server: &Server,
     viewer: Viewer,
     prepared: Prepared,
     uploads: Option<Uploads>,
 ) -> Response {
-    let place = match server.streams.take(&viewer) {
-        Ok(place) => place,
+    let permit = match server.stream_quota.acquire(&viewer) {
+        Ok(permit) => permit,
         Err(error) => {
             if let Some(uploads) = uploads {
-                operation::discard(server, uploads.rest()).await;
+                operation::discard_files(server, uploads.take_remaining()).await;
             }
             return refuse(&error);
         }
     };
     let (end, uploads) = match (prepared.kind, uploads) {
         (OperationType::Subscription, uploads) => {
-            // Nothing in a subscription takes files.
-            operation::discard(server, uploads.map(|uploads| uploads.rest()).unwrap_or_default()).await;
-            (end(server, &viewer).boxed(), None)
+            // No subscription takes files.
+            operation::discard_files(
+                server,
+                uploads.map(|uploads| uploads.take_remaining()).unwrap_or_default(),
+            )
+            .await;
+            (wait_for_end(server, &viewer).boxed(), None)
         }
-        // These end soon, and with their result.
+        // Queries and mutations end by themselves, with their result.
         (_, uploads) => (std::future::pending().boxed(), uploads),
     };
     let results = operation::stream(server, viewer, prepared, uploads);
-    answer(Stream { results, end, keep_alive: keep_alive(server), _place: Some(place) })
+    stream_response(EventStream { results, end, keep_alive: keep_alive(server), _permit: Some(permit) })
 }
 
-/// Answers with a stream of one result.
-pub(super) fn once(server: &Server, result: Written) -> Response {
+/// Returns a stream of one result.
+pub(super) fn once(server: &Server, result: EncodedResponse) -> Response {
     let results = stream::once(async { result }).boxed();
     let end = std::future::pending().boxed();
-    answer(Stream { results, end, keep_alive: keep_alive(server), _place: None })
+    stream_response(EventStream { results, end, keep_alive: keep_alive(server), _permit: None })
 }
 
 fn keep_alive(server: &Server) -> Duration {
     Duration::from_millis(server.app.config.sse.keep_alive_milliseconds)
 }
 
-/// Resolves when a stream is to end from this side, to what is said then.
-fn end(server: &Server, viewer: &Viewer) -> impl Future<Output = Option<Written>> + Send + use<> {
+/// Resolves when the server must end a stream, to the last result of the stream.
+fn wait_for_end(
+    server: &Server,
+    viewer: &Viewer,
+) -> impl Future<Output = Option<EncodedResponse>> + Send + use<> {
     let (server, stopping) = (server.clone(), server.app.stopping.clone());
     let ended = credential_ended(&server.app, viewer);
     async move {
@@ -75,22 +82,22 @@ fn end(server: &Server, viewer: &Viewer) -> impl Future<Output = Option<Written>
             biased;
             () = stopping.cancelled() => None,
             () = ended => {
-                let message = "The credential of this subscription has ended.";
-                Some(operation::ended(&server, &Error::Unauthenticated(message.into())))
+                let message = "The credential of this subscription has expired or was revoked.";
+                Some(operation::error_response(&server, &Error::Unauthenticated(message.into())))
             }
         }
     }
 }
 
-struct Stream {
-    results: BoxStream<'static, Written>,
-    end: BoxFuture<'static, Option<Written>>,
+struct EventStream {
+    results: BoxStream<'static, EncodedResponse>,
+    end: BoxFuture<'static, Option<EncodedResponse>>,
     keep_alive: Duration,
-    _place: Option<Place>,
+    _permit: Option<QuotaPermit>,
 }
 
-impl Stream {
-    /// What is to be sent next, and the stream where more may come.
+impl EventStream {
+    /// Returns the next event, and the stream unless that event is the last one.
     async fn next(mut self) -> (String, Option<Self>) {
         let last = tokio::select! {
             biased;
@@ -105,22 +112,23 @@ impl Stream {
     }
 }
 
-/// A comment, which clients pass over.
+/// A comment, which clients ignore.
 const KEEP_ALIVE: &str = ":\n\n";
-/// It has data, though empty: browsers drop an event without, and some clients read whatever data there is as a result.
+/// The last event. Its data is empty: browsers drop an event without data, and some clients parse other data as a
+/// result.
 const COMPLETE: &str = "event: complete\ndata:\n\n";
 
-/// JSON has no line breaks of its own, so one line holds it.
-fn event(result: &Written) -> String {
+/// Formats a result as an event. Compact JSON has no line breaks, so it fits in one line.
+fn event(result: &EncodedResponse) -> String {
     format!("event: next\ndata: {}\n\n", result.json)
 }
 
-fn answer(stream: Stream) -> Response {
-    // What is done while the body is written belongs to the request too.
+fn stream_response(stream: EventStream) -> Response {
+    // The work during the body belongs to the request too.
     let (span, tracking) = (Span::current(), tracking::current());
     let events = stream::unfold(Some(stream), move |stream| {
         let next = async move { Some(stream?.next().await) };
-        tracking::within(tracking.clone(), next).instrument(span.clone())
+        tracking::with_id(tracking.clone(), next).instrument(span.clone())
     });
     let body = Body::from_stream(events.map(Ok::<_, std::convert::Infallible>));
     let headers = [

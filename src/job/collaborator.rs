@@ -11,7 +11,7 @@ use crate::entity::{account, team};
 use crate::error::{Error, Problem, Result};
 use crate::id::{TeamId, UserId};
 use crate::job_type::JobType;
-use crate::team::{PersonRef, person};
+use crate::team::{UserRef, find_user};
 
 /// A team or user, as clients name it.
 #[derive(Debug, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub enum PrincipalRef {
 }
 
 /// Step names as they are kept: each once, and `*` alone where it is among them.
-pub fn normal_steps(steps: &[String]) -> Vec<String> {
+pub fn normalize_steps(steps: &[String]) -> Vec<String> {
     if steps.iter().any(|step| step == ALL_STEPS) {
         return vec![ALL_STEPS.to_owned()];
     }
@@ -76,18 +76,22 @@ impl Principal {
         let Self { id, kind, name } = self;
         json!({"change": what, "collaborator": {"kind": kind, "id": id, "name": name}})
     }
+}
 
-    fn team(team: team::Model) -> Self {
+impl From<team::Model> for Principal {
+    fn from(team: team::Model) -> Self {
         Self { id: team.id.0, kind: PrincipalKind::Team, name: team.name }
     }
+}
 
-    fn user(account: account::Model) -> Self {
+impl From<account::Model> for Principal {
+    fn from(account: account::Model) -> Self {
         Self { id: account.id.0, kind: PrincipalKind::User, name: account.name }
     }
 }
 
 /// The team or user that is meant.
-pub async fn principal_of(db: &impl ConnectionTrait, principal: &PrincipalRef) -> Result<Principal> {
+pub async fn find_principal(db: &impl ConnectionTrait, principal: &PrincipalRef) -> Result<Principal> {
     let no_team = || Error::not_found("team");
     let no_user = || Error::not_found("user");
     Ok(match principal {
@@ -98,25 +102,25 @@ pub async fn principal_of(db: &impl ConnectionTrait, principal: &PrincipalRef) -
                 PrincipalRef::Team { name, .. } if team.name != name.trim() => {
                     return Err(no_team());
                 }
-                _ => Principal::team(team),
+                _ => Principal::from(team),
             }
         }
         PrincipalRef::TeamName(name) => {
             let named = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
-            Principal::team(named.one(db).await?.ok_or_else(no_team)?)
+            Principal::from(named.one(db).await?.ok_or_else(no_team)?)
         }
         PrincipalRef::UserId(id) | PrincipalRef::User { id, .. } => {
             let id = UserId::parse(id).ok_or_else(no_user)?;
-            let account = person(db, &PersonRef::Id(id)).await?;
+            let account = find_user(db, &UserRef::Id(id)).await?;
             match principal {
                 PrincipalRef::User { email, .. } if !account.email.eq_ignore_ascii_case(email.trim()) => {
                     return Err(no_user());
                 }
-                _ => Principal::user(account),
+                _ => Principal::from(account),
             }
         }
         PrincipalRef::UserEmail(email) => {
-            Principal::user(person(db, &PersonRef::Email(email.clone())).await?)
+            Principal::from(find_user(db, &UserRef::Email(email.clone())).await?)
         }
     })
 }

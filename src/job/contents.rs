@@ -1,26 +1,21 @@
 //! Contents: documents in roles of a job, and who sees which.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use sea_orm::sea_query::Expr;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set, SqlErr,
-};
-use serde_json::json;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::Jobs;
-use super::record::{EventKind, Locked};
 use super::request::Source;
 use crate::access::policy::{Standing, works_on};
 use crate::access::{self, Actor, Grant, View};
 use crate::document;
 use crate::entity::{content, document as documents, job};
 use crate::error::{Error, Problem, Result};
-use crate::id::{ContentId, DocumentId, JobId, UserId};
+use crate::id::{DocumentId, JobId};
 use crate::job_type::{INPUT, JobType};
 
 /// The input is seen by everyone who sees the job; any other role with access to a step that lists it.
-pub fn visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
+pub fn is_visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
     let everything = matches!(standing, Standing::Owner | Standing::Admin | Standing::AllSteps);
     everything || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
 }
@@ -49,82 +44,13 @@ pub enum Origin<'a> {
     Made(&'a str),
 }
 
-/// Adds the next version of a role; the one before is superseded, not lost.
-pub async fn add(
-    tx: &impl ConnectionTrait,
-    locked: &mut Locked,
-    role: &str,
-    document: &documents::Model,
-    origin: Origin<'_>,
-    actor: Option<UserId>,
-) -> Result<ContentId> {
-    let (step, made) = match origin {
-        Origin::Given(step) => (step, false),
-        Origin::Made(step) => (Some(step), true),
-    };
-    let (job, id, now) = (locked.row().id, ContentId::new(), locked.now());
-    let of_role =
-        content::Entity::find().filter(content::Column::JobId.eq(job)).filter(content::Column::Role.eq(role));
-    let newest = of_role.order_by_desc(content::Column::Version).one(tx).await?;
-    let version = newest.as_ref().map_or(1, |newest| newest.version + 1);
-    let supersede = content::Entity::update_many()
-        .col_expr(content::Column::Current, Expr::value(false))
-        .filter(content::Column::JobId.eq(job))
-        .filter(content::Column::Role.eq(role))
-        .filter(content::Column::Current.eq(true));
-    supersede.exec(tx).await?;
-    let row = content::ActiveModel {
-        id: Set(id),
-        job_id: Set(job),
-        role: Set(role.to_owned()),
-        version: Set(version),
-        document_id: Set(document.id),
-        step: Set(step.map(str::to_owned)),
-        current: Set(true),
-        made: Set(made),
-        undone: Set(false),
-        created_at: Set(now),
-    };
-    row.insert(tx).await.map_err(|error| match error.sql_err() {
-        Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
-            Error::conflict("The document was deleted meanwhile.")
-        }
-        _ => error.into(),
-    })?;
-    let data = json!({
-        "role": role, "version": version, "documentId": document.id, "name": document.name, "type": document.media_type,
-        "size": document.size, "sha256": document.sha256, "step": step,
-    });
-    // The input is for everyone who sees the job; `step` would keep it from some.
-    let shown_to = step.filter(|_| role != INPUT);
-    locked.record(EventKind::ContentAdded, shown_to, actor, data);
-    Ok(id)
-}
-
-/// Undoes what some steps have made; in each of its roles the newest that is left counts again, be it given or made by an
-/// earlier step.
-pub async fn supersede(tx: &impl ConnectionTrait, job: JobId, steps: &[&str]) -> Result<()> {
-    let of_job = || content::Entity::find().filter(content::Column::JobId.eq(job));
-    let made = of_job()
-        .filter(content::Column::Made.eq(true))
-        .filter(content::Column::Undone.eq(false))
-        .filter(content::Column::Step.is_in(steps.iter().copied()));
-    let made = made.all(tx).await?;
-    let (ids, roles): (Vec<_>, Vec<_>) = made.into_iter().map(|content| (content.id, content.role)).unzip();
-    let undo = content::Entity::update_many()
-        .col_expr(content::Column::Undone, Expr::value(true))
-        .col_expr(content::Column::Current, Expr::value(false));
-    undo.filter(content::Column::Id.is_in(ids)).exec(tx).await?;
-    let left = of_job()
-        .filter(content::Column::Undone.eq(false))
-        .filter(content::Column::Role.is_in(roles))
-        .order_by_asc(content::Column::Version);
-    // The newest of each role, since later ones replace earlier ones.
-    let newest: HashMap<_, _> =
-        left.all(tx).await?.into_iter().map(|content| (content.role, content.id)).collect();
-    let restore = content::Entity::update_many().col_expr(content::Column::Current, Expr::value(true));
-    restore.filter(content::Column::Id.is_in(newest.into_values())).exec(tx).await?;
-    Ok(())
+/// A confidence as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Grade {
+    /// The confidence in thousandths, 0 to 1000.
+    pub thousandths: i32,
+    /// The value is required and was not found.
+    pub missing: bool,
 }
 
 impl Jobs {
@@ -156,7 +82,7 @@ impl Jobs {
     ) -> Result<documents::Model> {
         let (job, missing) = (grant.job(), || Error::not_found("content"));
         let job_type = self.types.version(&job.type_id, job.type_version).await?;
-        if !visible(grant.standing(), &job_type, role) {
+        if !is_visible(grant.standing(), &job_type, role) {
             return Err(missing());
         }
         let found = content::Entity::find()
@@ -172,12 +98,12 @@ impl Jobs {
 
     /// A document that an actor may read: one of theirs, or a content that they see of a job.
     pub async fn document(&self, actor: &Actor, id: DocumentId) -> Result<documents::Model> {
-        let found = self.documents_among(actor, [id]).await?.pop();
+        let found = self.readable_documents(actor, [id]).await?.pop();
         found.ok_or_else(|| Error::not_found("document"))
     }
 
     /// Those of some documents that an actor may read, in a fixed number of statements.
-    pub async fn documents_among(
+    pub async fn readable_documents(
         &self,
         actor: &Actor,
         ids: impl IntoIterator<Item = DocumentId>,
@@ -194,7 +120,7 @@ impl Jobs {
         // else's business.
         let uses = content::Entity::find()
             .filter(content::Column::DocumentId.is_in(ids))
-            .filter(access::sees_rows(actor, "content", "job_id"))
+            .filter(access::visible_job_rows(actor, "content", "job_id"))
             .find_also_related(job::Entity);
         let uses: Vec<_> =
             uses.all(db).await?.into_iter().filter_map(|(content, job)| Some((content, job?))).collect();
@@ -204,7 +130,7 @@ impl Jobs {
         for (content, job) in &uses {
             let Some(standing) = standings.get(&job.id) else { continue };
             let job_type = self.types.version(&job.type_id, job.type_version).await?;
-            if visible(standing, &job_type, &content.role) {
+            if is_visible(standing, &job_type, &content.role) {
                 seen.insert(content.document_id);
             }
         }
@@ -228,7 +154,7 @@ impl Jobs {
     }
 
     /// The current content of a role, whoever asks: for the engine.
-    pub async fn current(
+    pub async fn current_content(
         &self,
         job: JobId,
         role: &str,

@@ -1,23 +1,19 @@
 //! Making a job: everything that can be wrong is found at once, and it is acknowledged when its rows are committed.
 
 use bytes::Bytes;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, SqlErr};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
+use super::Jobs;
 use super::contents::Origin;
 use super::decide::Command;
-use super::record::{EventKind, Locked, Saved};
+use super::record::{self, EventKind, LockedJob};
 use super::request::{NewJob, Prepared, Source, refuse, too_many_contents};
-use super::state::State;
-use super::{Jobs, contents};
 use crate::access::Actor;
-use crate::access::policy::ALL_STEPS;
 use crate::audit::{self, Event};
-use crate::db::{self, Work};
-use crate::entity::enums::{PrincipalKind, Status};
-use crate::entity::{access, document, job, taxonomy as taxonomies};
+use crate::entity::enums::Status;
+use crate::entity::{document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
 use crate::job_type::{INPUT, metadata};
@@ -41,24 +37,24 @@ impl Jobs {
         let id = JobId::new();
         let taxonomy = match &prepared.taxonomy {
             Some((role, taxonomy)) => {
-                Some((role.clone(), self.keep_taxonomy(actor, id, role, taxonomy).await?))
+                Some((role.clone(), self.store_taxonomy(actor, id, role, taxonomy).await?))
             }
             None => None,
         };
         let key = taxonomy.as_ref().map(|(_, document)| document.storage_key.clone());
-        let let_in: Vec<_> = prepared.collaborators.iter().map(|(who, _)| who.id).collect();
+        let collaborators: Vec<_> = prepared.collaborators.iter().map(|(who, _)| who.id).collect();
         match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
-            Ok(saved) => {
-                for who in let_in {
-                    audit::between(Event::CollaboratorAdded, actor.into(), who, id);
+            Ok(job) => {
+                for collaborator in collaborators {
+                    audit::record_access_change(Event::CollaboratorAdded, actor.into(), collaborator, id);
                 }
-                Ok(self.announce(saved))
+                Ok(job)
             }
             Err(error) => {
-                if let Some(key) = key.filter(|_| error.nothing_written()) {
+                if let Some(key) = key.filter(|_| error.is_rolled_back()) {
                     self.documents.discard(&key).await;
                 }
-                // Somebody was faster with the same key: theirs is the job.
+                // Another request with the same key may have created the job.
                 match self.by_key(actor, &new, &hash).await? {
                     Some(there) => Ok(there),
                     None => Err(error),
@@ -82,7 +78,7 @@ impl Jobs {
         }
         request["contents"] = Value::Array(contents);
         request["mode"] = json!(actor.mode);
-        if let Ok(open) = metadata::open(&new.metadata, "/metadata") {
+        if let Ok(open) = metadata::expand_keys(&new.metadata, "/metadata") {
             request["metadata"] = Value::Object(open);
         }
         Ok(hex::encode(Sha256::digest(request.to_string())))
@@ -109,7 +105,7 @@ impl Jobs {
         }
     }
 
-    async fn keep_taxonomy(
+    async fn store_taxonomy(
         &self,
         actor: &Actor,
         job: JobId,
@@ -141,89 +137,52 @@ impl Jobs {
         prepared: Prepared,
         taxonomy: Option<(String, document::Model)>,
         hash: String,
-    ) -> Result<Saved> {
-        let (owner, mode, clock) = (actor.user.id, actor.mode, self.clock.clone());
-        let steps = prepared.job_type.fresh_steps();
-        let mut row = job::Model {
+    ) -> Result<job::Model> {
+        let Prepared { job_type, metadata, input, contents, collaborators, .. } = prepared;
+        let steps = job_type.fresh_steps();
+        let row = job::Model {
             id,
-            type_id: prepared.job_type.id.clone(),
-            type_version: prepared.job_type.version,
-            owner_id: owner,
+            type_id: job_type.id.clone(),
+            type_version: job_type.version,
+            owner_id: actor.user.id,
             status: Status::Queued,
-            mode,
-            metadata: prepared.metadata.clone(),
+            mode: actor.mode,
+            metadata,
             priority: new.priority,
             seq: 0,
             fence: 0,
-            steps: serde_json::to_value(&steps).map_err(Error::internal)?,
+            steps: Value::Null,
             failure: None,
             idempotency_key: new.idempotency_key.clone(),
             input_hash: new.idempotency_key.as_ref().map(|_| hash),
-            input_name: prepared.input.name.to_lowercase(),
-            created_at: clock.now(),
-            updated_at: clock.now(),
+            input_name: input.name.to_lowercase(),
+            created_at: self.clock.now(),
+            updated_at: self.clock.now(),
             started_at: None,
             finished_at: None,
             timing: None,
         };
-        self.db
-            .write(move |tx| -> Work<'_, Saved> {
-                Box::pin(async move {
-                    use sea_orm::IntoActiveModel;
-                    let now = db::now(tx, &clock).await?;
-                    (row.created_at, row.updated_at) = (now, now);
-                    let row = row.into_active_model().reset_all().insert(tx).await.map_err(taken)?;
-                    let grant = |principal: Uuid, kind: PrincipalKind, steps: Value| access::ActiveModel {
-                        job_id: Set(id),
-                        principal_id: Set(principal),
-                        kind: Set(kind),
-                        steps: Set(steps),
-                        created_at: Set(now),
-                        updated_at: Set(now),
-                    };
-                    let let_in = prepared.collaborators.iter();
-                    let let_in = let_in.map(|(who, steps)| grant(who.id, who.kind, json!(steps)));
-                    let owners = grant(owner.0, PrincipalKind::Owner, json!([ALL_STEPS]));
-                    access::Entity::insert_many(std::iter::once(owners).chain(let_in)).exec(tx).await?;
-                    let mut locked = Locked::fresh(row, State::new(owner, mode, steps, now), now);
-                    let created = json!({
-                        "type": prepared.job_type.id, "version": prepared.job_type.version, "mode": mode,
-                        "metadata": prepared.metadata, "priority": locked.row().priority,
-                    });
-                    locked.record(EventKind::Created, None, Some(owner), created);
-                    for (who, steps) in &prepared.collaborators {
-                        let mut data = who.change("ADDED");
-                        data["steps"] = json!(steps);
-                        locked.record(EventKind::CollaborationChanged, None, Some(owner), data);
-                    }
-                    contents::add(tx, &mut locked, INPUT, &prepared.input, Origin::Given(None), Some(owner))
-                        .await?;
-                    if let Some((role, document)) = taxonomy {
-                        let document = document.into_active_model().reset_all().insert(tx).await?;
-                        let step =
-                            prepared.job_type.steps_of_role(&role).next().map(|step| step.name.clone());
-                        let origin = Origin::Given(step.as_deref());
-                        contents::add(tx, &mut locked, &role, &document, origin, Some(owner)).await?;
-                    }
-                    for (role, document) in &prepared.contents {
-                        let step = prepared.job_type.steps_of_role(role).next().map(|step| step.name.clone());
-                        let origin = Origin::Given(step.as_deref());
-                        contents::add(tx, &mut locked, role, document, origin, Some(owner)).await?;
-                    }
-                    locked.perform(Command::Start, None)?;
-                    locked.save(tx).await
-                })
-            })
-            .await
-    }
-}
-
-fn taken(error: sea_orm::DbErr) -> Error {
-    match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => {
-            Error::conflict("This idempotency key was used at the same time.")
-        }
-        _ => error.into(),
+        let create = move |job: &mut LockedJob| {
+            let row = job.row();
+            let created = json!({
+                "type": row.type_id, "version": row.type_version, "mode": row.mode, "metadata": row.metadata,
+                "priority": row.priority,
+            });
+            job.record(EventKind::Created, None, created);
+            for (principal, steps) in &collaborators {
+                job.add_first_collaborator(principal, steps);
+            }
+            job.add_content(INPUT, &input, Origin::Given(None))?;
+            if let Some((_, document)) = &taxonomy {
+                job.add_document(document.clone());
+            }
+            for (role, document) in taxonomy.iter().chain(&contents) {
+                let step = job_type.steps_of_role(role).next().map(|step| step.name.as_str());
+                job.add_content(role, document, Origin::Given(step))?;
+            }
+            Ok(job.perform_as_server(Command::Start)?)
+        };
+        record::create(self, row, steps, create).await
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Command {
         jitter: f64,
     },
     /// The worker has to go, and nothing is wrong with the step.
-    GiveBack {
+    ReleaseStep {
         /// Its proof.
         token: LeaseToken,
     },
@@ -87,7 +87,7 @@ pub enum Command {
     /// The open review is free again; nothing happens where nobody has it.
     ReleaseReview {
         /// On whose word.
-        word: ReleaseWord,
+        word: ReleaseCause,
     },
     /// Whoever has the open review decides it.
     DecideReview {
@@ -104,7 +104,7 @@ pub enum Command {
 
 /// On whose word a review is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReleaseWord {
+pub enum ReleaseCause {
     /// Somebody who wants to let go of what is theirs.
     Claimant(UserId),
     /// An admin.
@@ -155,8 +155,18 @@ pub enum Rejection {
     NotReached,
 }
 
-/// What `command` does to a job in this state: the events in order, or why it does nothing.
-pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Event>, Rejection> {
+/// What a command does to a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// The state after the events.
+    pub state: State,
+    /// The events, in order.
+    pub events: Vec<Event>,
+}
+
+/// Returns the events that `command` leads to in this state at `now`, with the state that follows; or the reason for
+/// which it changes nothing.
+pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided, Rejection> {
     let mut next = Decision { state: state.clone(), events: Vec::new(), now };
     match command {
         Command::Start => {
@@ -168,12 +178,12 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
         Command::Claim { owner, token, lease_seconds, by } => next.claim(owner, token, lease_seconds, by)?,
         Command::Complete { token, review } => next.complete(token, review)?,
         Command::Fail { token, code, message, retryable, jitter } => {
-            let step = next.leased(token)?;
+            let step = next.leased_step(token)?;
             next.fail(step, code, message, retryable, jitter);
         }
-        Command::GiveBack { token } => {
-            let step = next.leased(token)?;
-            next.step(step, StepChange::GivenBack);
+        Command::ReleaseStep { token } => {
+            let step = next.leased_step(token)?;
+            next.step(step, StepChange::Released);
             next.status(Status::Queued, None, None);
         }
         Command::Expire { jitter } => next.expire(jitter)?,
@@ -182,24 +192,24 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Vec<Eve
         Command::Rewind { to, reason } => next.rewind(to, reason)?,
         Command::ClaimReview { by, until } => next.claim_review(by, until)?,
         Command::RenewReview { by, until } => {
-            next.claimed(by)?;
+            next.claimed_step(by)?;
             next.push(Event::ReviewRenewed { until });
         }
-        Command::ReleaseReview { word } => next.release_review(word)?,
+        Command::ReleaseReview { cause } => next.release_review(word)?,
         Command::DecideReview { by, verdict, comment, receipt } => {
             next.decide_review(by, verdict, comment, receipt)?;
         }
     }
-    Ok(next.events)
+    Ok(Decided { state: next.state, events: next.events })
 }
 
 /// Whether a step needs four eyes, two of which cannot be this person's.
-pub fn bars(state: &State, step: usize, who: UserId) -> bool {
+pub fn is_barred_by_four_eyes(state: &State, step: usize, who: UserId) -> bool {
     state.steps[step].four_eyes && who == state.owner
 }
 
 /// The step that a lease holds at `now`.
-pub fn leased(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
+pub fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
     match &state.task {
         Some(Task { step, lease: Some(lease), .. }) if lease.token == token && now < lease.until => Ok(*step),
         _ => Err(Rejection::StaleLease),
@@ -207,7 +217,7 @@ pub fn leased(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize,
 }
 
 /// The step whose review somebody has at `now`.
-pub fn claimed(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
+pub fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
     let OpenReview { step, claim } = state.review.ok_or(Rejection::NoReview)?;
     match claim {
         Some(claim) if now < claim.until && claim.by == by => Ok(step),
@@ -230,8 +240,9 @@ impl Decision {
     }
 
     fn step(&mut self, step: usize, change: StepChange) {
-        let from = self.state.steps[step].status;
-        self.push(Event::Step { step, from, change });
+        let Step { status: from, attempt, .. } = self.state.steps[step];
+        let attempt = change.attempt_after(attempt);
+        self.push(Event::Step { step, from, attempt, change });
     }
 
     fn status(&mut self, to: Status, reason: Option<String>, failure: Option<Failure>) {
@@ -290,7 +301,7 @@ impl Decision {
             Some(Task { step, run_at, lease: None, .. }) if *run_at <= self.now => *step,
             _ => return Err(Rejection::NothingQueued),
         };
-        if by.is_some_and(|by| bars(&self.state, step, by)) {
+        if by.is_some_and(|by| is_barred_by_four_eyes(&self.state, step, by)) {
             return Err(Rejection::FourEyes);
         }
         let deadline = self.now + TimeDelta::seconds(self.state.steps[step].timeout_seconds.into());
@@ -301,12 +312,12 @@ impl Decision {
         Ok(())
     }
 
-    fn leased(&self, token: LeaseToken) -> Result<usize, Rejection> {
-        leased(&self.state, token, self.now)
+    fn leased_step(&self, token: LeaseToken) -> Result<usize, Rejection> {
+        leased_step(&self.state, token, self.now)
     }
 
     fn complete(&mut self, token: LeaseToken, review: Option<String>) -> Result<(), Rejection> {
-        let step = self.leased(token)?;
+        let step = self.leased_step(token)?;
         match review {
             Some(reason) => self.ask(step, reason),
             None => self.finish_step(step),
@@ -406,7 +417,7 @@ impl Decision {
 
     fn claim_review(&mut self, by: UserId, until: Timestamp) -> Result<(), Rejection> {
         let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
-        if bars(&self.state, step, by) {
+        if is_barred_by_four_eyes(&self.state, step, by) {
             return Err(Rejection::FourEyes);
         }
         match claim {
@@ -426,23 +437,23 @@ impl Decision {
         self.push(Event::ReviewReleased { step, claimed_by: claim.by, why });
     }
 
-    fn release_review(&mut self, word: ReleaseWord) -> Result<(), Rejection> {
+    fn release_review(&mut self, word: ReleaseCause) -> Result<(), Rejection> {
         let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
         let Some(claim) = claim else { return Ok(()) };
         let why = match word {
-            ReleaseWord::Claimant(by) if by == claim.by => Release::Released,
-            ReleaseWord::Claimant(_) => return Err(Rejection::ClaimedBy(claim.by)),
-            ReleaseWord::Admin => Release::ByAdmin,
-            ReleaseWord::Clock if claim.until <= self.now => Release::Expired,
-            ReleaseWord::AccessLost(who) if who == claim.by => Release::AccessLost,
-            ReleaseWord::Clock | ReleaseWord::AccessLost(_) => return Ok(()),
+            ReleaseCause::Claimant(by) if by == claim.by => Release::Released,
+            ReleaseCause::Claimant(_) => return Err(Rejection::ClaimedBy(claim.by)),
+            ReleaseCause::Admin => Release::ByAdmin,
+            ReleaseCause::Clock if claim.until <= self.now => Release::Expired,
+            ReleaseCause::AccessLost(who) if who == claim.by => Release::AccessLost,
+            ReleaseCause::Clock | ReleaseCause::AccessLost(_) => return Ok(()),
         };
         self.release(step, claim, why);
         Ok(())
     }
 
-    fn claimed(&self, by: UserId) -> Result<usize, Rejection> {
-        claimed(&self.state, by, self.now)
+    fn claimed_step(&self, by: UserId) -> Result<usize, Rejection> {
+        claimed_step(&self.state, by, self.now)
     }
 
     fn decide_review(
@@ -452,8 +463,8 @@ impl Decision {
         comment: Option<String>,
         receipt: Receipt,
     ) -> Result<(), Rejection> {
-        let step = self.claimed(by)?;
-        if bars(&self.state, step, by) {
+        let step = self.claimed_step(by)?;
+        if is_barred_by_four_eyes(&self.state, step, by) {
             return Err(Rejection::FourEyes);
         }
         let (outcome, to_step) = match verdict {

@@ -50,8 +50,9 @@ impl Story {
     }
 
     fn does(&mut self, command: Command) -> Result<(), Rejection> {
-        for event in decide(&self.state, command, at(self.now))? {
-            self.state.apply(&event, at(self.now));
+        let decided = decide(&self.state, command, at(self.now))?;
+        self.state = decided.state;
+        for event in decided.events {
             if let Event::Status { to, .. } = event {
                 self.statuses.push(to);
             }
@@ -156,7 +157,7 @@ fn an_attempt_ends_at_its_deadline_whatever_the_lease_asks_for() {
     job.now = 99;
     assert_eq!(job.does(Command::Expire { jitter: 0.0 }), Err(Rejection::LeaseHolds));
     job.now = 100;
-    let events = decide(&job.state, Command::Expire { jitter: 0.0 }, at(100)).unwrap();
+    let events = decide(&job.state, Command::Expire { jitter: 0.0 }, at(100)).unwrap().events;
     let Event::Step { change: StepChange::Queued { error: Some(error), .. }, .. } = &events[0] else {
         panic!("{events:?}")
     };
@@ -225,9 +226,9 @@ fn a_retry_gives_the_stopped_step_its_attempts_back() {
 fn what_is_given_back_is_queued_at_once() {
     let mut job = Story::begin(Mode::Live, &[AUTO]);
     let token = job.claims();
-    job.does(Command::GiveBack { token }).unwrap();
+    job.does(Command::ReleaseStep { token }).unwrap();
     assert_eq!((job.state.status, job.state.failure.clone()), (Status::Queued, None));
-    assert_eq!(job.does(Command::GiveBack { token }), Err(Rejection::StaleLease));
+    assert_eq!(job.does(Command::ReleaseStep { token }), Err(Rejection::StaleLease));
     job.claims();
 }
 
@@ -267,18 +268,18 @@ fn a_review_has_one_claimant_until_the_claim_ends() {
     job.claims_review(ADA).unwrap();
     job.now = 1_699;
     assert_eq!(job.claims_review(BOB), Err(Rejection::ClaimedBy(ADA)), "it was renewed until 1700");
-    job.does(Command::ReleaseReview { word: ReleaseWord::Clock }).unwrap();
+    job.does(Command::ReleaseReview { cause: ReleaseCause::Clock }).unwrap();
     assert!(job.state.review.unwrap().claim.is_some(), "its time is not over yet");
     job.now = 1_700;
     assert_eq!(job.decides(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
     job.claims_review(BOB).unwrap();
     assert_eq!(
-        job.does(Command::ReleaseReview { word: ReleaseWord::Claimant(ADA) }),
+        job.does(Command::ReleaseReview { cause: ReleaseCause::Claimant(ADA) }),
         Err(Rejection::ClaimedBy(BOB))
     );
-    job.does(Command::ReleaseReview { word: ReleaseWord::AccessLost(ADA) }).unwrap();
+    job.does(Command::ReleaseReview { cause: ReleaseCause::AccessLost(ADA) }).unwrap();
     assert!(job.state.review.unwrap().claim.is_some(), "it is not hers any more");
-    job.does(Command::ReleaseReview { word: ReleaseWord::Admin }).unwrap();
+    job.does(Command::ReleaseReview { cause: ReleaseCause::Admin }).unwrap();
     assert_eq!(job.state.review.unwrap().claim, None);
 }
 
@@ -326,7 +327,7 @@ fn a_manual_step_that_is_sent_back_to_says_why() {
         job.claims_review(ADA).unwrap();
         job.decides(ADA, verdict).unwrap();
     }
-    let events = decide(&job.state, Command::Rewind { to: 0, reason: None }, at(0)).unwrap();
+    let events = decide(&job.state, Command::Rewind { to: 0, reason: None }, at(0)).unwrap().events;
     assert!(
         matches!(&events[1], Event::ReviewClosed { outcome: ReviewOutcome::Cancelled, by: None, .. }),
         "{events:?}"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
-use super::progress::{StepNow, steps_now, withhold};
+use super::progress::{StepNow, steps_now, withhold_comments};
 use super::state::{Status, StepStatus};
 use super::{Jobs, contents};
 use crate::access::{self, Actor, policy};
@@ -87,9 +87,9 @@ impl Jobs {
             let Some(standing) = standings.get(&job.id) else { continue };
             let job_type = self.types.version(&job.type_id, job.type_version).await?;
             let mut steps = steps_now(&job, tasks.get(&job.id))?;
-            withhold(standing, &mut steps);
+            withhold_comments(standing, &mut steps);
             let mut contents = held.remove(&job.id).unwrap_or_default();
-            contents.retain(|(content, _)| contents::visible(standing, &job_type, &content.role));
+            contents.retain(|(content, _)| contents::is_visible(standing, &job_type, &content.role));
             let owner = people.get(&job.owner_id).cloned();
             let owner = owner.ok_or_else(|| Error::internal("a job whose owner is gone"))?;
             let mine = rows.iter().filter(|row| row.job_id == job.id);

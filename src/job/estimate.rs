@@ -27,9 +27,9 @@ type Course = (Vec<(String, Option<Timestamp>)>, Timestamp);
 
 /// The past of each type, kept for a minute; clones share it.
 #[derive(Debug, Clone)]
-pub struct Pasts(Cache<String, Arc<Vec<Course>>>);
+pub struct DurationHistory(Cache<String, Arc<Vec<Course>>>);
 
-impl Default for Pasts {
+impl Default for DurationHistory {
     fn default() -> Self {
         Self(Cache::builder().max_capacity(1_000).time_to_live(FRESH).build())
     }
@@ -46,7 +46,7 @@ impl Jobs {
         now: Timestamp,
     ) -> Result<Option<(f64, f64)>> {
         let read = async { self.past(type_id).await.map(Arc::new) };
-        let past = self.pasts.0.try_get_with(type_id.to_owned(), read).await;
+        let past = self.durations.0.try_get_with(type_id.to_owned(), read).await;
         let past = past.map_err(|error: Arc<Error>| Error::clone(&error))?;
         let from_step = |(steps, end): &Course| {
             let began = steps.iter().find(|(name, _)| name == step)?.1?;

@@ -13,18 +13,18 @@ use crate::access::{self, Actor};
 use crate::entity::enums::EventKind;
 use crate::entity::{job, job_event};
 use crate::error::{Error, Result};
-use crate::events::feed::{self, Place};
+use crate::events::feed::{self, FeedPosition};
 use crate::id::JobId;
 use crate::job_type::JobType;
 
 /// The place that a cursor names; an error where it is none.
-pub fn parse_cursor(text: &str) -> Result<Place> {
-    Place::decode(text)
+pub fn parse_cursor(text: &str) -> Result<FeedPosition> {
+    FeedPosition::decode(text)
         .ok_or_else(|| Error::invalid("/after", "CURSOR", "This is not the cursor of an event."))
 }
 
 /// The sequence that a cursor of this job's history names; an error where it is none.
-pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
+pub fn parse_job_cursor(job: JobId, text: &str) -> Result<i64> {
     let place = parse_cursor(text)?;
     if place.job == job {
         return Ok(place.sequence);
@@ -34,11 +34,11 @@ pub fn parse_cursor_of(job: JobId, text: &str) -> Result<i64> {
 
 /// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`, and not
 /// who it was.
-pub fn seen_by(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
+pub fn redact_event(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
     let role = event.data.get("role").and_then(|role| role.as_str());
     let shown = match (event.kind, role, &event.step) {
         // Who sees a content hears of it.
-        (EventKind::ContentAdded, Some(role), _) => contents::visible(standing, job_type, role),
+        (EventKind::ContentAdded, Some(role), _) => contents::is_visible(standing, job_type, role),
         (_, _, Some(step)) => works_on(standing, step),
         (_, _, None) => true,
     };
@@ -62,11 +62,11 @@ pub struct FeedEvent {
 
 /// A part of the feed.
 #[derive(Debug)]
-pub struct Stretch {
+pub struct FeedPage {
     /// What the viewer may see of it.
     pub events: Vec<FeedEvent>,
     /// Where the next part begins.
-    pub next: Place,
+    pub next: FeedPosition,
     /// Whether that part is there already.
     pub more: bool,
 }
@@ -97,14 +97,14 @@ impl Jobs {
     }
 
     /// Up to `limit` events just after a place of the feed, of jobs that an actor may see and that match now.
-    pub async fn feed(&self, actor: &Actor, filter: &Filter, from: Place, limit: u64) -> Result<Stretch> {
+    pub async fn feed(&self, actor: &Actor, filter: &Filter, from: FeedPosition, limit: u64) -> Result<FeedPage> {
         let horizon = feed::horizon(&self.db).await?;
         let mut events = job_event::Entity::find()
             .filter(feed::after(from))
             .filter(job_event::Column::Position.lt(horizon));
         events = events.filter(match filter.ownership {
-            Some(Ownership::Shared) => access::shared_rows(actor, "job_event", "job_id"),
-            _ => access::sees_rows(actor, "job_event", "job_id"),
+            Some(Ownership::Shared) => access::shared_job_rows(actor, "job_event", "job_id"),
+            _ => access::visible_job_rows(actor, "job_event", "job_id"),
         });
         if *filter != Filter::default() {
             let matching = Query::select()
@@ -125,11 +125,11 @@ impl Jobs {
             .limit(limit);
         let rows = events.all(self.db.read()).await?;
         let (next, more) = match rows.last() {
-            Some(last) if rows.len() as u64 == limit => (Place::of(last), true),
+            Some(last) if rows.len() as u64 == limit => (FeedPosition::of(last), true),
             // All below the horizon was looked at, whoever's it is.
-            _ => (Place::before(horizon).max(from), false),
+            _ => (FeedPosition::before(horizon).max(from), false),
         };
-        Ok(Stretch { events: self.judged(actor, rows).await?, next, more })
+        Ok(FeedPage { events: self.judged(actor, rows).await?, next, more })
     }
 
     /// Puts each event beside its job. What the viewer may not see any more, or is gone, is left out.
@@ -155,10 +155,10 @@ mod tests {
 
     #[test]
     fn cursors_belong_to_their_job() {
-        let place = Place { position: 5, job: JobId::new(), sequence: 7 };
-        assert_eq!(parse_cursor_of(place.job, &place.encode()), Ok(7));
+        let place = FeedPosition { position: 5, job: JobId::new(), sequence: 7 };
+        assert_eq!(parse_job_cursor(place.job, &place.encode()), Ok(7));
         assert_eq!(parse_cursor(&place.encode()), Ok(place));
-        assert!(parse_cursor_of(JobId::new(), &place.encode()).is_err());
+        assert!(parse_job_cursor(JobId::new(), &place.encode()).is_err());
         assert!(parse_cursor("7").is_err());
     }
 }

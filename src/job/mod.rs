@@ -6,12 +6,11 @@ pub mod control;
 pub mod create;
 pub mod decide;
 pub mod details;
-mod elsewhere;
 pub mod estimate;
 pub mod history;
-pub mod news;
 pub mod progress;
 pub mod query;
+pub mod queue;
 pub mod record;
 mod rejection;
 pub mod request;
@@ -42,9 +41,7 @@ use crate::events::Hub;
 use crate::id::JobId;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
-use estimate::Pasts;
-use news::Newsstand;
-use record::Saved;
+use estimate::DurationHistory;
 
 /// A job with what is happening to it, as read at one time.
 #[derive(Debug, Clone)]
@@ -72,12 +69,10 @@ pub struct Jobs {
     pub documents: Documents,
     /// Who waits for one of them.
     pub hub: Hub<Snapshot>,
-    /// Who follows many.
-    pub news: Newsstand,
     /// How much of everything.
     pub limits: Limits,
     /// What those that are over took.
-    pub pasts: Pasts,
+    pub durations: DurationHistory,
     /// How people work on them.
     pub review: crate::config::Review,
     /// KiB of contents that corrections may be applied to at once.
@@ -94,28 +89,9 @@ impl Jobs {
         let audience = Audience::of(self.db.read(), [id]).await?.remove(&id).unwrap_or_default();
         Ok(Some(Snapshot { job, task, audience: Arc::new(audience) }))
     }
-
-    /// Hints at a change that was committed.
-    pub fn announce(&self, saved: Saved) -> job::Model {
-        let Saved { job, reviews, first, deliveries } = saved;
-        if first <= job.seq {
-            self.hub.announced(job.id, first..=job.seq);
-            self.hub.changed(job.id);
-        }
-        for review in reviews {
-            self.hub.review_changed(review, job.id);
-        }
-        if job.status == state::Status::Queued {
-            self.hub.queued();
-        }
-        if deliveries > 0 {
-            self.hub.posted();
-        }
-        job
-    }
 }
 
-/// What is said of a job that went away between a look and a lock.
-pub(crate) fn gone() -> Error {
+/// The error for a job that was deleted after access to it was checked.
+pub(crate) fn not_found() -> Error {
     Error::not_found("job")
 }

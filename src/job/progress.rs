@@ -37,7 +37,7 @@ pub fn steps_now(job: &job::Model, task: Option<&task::Model>) -> Result<Vec<Ste
 }
 
 /// What reviewers said is for those who work on the step.
-pub fn withhold<'a>(standing: &Standing, steps: impl IntoIterator<Item = &'a mut StepNow>) {
+pub fn withhold_comments<'a>(standing: &Standing, steps: impl IntoIterator<Item = &'a mut StepNow>) {
     for now in steps.into_iter().filter(|now| !works_on(standing, &now.step.name)) {
         now.step.comment = None;
     }

@@ -94,7 +94,7 @@ struct Run {
 }
 
 impl Run {
-    fn does(&mut self, attempt: &Attempt) -> Result<Vec<Event>, Rejection> {
+    fn does(&mut self, attempt: &Attempt) -> Result<Decided, Rejection> {
         let token = |run: &Self, ago: usize| {
             let place = run.tokens.len().checked_sub(ago + 1);
             place.map_or_else(LeaseToken::new, |place| run.tokens[place])
@@ -106,7 +106,7 @@ impl Run {
                 if !self.state.status.is_final() {
                     self.open_seconds += TimeDelta::seconds(*seconds).as_seconds_f64();
                 }
-                return Ok(Vec::new());
+                return Ok(Decided { state: self.state.clone(), events: Vec::new() });
             }
             Attempt::Claim(by) => {
                 let token = LeaseToken::new();
@@ -124,7 +124,7 @@ impl Run {
                 retryable: *retryable,
                 jitter: 0.5,
             },
-            Attempt::GiveBack { ago } => Command::GiveBack { token: token(self, *ago) },
+            Attempt::GiveBack { ago } => Command::ReleaseStep { token: token(self, *ago) },
             Attempt::Expire => Command::Expire { jitter: 0.5 },
             Attempt::Cancel => Command::Cancel { reason: None },
             Attempt::Retry => Command::Retry,
@@ -133,10 +133,10 @@ impl Run {
             Attempt::RenewReview(who) => Command::RenewReview { by: person(*who), until },
             Attempt::Release(who) => Command::ReleaseReview {
                 word: match who % 4 {
-                    0 => ReleaseWord::Admin,
-                    1 => ReleaseWord::Clock,
-                    2 => ReleaseWord::AccessLost(person(who / 4)),
-                    _ => ReleaseWord::Claimant(person(who / 4)),
+                    0 => ReleaseCause::Admin,
+                    1 => ReleaseCause::Clock,
+                    2 => ReleaseCause::AccessLost(person(who / 4)),
+                    _ => ReleaseCause::Claimant(person(who / 4)),
                 },
             },
             Attempt::Decide(who, what) => Command::DecideReview {
@@ -151,9 +151,9 @@ impl Run {
             },
         };
         if let Command::Complete { token, .. } = &command {
-            let events = decide(&self.state, command.clone(), self.now)?;
+            let decided = decide(&self.state, command.clone(), self.now)?;
             self.taken.push(*token);
-            return Ok(events);
+            return Ok(decided);
         }
         decide(&self.state, command, self.now)
     }
@@ -206,13 +206,12 @@ fn follow(mode: Mode, steps: Vec<Step>, attempts: &[Attempt]) -> Result<(), Test
     let now = DateTime::UNIX_EPOCH;
     let state = State::new(person(0), mode, steps, now);
     let mut run = Run { state, now, tokens: Vec::new(), taken: Vec::new(), open_seconds: 0.0 };
-    for event in decide(&run.state, Command::Start, now).map_err(|r| TestCaseError::fail(format!("{r:?}")))? {
-        run.state.apply(&event, now);
-    }
+    let started = decide(&run.state, Command::Start, now).map_err(|r| TestCaseError::fail(format!("{r:?}")))?;
+    run.state = started.state;
     check(&run.state)?;
     for attempt in attempts {
         let before = run.state.clone();
-        let Ok(events) = run.does(attempt) else {
+        let Ok(Decided { state: decided, events }) = run.does(attempt) else {
             prop_assert_eq!(&before, &run.state, "a rejected command changes nothing");
             continue;
         };
@@ -224,7 +223,7 @@ fn follow(mode: Mode, steps: Vec<Step>, attempts: &[Attempt]) -> Result<(), Test
                     prop_assert_eq!(*from, run.state.status);
                     prop_assert!(legal(*from, *to, opened_again), "{:?} to {:?}", from, to);
                 }
-                Event::Step { step, from, change } => {
+                Event::Step { step, from, change, .. } => {
                     prop_assert_eq!(*from, run.state.steps[*step].status);
                     let taken = matches!(change, StepChange::Running { .. });
                     let own = matches!(attempt, Attempt::Claim(Some(by)) if person(*by) == run.state.owner);
@@ -243,6 +242,7 @@ fn follow(mode: Mode, steps: Vec<Step>, attempts: &[Attempt]) -> Result<(), Test
             }
             run.state.apply(event, run.now);
         }
+        prop_assert_eq!(&run.state, &decided, "the events lead to the decided state");
         check(&run.state)?;
         prop_assert!(run.state.fence >= before.fence);
     }

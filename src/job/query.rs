@@ -18,7 +18,7 @@ use crate::entity::enums::ReviewStatus;
 use crate::entity::{access as access_rows, job, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, TeamId};
-use crate::job_type::metadata::{MOST_LEVELS, levels};
+use crate::job_type::metadata::{MAX_LEVELS, count_levels};
 use crate::json::escape;
 use crate::page::{Direction, List, Page, Window};
 
@@ -29,7 +29,7 @@ const MOST_NAMES: usize = 50;
 const MOST_LEAVES: usize = 20;
 
 /// Whose jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ownership {
     /// The viewer's own.
     Mine,
@@ -40,7 +40,7 @@ pub enum Ownership {
 }
 
 /// Which jobs. What is `None` does not matter.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "documented where clients read them, in the GraphQL schema")]
 pub struct Filter {
     pub status: Option<Vec<Status>>,
@@ -104,7 +104,7 @@ impl Jobs {
         let names = match filter.ownership {
             Some(Ownership::Mine) => Vec::new(),
             _ if sees_all => Vec::new(),
-            _ => access::names(self.db.read(), actor).await?,
+            _ => access::principal_ids(self.db.read(), actor).await?,
         };
         if names.is_empty() || names.len() > MOST_NAMES {
             // An index of the job table has this very order.
@@ -146,7 +146,7 @@ impl Jobs {
                 .and_where(row(access_rows::Column::PrincipalId).eq(name))
                 .cond_where(condition.clone())
                 .to_owned();
-            window.narrow(&mut page, direction, &row(time), &row(access_rows::Column::JobId));
+            window.apply_to_statement(&mut page, direction, &row(time), &row(access_rows::Column::JobId));
             Query::select()
                 .column(at.clone())
                 .column(id.clone())
@@ -160,7 +160,7 @@ impl Jobs {
             all.union(UnionType::Distinct, page);
         }
         let mut merged = Query::select().column(id.clone()).from_subquery(all, Alias::new("seen")).to_owned();
-        window.narrow(&mut merged, direction, &Expr::col(at), &Expr::col(id));
+        window.apply_to_statement(&mut merged, direction, &Expr::col(at), &Expr::col(id));
         let rows = self.db.read().query_all(&merged).await?;
         rows.iter().map(|row| Ok(row.try_get("", "job_id")?)).collect()
     }
@@ -197,7 +197,7 @@ impl Jobs {
 
     fn matching(&self, actor: &Actor, filter: &Filter) -> Result<Select<job::Entity>> {
         let visible = match filter.ownership {
-            Some(Ownership::Shared) => access::shared_rows(actor, "job", "id"),
+            Some(Ownership::Shared) => access::shared_job_rows(actor, "job", "id"),
             _ => access::visible_jobs(actor),
         };
         Ok(job::Entity::find().filter(visible).filter(self.condition(actor, filter)?))
@@ -248,7 +248,7 @@ impl Jobs {
                 .from(review::Entity)
                 .and_where(review::Column::Status.is_in(ReviewStatus::UNDECIDED))
                 .and_where(review::Column::Step.eq(step))
-                .cond_where(access::works_on_rows(actor, self.db.backend(), "review"))
+                .cond_where(access::accessible_step_rows(actor, self.db.backend(), "review"))
                 .cond_where(not_barred)
                 .to_owned();
             all = all.add(job::Column::Id.in_subquery(open));
@@ -277,9 +277,9 @@ fn leaves(filter: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>> {
                     "A key to filter by has no quotation marks and backslashes.",
                 ));
             }
-            if prefix.len() + levels(key) > MOST_LEVELS {
+            if prefix.len() + count_levels(key) > MAX_LEVELS {
                 let path = format!("/filter/metadata/{}", escape(key));
-                let message = format!("A path in the metadata has {MOST_LEVELS} levels at the most.");
+                let message = format!("A path in the metadata has {MAX_LEVELS} levels at the most.");
                 return Err(Error::invalid(path, "TOO_DEEP", message));
             }
             let mut path = prefix.clone();
@@ -353,8 +353,8 @@ mod tests {
         assert_eq!(code(&wide(MOST_LEAVES + 1)), "TOO_MANY");
         assert_eq!(code(&json!({"a": wide(1_200)})), "TOO_MANY");
         let deep = |n: usize| vec!["a"; n].join(".");
-        assert!(ask(&json!({"a": {deep(MOST_LEVELS - 1): 1}})).is_ok());
-        assert_eq!(code(&json!({"a": {deep(MOST_LEVELS): 1}})), "TOO_DEEP");
+        assert!(ask(&json!({"a": {deep(MAX_LEVELS - 1): 1}})).is_ok());
+        assert_eq!(code(&json!({"a": {deep(MAX_LEVELS): 1}})), "TOO_DEEP");
         assert_eq!(code(&json!({deep(20_000): 1})), "TOO_DEEP");
     }
 }

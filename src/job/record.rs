@@ -1,350 +1,158 @@
-//! The one way in which a job changes: lock its row, decide, write rows and history, commit, hint.
+//! The gate: the only way to change a job.
+//!
+//! [`change`] runs one transaction. It locks the row of the job, reads the rows that decide what may happen, and checks the
+//! [`Authority`] against them. The change itself is a pure function on the [`LockedJob`]: it reads and changes values in
+//! memory, and collects what is to be written. A separate piece ([`write`]) executes the writes. After the commit, the gate
+//! wakes the subscribers and workers that the change concerns, even if the caller has gone.
+//!
+//! ```text
+//!   lock row ──► read task, review, … ──► check authority ──► change (memory only) ──► write ──► commit ──► wake up
+//! ```
 
-mod save;
+mod authority;
+mod collaborators;
+mod contents;
+mod history;
+mod load;
+mod locked;
+mod remove;
+mod write;
 
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
-use serde::Serialize;
-use serde_json::{Value, json};
+use sea_orm::sea_query::SelectStatement;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
-use super::contents;
-use super::decide::{Command, Rejection, bars, claimed, decide, leased};
-use super::rows::state;
-use super::state::{Event, Release, ReviewClaim, ReviewOutcome, State, StepChange, Task};
-use crate::clock::{Clock, Timestamp};
-use crate::db;
+use super::state::Step;
+use super::{Jobs, Snapshot, not_found};
+use crate::access;
+use crate::access::policy::ALL_STEPS;
+use crate::clock::Timestamp;
+use crate::db::{self, Work};
 pub use crate::entity::enums::EventKind;
-use crate::entity::enums::ReviewStatus;
-use crate::entity::{job, review, task};
-use crate::error::{Error, Result};
-use crate::events::feed::NewEvent;
-use crate::id::{ContentId, JobId, LeaseToken, ReviewId, UserId};
+use crate::entity::enums::{PrincipalKind, Status};
+use crate::entity::job;
+use crate::error::Result;
+use crate::events::Hub;
+use crate::id::JobId;
+pub use authority::{Authority, Server};
+pub use collaborators::CollaboratorChange;
+pub use load::Reads;
+pub use locked::{LockedJob, ReviewSubject};
+pub use remove::remove_ended;
+use write::Saved;
 
-/// What a review that a worker asks for is about.
-#[derive(Debug, Clone, Default)]
-pub struct ReviewSubject {
-    /// The content under review.
-    pub content: Option<ContentId>,
-    /// Its parts that need a decision.
-    pub items: Vec<Value>,
+/// Changes a job by `change`, if `authority` still allows it under the lock of the job. Returns the row of the job after
+/// the change. An error of `change` leaves everything as it was. NOT_FOUND if the job does not exist.
+pub async fn change<A, T, F>(jobs: &Jobs, authority: A, reads: Reads, change: F) -> Result<(job::Model, T)>
+where
+    A: Authority,
+    T: Send + 'static,
+    F: FnOnce(&mut LockedJob) -> Result<T> + Send + 'static,
+{
+    let (clock, hub) = (jobs.clock.clone(), jobs.hub.clone());
+    let changed = jobs.db.write_then(
+        move |tx| -> Work<'_, (Saved, T)> {
+            Box::pin(async move {
+                let locked = load::lock(tx, authority.job_id(), &clock, reads).await?;
+                let mut locked = locked.ok_or_else(not_found)?;
+                check(tx, &authority, &mut locked).await?;
+                let value = change(&mut locked)?;
+                Ok((write::write(tx, locked).await?, value))
+            })
+        },
+        move |(saved, value)| (wake_up(&hub, saved), value),
+    );
+    changed.await
 }
 
-/// The large parts of a review, which are written where they are new and never read here.
-#[derive(Debug, Default)]
-struct Matter {
-    /// `None` leaves the items as they are.
-    items: Option<Vec<Value>>,
-    /// `None` leaves the draft as it is; `Some(None)` discards it.
-    draft: Option<Option<Value>>,
-}
-
-/// A review as it stands in this transaction.
-#[derive(Debug)]
-struct Tracked {
-    row: review::Model,
-    /// What is to be written beside the row.
-    matter: Matter,
-    /// Whether its row was there before.
-    stored: bool,
-    /// Whether it has to be written.
-    touched: bool,
-}
-
-/// What a transaction has made of a job, for those who wait for it.
-#[derive(Debug)]
-pub struct Saved {
-    /// The job.
-    pub job: job::Model,
-    /// Reviews that were opened or changed.
-    pub reviews: Vec<ReviewId>,
-    /// Sequence of the first event that was written; above the job's last where none was.
-    pub first: i64,
-    /// What is to be sent to webhooks.
-    pub deliveries: usize,
-}
-
-/// A job whose row is locked by this transaction, with everything that decides what may happen to it.
-#[derive(Debug)]
-pub struct Locked {
-    row: job::Model,
-    state: State,
-    /// As it was stored.
-    task: Option<Task>,
-    /// The open review last, where there is one; before it those that this transaction closed.
-    reviews: Vec<Tracked>,
-    subject: ReviewSubject,
-    events: Vec<NewEvent>,
-    now: Timestamp,
-}
-
-impl Locked {
-    /// Locks a job and loads its state; `None` where it does not exist (any more). The time is taken once the lock is held,
-    /// from the clock that all nodes share: what waited long is decided by what is the case now.
-    pub async fn lock(tx: &DatabaseTransaction, id: JobId, clock: &Clock) -> Result<Option<Self>> {
-        let Some(row) = job::Entity::find_by_id(id).lock_exclusive().one(tx).await? else { return Ok(None) };
-        let now = db::now(tx, clock).await?;
-        let task = task::Entity::find_by_id(id).one(tx).await?;
-        let open = review::Entity::find().filter(review::Column::JobId.eq(id));
-        let open = open.filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED)).one(tx).await?;
-        let state = state(&row, task.as_ref(), open.as_ref())?;
-        let mut locked = Self::fresh(row, state, now);
-        locked.task.clone_from(&locked.state.task);
-        locked.reviews.extend(open.map(|row| Tracked {
-            row,
-            matter: Matter::default(),
-            stored: true,
-            touched: false,
-        }));
-        Ok(Some(locked))
-    }
-
-    /// A job that this transaction has just inserted.
-    pub(super) fn fresh(row: job::Model, state: State, now: Timestamp) -> Self {
-        let (reviews, events, subject) = (Vec::new(), Vec::new(), ReviewSubject::default());
-        Self { row, state, task: None, reviews, subject, events, now }
-    }
-
-    /// The job's row.
-    pub fn row(&self) -> &job::Model {
-        &self.row
-    }
-
-    /// The job's row, for what the state machine does not decide: metadata, priority.
-    pub fn row_mut(&mut self) -> &mut job::Model {
-        &mut self.row
-    }
-
-    /// The job as it stands.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// The name of the step that is queued, or with a worker.
-    pub fn step_in_work(&self) -> Option<&str> {
-        self.state.task.as_ref().map(|task| self.state.steps[task.step].name.as_str())
-    }
-
-    /// Refuses whoever may not do the step in work, because it needs other eyes than theirs.
-    pub fn check_eyes(&self, who: UserId) -> Result<(), Rejection> {
-        match &self.state.task {
-            Some(task) if bars(&self.state, task.step, who) => Err(Rejection::FourEyes),
-            _ => Ok(()),
-        }
-    }
-
-    /// The open review.
-    pub fn open_review(&self) -> Option<&review::Model> {
-        self.state.review.and(self.reviews.last()).map(|tracked| &tracked.row)
-    }
-
-    /// Keeps what a reviewer has corrected so far; part of no decision.
-    pub fn set_draft(&mut self, draft: Value) {
-        self.on_review(|_| ());
-        if let Some(tracked) = self.reviews.last_mut() {
-            tracked.matter.draft = Some(Some(draft));
-        }
-    }
-
-    /// Puts another content under the open review, with its items; the draft, which was about the content before, is
-    /// discarded.
-    pub fn replace_review_subject(&mut self, subject: ReviewSubject) {
-        self.on_review(|review| review.content_id = subject.content);
-        if let Some(tracked) = self.reviews.last_mut() {
-            tracked.matter = Matter { items: Some(subject.items), draft: Some(None) };
-        }
-    }
-
-    /// The time of this transaction.
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// What a review opened by the next command is about.
-    pub fn set_review_subject(&mut self, subject: ReviewSubject) {
-        self.subject = subject;
-    }
-
-    /// The index of the step that a client calls `toStep`.
-    pub fn step_index(&self, name: &str) -> Result<usize> {
-        let steps = &self.state.steps;
-        steps.iter().position(|step| step.name == name).ok_or_else(|| {
-            let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
-            let message = format!("The job has no step {name:?}; it has: {}.", names.join(", "));
-            Error::invalid("/toStep", "UNKNOWN_STEP", message)
-        })
-    }
-
-    /// Supersedes the contents that a step and all after it have made.
-    pub async fn supersede_from(&self, tx: &DatabaseTransaction, step: usize) -> Result<()> {
-        let steps: Vec<_> = self.state.steps[step..].iter().map(|step| step.name.as_str()).collect();
-        contents::supersede(tx, self.row.id, &steps).await
-    }
-
-    /// Decides a command and makes its events true and part of the history.
-    pub fn perform(&mut self, command: Command, actor: Option<UserId>) -> Result<(), Rejection> {
-        for event in decide(&self.state, command, self.now)? {
-            self.state.apply(&event, self.now);
-            self.write_down(&event, actor);
-        }
-        Ok(())
-    }
-
-    /// Whether a lease holds now.
-    pub fn check_lease(&self, token: LeaseToken) -> Result<(), Rejection> {
-        leased(&self.state, token, self.now).map(drop)
-    }
-
-    /// Whether somebody has the open review now.
-    pub fn check_claim(&self, by: UserId) -> Result<(), Rejection> {
-        claimed(&self.state, by, self.now).map(drop)
-    }
-
-    /// Whether a review is open that nobody holds now.
-    pub fn review_is_free(&self) -> bool {
-        self.state.review.is_some_and(|review| review.claim.is_none_or(|claim| claim.until <= self.now))
-    }
-
-    /// Adds to the history what the state machine does not decide. `step` says whose people may read `data`.
-    pub fn record(&mut self, kind: EventKind, step: Option<&str>, actor: Option<UserId>, data: Value) {
-        self.row.seq += 1;
-        self.events.push(NewEvent {
-            job: self.row.id,
-            sequence: self.row.seq,
-            kind,
-            actor,
-            step: step.map(str::to_owned),
-            at: self.now,
-            data,
-        });
-    }
-
-    fn write_down(&mut self, event: &Event, actor: Option<UserId>) {
-        let step_name = |index: &usize| self.state.steps[*index].name.clone();
-        match event {
-            Event::Status { from, to, reason, failure } => {
-                let mut data = json!({"from": from, "to": to});
-                insert_some(&mut data, "reason", reason.as_ref());
-                insert_some(&mut data, "failure", failure.as_ref());
-                self.record(EventKind::StatusChanged, None, actor, data);
-            }
-            Event::Step { step, from, change } => {
-                let (name, attempt) = (step_name(step), self.state.steps[*step].attempt);
-                let mut data =
-                    json!({"step": &name, "from": from, "to": change.status(), "attempt": attempt});
-                match change {
-                    StepChange::Queued { run_at, error } => {
-                        insert_some(&mut data, "error", error.as_ref());
-                        insert_some(&mut data, "runAt", (*run_at > self.now).then_some(run_at));
+/// Changes each of the jobs that a query finds, in one transaction. `find` gets the time of the database and its kind, and
+/// returns a query for the column `job_id`. A job whose authority or change refuses is skipped: `change` returns `None`.
+pub async fn change_found<A, T>(
+    jobs: &Jobs,
+    find: impl FnOnce(Timestamp, DbBackend) -> SelectStatement + Send + 'static,
+    authority: impl Fn(JobId) -> A + Send + 'static,
+    mut change: impl FnMut(&mut LockedJob) -> Result<Option<T>> + Send + 'static,
+) -> Result<Vec<(job::Model, T)>>
+where
+    A: Authority,
+    T: Send + 'static,
+{
+    let (clock, hub) = (jobs.clock.clone(), jobs.hub.clone());
+    let changed = jobs.db.write_then(
+        move |tx| -> Work<'_, Vec<(Saved, T)>> {
+            Box::pin(async move {
+                let now = db::now(tx, &clock).await?;
+                let found = tx.query_all(&find(now, tx.get_database_backend())).await?;
+                let mut changed = Vec::new();
+                for row in found {
+                    let authority = authority(row.try_get("", "job_id")?);
+                    let locked = load::lock(tx, authority.job_id(), &clock, Reads::STATE).await?;
+                    let Some(mut locked) = locked else { continue };
+                    match check(tx, &authority, &mut locked).await {
+                        Ok(()) => {}
+                        Err(error) if error.is_refusal() => continue,
+                        Err(error) => return Err(error),
                     }
-                    StepChange::Running { lease } => insert_some(&mut data, "worker", Some(&lease.owner)),
-                    StepChange::Failed { error } => insert_some(&mut data, "error", Some(error)),
-                    StepChange::Reset { comment } => insert_some(&mut data, "comment", comment.as_ref()),
-                    StepChange::GivenBack
-                    | StepChange::Blocked
-                    | StepChange::Completed
-                    | StepChange::Cancelled => {}
+                    if let Some(value) = change(&mut locked)? {
+                        changed.push((write::write(tx, locked).await?, value));
+                    }
                 }
-                self.record(EventKind::StepChanged, Some(&name), actor, data);
-            }
-            Event::ReviewOpened { step, reason } => {
-                let name = step_name(step);
-                let id = self.add_review(*step, reason);
-                let data = json!({"reviewId": id, "step": name, "reason": reason});
-                self.record(EventKind::ReviewOpened, Some(&name), None, data);
-            }
-            Event::ReviewClaimed { step, claim } => {
-                let (name, ReviewClaim { by, until }) = (step_name(step), *claim);
-                let id = self.on_review(|review| {
-                    review.status = ReviewStatus::Claimed;
-                    (review.claimed_by, review.claim_expires_at) = (Some(by), Some(until));
-                });
-                let data = json!({"reviewId": id, "step": name, "expiresAt": until});
-                self.record(EventKind::ReviewClaimed, Some(&name), actor, data);
-            }
-            Event::ReviewRenewed { until } => {
-                self.on_review(|review| review.claim_expires_at = Some(*until));
-            }
-            Event::ReviewReleased { step, claimed_by, why } => {
-                let name = step_name(step);
-                let id = self.on_review(|review| {
-                    review.status = ReviewStatus::Open;
-                    (review.claimed_by, review.claim_expires_at) = (None, None);
-                });
-                let data = json!({"reviewId": id, "step": name, "claimedBy": claimed_by, "reason": why});
-                // Time did it, whoever noticed.
-                let actor = actor.filter(|_| *why != Release::Expired);
-                self.record(EventKind::ReviewReleased, Some(&name), actor, data);
-            }
-            Event::ReviewClosed { step, outcome, by, comment, receipt, to_step } => {
-                let (step, to_step, now) = (step_name(step), to_step.as_ref().map(step_name), self.now);
-                let id = self.on_review(|review| {
-                    review.status = (*outcome).into();
-                    (review.claimed_by, review.claim_expires_at) = (None, None);
-                    (review.decided_by, review.decided_at) = (*by, Some(now));
-                    review.comment.clone_from(comment);
-                    review.receipt.clone_from(&receipt.content_sha256);
-                });
-                let mut data = json!({"reviewId": id, "step": step, "decision": outcome});
-                insert_some(&mut data, "automatic", by.is_none().then_some(true));
-                insert_some(&mut data, "comment", comment.as_ref());
-                insert_some(&mut data, "contentSha256", receipt.content_sha256.as_ref());
-                insert_some(&mut data, "patch", receipt.patch.as_ref());
-                insert_some(&mut data, "toStep", to_step);
-                // Nobody but a reviewer decides, whoever cancelled the job.
-                let decider = if *outcome == ReviewOutcome::Cancelled { actor } else { *by };
-                self.record(EventKind::ReviewDecided, Some(&step), decider, data);
-            }
-            Event::Retried { step } => {
-                let data = json!({"step": step_name(step)});
-                self.record(EventKind::Retried, None, actor, data);
-            }
-            Event::Rewound { step, reason } => {
-                let mut data = json!({"step": step_name(step)});
-                insert_some(&mut data, "reason", reason.as_ref());
-                self.record(EventKind::Rewound, None, actor, data);
-            }
-        }
-    }
-
-    fn add_review(&mut self, step: usize, reason: &str) -> ReviewId {
-        let (id, subject) = (ReviewId::new(), std::mem::take(&mut self.subject));
-        let step = &self.state.steps[step];
-        let row = review::Model {
-            id,
-            job_id: self.row.id,
-            type_id: self.row.type_id.clone(),
-            step: step.name.clone(),
-            status: ReviewStatus::Open,
-            reason: reason.to_owned(),
-            content_id: subject.content,
-            claimed_by: None,
-            claim_expires_at: None,
-            decided_by: None,
-            decided_at: None,
-            comment: None,
-            receipt: None,
-            barred_id: step.four_eyes.then_some(self.row.owner_id),
-            created_at: self.now,
-            updated_at: Some(self.now),
-        };
-        let matter = Matter { items: Some(subject.items), draft: None };
-        self.reviews.push(Tracked { row, matter, stored: false, touched: true });
-        id
-    }
-
-    /// Changes the row of the review that is, or was until just now, open.
-    fn on_review(&mut self, change: impl FnOnce(&mut review::Model)) -> Option<ReviewId> {
-        let tracked = self.reviews.last_mut()?;
-        change(&mut tracked.row);
-        tracked.touched = true;
-        tracked.row.updated_at = Some(self.now);
-        Some(tracked.row.id)
-    }
+                Ok(changed)
+            })
+        },
+        move |changed| changed.into_iter().map(|(saved, value)| (wake_up(&hub, saved), value)).collect(),
+    );
+    changed.await
 }
 
-fn insert_some(data: &mut Value, key: &str, value: Option<impl Serialize>) {
-    if let (Some(value), Some(object)) =
-        (value.and_then(|value| serde_json::to_value(value).ok()), data.as_object_mut())
-    {
-        object.insert(key.to_owned(), value);
+/// Creates a job with its owner's access, and changes it by `change` before it is first written.
+pub async fn create<F>(jobs: &Jobs, mut row: job::Model, steps: Vec<Step>, change: F) -> Result<job::Model>
+where
+    F: FnOnce(&mut LockedJob) -> Result<()> + Send + 'static,
+{
+    let (clock, hub) = (jobs.clock.clone(), jobs.hub.clone());
+    let created = jobs.db.write_then(
+        move |tx| -> Work<'_, Saved> {
+            Box::pin(async move {
+                let now = db::now(tx, &clock).await?;
+                (row.created_at, row.updated_at) = (now, now);
+                let owner = row.owner_id;
+                let mut fresh = LockedJob::fresh(row, steps, now);
+                fresh.add_access(owner.0, PrincipalKind::Owner, &[ALL_STEPS.to_owned()]);
+                change(&mut fresh)?;
+                write::write(tx, fresh).await
+            })
+        },
+        move |saved| wake_up(&hub, saved),
+    );
+    created.await
+}
+
+/// Checks an authority against a job that this transaction has locked, and makes its actor the author of the change.
+async fn check(tx: &DatabaseTransaction, authority: &impl Authority, locked: &mut LockedJob) -> Result<()> {
+    let standing = match authority.actor() {
+        Some(actor) => access::standing(tx, actor, locked.row()).await?,
+        None => None,
+    };
+    authority.check(locked, standing.as_ref())?;
+    locked.set_actor(authority.actor().map(|actor| actor.user.id));
+    Ok(())
+}
+
+/// Wakes the subscribers, workers and dispatchers that a committed change concerns.
+fn wake_up(hub: &Hub<Snapshot>, saved: Saved) -> job::Model {
+    let Saved { job, reviews, first_event, deliveries } = saved;
+    if first_event <= job.seq {
+        hub.record_announced(job.id, first_event..=job.seq);
+        hub.changed(job.id);
     }
+    for review in reviews {
+        hub.review_changed(review, job.id);
+    }
+    if job.status == Status::Queued {
+        hub.notify_workers();
+    }
+    if deliveries > 0 {
+        hub.notify_dispatcher();
+    }
+    job
 }

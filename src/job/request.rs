@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Jobs;
-use super::collaborator::{Principal, PrincipalRef, normal_steps, principal_of, step_problems};
+use super::collaborator::{Principal, PrincipalRef, find_principal, normalize_steps, step_problems};
 use crate::access::Actor;
 use crate::entity::{document, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
@@ -111,7 +111,7 @@ impl Jobs {
         let taxonomy = match &metadata {
             Some(metadata) => self.taxonomy_of(&job_type, metadata, &mut problems).await?,
             // What else is wrong with it keeps nobody from hearing that its taxonomy is not there.
-            None => match metadata::open(&new.metadata, "/metadata") {
+            None => match metadata::expand_keys(&new.metadata, "/metadata") {
                 Ok(open) => self.taxonomy_of(&job_type, &Value::Object(open), &mut problems).await?,
                 Err(_) => None,
             },
@@ -173,7 +173,7 @@ impl Jobs {
                 chunks.concat()
             }
         };
-        let checked = sniff::check(&input.media_type, &job_type.accepts, &head);
+        let checked = sniff::check_media_type(&input.media_type, &job_type.accepts, &head);
         Ok(checked.err().map(|failure| Problem::new("/input", failure.code.as_str(), failure.message)))
     }
 
@@ -218,12 +218,12 @@ impl Jobs {
         }
         for (i, (principal, steps)) in collaboration.iter().enumerate() {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
-            match principal_of(self.db.read(), principal).await {
+            match find_principal(self.db.read(), principal).await {
                 // The owner has everything already; one row per collaborator, the last one said counts.
                 Ok(Principal { id, .. }) if id == owner.0 => {}
                 Ok(principal) => {
                     found.retain(|(there, _)| there.id != principal.id);
-                    found.push((principal, normal_steps(steps)));
+                    found.push((principal, normalize_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
                     problems.push(Problem::new(
@@ -240,7 +240,7 @@ impl Jobs {
 }
 
 pub(super) fn priority_problem(priority: i32) -> Option<Problem> {
-    let most = super::control::HIGHEST_PRIORITY;
+    let most = super::control::MAX_PRIORITY;
     (!(-most..=most).contains(&priority))
         .then(|| Problem::new("/priority", "RANGE", format!("A priority lies between -{most} and {most}.")))
 }

@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 use super::Jobs;
 use crate::clock::Timestamp;
-use crate::document::retention::{PAGE, went};
+use crate::document::retention::{PAGE_ROWS, count_removed};
 use crate::entity::enums::Mode;
 use crate::entity::job;
 use crate::error::Result;
 use crate::id::JobId;
-use crate::page::{Cursor, Direction, beyond};
+use crate::page::{Cursor, Direction, after_cursor};
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Jobs {
     /// Removes TEST jobs that were made before a time, whatever their status, as if their owners had deleted them; then
     /// documents that were uploaded with TEST keys before that time and that no job uses. One that cannot be removed, since
     /// something else uses it, keeps no other from it; it is tried again next time.
-    pub async fn remove_tests(&self, before: Timestamp) -> Result<Removed> {
+    pub async fn remove_test_data(&self, before: Timestamp) -> Result<Removed> {
         let mut removed = Removed::default();
         let mut from: Option<Cursor> = None;
         loop {
@@ -36,18 +36,19 @@ impl Jobs {
                 .filter(job::Column::CreatedAt.lt(before));
             if let Some(from) = from {
                 late =
-                    late.filter(beyond(Direction::Ascending, from, job::Column::CreatedAt, job::Column::Id));
+                    late.filter(after_cursor(Direction::Ascending, from, job::Column::CreatedAt, job::Column::Id));
             }
-            let late = late.order_by_asc(job::Column::CreatedAt).order_by_asc(job::Column::Id).limit(PAGE);
+            let late =
+                late.order_by_asc(job::Column::CreatedAt).order_by_asc(job::Column::Id).limit(PAGE_ROWS);
             let late: Vec<(Timestamp, Uuid)> = late.into_tuple().all(self.db.read()).await?;
             let Some((at, id)) = late.last().copied() else { break };
             from = Some(Cursor { at, id });
             for (_, id) in late {
                 removed.jobs +=
-                    went(self.remove(JobId(id), None, "Its time as a TEST job is over.").await, id)?;
+                    count_removed(self.delete_as_server(JobId(id), "The TEST job has reached its maximum age.").await, id)?;
             }
         }
-        removed.documents = self.documents.remove_tests(before).await?;
+        removed.documents = self.documents.remove_expired_test_documents(before).await?;
         Ok(removed)
     }
 }
@@ -79,18 +80,18 @@ mod tests {
         let used = upload(&app, &test, "used").await;
         let kept = job(&app, &live, &used).await;
         job(&app, &live, &real).await;
-        for n in 0..PAGE + 5 {
+        for n in 0..PAGE_ROWS + 5 {
             let input = upload(&app, &test, &format!("{n}")).await;
             job(&app, &test, &input).await;
         }
         let made = app.clock.now();
-        assert_eq!(app.jobs.remove_tests(made - TimeDelta::hours(1)).await, Ok(Removed::default()));
+        assert_eq!(app.jobs.remove_test_data(made - TimeDelta::hours(1)).await, Ok(Removed::default()));
 
         app.clock.advance(TimeDelta::days(1));
         let fresh = upload(&app, &test, "fresh").await;
         let young = job(&app, &test, &fresh).await;
-        let removed = app.jobs.remove_tests(made + TimeDelta::hours(1)).await;
-        assert_eq!(removed, Ok(Removed { jobs: PAGE + 5, documents: PAGE + 5 }));
+        let removed = app.jobs.remove_test_data(made + TimeDelta::hours(1)).await;
+        assert_eq!(removed, Ok(Removed { jobs: PAGE_ROWS + 5, documents: PAGE_ROWS + 5 }));
 
         let db = app.db.read();
         assert_eq!(job::Entity::find().count(db).await, Ok(3));

@@ -207,6 +207,8 @@ pub enum Event {
         step: usize,
         /// Before.
         from: StepStatus,
+        /// The attempt of the step after the change.
+        attempt: u32,
         /// What it became, with what belongs to it.
         change: StepChange,
     },
@@ -278,7 +280,7 @@ pub enum StepChange {
         error: Option<Failure>,
     },
     /// Waits again for a worker: the one that had it had to go, which is no attempt.
-    GivenBack,
+    Released,
     /// A worker took it.
     Running {
         /// Under this lease.
@@ -306,13 +308,24 @@ impl StepChange {
     /// The status that follows.
     pub fn status(&self) -> StepStatus {
         match self {
-            Self::Queued { .. } | Self::GivenBack => StepStatus::Queued,
+            Self::Queued { .. } | Self::Released => StepStatus::Queued,
             Self::Running { .. } => StepStatus::Running,
             Self::Blocked => StepStatus::Blocked,
             Self::Completed => StepStatus::Completed,
             Self::Failed { .. } => StepStatus::Failed,
             Self::Cancelled => StepStatus::Cancelled,
             Self::Reset { .. } => StepStatus::Pending,
+        }
+    }
+
+    /// The attempt of the step after the change, given the one before it.
+    pub fn attempt_after(&self, before: u32) -> u32 {
+        match self {
+            Self::Running { .. } => before + 1,
+            // A released claim does not count as an attempt.
+            Self::Released => before.saturating_sub(1),
+            Self::Reset { .. } => 0,
+            _ => before,
         }
     }
 }
@@ -380,7 +393,9 @@ impl State {
                 }
                 self.finished_at = to.is_final().then_some(now);
             }
-            Event::Step { step, change, .. } => self.apply_to_step(*step, change, now),
+            Event::Step { step, attempt, change, .. } => {
+                self.apply_to_step(*step, *attempt, change, now);
+            }
             Event::ReviewOpened { step, .. } => self.review = Some(OpenReview { step: *step, claim: None }),
             Event::ReviewClaimed { claim, .. } => self.set_claim(Some(*claim)),
             Event::ReviewRenewed { until } => {
@@ -403,22 +418,20 @@ impl State {
         }
     }
 
-    fn apply_to_step(&mut self, index: usize, change: &StepChange, now: Timestamp) {
+    fn apply_to_step(&mut self, index: usize, attempt: u32, change: &StepChange, now: Timestamp) {
         let was_turn = self.task.as_ref().is_some_and(|task| task.step == index);
         let reached = self.task.as_ref().filter(|_| was_turn).map_or(0.0, |task| task.fraction);
         let step = &mut self.steps[index];
-        step.status = change.status();
+        (step.status, step.attempt) = (change.status(), attempt);
         match change {
             StepChange::Queued { run_at, .. } => {
                 step.fraction = 0.0;
                 self.task = Some(Task { step: index, run_at: *run_at, fraction: 0.0, lease: None });
             }
-            StepChange::GivenBack => {
-                step.attempt -= 1;
+            StepChange::Released => {
                 self.task = Some(Task { step: index, run_at: now, fraction: 0.0, lease: None });
             }
             StepChange::Running { lease } => {
-                step.attempt += 1;
                 step.started_at = Some(now);
                 step.finished_at = None;
                 self.fence = lease.fence;
@@ -441,7 +454,7 @@ impl State {
                 }
             }
             StepChange::Reset { comment } => {
-                (step.attempt, step.fraction) = (0, 0.0);
+                step.fraction = 0.0;
                 step.started_at = None;
                 step.finished_at = None;
                 step.comment.clone_from(comment);

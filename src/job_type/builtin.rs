@@ -1,14 +1,14 @@
-//! The job types that come with Docket; their definitions are data.
+//! The built-in job types. Their definitions are JSON files.
 
 use super::JobType;
 use crate::config::Switch;
 use crate::error::{Error, Result};
 
-/// PDF, ePub, HTML or text in, values mapped onto a taxonomy out.
+/// Maps values of a PDF, ePub, HTML or text document onto a taxonomy.
 pub const DATA_POINT_EXTRACTION: &str = "data-point-extraction";
-/// The same documents in, keywords out.
+/// Finds the keywords of a PDF, ePub, HTML or text document.
 pub const INDEXING: &str = "indexing";
-/// Three steps that do nothing.
+/// Has three steps that do nothing.
 pub const NOOP: &str = "noop";
 
 pub(super) fn all(noop: Switch) -> Result<Vec<JobType>> {
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn definitions_are_sound() {
+    fn definitions_are_valid() {
         for job_type in all(Switch::On).unwrap() {
             assert!(jsonschema::draft202012::meta::is_valid(&job_type.metadata_schema), "{}", job_type.id);
             assert!(!job_type.steps.is_empty());

@@ -1,31 +1,35 @@
-//! A job's metadata: dotted keys opened, defaults filled in, strings taken as what the schema wants, all problems at once.
+//! Metadata of jobs: expands dotted keys, adds defaults, converts strings to the types of the schema, and validates.
+//! Reports all problems at once.
 
 use serde_json::{Map, Value};
 
 use crate::error::Problem;
 use crate::json::{escape, is_long};
 
-/// Levels of a path in the metadata, those of dotted keys and those of objects within each other together. What is stored
-/// is read back by parsers and walked by functions that recurse once for each.
-pub const MOST_LEVELS: usize = 32;
+/// Maximum levels of a path in the metadata, counting dotted keys and nested objects. Parsers and other functions
+/// recurse once for each level of stored metadata.
+pub const MAX_LEVELS: usize = 32;
 
-/// What a client sent, as the type's JSON Schema (2020-12) wants it; every problem with its path under `at`.
+/// Normalizes metadata of a client by the type's JSON Schema (2020-12), or returns every problem with its path under
+/// `at`.
 pub fn normalize(
     schema: &Value,
     given: &Map<String, Value>,
     at: &str,
 ) -> Result<Map<String, Value>, Vec<Problem>> {
-    let (opened, mut problems) = open_all([(given, at)]);
-    let mut metadata = Value::Object(opened);
-    prepare(schema, &mut metadata);
+    let (expanded, mut problems) = expand_and_merge([(given, at)]);
+    let mut metadata = Value::Object(expanded);
+    apply_schema(schema, &mut metadata);
     match jsonschema::draft202012::new(schema) {
         Ok(validator) => problems.extend(validator.iter_errors(&metadata).map(|error| {
             let path = format!("{at}{}", error.instance_path());
             Problem::new(path, "SCHEMA", error.to_string())
         })),
-        Err(error) => {
-            problems.push(Problem::new(at, "SCHEMA", format!("The type's own schema is wrong: {error}")))
-        }
+        Err(error) => problems.push(Problem::new(
+            at,
+            "SCHEMA",
+            format!("The schema of the job type is invalid: {error}"),
+        )),
     }
     match metadata {
         Value::Object(metadata) if problems.is_empty() => Ok(metadata),
@@ -33,54 +37,54 @@ pub fn normalize(
     }
 }
 
-/// Opens dotted keys and nothing else.
-pub fn open(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
+/// Expands dotted keys and changes nothing else.
+pub fn expand_keys(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
     join([(given, at)])
 }
 
-/// The same for what was given in several places: where two of them disagree, that is a problem.
+/// Expands and merges metadata from several parts of the input. Different values for the same path are a problem.
 pub fn join<'a>(
     given: impl IntoIterator<Item = (&'a Map<String, Value>, &'a str)>,
 ) -> Result<Map<String, Value>, Vec<Problem>> {
-    let (opened, problems) = open_all(given);
-    if problems.is_empty() { Ok(opened) } else { Err(problems) }
+    let (expanded, problems) = expand_and_merge(given);
+    if problems.is_empty() { Ok(expanded) } else { Err(problems) }
 }
 
-fn open_all<'a>(
+fn expand_and_merge<'a>(
     given: impl IntoIterator<Item = (&'a Map<String, Value>, &'a str)>,
 ) -> (Map<String, Value>, Vec<Problem>) {
-    let (mut opened, mut problems) = (Map::new(), Vec::new());
+    let (mut expanded, mut problems) = (Map::new(), Vec::new());
     let fields = given.into_iter().flat_map(|(fields, at)| fields.iter().map(move |field| (field, at)));
     for ((key, value), at) in fields {
         let path = format!("{at}/{}", escape(key));
-        if deeper_than(MOST_LEVELS, key, value) {
-            let message = format!("A path in the metadata has {MOST_LEVELS} levels at the most.");
+        if exceeds_levels(MAX_LEVELS, key, value) {
+            let message = format!("A path in the metadata must have at most {MAX_LEVELS} levels.");
             problems.push(Problem::new(path, "TOO_DEEP", message));
             continue;
         }
-        merge(&mut opened, key, value.clone(), &path, &mut problems);
+        merge(&mut expanded, key, value.clone(), &path, &mut problems);
     }
-    (opened, problems)
+    (expanded, problems)
 }
 
-/// Whether a field has more levels than `left`, without going deeper than these.
-fn deeper_than(left: usize, key: &str, value: &Value) -> bool {
-    let Some(left) = left.checked_sub(levels(key)) else { return true };
-    value.as_object().is_some_and(|inner| inner.iter().any(|(key, value)| deeper_than(left, key, value)))
+/// Returns whether a field has more than `left` levels, without recursing deeper.
+fn exceeds_levels(left: usize, key: &str, value: &Value) -> bool {
+    let Some(left) = left.checked_sub(count_levels(key)) else { return true };
+    value.as_object().is_some_and(|inner| inner.iter().any(|(key, value)| exceeds_levels(left, key, value)))
 }
 
-/// Levels of one key; a dotted one has several.
-pub fn levels(key: &str) -> usize {
+/// Returns the number of levels of a key; a dotted key has several.
+pub fn count_levels(key: &str) -> usize {
     key.split('.').count()
 }
 
-/// Looks a dotted path up.
+/// Returns the value at a dotted path.
 pub fn lookup<'a>(metadata: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(metadata, |value, key| value.get(key))
 }
 
-/// Puts a value where a dotted key points. Objects join; anything else at the same place has to be equal. Recurses once for
-/// each level, of which there are [`MOST_LEVELS`].
+/// Inserts a value at a dotted key. Merges objects; other values at the same path must be equal. Recurses once for each
+/// level, of which there are at most [`MAX_LEVELS`].
 fn merge(into: &mut Map<String, Value>, key: &str, value: Value, path: &str, problems: &mut Vec<Problem>) {
     if let Some((head, rest)) =
         key.split_once('.').filter(|(head, rest)| !head.is_empty() && !rest.is_empty())
@@ -90,18 +94,18 @@ fn merge(into: &mut Map<String, Value>, key: &str, value: Value, path: &str, pro
                 merge(inner, rest, value, path, problems);
             }
             _ => {
-                problems.push(clash(path));
+                problems.push(conflict(path));
             }
         }
         return;
     }
     match (into.get_mut(key), value) {
-        (Some(Value::Object(there)), Value::Object(new)) => {
+        (Some(Value::Object(existing)), Value::Object(new)) => {
             for (key, value) in new {
-                merge(there, &key, value, path, problems);
+                merge(existing, &key, value, path, problems);
             }
         }
-        (Some(there), new) if *there != new => problems.push(clash(path)),
+        (Some(existing), new) if *existing != new => problems.push(conflict(path)),
         (Some(_), _) => {}
         (None, Value::Object(new)) => {
             let mut inner = Map::new();
@@ -116,12 +120,12 @@ fn merge(into: &mut Map<String, Value>, key: &str, value: Value, path: &str, pro
     }
 }
 
-fn clash(path: &str) -> Problem {
-    Problem::new(path, "CLASH", "This field is given twice, with different values.")
+fn conflict(path: &str) -> Problem {
+    Problem::new(path, "CLASH", "This field occurs twice, with different values.")
 }
 
-/// Fills in defaults and takes strings as numbers or booleans, as deep as the schema names properties.
-fn prepare(schema: &Value, value: &mut Value) {
+/// Adds defaults and converts strings to numbers or booleans, as deep as the schema lists properties.
+fn apply_schema(schema: &Value, value: &mut Value) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let Some(object) = value.as_object_mut() else { return };
     for (key, schema) in properties {
@@ -130,29 +134,29 @@ fn prepare(schema: &Value, value: &mut Value) {
         }
         if let Some(field) = object.get_mut(key) {
             coerce(schema, field);
-            prepare(schema, field);
+            apply_schema(schema, field);
         }
     }
 }
 
 fn coerce(schema: &Value, value: &mut Value) {
     let Value::String(text) = &*value else { return };
-    let wants = |name: &str| match schema.get("type") {
+    let allows = |name: &str| match schema.get("type") {
         Some(Value::String(one)) => one == name,
         Some(Value::Array(many)) => many.iter().any(|one| one == name),
         _ => false,
     };
-    if wants("string") {
+    if allows("string") {
         return;
     }
-    let taken = match serde_json::from_str::<Value>(text.trim()) {
-        Ok(Value::Number(number)) if (wants("number") || wants("integer")) && !is_long(&number) => {
+    let parsed = match serde_json::from_str::<Value>(text.trim()) {
+        Ok(Value::Number(number)) if (allows("number") || allows("integer")) && !is_long(&number) => {
             Value::Number(number)
         }
-        Ok(boolean @ Value::Bool(_)) if wants("boolean") => boolean,
+        Ok(boolean @ Value::Bool(_)) if allows("boolean") => boolean,
         _ => return,
     };
-    *value = taken;
+    *value = parsed;
 }
 
 #[cfg(test)]
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn dotted_keys_defaults_and_strings() {
+    fn normalize_expands_keys_and_applies_the_schema() {
         let metadata = run(
             &json!({"mapping.taxonomy": "7", "mapping": {"threshold": "0.5"}, "text.ocr": "true", "my.own": "1"}),
         );
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_number_that_is_too_long_stays_text() {
+    fn string_with_a_too_long_number_stays_a_string() {
         let problems = run(&json!({"mapping": {"taxonomy": "x", "threshold": "1e-200000"}})).unwrap_err();
         assert_eq!(
             (problems[0].path.as_str(), problems[0].code.as_str()),
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_field_twice_has_to_agree() {
+    fn repeated_field_must_have_equal_values() {
         assert!(run(&json!({"mapping.taxonomy": "x", "mapping": {"taxonomy": "x"}})).is_ok());
         let problems = run(&json!({"mapping.taxonomy": "x", "mapping": {"taxonomy": "y"}})).unwrap_err();
         assert_eq!((problems.len(), problems[0].code.as_str()), (1, "CLASH"));
@@ -215,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn what_has_too_many_levels_is_refused_before_anything_recurses_into_it() {
-        let open = |given: &Value| open(given.as_object().unwrap(), "/metadata");
+    fn too_many_levels_are_refused_before_recursion() {
+        let expand = |given: &Value| expand_keys(given.as_object().unwrap(), "/metadata");
         let keys = |n: usize| vec!["a"; n].join(".");
-        assert!(open(&json!({keys(MOST_LEVELS): 1})).is_ok());
-        let inner = keys(MOST_LEVELS - 1);
-        assert!(open(&json!({"a": {inner.clone(): 1}})).is_ok());
+        assert!(expand(&json!({keys(MAX_LEVELS): 1})).is_ok());
+        let inner = keys(MAX_LEVELS - 1);
+        assert!(expand(&json!({"a": {inner.clone(): 1}})).is_ok());
         for given in [
-            json!({keys(MOST_LEVELS + 1): 1}),
+            json!({keys(MAX_LEVELS + 1): 1}),
             json!({"a": {"b": {inner.clone(): 1}}}),
             json!({keys(20_000): 1}),
         ] {
-            let problems = open(&given).unwrap_err();
+            let problems = expand(&given).unwrap_err();
             let key = given.as_object().unwrap().keys().next().unwrap();
             assert_eq!(
                 (problems[0].path.as_str(), problems[0].code.as_str()),
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_in_two_places_joins_or_clashes() {
+    fn metadata_of_two_parts_is_merged_or_conflicts() {
         let join = |first: Value, second: Value| {
             let joined = join([(first.as_object().unwrap(), "/metadata"), (second.as_object().unwrap(), "")]);
             joined.map(Value::Object).map_err(|problems| problems[0].path.clone())
@@ -248,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_at_once_each_with_its_path() {
+    fn all_problems_are_reported_with_their_paths() {
         let problems = run(&json!({"mapping": {"threshold": 7}, "text": {"ocr": "perhaps"}})).unwrap_err();
         let mut paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
         paths.sort_unstable();

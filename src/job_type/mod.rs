@@ -1,4 +1,4 @@
-//! Job types: what a kind of job accepts, does step by step, and needs to be told.
+//! Job types: the input, steps and metadata schema of each kind of job.
 
 mod builtin;
 pub mod metadata;
@@ -20,34 +20,34 @@ use crate::job::state::{Step, StepKind, StepStatus};
 
 pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 
-/// Every job carries this role.
+/// The role of the input, which every job has.
 pub const INPUT: &str = "input";
-/// The role of the result.
+/// The role of the output.
 pub const OUTPUT: &str = "output";
 
-/// Steps of one type.
-const MOST_STEPS: usize = 100;
-/// Of attempts, and of the seconds of one: a month.
-const LARGEST: u32 = 31 * 24 * 3600;
+/// Maximum steps of a job type.
+const MAX_STEPS: usize = 100;
+/// Maximum of `maxAttempts` and of `timeoutSeconds`, which is 31 days.
+const MAX_ATTEMPTS_OR_SECONDS: u32 = 31 * 24 * 3600;
 
 /// One version of a job type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobType {
-    /// Slug.
+    /// Letters, digits, dots, hyphens and underscores.
     pub id: String,
-    /// For people.
+    /// Name for people.
     pub name: String,
-    /// What it does.
+    /// Description for people.
     pub description: String,
-    /// From 1.
+    /// Version, from 1.
     #[serde(default)]
     pub version: i32,
-    /// MIME types of the input; an empty list takes all.
+    /// Accepted MIME types of the input; an empty list accepts all.
     pub accepts: Vec<String>,
-    /// In order; never empty.
+    /// Steps in order; never empty.
     pub steps: Vec<StepDefinition>,
-    /// JSON Schema (2020-12).
+    /// JSON Schema (2020-12) of the metadata.
     pub metadata_schema: Value,
 }
 
@@ -55,52 +55,53 @@ pub struct JobType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepDefinition {
-    /// Also the role name in collaborations.
+    /// Name, which also limits collaborators to certain steps.
     pub name: String,
-    /// For people.
+    /// Title for people.
     pub title: String,
-    /// Who does it.
+    /// Whether a worker or a person does the step.
     pub kind: StepKind,
-    /// Contents that it reads and writes.
+    /// Roles of the contents that the step reads and writes.
     pub content_roles: Vec<String>,
-    /// How often it may be tried.
+    /// Maximum number of attempts.
     pub max_attempts: u32,
-    /// How long one attempt may take.
+    /// Timeout of one attempt.
     pub timeout_seconds: u32,
-    /// Path in the metadata, e.g. `mapping.high_confidence_threshold`.
+    /// Dotted path of the threshold in the metadata, e.g. `mapping.high_confidence_threshold`.
     pub threshold_field: Option<String>,
-    /// The owner may not decide its reviews.
+    /// Whether the owner of the job may neither review the step nor run it as a worker.
     pub four_eyes: bool,
 }
 
 impl JobType {
-    /// What is wrong with a definition: every problem with its path.
+    /// Validates a definition, and returns every problem with its path.
     pub fn check(&self) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
-        let slug = |text: &str| {
+        let is_slug = |text: &str| {
             !text.is_empty()
                 && text.len() <= 100
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         };
-        let name = "Letters, digits, dots, hyphens and underscores, 1 to 100 of them.";
-        if !slug(&self.id) {
-            problems.push(Problem::new("/id", "INVALID", name));
+        let slug_rule = "Valid are 1 to 100 letters, digits, dots, hyphens and underscores.";
+        if !is_slug(&self.id) {
+            problems.push(Problem::new("/id", "INVALID", slug_rule));
         }
-        if !(1..=MOST_STEPS).contains(&self.steps.len()) {
-            problems.push(Problem::new("/steps", "RANGE", format!("A type has 1 to {MOST_STEPS} steps.")));
+        if !(1..=MAX_STEPS).contains(&self.steps.len()) {
+            let message = format!("A job type must have 1 to {MAX_STEPS} steps.");
+            problems.push(Problem::new("/steps", "RANGE", message));
         }
         for (i, accepted) in self.accepts.iter().enumerate() {
-            let one = |mime: mime::Mime| mime.type_() != mime::STAR && mime.subtype() != mime::STAR;
-            if !accepted.parse::<mime::Mime>().is_ok_and(one) {
+            let is_single = |mime: mime::Mime| mime.type_() != mime::STAR && mime.subtype() != mime::STAR;
+            if !accepted.parse::<mime::Mime>().is_ok_and(is_single) {
                 let message = format!(
-                    "{accepted:?} is not one MIME type such as application/pdf; an empty list takes all."
+                    "{accepted:?} is not a single MIME type such as application/pdf. An empty list accepts all types."
                 );
                 problems.push(Problem::new(format!("/accepts/{i}"), "INVALID", message));
             }
         }
         for (i, step) in self.steps.iter().enumerate() {
-            if !slug(&step.name) {
-                problems.push(Problem::new(format!("/steps/{i}/name"), "INVALID", name));
+            if !is_slug(&step.name) {
+                problems.push(Problem::new(format!("/steps/{i}/name"), "INVALID", slug_rule));
             }
             if self.steps[..i].iter().any(|earlier| earlier.name == step.name) {
                 problems.push(Problem::new(
@@ -112,21 +113,22 @@ impl JobType {
             for (field, value) in
                 [("maxAttempts", step.max_attempts), ("timeoutSeconds", step.timeout_seconds)]
             {
-                if !(1..=LARGEST).contains(&value) {
-                    let message = format!("A whole number from 1 to {LARGEST} is wanted.");
+                if !(1..=MAX_ATTEMPTS_OR_SECONDS).contains(&value) {
+                    let message = format!("The value must be 1 to {MAX_ATTEMPTS_OR_SECONDS}.");
                     problems.push(Problem::new(format!("/steps/{i}/{field}"), "RANGE", message));
                 }
             }
-            for (j, role) in step.content_roles.iter().enumerate().filter(|(_, role)| !slug(role)) {
+            for (j, role) in step.content_roles.iter().enumerate().filter(|(_, role)| !is_slug(role)) {
                 problems.push(Problem::new(
                     format!("/steps/{i}/contentRoles/{j}"),
                     "INVALID",
-                    format!("{role:?}: {name}"),
+                    format!("{role:?} is not a valid role. {slug_rule}"),
                 ));
             }
-            let path_ok = |path: &String| path.split('.').all(|part| !part.is_empty()) && path.len() <= 200;
-            if step.threshold_field.as_ref().is_some_and(|path| !path_ok(path)) {
-                let message = "A path in the metadata is wanted, such as mapping.high_confidence_threshold.";
+            let is_path = |path: &String| path.split('.').all(|part| !part.is_empty()) && path.len() <= 200;
+            if step.threshold_field.as_ref().is_some_and(|path| !is_path(path)) {
+                let message =
+                    "The value must be a path in the metadata, such as mapping.high_confidence_threshold.";
                 problems.push(Problem::new(format!("/steps/{i}/thresholdField"), "INVALID", message));
             }
         }
@@ -136,18 +138,18 @@ impl JobType {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// Returns the review threshold that a job's metadata sets for a step; 0, which asks for no review, where it sets none.
+    /// Returns the review threshold of a step from the metadata of a job, or 0 (no review) if the metadata sets none.
     pub fn threshold(&self, step: &str, metadata: &Value) -> f64 {
         let field = self.step(step).and_then(|step| step.threshold_field.as_deref());
         field.and_then(|path| metadata::lookup(metadata, path)?.as_f64()).unwrap_or(0.0)
     }
 
-    /// The step of this name.
+    /// Returns the step with this name.
     pub fn step(&self, name: &str) -> Option<&StepDefinition> {
         self.steps.iter().find(|step| step.name == name)
     }
 
-    /// Every role that its jobs carry: the input first, then in the order of the steps.
+    /// Returns every role of its jobs: the input first, then in the order of the steps.
     pub fn content_roles(&self) -> Vec<String> {
         let mut roles = vec![INPUT.to_owned()];
         for role in self.steps.iter().flat_map(|step| &step.content_roles) {
@@ -158,7 +160,7 @@ impl JobType {
         roles
     }
 
-    /// The steps that work with a taxonomy, each with the role that it is kept in.
+    /// Returns the steps that use a taxonomy, each with the role of the taxonomy.
     pub fn taxonomies(&self) -> impl Iterator<Item = (&StepDefinition, String)> {
         self.steps.iter().filter_map(|step| {
             let role = format!("{}-taxonomy-json", step.name);
@@ -166,12 +168,12 @@ impl JobType {
         })
     }
 
-    /// The steps that list a role.
+    /// Returns the steps that list a role.
     pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
         self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
     }
 
-    /// The steps of a job that has not begun.
+    /// Returns the steps of a new job.
     pub fn fresh_steps(&self) -> Vec<Step> {
         let fresh = |step: &StepDefinition| Step {
             name: step.name.clone(),
@@ -191,7 +193,7 @@ impl JobType {
     }
 }
 
-/// The job types of this server. A version never changes, so each is read once.
+/// The job types of this server. A version never changes, so versions are cached.
 #[derive(Debug, Clone)]
 pub struct JobTypes {
     db: Db,
@@ -200,13 +202,13 @@ pub struct JobTypes {
 }
 
 impl JobTypes {
-    /// Over a database that [`JobTypes::install`] has filled. Without `noop` that type is not offered, though a database may
-    /// have it from earlier.
+    /// Creates the job types of a database. If `noop` is off, new jobs cannot have that type, even if the database
+    /// still contains it. Call [`JobTypes::install`] before use.
     pub fn new(db: Db, noop: Switch) -> Self {
         Self { db, noop, versions: Cache::new(1_000) }
     }
 
-    /// Registers the built-in types, and a new version of one whose definition has changed.
+    /// Stores the built-in types, and a new version of each whose definition has changed.
     pub async fn install(&self, clock: &Clock) -> Result<()> {
         for definition in builtin::all(self.noop)? {
             self.put(clock, definition).await?;
@@ -214,7 +216,7 @@ impl JobTypes {
         Ok(())
     }
 
-    /// Stores a definition as the next version of its type; the newest stays where it says the same.
+    /// Stores a definition as the next version of its type, unless the newest version is equal.
     pub async fn put(&self, clock: &Clock, mut new: JobType) -> Result<Arc<JobType>> {
         let now = clock.now();
         let stored = self.db.write(move |tx| {
@@ -234,24 +236,24 @@ impl JobTypes {
                     definition: Set(serde_json::to_value(&new).map_err(Error::internal)?),
                     created_at: Set(now),
                 };
-                let meanwhile = "Somebody else changed this job type at the same time.";
-                row.insert(tx).await.map_err(|e| crate::error::unique_or(e, meanwhile))?;
+                let conflict = "Another request changed this job type at the same time. Retry the request.";
+                row.insert(tx).await.map_err(|e| crate::error::unique_or(e, conflict))?;
                 Ok(new)
             })
         });
         Ok(Arc::new(stored.await?))
     }
 
-    /// Takes a definition from a client: admins only, not under the name of a built-in type, and with nothing wrong in it.
+    /// Stores a definition from a client like [`Self::apply`]. Only admins may do this.
     pub async fn register(&self, clock: &Clock, actor: &Actor, new: JobType) -> Result<Arc<JobType>> {
         if !actor.user.is_admin {
-            return Err(Error::Forbidden("Only admins register job types.".into()));
+            return Err(Error::Forbidden("Only admins may register job types.".into()));
         }
         self.apply(clock, new).await
     }
 
-    /// Stores a definition that is valid and not under the name of a built-in type, which each start of a server would put
-    /// back.
+    /// Validates and stores a definition. Fails for the ID of a built-in type, because each start of a server would
+    /// restore the built-in definition.
     pub async fn apply(&self, clock: &Clock, new: JobType) -> Result<Arc<JobType>> {
         if [DATA_POINT_EXTRACTION, INDEXING, NOOP].contains(&new.id.as_str()) {
             let message = "This type is built in. Choose another ID.";
@@ -261,13 +263,13 @@ impl JobTypes {
         self.put(clock, new).await
     }
 
-    fn offers(&self, id: &str) -> bool {
+    fn is_offered(&self, id: &str) -> bool {
         id != NOOP || self.noop == Switch::On
     }
 
-    /// The newest version of a type that new jobs may have.
+    /// Returns the newest version of a type that new jobs may have.
     pub async fn newest(&self, id: &str) -> Result<Option<Arc<JobType>>> {
-        if !self.offers(id) {
+        if !self.is_offered(id) {
             return Ok(None);
         }
         let of_type = job_type::Entity::find().filter(job_type::Column::Id.eq(id));
@@ -275,21 +277,21 @@ impl JobTypes {
         row.map(|row| parse(&row)).transpose()
     }
 
-    /// The newest version of every type that new jobs may have, by ID.
+    /// Returns the newest version of every type that new jobs may have, ordered by ID.
     pub async fn list(&self) -> Result<Vec<Arc<JobType>>> {
         let all = job_type::Entity::find()
             .order_by_asc(job_type::Column::Id)
             .order_by_desc(job_type::Column::Version);
         let mut rows = all.all(self.db.read()).await?;
         rows.dedup_by(|later, earlier| later.id == earlier.id);
-        rows.iter().filter(|row| self.offers(&row.id)).map(parse).collect()
+        rows.iter().filter(|row| self.is_offered(&row.id)).map(parse).collect()
     }
 
-    /// The version that a job began with.
+    /// Returns one version of a type.
     pub async fn version(&self, id: &str, version: i32) -> Result<Arc<JobType>> {
         let key = (id.to_owned(), version);
-        if let Some(known) = self.versions.get(&key).await {
-            return Ok(known);
+        if let Some(cached) = self.versions.get(&key).await {
+            return Ok(cached);
         }
         let row = job_type::Entity::find_by_id(key.clone()).one(self.db.read()).await?;
         let row = row.ok_or_else(|| Error::Internal(format!("job type {id} has no version {version}")))?;
@@ -309,7 +311,7 @@ mod tests {
     use crate::app::tests;
 
     #[tokio::test]
-    async fn a_type_that_was_switched_off_is_not_offered_but_its_jobs_keep_it() {
+    async fn disabled_noop_type_is_not_offered_but_old_jobs_keep_it() {
         let (app, _dir) = tests::open(|config| config.noop_type = Switch::On).await;
         assert!(app.jobs.types.newest(NOOP).await.unwrap().is_some());
         let off = JobTypes::new(app.db.clone(), Switch::Off);

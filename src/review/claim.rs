@@ -1,95 +1,74 @@
-//! Taking a review, letting go of it, and keeping drafts.
+//! Claiming and releasing reviews, and storing drafts.
 
 use chrono::TimeDelta;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
-use super::{correct, name_claimant};
+use super::{add_claimant, correct};
 use crate::access::ReviewGrant;
-use crate::db::{self, Work};
+use crate::db;
 use crate::entity::enums::ReviewStatus;
 use crate::entity::review;
 use crate::error::{Error, Result};
 use crate::id::{JobId, ReviewId, UserId};
-use crate::job::decide::{Command, Rejection, ReleaseWord};
-use crate::job::record::{Locked, Saved};
-use crate::job::{Jobs, gone};
+use crate::job::Jobs;
+use crate::job::decide::{Command, Rejection, ReleaseCause};
+use crate::job::record::{self, LockedJob, Reads, Server};
 
-/// Takes a review for the time that a claim lasts; whoever has it already keeps it that much longer. One wins, the others
-/// are told who.
+/// Claims a review for `review.claim_seconds`, or renews the viewer's own claim. Only one viewer wins; for all others it is a
+/// CONFLICT that names the winner.
 pub async fn claim(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
-    let lasts = lasts(jobs);
+    let duration = claim_duration(jobs);
     change(jobs, grant, move |locked, by| {
-        let until = locked.now() + lasts;
-        locked.perform(Command::ClaimReview { by, until }, Some(by))?;
-        Ok(())
+        let until = locked.now() + duration;
+        Ok(locked.perform(Command::ClaimReview { by, until })?)
     })
     .await
 }
 
-/// Lets go of a review. An admin may take it from somebody; the history says so. Nothing happens where nobody has it.
+/// Releases a claim. An admin may release the claim of another user, which the history records. Does nothing if the review
+/// is not claimed.
 pub async fn release(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
     let is_admin = grant.actor().user.is_admin;
     change(jobs, grant, move |locked, by| {
-        let others =
+        let is_foreign =
             locked.state().review.and_then(|review| review.claim).is_some_and(|claim| claim.by != by);
-        if others && !is_admin {
-            let message = "Only whoever has claimed a review, or an admin, can release it.";
+        if is_foreign && !is_admin {
+            let message = "Only the user who has claimed a review, or an admin, can release it.";
             return Err(Error::Forbidden(message.into()));
         }
-        let word = if others { ReleaseWord::Admin } else { ReleaseWord::Claimant(by) };
-        Ok(locked.perform(Command::ReleaseReview { word }, Some(by))?)
+        let cause = if is_foreign { ReleaseCause::Admin } else { ReleaseCause::Claimant(by) };
+        Ok(locked.perform(Command::ReleaseReview { cause })?)
     })
     .await
 }
 
-/// Keeps corrections that are not decided yet, and renews the claim.
+/// Stores corrections that are not decided yet, and renews the claim.
 pub async fn save_draft(jobs: &Jobs, grant: &ReviewGrant, patch: Value) -> Result<review::Model> {
     correct::parse(&patch).map_err(Error::Invalid)?;
-    let lasts = lasts(jobs);
+    let duration = claim_duration(jobs);
     change(jobs, grant, move |locked, by| {
-        let until = locked.now() + lasts;
-        locked.perform(Command::RenewReview { by, until }, Some(by))?;
+        let until = locked.now() + duration;
+        locked.perform(Command::RenewReview { by, until })?;
         locked.set_draft(patch);
         Ok(())
     })
     .await
 }
 
-pub(super) fn lasts(jobs: &Jobs) -> TimeDelta {
+pub(super) fn claim_duration(jobs: &Jobs) -> TimeDelta {
     TimeDelta::seconds(i64::from(jobs.review.claim_seconds))
-}
-
-/// Checks that the review is the one that holds its job now.
-pub(super) fn is_open(locked: &Locked, id: ReviewId) -> Result<()> {
-    match locked.open_review() {
-        Some(open) if open.id == id => Ok(()),
-        _ => Err(Rejection::NoReview.into()),
-    }
 }
 
 async fn change(
     jobs: &Jobs,
     grant: &ReviewGrant,
-    change: impl FnOnce(&mut Locked, UserId) -> Result<()> + Send + 'static,
+    change: impl FnOnce(&mut LockedJob, UserId) -> Result<()> + Send + 'static,
 ) -> Result<review::Model> {
-    let (job, id) = (grant.job().id, grant.review().id);
-    let (clock, by, grant) = (jobs.clock.clone(), grant.actor().user.id, grant.clone());
-    let saved = jobs.db.write(move |tx| -> Work<'_, Saved> {
-        Box::pin(async move {
-            let mut locked = Locked::lock(tx, job, &clock).await?.ok_or_else(gone)?;
-            grant.still_holds(tx, locked.row()).await?;
-            is_open(&locked, id)?;
-            change(&mut locked, by)?;
-            locked.save(tx).await
-        })
-    });
-    match saved.await {
-        Ok(saved) => {
-            jobs.announce(saved);
-            get(jobs, id).await
-        }
-        Err(error) => Err(name_claimant(jobs, error).await),
+    let by = grant.actor().user.id;
+    match record::change(jobs, grant.clone(), Reads::STATE, move |locked| change(locked, by)).await {
+        Ok(_) => get(jobs, grant.review().id).await,
+        Err(error) => Err(add_claimant(jobs, error).await),
     }
 }
 
@@ -98,40 +77,34 @@ pub(super) async fn get(jobs: &Jobs, id: ReviewId) -> Result<review::Model> {
     found.ok_or_else(|| Error::not_found("review"))
 }
 
-/// Frees reviews whose claim was not renewed in time, up to `limit`. For the sweeper.
+/// Releases up to `limit` expired claims, for the reaper. Returns how many were released. An error with one review does not
+/// keep the others from being released.
 pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
     let now = db::now(jobs.db.read(), &jobs.clock).await?;
-    let late = review::Entity::find()
+    let expired = review::Entity::find()
         .select_only()
         .column(review::Column::JobId)
         .filter(review::Column::Status.eq(ReviewStatus::Claimed))
         .filter(review::Column::ClaimExpiresAt.lte(now))
         .order_by_asc(review::Column::ClaimExpiresAt)
         .limit(limit);
-    let late: Vec<JobId> = late.into_tuple().all(jobs.db.read()).await?;
-    let mut freed = 0;
-    for job in late {
-        let clock = jobs.clock.clone();
-        let saved = jobs.db.write(move |tx| -> Work<'_, Option<Saved>> {
-            Box::pin(async move {
-                let Some(mut locked) = Locked::lock(tx, job, &clock).await? else { return Ok(None) };
-                match locked.perform(Command::ReleaseReview { word: ReleaseWord::Clock }, None) {
-                    Ok(()) => locked.save(tx).await.map(Some),
-                    // Decided since we looked.
-                    Err(Rejection::NoReview) => Ok(None),
-                    Err(other) => Err(other.into()),
-                }
-            })
-        });
-        match saved.await {
-            Ok(Some(saved)) => {
-                freed += usize::from(!saved.reviews.is_empty());
-                jobs.announce(saved);
+    let expired: Vec<JobId> = expired.into_tuple().all(jobs.db.read()).await?;
+    let mut released = 0;
+    for job in expired {
+        let release = |locked: &mut LockedJob| {
+            let was_claimed = locked.open_review().is_some_and(|review| review.claimed_by.is_some());
+            match locked.perform(Command::ReleaseReview { cause: ReleaseCause::Clock }) {
+                Ok(()) => Ok(was_claimed && locked.is_review_unclaimed()),
+                // The review was decided since it was found to be expired.
+                Err(Rejection::NoReview) => Ok(false),
+                Err(other) => Err(other.into()),
             }
-            Ok(None) => {}
-            // It keeps no other from its turn.
-            Err(error) => tracing::error!(job.id = %job, %error, "a claim that ran out could not be freed"),
+        };
+        match record::change(jobs, Server(job), Reads::STATE, release).await {
+            Ok((_, is_released)) => released += usize::from(is_released),
+            Err(Error::NotFound(_)) => {}
+            Err(error) => tracing::error!(job.id = %job, %error, "failed to release an expired claim of a review"),
         }
     }
-    Ok(freed)
+    Ok(released)
 }

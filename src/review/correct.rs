@@ -7,6 +7,7 @@ use json_patch::PatchOperation;
 use serde_json::Value;
 
 use crate::error::Problem;
+use crate::job::contents::Grade;
 use crate::json::storage_problem;
 
 /// Levels of nesting that a patch may lead to; the contents of the built-in types have four.
@@ -20,15 +21,6 @@ const MAX_QUOTED_BYTES: usize = 200;
 
 /// Violations of a schema that are reported.
 const MAX_SCHEMA_PROBLEMS: usize = 20;
-
-/// A confidence as it is counted: in thousandths, and whether something required had not been found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Grade {
-    /// 0 to 1000.
-    pub thousandths: i32,
-    /// It is required and was not found.
-    pub missing: bool,
-}
 
 /// What came of a patch.
 #[derive(Debug, PartialEq)]

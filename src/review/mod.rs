@@ -33,7 +33,7 @@ use crate::job::Jobs;
 use crate::page::{Direction, Page, Window};
 
 /// Which reviews. What is `None` does not matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     /// In one of these statuses.
     pub status: Option<Vec<ReviewStatus>>,
@@ -51,7 +51,7 @@ fn workable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Entit
     let me = actor.user.id;
     let not_barred =
         Condition::any().add(review::Column::BarredId.is_null()).add(review::Column::BarredId.ne(me));
-    let mut all = access::works_on_rows(actor, jobs.db.backend(), "review").add(not_barred);
+    let mut all = access::accessible_step_rows(actor, jobs.db.backend(), "review").add(not_barred);
     if let Some(statuses) = &filter.status {
         all = all.add(review::Column::Status.is_in(statuses.iter().copied()));
     }
@@ -135,8 +135,8 @@ pub async fn changed_after(
     Ok(changed.all(jobs.db.read()).await?)
 }
 
-/// Tells a client who has the review that it wants.
-async fn name_claimant(jobs: &Jobs, error: Error) -> Error {
+/// Adds the name of the user who has the claim to a conflict.
+async fn add_claimant(jobs: &Jobs, error: Error) -> Error {
     let Error::Conflict { message, mut details } = error else { return error };
     let id = details.get("claimedBy").and_then(|by| UserId::parse(by.as_str()?));
     if let Some(id) = id {

@@ -6,28 +6,25 @@ use docket_extract::document::Zones;
 use docket_extract::keywords::Keywords;
 use docket_extract::mapping::Mapping;
 use docket_extract::operation::role;
-use docket_extract::review::{ReviewItem, of_keywords, of_mapping, of_zones};
+use docket_extract::review::{ReviewItem, keyword_items, mapping_items, zone_items};
 use docket_extract::taxonomy::Taxonomy;
 use futures_util::Stream;
-use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::EntityTrait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::correct::{self, Grade};
 use super::decide::{self, Seen};
-use super::{claim, json_content, name_claimant};
+use super::{add_claimant, claim, correct, json_content};
 use crate::access::ReviewGrant;
-use crate::db::Work;
-use crate::document::{Described, Staged};
-use crate::entity::{confidence, review_matter};
+use crate::document::{Staged, UploadInfo};
+use crate::entity::review_items;
 use crate::error::{Error, Result};
 use crate::id::{ContentId, JobId};
-use crate::job::contents::{self, Origin};
+use crate::job::contents::{Grade, Origin};
 use crate::job::decide::{Command, Rejection};
-use crate::job::record::{Locked, ReviewSubject, Saved};
+use crate::job::record::{self, Reads, ReviewSubject};
 use crate::job::state::StepKind;
-use crate::job::{Jobs, gone};
+use crate::job::{Jobs, not_found};
 use crate::job_type::{INPUT, JobType};
 use crate::json::{is_json, pointer};
 
@@ -46,7 +43,7 @@ pub async fn replace<E: std::fmt::Display>(
     jobs: &Jobs,
     grant: &ReviewGrant,
     role: &str,
-    described: Described,
+    described: UploadInfo,
     bytes: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<Seen> {
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
@@ -58,13 +55,13 @@ pub async fn replace<E: std::fmt::Display>(
     // The transaction checks the claim again. This check prevents that others store bytes.
     if grant.review().claimed_by != Some(grant.actor().user.id) {
         let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
-        return Err(name_claimant(jobs, rejection.into()).await);
+        return Err(add_claimant(jobs, rejection.into()).await);
     }
     let step = job_type.step(&grant.review().step);
     let keeps_type = step.is_none_or(|step| step.kind == StepKind::Automatic);
     let name_before = before.as_ref().map_or_else(|| role.to_owned(), |(_, document)| document.name.clone());
     let type_before = before.as_ref().filter(|_| keeps_type).map(|(_, document)| document.media_type.clone());
-    let described = Described {
+    let described = UploadInfo {
         name: described.name.or(Some(name_before)),
         media_type: type_before.or(described.media_type),
     };
@@ -72,18 +69,17 @@ pub async fn replace<E: std::fmt::Display>(
     let key = staged.key().to_owned();
     let replaced = async {
         let checked = check_bytes(jobs, &job_type, grant, role, &staged, before.as_ref()).await?;
-        let (saved, content) = commit(jobs, grant, role, staged, before, checked).await?;
-        jobs.announce(saved);
+        let content = commit(jobs, grant, role, staged, before, checked).await?;
         let found = decide::content_with_document(jobs, content).await?;
-        found.ok_or_else(gone)
+        found.ok_or_else(not_found)
     };
     match replaced.await {
         Ok(replaced) => Ok(replaced),
         Err(error) => {
-            if error.nothing_written() {
+            if error.is_rolled_back() {
                 jobs.documents.discard(&key).await;
             }
-            Err(name_claimant(jobs, error).await)
+            Err(add_claimant(jobs, error).await)
         }
     }
 }
@@ -160,10 +156,10 @@ async fn check_bytes(
             correct::check_replacement(before.as_ref(), &content, schema.as_ref()).map_err(Error::Invalid)?;
         let items = match (role.as_str(), taxonomy) {
             _ if schema.is_none() => refreshed(known, &content, largest)?,
-            (role::ZONES, _) => as_json(&of_zones(&typed::<Zones>(&content)?, threshold))?,
-            (role::INDEXING, _) => as_json(&of_keywords(&typed::<Keywords>(&content)?, threshold))?,
+            (role::ZONES, _) => as_json(&zone_items(&typed::<Zones>(&content)?, threshold))?,
+            (role::INDEXING, _) => as_json(&keyword_items(&typed::<Keywords>(&content)?, threshold))?,
             (role::MAPPING, Some(taxonomy)) => {
-                as_json(&of_mapping(&typed::<Mapping>(&content)?, &taxonomy, threshold))?
+                as_json(&mapping_items(&typed::<Mapping>(&content)?, &taxonomy, threshold))?
             }
             _ => Vec::new(),
         };
@@ -212,13 +208,13 @@ fn refreshed(items: Vec<Value>, content: &Value, largest: usize) -> Result<Vec<V
 }
 
 async fn items_now(jobs: &Jobs, grant: &ReviewGrant) -> Result<Vec<Value>> {
-    let matter = review_matter::Entity::find_by_id(grant.review().id).one(jobs.db.read()).await?;
+    let matter = review_items::Entity::find_by_id(grant.review().id).one(jobs.db.read()).await?;
     Ok(matter.and_then(|matter| matter.items.as_array().cloned()).unwrap_or_default())
 }
 
 /// Returns the copy of the taxonomy that the job was created with.
 async fn taxonomy(jobs: &Jobs, job: JobId) -> Result<Taxonomy> {
-    let found = jobs.current(job, role::MAPPING_TAXONOMY).await?;
+    let found = jobs.current_content(job, role::MAPPING_TAXONOMY).await?;
     let (_, document) = found.ok_or_else(|| Error::internal("a job without its taxonomy"))?;
     // It was checked when it was stored, in fewer bytes than this.
     let bytes = jobs.storage.read(&document.storage_key, jobs.limits.taxonomy_bytes as u64 * 2).await?;
@@ -226,6 +222,7 @@ async fn taxonomy(jobs: &Jobs, job: JobId) -> Result<Taxonomy> {
     Taxonomy::parse(&definition).map_err(|problems| Error::internal(format!("a taxonomy: {problems:?}")))
 }
 
+/// Adds the new content under the lock of the job, and makes it the subject of the review. Returns its ID.
 async fn commit(
     jobs: &Jobs,
     grant: &ReviewGrant,
@@ -233,49 +230,29 @@ async fn commit(
     staged: Staged,
     before: Option<Seen>,
     Checked { items, grades }: Checked,
-) -> Result<(Saved, ContentId)> {
-    let (job, id, step) = (grant.job().id, grant.review().id, grant.review().step.clone());
-    let (clock, by, grant, lasts) =
-        (jobs.clock.clone(), grant.actor().user.id, grant.clone(), claim::lasts(jobs));
+) -> Result<ContentId> {
+    let (step, by, duration) =
+        (grant.review().step.clone(), grant.actor().user.id, claim::claim_duration(jobs));
     let role = role.to_owned();
-    jobs.db
-        .write(move |tx| -> Work<'_, (Saved, ContentId)> {
-            Box::pin(async move {
-                let mut locked = Locked::lock(tx, job, &clock).await?.ok_or_else(gone)?;
-                grant.still_holds(tx, locked.row()).await?;
-                claim::is_open(&locked, id)?;
-                let until = locked.now() + lasts;
-                // Refuses callers without the claim before the first write.
-                locked.perform(Command::RenewReview { by, until }, Some(by))?;
-                if let Some((content, document)) = &before {
-                    decide::still_current(tx, content, document).await?;
-                }
-                let document = staged.into_content_of(locked.row(), locked.now())?;
-                let document = document.into_active_model().reset_all().insert(tx).await?;
-                let origin = Origin::Made(&step);
-                let content = contents::add(tx, &mut locked, &role, &document, origin, Some(by)).await?;
-                if let Some((before, _)) = &before {
-                    carry_scores(tx, before.id, content, &grades).await?;
-                }
-                locked.replace_review_subject(ReviewSubject { content: Some(content), items });
-                Ok((locked.save(tx).await?, content))
-            })
-        })
-        .await
-}
-
-/// Moves the scores of the previous content to the new one, so that the decision counts them, and records the corrections.
-async fn carry_scores(
-    tx: &impl ConnectionTrait,
-    before: ContentId,
-    now: ContentId,
-    grades: &[Grade],
-) -> Result<()> {
-    use confidence::Column;
-
-    let moved = confidence::Entity::update_many().col_expr(Column::ContentId, Expr::value(now));
-    moved.filter(Column::ContentId.eq(before)).exec(tx).await?;
-    decide::count_corrections(tx, now, grades).await
+    let replaced = record::change(jobs, grant.clone(), Reads::CONTENTS, move |locked| {
+        let until = locked.now() + duration;
+        // Refuses callers without the claim.
+        locked.perform(Command::RenewReview { by, until })?;
+        if let Some((content, document)) = &before {
+            decide::check_current(locked, content, document)?;
+        }
+        let document = staged.into_content_of(locked.row(), locked.now())?;
+        let content = locked.add_content(&role, &document, Origin::Made(&step))?;
+        locked.add_document(document);
+        if let Some((before, _)) = &before {
+            // The decision counts the scores of the content that it is about.
+            locked.move_scores(before.id, content);
+            locked.count_corrections(content, grades);
+        }
+        locked.replace_review_subject(ReviewSubject { content: Some(content), items });
+        Ok(content)
+    });
+    Ok(replaced.await?.1)
 }
 
 #[cfg(test)]

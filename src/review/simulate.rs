@@ -39,7 +39,7 @@ pub async fn simulate(
     if !(0.0..=1.0).contains(&threshold) {
         return Err(Error::invalid("/threshold", "RANGE", "A threshold lies between 0 and 1."));
     }
-    if since.is_some_and(|since| !clock::is_usual(since)) {
+    if since.is_some_and(|since| !clock::has_four_digit_year(since)) {
         return Err(Error::invalid("/since", "RANGE", "A time in the years 1 to 9999 is wanted."));
     }
     let looked_at = if threshold <= 0.0 {
@@ -59,7 +59,7 @@ pub async fn simulate(
         .expr_as(sum(&format!("CASE WHEN {looked_at} THEN 0 ELSE corrected END")), "missed_corrections")
         .filter(Column::TypeId.eq(type_id))
         .filter(Column::Step.eq(step))
-        .filter(access::works_on_rows(actor, jobs.db.backend(), "confidence"));
+        .filter(access::accessible_step_rows(actor, jobs.db.backend(), "confidence"));
     let counts = match since {
         Some(since) => counts.filter(Column::At.gte(since)),
         None => counts,

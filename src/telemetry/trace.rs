@@ -1,7 +1,7 @@
-//! Traces: what their spans are called and say, by OpenTelemetry's semantic conventions, and how they leave the process.
+//! Traces: the names and attributes of spans (OpenTelemetry semantic conventions), and their export.
 //!
-//! Nothing that serves ever waits for a collector: spans that ended go into a queue of bounded length, which a thread of
-//! its own sends away; what does not fit is dropped.
+//! No request or step waits for a collector. Ended spans go into a bounded queue, which a separate thread exports. If
+//! the queue is full, spans are dropped.
 
 use std::time::Duration;
 
@@ -26,46 +26,46 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Telemetry;
 
-/// Crates whose spans are traced. What libraries have to say stands in the log, where the filter asks for it.
-const OURS: &str = "docket";
+/// Prefix of the targets whose spans are traced. Spans of libraries appear only in the log, if the log filter allows.
+const TARGET_PREFIX: &str = "docket";
 const REQUEST: &str = "request";
 const OPERATION: &str = "operation";
 const STEP: &str = "step";
 const DELIVERY: &str = "delivery";
 const CONNECTION: &str = "connection";
 
-/// One batch of spans may take so long to be sent.
-const SEND: Duration = Duration::from_secs(5);
-/// What is left at the end may take so long to be sent.
-const FLUSH: Duration = Duration::from_secs(5);
-/// Bytes of a collector's answer that are read.
-const ANSWER_BYTES: usize = 64 << 10;
-/// Bytes of an operation's name that are kept; clients choose it.
-const LONGEST_NAME: usize = 100;
+/// Timeout of the export of one batch of spans.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of the export of the remaining spans at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a collector's response that are read.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
+/// Bytes kept of an operation's name, which the client chooses.
+const MAX_NAME_BYTES: usize = 100;
 
-/// How a method is called that HTTP does not have: clients make them up.
+/// The name under which methods that HTTP does not define are recorded.
 pub const OTHER_METHOD: &str = "_OTHER";
 
-/// A span for an HTTP request, a child of the span that the client says it belongs to (W3C Trace Context).
-pub fn request(id: &str, method: &str, route: Option<&str>, path: &str, headers: &HeaderMap) -> Span {
+/// Creates the span of an HTTP request, as a child of the span in `traceparent` (W3C Trace Context).
+pub fn request_span(id: &str, method: &str, route: Option<&str>, path: &str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
         parent: None, REQUEST, request.id = id, http.request.method = method, http.route = route, trace_id = Empty
     );
     if headers.contains_key("traceparent") {
         let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
         match span.set_parent(context) {
-            // Nothing is traced, or not this.
+            // Traces are off, or this span is disabled.
             Ok(()) | Err(SetParentError::LayerNotFound | SetParentError::SpanDisabled) => {}
-            Err(error) => tracing::warn!(%error, "the traceparent of a request was not taken"),
+            Err(error) => tracing::warn!(%error, "ignored traceparent of request"),
         }
     }
     span.set_attribute("url.path", path.to_owned());
     span.set_attribute("url.scheme", "http");
-    begun(span)
+    with_trace_id(span)
 }
 
-/// Writes down how a request was answered. By the conventions only the server's own faults are errors.
-pub fn answered(span: &Span, status: u16) {
+/// Records the status of a response. By the semantic conventions for servers, only statuses from 500 on are errors.
+pub fn record_response(span: &Span, status: u16) {
     span.set_attribute("http.response.status_code", i64::from(status));
     if status >= 500 {
         span.set_attribute("error.type", status.to_string());
@@ -73,52 +73,52 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// A span for the log lines of a WebSocket, which carry the ID of the request that it began with. It is in no trace: it may
-/// be open for days, and each operation on it begins a trace.
-pub fn connection(id: &str) -> Span {
+/// Creates the span for the log lines of a WebSocket, with the ID of its first request. The span belongs to no trace:
+/// it may be open for days, and each operation on it starts its own trace.
+pub fn connection_span(id: &str) -> Span {
     tracing::info_span!(parent: None, CONNECTION, request.id = id)
 }
 
-/// A span for a GraphQL operation. Its document, which may hold what is nobody's business, is left out.
-pub fn operation(kind: &str, name: Option<&str>) -> Span {
-    let name = name.map(|name| name.get(..LONGEST_NAME).unwrap_or(name));
+/// Creates the span of a GraphQL operation. Omits its document, which may contain personal data.
+pub fn operation_span(kind: &str, name: Option<&str>) -> Span {
+    let name = name.map(|name| name.get(..MAX_NAME_BYTES).unwrap_or(name));
     tracing::info_span!(OPERATION, graphql.operation.type = kind, graphql.operation.name = name)
 }
 
-/// Writes down the code of the error that an operation ended with.
-pub fn failed(span: &Span, code: &str) {
+/// Records the error code of an operation.
+pub fn record_operation_error(span: &Span, code: &str) {
     span.set_attribute("error.type", code.to_owned());
     if code == "INTERNAL_SERVER_ERROR" {
         span.set_status(Status::error(""));
     }
 }
 
-/// A span for one attempt at a step. It begins a trace: the step may run long after the request that asked for it.
-pub fn step(job: &str, job_type: &str, step: &str, attempt: u32) -> Span {
-    begun(tracing::info_span!(
+/// Creates the span of one attempt of a step. It starts a trace, because the step may run long after its request.
+pub fn step_span(job: &str, job_type: &str, step: &str, attempt: u32) -> Span {
+    with_trace_id(tracing::info_span!(
         parent: None, STEP, job.id = job, job.type = job_type, step, attempt = i64::from(attempt), trace_id = Empty
     ))
 }
 
-/// Writes down how an attempt ended.
-pub fn ended(span: &Span, outcome: &'static str) {
+/// Records the outcome of an attempt of a step.
+pub fn record_step_outcome(span: &Span, outcome: &'static str) {
     span.set_attribute("outcome", outcome);
     if matches!(outcome, "failed" | "broken") {
         span.set_status(Status::error(""));
     }
 }
 
-/// A span for one request to a webhook. It begins a trace: events are told long after what caused them.
-pub fn delivery(webhook: &str, delivery: &str, attempt: i32) -> Span {
-    begun(tracing::info_span!(
+/// Creates the span of one request to a webhook. It starts a trace, because events are sent long after their cause.
+pub fn delivery_span(webhook: &str, delivery: &str, attempt: i32) -> Span {
+    with_trace_id(tracing::info_span!(
         parent: None, DELIVERY, webhook.id = webhook, delivery.id = delivery, attempt, trace_id = Empty
     ))
 }
 
-/// Writes down whom a webhook's request goes to.
-pub fn asked(span: &Span, url: &Url) {
+/// Records the target of a request to a webhook.
+pub fn record_target(span: &Span, url: &Url) {
     span.set_attribute("http.request.method", "POST");
-    // Without the brackets that an address of IPv6 has in a URL.
+    // An IPv6 address has brackets in a URL.
     if let Some(host) = url.host_str() {
         span.set_attribute("server.address", host.trim_matches(['[', ']']).to_owned());
     }
@@ -127,31 +127,30 @@ pub fn asked(span: &Span, url: &Url) {
     }
 }
 
-/// Writes down how a webhook answered, or `error` where it did not.
-pub fn delivered(span: &Span, status: Option<u16>, error: Option<&'static str>) {
+/// Records the status that a webhook returned, or `error` if there was no response.
+pub fn record_delivery(span: &Span, status: Option<u16>, error: Option<&'static str>) {
     if let Some(status) = status {
         span.set_attribute("http.response.status_code", i64::from(status));
     }
-    // By the conventions of clients every answer from 400 on is an error.
-    let said = status.filter(|status| *status >= 400).map(|status| status.to_string());
-    if let Some(error) = said.or(error.map(str::to_owned)) {
+    // By the semantic conventions for clients, every status from 400 on is an error.
+    let status_error = status.filter(|status| *status >= 400).map(|status| status.to_string());
+    if let Some(error) = status_error.or(error.map(str::to_owned)) {
         span.set_attribute("error.type", error);
         span.set_status(Status::error(""));
     }
 }
 
-/// The headers that name a span, which began its trace, to whoever is asked within it (W3C Trace Context); none where
-/// nothing is traced.
-pub fn headers(span: &Span) -> HeaderMap {
+/// Returns the W3C Trace Context headers of a span that starts its trace; none if traces are off.
+pub fn context_headers(span: &Span) -> HeaderMap {
     let mut headers = HeaderMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(&mut headers));
-    // It would be there, and empty.
+    // The propagator adds it even if it is empty.
     headers.remove("tracestate");
     headers
 }
 
-/// Has the log lines of a span name its trace, where there is one.
-fn begun(span: Span) -> Span {
+/// Adds `trace_id` to the log lines of a span, if it belongs to a trace.
+fn with_trace_id(span: Span) -> Span {
     let id = span.context().span().span_context().trace_id();
     if id != TraceId::INVALID {
         span.record("trace_id", id.to_string());
@@ -159,24 +158,24 @@ fn begun(span: Span) -> Span {
     span
 }
 
-/// Gives spans the names and kinds of the conventions. As fields of the spans they would stand in every log line.
+/// Gives spans the names and kinds of the semantic conventions. As fields they would appear in every log line.
 #[derive(Debug, Clone)]
-struct Conventions(SdkTracer);
+struct SemanticTracer(SdkTracer);
 
-impl Tracer for Conventions {
+impl Tracer for SemanticTracer {
     type Span = <SdkTracer as Tracer>::Span;
 
     fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Self::Span {
-        let has = |key: &str| {
+        let attribute = |key: &str| {
             let found =
                 builder.attributes.iter().flatten().find(|attribute| attribute.key.as_str() == key)?;
             Some(found.value.to_string())
         };
-        let named = |keys: &[&str]| keys.iter().filter_map(|key| has(key)).collect::<Vec<_>>().join(" ");
+        let join = |keys: &[&str]| keys.iter().filter_map(|key| attribute(key)).collect::<Vec<_>>().join(" ");
         let (name, kind) = match builder.name.as_ref() {
-            REQUEST => (named(&["http.request.method", "http.route"]), SpanKind::Server),
-            OPERATION => (named(&["graphql.operation.type"]), SpanKind::Internal),
-            STEP => (format!("step {}", named(&["step"])), SpanKind::Internal),
+            REQUEST => (join(&["http.request.method", "http.route"]), SpanKind::Server),
+            OPERATION => (join(&["graphql.operation.type"]), SpanKind::Internal),
+            STEP => (format!("step {}", join(&["step"])), SpanKind::Internal),
             DELIVERY => ("POST".to_owned(), SpanKind::Client),
             other => (other.to_owned(), SpanKind::Internal),
         };
@@ -185,25 +184,25 @@ impl Tracer for Conventions {
     }
 }
 
-/// Sends spans to a collector, where there is one.
+/// Exports spans to a collector, if one is configured.
 #[derive(Debug)]
 pub struct Exporter(Option<SdkTracerProvider>);
 
 impl Exporter {
-    /// For the runtime that this is called in.
+    /// Creates the exporter on the current runtime.
     pub(super) fn new(settings: &Telemetry) -> Result<Self, String> {
         if settings.otlp_endpoint.is_empty() {
             return Ok(Self(None));
         }
-        let wrong = |error: &dyn std::fmt::Display| format!("telemetry.otlp_endpoint: {error}");
+        let invalid = |error: &dyn std::fmt::Display| format!("telemetry.otlp_endpoint: {error}");
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
-            .with_http_client(Client::new(&settings.otlp_endpoint).map_err(|error| wrong(&error))?)
+            .with_http_client(Client::new(&settings.otlp_endpoint).map_err(|error| invalid(&error))?)
             .with_endpoint(format!("{}/v1/traces", settings.otlp_endpoint.trim_end_matches('/')))
-            .with_timeout(SEND)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()
-            .map_err(|error| wrong(&error))?;
+            .map_err(|error| invalid(&error))?;
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
             .with_attributes([
@@ -220,36 +219,38 @@ impl Exporter {
         Ok(Self(Some(provider)))
     }
 
-    /// Takes the spans of this program. Log lines are no part of a trace.
+    /// Returns the layer that collects the spans of this program. Traces contain no log lines.
     pub(super) fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: tracing::Subscriber + for<'a> LookupSpan<'a>,
     {
         let layer = tracing_opentelemetry::layer()
-            .with_tracer(Conventions(self.0.as_ref()?.tracer("docket")))
+            .with_tracer(SemanticTracer(self.0.as_ref()?.tracer("docket")))
             .with_context_activation(false)
             .with_location(false)
             .with_target(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
         Some(layer.with_filter(filter_fn(|metadata| {
-            metadata.is_span() && metadata.target().starts_with(OURS) && metadata.name() != CONNECTION
+            metadata.is_span()
+                && metadata.target().starts_with(TARGET_PREFIX)
+                && metadata.name() != CONNECTION
         })))
     }
 
-    /// Sends what is left, in bounded time. A collector that does not answer costs the last spans, and nothing else.
+    /// Exports the remaining spans within [`FLUSH_TIMEOUT`]. If the collector does not respond, they are lost.
     pub async fn stop(self) {
         let Some(provider) = self.0 else { return };
-        let flush = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH));
+        let flush = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         match flush.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last spans could not be sent"),
-            Err(error) => tracing::warn!(%error, "the last spans could not be sent"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export remaining spans"),
+            Err(error) => tracing::warn!(%error, "failed to export remaining spans"),
         }
     }
 }
 
-/// The server's own HTTP client, for the exporter's thread, which is outside of the runtime.
+/// The server's own HTTP client, for the thread of the exporter, which runs outside the runtime.
 #[derive(Debug)]
 struct Client {
     http: reqwest::Client,
@@ -258,8 +259,9 @@ struct Client {
 
 impl Client {
     fn new(endpoint: &str) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder().timeout(SEND).redirect(reqwest::redirect::Policy::none());
-        // A container may have no certificates at all, and needs none for a collector beside it.
+        let http =
+            reqwest::Client::builder().timeout(EXPORT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        // A container may have no root certificates, and needs none for a collector that speaks plain HTTP.
         let http = if endpoint.starts_with("https:") { http } else { http.tls_certs_only([]) };
         Ok(Self { http: http.build()?, runtime: Handle::current() })
     }
@@ -272,7 +274,7 @@ impl HttpClient for Client {
         let exchange = async move {
             let response: Response<reqwest::Body> = http.execute(request).await?.into();
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES).collect().await?.to_bytes();
+            let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await?.to_bytes();
             Ok(Response::from_parts(head, body))
         };
         self.runtime.spawn(exchange).await?

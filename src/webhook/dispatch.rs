@@ -1,4 +1,4 @@
-//! Sends what is due, in the process of an engine; nodes share the outbox.
+//! The dispatcher sends due deliveries in the process of an engine. Nodes share the outbox.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,43 +11,43 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-use super::queue::{Busy, Claim, Outcome, SLACK, Taken};
+use super::queue::{AttemptOutcome, Claim, InFlight, LEASE_MARGIN, Resolution};
 use super::send::{NOT_ALLOWED, Sender, Signed};
 use super::{Webhooks, signature};
 use crate::error::{Error, Result};
 use crate::id::UserId;
 use crate::telemetry::{WEBHOOK_DELIVERIES, trace};
 
-/// The log is cleared so often.
-const CLEAR_EVERY: Duration = Duration::from_secs(3600);
+/// Time between two removals of old deliveries from the log.
+const CLEAR_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Sends events to webhooks; clones share what is under way.
+/// Sends events to webhooks. Clones share the deliveries in flight.
 #[derive(Debug, Clone)]
 pub struct Dispatcher {
     webhooks: Webhooks,
     sender: Sender,
-    places: Arc<Semaphore>,
-    busy: Arc<Mutex<Busy>>,
+    permits: Arc<Semaphore>,
+    in_flight: Arc<Mutex<InFlight>>,
     running: TaskTracker,
 }
 
-/// A delivery under way.
-struct Visit {
-    busy: Arc<Mutex<Busy>>,
+/// Counts a delivery as in flight until it is dropped.
+struct InFlightGuard {
+    in_flight: Arc<Mutex<InFlight>>,
     host: String,
     user: UserId,
 }
 
-impl Drop for Visit {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        one_less(&mut busy.hosts, &self.host);
-        one_less(&mut busy.users, &self.user);
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        decrement(&mut in_flight.hosts, &self.host);
+        decrement(&mut in_flight.users, &self.user);
     }
 }
 
-/// A key whose last one ends is forgotten.
-fn one_less<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+/// Decrements the count of a key, and removes the key at zero.
+fn decrement<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     match counts.get_mut(key) {
         Some(count) if *count > 1 => *count -= 1,
         _ => {
@@ -57,30 +57,30 @@ fn one_less<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl Dispatcher {
-    /// For this process; nothing is sent yet.
+    /// Creates the dispatcher of this process without starting it.
     pub fn new(webhooks: Webhooks) -> reqwest::Result<Self> {
         let sender = Sender::new(&webhooks.settings, &webhooks.targets)?;
-        let places = Arc::new(Semaphore::new(webhooks.settings.concurrency));
-        Ok(Self { webhooks, sender, places, busy: Arc::default(), running: TaskTracker::new() })
+        let permits = Arc::new(Semaphore::new(webhooks.settings.concurrency));
+        Ok(Self { webhooks, sender, permits, in_flight: Arc::default(), running: TaskTracker::new() })
     }
 
-    /// Sends what is due until `stop`; then waits for the attempts that are under way, which end in bounded time.
+    /// Sends due deliveries until `stop`, then waits for the attempts in flight, which end in bounded time.
     pub async fn run(&self, stop: CancellationToken) {
         let hub = self.webhooks.jobs.hub.clone();
         let poll = Duration::from_millis(self.webhooks.settings.poll_milliseconds);
         let mut cleared: Option<Instant> = None;
         while !stop.is_cancelled() {
-            if cleared.is_none_or(|at| at.elapsed() >= CLEAR_EVERY) {
+            if cleared.is_none_or(|at| at.elapsed() >= CLEAR_INTERVAL) {
                 cleared = Some(Instant::now());
-                self.clear().await;
+                self.clear_log().await;
             }
-            match self.take(&stop).await {
+            match self.start_due(&stop).await {
                 Ok(0) => {}
                 Ok(_) => continue,
-                Err(error) => tracing::error!(%error, "deliveries to webhooks could not be claimed"),
+                Err(error) => tracing::error!(%error, "failed to claim webhook deliveries"),
             }
             tokio::select! {
-                () = hub.post() => {}
+                () = hub.wait_for_deliveries() => {}
                 () = tokio::time::sleep(poll) => {}
                 () = stop.cancelled() => {}
             }
@@ -89,116 +89,116 @@ impl Dispatcher {
         self.running.wait().await;
     }
 
-    /// Waits for a free place, claims as much as there are free places, and starts it.
-    async fn take(&self, stop: &CancellationToken) -> Result<usize> {
+    /// Waits for a free permit, claims one delivery for each free permit, and starts them. Returns their number.
+    async fn start_due(&self, stop: &CancellationToken) -> Result<usize> {
         let first = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(0),
-            place = Arc::clone(&self.places).acquire_owned() => place,
+            permit = Arc::clone(&self.permits).acquire_owned() => permit,
         };
         let Ok(first) = first else { return Ok(0) };
-        let mut places = vec![first];
-        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            places.push(place);
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            permits.push(permit);
         }
-        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let claims = self.webhooks.claim(places.len(), &busy).await?;
-        let taken = claims.len();
-        for (claim, place) in claims.into_iter().zip(places) {
-            let (dispatcher, visit) = (self.clone(), self.visit(&claim));
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let claims = self.webhooks.claim(permits.len(), &in_flight).await?;
+        let started = claims.len();
+        for (claim, permit) in claims.into_iter().zip(permits) {
+            let (dispatcher, guard) = (self.clone(), self.track(&claim));
             let (webhook, id) = (claim.webhook.id.to_string(), claim.delivery.id.to_string());
-            let span = trace::delivery(&webhook, &id, claim.delivery.attempts);
+            let span = trace::delivery_span(&webhook, &id, claim.delivery.attempts);
             let delivered = async move {
                 dispatcher.deliver(claim).await;
-                drop((visit, place));
-                // The next event of the job, or another that waited for the place, may go.
-                dispatcher.webhooks.jobs.hub.posted();
+                drop((guard, permit));
+                // The next event of the job, or another delivery that waited for the permit, can start.
+                dispatcher.webhooks.jobs.hub.notify_dispatcher();
             };
             self.running.spawn(delivered.instrument(span));
         }
-        Ok(taken)
+        Ok(started)
     }
 
-    fn visit(&self, claim: &Claim) -> Visit {
+    fn track(&self, claim: &Claim) -> InFlightGuard {
         let (host, user) = (claim.webhook.host.clone(), claim.webhook.account_id);
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        *busy.hosts.entry(host.clone()).or_default() += 1;
-        *busy.users.entry(user).or_default() += 1;
-        Visit { busy: Arc::clone(&self.busy), host, user }
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        *in_flight.hosts.entry(host.clone()).or_default() += 1;
+        *in_flight.users.entry(user).or_default() += 1;
+        InFlightGuard { in_flight: Arc::clone(&self.in_flight), host, user }
     }
 
     async fn deliver(&self, claim: Claim) {
         let outcome = match self.attempt(&claim).await {
             Ok(outcome) => outcome,
             Err(error) => {
-                tracing::error!(delivery.id = %claim.delivery.id, %error, "a delivery could not be prepared");
+                tracing::error!(delivery.id = %claim.delivery.id, %error, "failed to prepare webhook delivery");
                 let error = "The server could not prepare the message.".to_owned();
-                Outcome::Failed { status: None, error, retry_after: None }
+                AttemptOutcome::Failed { status: None, error, retry_after: None }
             }
         };
-        let taken = match self.webhooks.finish(&claim, outcome.clone()).await {
-            Ok(taken) => taken,
+        let resolution = match self.webhooks.finish(&claim, outcome.clone()).await {
+            Ok(resolution) => resolution,
             Err(error) => {
-                tracing::error!(delivery.id = %claim.delivery.id, %error, "what came of a delivery could not be written down");
-                Taken::Lost
+                tracing::error!(delivery.id = %claim.delivery.id, %error, "failed to record the result of a webhook delivery");
+                Resolution::LeaseLost
             }
         };
-        let outcome_name = match taken {
-            Taken::Delivered => "delivered",
-            Taken::Again => "failed",
-            Taken::GivenUp => "given_up",
-            Taken::Dropped => "dropped",
-            Taken::Lost => "lost",
+        let outcome_name = match resolution {
+            Resolution::Delivered => "delivered",
+            Resolution::Retrying => "failed",
+            Resolution::GivenUp => "given_up",
+            Resolution::Dropped => "dropped",
+            Resolution::LeaseLost => "lost",
         };
         metrics::counter!(WEBHOOK_DELIVERIES, "outcome" => outcome_name).increment(1);
-        // Not the address: its path and parameters may be a secret.
+        // The URL is not logged: its path and parameters may be a secret.
         let (id, webhook, host) = (claim.delivery.id, claim.webhook.id, claim.webhook.host);
         let attempt = claim.delivery.attempts;
-        if taken == Taken::GivenUp {
-            tracing::warn!(delivery.id = %id, webhook.id = %webhook, webhook.host = host, attempt, ?outcome, "a delivery is given up");
+        if resolution == Resolution::GivenUp {
+            tracing::warn!(delivery.id = %id, webhook.id = %webhook, webhook.host = host, attempt, ?outcome, "webhook delivery given up");
         } else {
-            tracing::debug!(delivery.id = %id, webhook.id = %webhook, webhook.host = host, attempt, ?outcome, "a delivery was tried");
+            tracing::debug!(delivery.id = %id, webhook.id = %webhook, webhook.host = host, attempt, ?outcome, "webhook delivery attempted");
         }
     }
 
-    /// What comes of sending once.
-    async fn attempt(&self, claim: &Claim) -> Result<Outcome> {
+    /// Sends the message of a claim once.
+    async fn attempt(&self, claim: &Claim) -> Result<AttemptOutcome> {
         let Ok(url) = self.webhooks.targets.check(&claim.webhook.url) else {
-            return Ok(Outcome::Refused(NOT_ALLOWED.to_owned()));
+            return Ok(AttemptOutcome::Refused(NOT_ALLOWED.to_owned()));
         };
-        // What is sent later than this could meet the next attempt of somebody who takes this claim for lost.
-        let longest = (SLACK / 2).to_std().map_err(Error::internal)?;
-        let message = tokio::time::timeout(longest, self.webhooks.message(claim)).await;
+        // A request sent after this timeout could overlap with the next attempt, after this claim has expired.
+        let build_timeout = (LEASE_MARGIN / 2).to_std().map_err(Error::internal)?;
+        let message = tokio::time::timeout(build_timeout, self.webhooks.build_message(claim)).await;
         let message = message.map_err(|_| Error::Unavailable("The database is busy.".into()))??;
-        let Some(body) = message else { return Ok(Outcome::Dropped) };
+        let Some(body) = message else { return Ok(AttemptOutcome::Dropped) };
         let (id, at) = (claim.delivery.id, self.webhooks.jobs.clock.now());
         let signature = signature::sign(&claim.webhook, id, at, &body)?;
         let span = Span::current();
-        trace::asked(&span, &url);
-        let signed = Signed { id: id.to_string(), at, signature, trace: trace::headers(&span) };
+        trace::record_target(&span, &url);
+        let signed = Signed { id: id.to_string(), at, signature, trace: trace::context_headers(&span) };
         let outcome = self.sender.send(url, signed, body).await;
-        ended(&span, &outcome);
+        record_outcome(&span, &outcome);
         Ok(outcome)
     }
 
-    async fn clear(&self) {
+    async fn clear_log(&self) {
         let days = TimeDelta::days(self.webhooks.settings.log_days.into());
-        match self.webhooks.clear(self.webhooks.jobs.clock.now() - days).await {
+        match self.webhooks.clear_log(self.webhooks.jobs.clock.now() - days).await {
             Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "old deliveries to webhooks were removed from the log"),
-            Err(error) => tracing::error!(%error, "old deliveries to webhooks could not be removed"),
+            Ok(removed) => tracing::info!(removed, "removed old webhook deliveries from the log"),
+            Err(error) => tracing::error!(%error, "failed to remove old webhook deliveries from the log"),
         }
     }
 }
 
-/// Has a span say what came of its attempt.
-fn ended(span: &Span, outcome: &Outcome) {
+/// Records the outcome of an attempt in its span.
+fn record_outcome(span: &Span, outcome: &AttemptOutcome) {
     let (status, error) = match outcome {
-        Outcome::Delivered(status) => (Some(*status), None),
-        Outcome::Gone => (Some(StatusCode::GONE.as_u16()), None),
-        Outcome::Failed { status, .. } => (*status, Some("failed")),
-        Outcome::Refused(_) => (None, Some("not_allowed")),
-        Outcome::Dropped => (None, None),
+        AttemptOutcome::Delivered(status) => (Some(*status), None),
+        AttemptOutcome::Gone => (Some(StatusCode::GONE.as_u16()), None),
+        AttemptOutcome::Failed { status, .. } => (*status, Some("failed")),
+        AttemptOutcome::Refused(_) => (None, Some("not_allowed")),
+        AttemptOutcome::Dropped => (None, None),
     };
-    trace::delivered(span, status, error);
+    trace::record_delivery(span, status, error);
 }

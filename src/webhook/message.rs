@@ -1,4 +1,4 @@
-//! What a webhook is told of an event: as much as its owner may see of it now.
+//! Messages to webhooks: the part of an event that the owner of the webhook may see now.
 
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use super::queue::Claim;
 use crate::access;
 use crate::entity::{account, job, job_event};
 use crate::error::{Error, Result};
-use crate::events::feed::Place;
-use crate::job::history::seen_by;
+use crate::events::feed::FeedPosition;
+use crate::job::history::redact_event;
 
 impl Webhooks {
-    /// The body of a delivery, by the Standard Webhooks specification; `None` where the owner of the webhook does not see
-    /// the job any more.
-    pub(super) async fn message(&self, claim: &Claim) -> Result<Option<String>> {
+    /// Returns the body of a delivery (Standard Webhooks specification), or `None` if the owner of the webhook no
+    /// longer sees the job.
+    pub(super) async fn build_message(&self, claim: &Claim) -> Result<Option<String>> {
         let (db, delivery) = (self.jobs.db.read(), &claim.delivery);
         let Some(job) = job::Entity::find_by_id(delivery.job_id).one(db).await? else { return Ok(None) };
         let owner = account::Entity::find_by_id(claim.webhook.account_id).one(db).await?;
@@ -23,7 +23,7 @@ impl Webhooks {
         let event = job_event::Entity::find_by_id((job.id, delivery.sequence)).one(db).await?;
         let Some(event) = event else { return Ok(None) };
         let job_type = self.jobs.types.version(&job.type_id, job.type_version).await?;
-        let event = seen_by(&standing, &job_type, event);
+        let event = redact_event(&standing, &job_type, event);
         let body = body(&job, &event, &event.data)?;
         if body.len() <= self.settings.message_bytes {
             return Ok(Some(body));
@@ -45,7 +45,7 @@ fn body(job: &job::Model, event: &job_event::Model, data: &Value) -> Result<Stri
             "jobType": job.type_id,
             "mode": job.mode,
             "sequence": event.sequence,
-            "cursor": Place::of(event).encode(),
+            "cursor": FeedPosition::of(event).encode(),
             "kind": event.kind,
             "actorId": event.actor_id,
             "data": data,

@@ -1,13 +1,13 @@
-//! Webhooks: events of jobs, sent to where somebody wants them, signed as the Standard Webhooks specification says.
+//! Webhooks: events of jobs, sent to a URL and signed as the Standard Webhooks specification requires.
 //!
 //! ```text
 //!  event ──same transaction──► PENDING ──2xx──► DELIVERED
-//!  (events::outbox)              │  ▲  └─ too long without, no permitted target, webhook disabled ──► GIVEN_UP
-//!                                └──┘ anything else: again later          any of the two ── redeliver ──► PENDING
+//!  (events::outbox)              │  ▲  └─ retried too long, target not allowed, webhook disabled ──► GIVEN_UP
+//!                                └──┘ otherwise: retried          DELIVERED, GIVEN_UP ── redeliver ──► PENDING
 //! ```
 //!
-//! Of one job a webhook is sent one event at a time, in their order: [`queue`] hands out none while an earlier one has not
-//! ended. [`dispatch`] sends; [`target`] says where to.
+//! A webhook gets the events of one job one at a time, in order: [`queue`] claims no event while an earlier one has not
+//! ended. [`dispatch`] sends deliveries, and [`target`] checks their URLs.
 
 pub mod dispatch;
 mod message;
@@ -36,38 +36,38 @@ use crate::entity::{job, webhook, webhook_delivery};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DeliveryId, JobId, WebhookId};
 use crate::job::record::EventKind;
-use crate::job::{Jobs, gone};
+use crate::job::{Jobs, not_found};
 use crate::limit;
 use crate::page::{Direction, Page, Window};
 use target::Targets;
 
-/// A webhook that somebody wants.
+/// The input for creating a webhook.
 #[derive(Debug, Clone)]
 pub struct NewWebhook {
-    /// Where to.
+    /// The URL to send events to.
     pub url: String,
-    /// Of this job only.
+    /// The only job whose events are sent, or `None` for all jobs.
     pub job: Option<JobId>,
-    /// Of these kinds only, where any is named.
+    /// The kinds of events that are sent; empty for all kinds.
     pub kinds: Vec<EventKind>,
-    /// For people.
+    /// A description for people.
     pub description: String,
 }
 
-/// What should become of a webhook; `None` stays as it is.
+/// The input for changing a webhook; `None` leaves a field unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Where to.
+    /// The URL to send events to.
     pub url: Option<String>,
-    /// Of these kinds only, where any is named.
+    /// The kinds of events that are sent; empty for all kinds.
     pub kinds: Option<Vec<EventKind>>,
-    /// For people.
+    /// A description for people.
     pub description: Option<String>,
-    /// Whether it is sent anything.
+    /// Whether events are sent.
     pub enabled: Option<bool>,
 }
 
-/// The webhooks of this server; clones share them.
+/// The webhooks of this server. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     jobs: Jobs,
@@ -76,12 +76,13 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// About these jobs.
+    /// Creates the webhooks for the events of `jobs`.
     pub fn new(jobs: Jobs, settings: &Settings) -> Self {
         Self { jobs, settings: Arc::new(settings.clone()), targets: Targets::new(settings) }
     }
 
-    /// Makes a webhook of an actor's; the secret is returned here and never again. NOT_FOUND for a job that they do not see.
+    /// Creates a webhook of the actor. Returns its secret, which no other call returns. Fails with NOT_FOUND for a job
+    /// that the actor cannot see.
     pub async fn create(&self, actor: &Actor, new: NewWebhook) -> Result<(String, webhook::Model)> {
         let (target, described) =
             (self.targets.check_and_resolve(&new.url).await, self.description_problem(&new.description));
@@ -114,27 +115,27 @@ impl Webhooks {
             created_at: Set(now),
             updated_at: Set(now),
         };
-        let (most, watched) = (self.settings.per_user, new.job);
-        let made = self.jobs.db.write(move |tx| -> Work<'_, webhook::Model> {
+        let (quota, job_id) = (self.settings.per_user, new.job);
+        let created = self.jobs.db.write(move |tx| -> Work<'_, webhook::Model> {
             Box::pin(async move {
-                if let Some(job) = watched {
-                    // It may have gone since.
-                    let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
-                    job.ok_or_else(gone)?;
+                if let Some(job_id) = job_id {
+                    // The job may have been deleted since the check.
+                    let job = job::Entity::find_by_id(job_id).lock(LockType::KeyShare).one(tx).await?;
+                    job.ok_or_else(not_found)?;
                 }
-                limit::in_turn(tx, owner).await?;
-                let mine = webhook::Entity::find().filter(webhook::Column::AccountId.eq(owner));
-                let full = format!("You have {most} webhooks already; delete one first.");
-                limit::one_more(tx, mine, most, full).await?;
+                limit::lock_account(tx, owner).await?;
+                let owned = webhook::Entity::find().filter(webhook::Column::AccountId.eq(owner));
+                let message = format!("You already have {quota} webhooks, the maximum. Delete one first.");
+                limit::check_quota(tx, owned, quota, message).await?;
                 Ok(row.insert(tx).await?)
             })
         });
-        let made = made.await?;
-        audit::about(Event::WebhookCreated, Outcome::Ok, actor.into(), made.id);
-        Ok((secret.0, made))
+        let created = created.await?;
+        audit::record_with_subject(Event::WebhookCreated, Outcome::Ok, actor.into(), created.id);
+        Ok((secret.0, created))
     }
 
-    /// Changes a webhook of an actor's. What waits for one that is disabled is given up.
+    /// Changes a webhook of the actor. Disabling a webhook gives up its pending deliveries.
     pub async fn update(&self, actor: &Actor, id: WebhookId, change: Change) -> Result<webhook::Model> {
         let Change { url, kinds, description, enabled } = change;
         let mut problems = Vec::new();
@@ -154,10 +155,10 @@ impl Webhooks {
         }
         let now = self.jobs.clock.now();
         let is_updated = url.is_some() || kinds.is_some() || description.is_some();
-        let changed = self.change(actor, id, move |tx, mine| -> Work<'_, (bool, webhook::Model)> {
+        let changed = self.change(actor, id, move |tx, owned| -> Work<'_, (bool, webhook::Model)> {
             Box::pin(async move {
-                let was = mine.enabled;
-                let mut row: webhook::ActiveModel = mine.into();
+                let was_enabled = owned.enabled;
+                let mut row: webhook::ActiveModel = owned.into();
                 if let Some((url, host)) = url {
                     (row.url, row.host) = (Set(url), Set(host));
                 }
@@ -173,10 +174,12 @@ impl Webhooks {
                 row.updated_at = Set(now);
                 let changed = row.update(tx).await?;
                 let changed = match enabled {
-                    Some(false) if was => queue::disable(tx, changed, DisabledReason::ByOwner, now).await?,
+                    Some(false) if was_enabled => {
+                        queue::disable(tx, changed, DisabledReason::ByOwner, now).await?
+                    }
                     _ => changed,
                 };
-                Ok((was, changed))
+                Ok((was_enabled, changed))
             })
         });
         let (was_enabled, changed) = changed.await?;
@@ -186,81 +189,82 @@ impl Webhooks {
             _ => None,
         };
         for event in is_updated.then_some(Event::WebhookUpdated).into_iter().chain(switched) {
-            audit::about(event, Outcome::Ok, actor.into(), id);
+            audit::record_with_subject(event, Outcome::Ok, actor.into(), id);
         }
         Ok(changed)
     }
 
-    /// Gives a webhook of an actor's a new secret, which is returned here and never again. The one before goes on signing
-    /// beside it for a while; the one before that ends.
+    /// Gives a webhook of the actor a new secret and returns it. No other call returns it. The previous secret also
+    /// signs for `webhooks.old_secret_seconds`; the secret before that ends at once.
     pub async fn rotate(&self, actor: &Actor, id: WebhookId) -> Result<(String, webhook::Model)> {
         let (now, secret) = (self.jobs.clock.now(), signature::secret());
         let until = now + TimeDelta::seconds(self.settings.old_secret_seconds.into());
-        let fresh = secret.clone();
-        let rotated = self.change(actor, id, move |tx, mine| {
+        let new_secret = secret.clone();
+        let rotated = self.change(actor, id, move |tx, owned| {
             Box::pin(async move {
-                let old = mine.secret.clone();
-                let mut row: webhook::ActiveModel = mine.into();
-                row.secret = Set(fresh);
+                let old = owned.secret.clone();
+                let mut row: webhook::ActiveModel = owned.into();
+                row.secret = Set(new_secret);
                 (row.old_secret, row.old_secret_until) = (Set(Some(old)), Set(Some(until)));
                 row.updated_at = Set(now);
                 Ok(row.update(tx).await?)
             })
         });
         let rotated = rotated.await?;
-        audit::about(Event::WebhookSecretRotated, Outcome::Ok, actor.into(), id);
+        audit::record_with_subject(Event::WebhookSecretRotated, Outcome::Ok, actor.into(), id);
         Ok((secret.0, rotated))
     }
 
-    /// Removes a webhook of an actor's with its log and what waits for it.
+    /// Deletes a webhook of the actor with its log and its pending deliveries.
     pub async fn delete(&self, actor: &Actor, id: WebhookId) -> Result<()> {
         let now = self.jobs.clock.now();
-        // First nothing more is written for it, then its log goes by pages: whoever writes an event does not wait for long.
-        let disabled = self.change(actor, id, move |tx, mine| {
+        // Disabling it first stops new deliveries. Its log is then removed by pages, so no event waits for all of that.
+        let disabled = self.change(actor, id, move |tx, owned| {
             Box::pin(async move {
-                if mine.enabled {
-                    queue::disable(tx, mine, DisabledReason::ByOwner, now).await
+                if owned.enabled {
+                    queue::disable(tx, owned, DisabledReason::ByOwner, now).await
                 } else {
-                    Ok(mine)
+                    Ok(owned)
                 }
             })
         });
         disabled.await?;
-        queue::remove(&self.jobs.db, webhook_delivery::Column::WebhookId.eq(id).into_condition()).await?;
-        let removed = self.change(actor, id, move |tx, mine| {
+        queue::remove_deliveries(&self.jobs.db, webhook_delivery::Column::WebhookId.eq(id).into_condition())
+            .await?;
+        let removed = self.change(actor, id, move |tx, owned| {
             Box::pin(async move {
-                webhook::Entity::delete_by_id(mine.id).exec(tx).await?;
+                webhook::Entity::delete_by_id(owned.id).exec(tx).await?;
                 Ok(())
             })
         });
         removed.await?;
-        audit::about(Event::WebhookDeleted, Outcome::Ok, actor.into(), id);
+        audit::record_with_subject(Event::WebhookDeleted, Outcome::Ok, actor.into(), id);
         Ok(())
     }
 
-    /// Sends an event again, under the same ID: one that has ended, outside of the order of its job; one that waits, at once,
-    /// but not before an earlier one of its job.
+    /// Sends an event again, under the same ID. An ended delivery is sent outside the order of its job. A pending
+    /// delivery is sent at once, but not before an earlier one of its job.
     pub async fn redeliver(&self, actor: &Actor, id: DeliveryId) -> Result<webhook_delivery::Model> {
         let missing = || Error::not_found("delivery");
-        // In one statement, so that somebody else's takes as long as one that does not exist.
-        let (_, of) = self.deliveries_among(actor, [id]).await?.pop().ok_or_else(missing)?;
-        let of = of.id;
+        // One statement, so that the delivery of another user takes as long as one that does not exist.
+        let (_, webhook) = self.deliveries_among(actor, [id]).await?.pop().ok_or_else(missing)?;
+        let webhook_id = webhook.id;
         let clock = self.jobs.clock.clone();
-        let sent = self.change(actor, of, move |tx, mine| -> Work<'_, webhook_delivery::Model> {
+        let sent = self.change(actor, webhook_id, move |tx, owned| -> Work<'_, webhook_delivery::Model> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
                 let found = webhook_delivery::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
                 let found = found.ok_or_else(missing)?;
-                if !mine.enabled {
+                if !owned.enabled {
                     return Err(Error::conflict("The webhook is disabled. Enable it first."));
                 }
                 if found.lease_token.is_some() && found.next_attempt_at.is_some_and(|until| until > now) {
-                    return Err(Error::conflict("It is being sent at this moment."));
+                    return Err(Error::conflict("An attempt is in progress. Retry after it ends."));
                 }
-                let again = found.redelivery || found.status != DeliveryStatus::Pending;
+                let is_redelivery = found.redelivery || found.status != DeliveryStatus::Pending;
                 let mut row: webhook_delivery::ActiveModel = found.into();
                 (row.status, row.redelivery, row.attempts) =
-                    (Set(DeliveryStatus::Pending), Set(again), Set(0));
+                    (Set(DeliveryStatus::Pending), Set(is_redelivery), Set(0));
                 (row.queued_at, row.next_attempt_at) = (Set(now), Set(Some(now)));
                 (row.lease_token, row.finished_at) = (Set(None), Set(None));
                 Ok(row.update(tx).await?)
@@ -270,60 +274,60 @@ impl Webhooks {
             Error::NotFound(_) => missing(),
             other => other,
         })?;
-        self.jobs.hub.posted();
+        self.jobs.hub.notify_dispatcher();
         Ok(sent)
     }
 
-    /// A webhook of an actor's.
+    /// Returns a webhook of the actor.
     pub async fn get(&self, actor: &Actor, id: WebhookId) -> Result<webhook::Model> {
         self.among(actor, [id]).await?.pop().ok_or_else(|| Error::not_found("webhook"))
     }
 
-    /// Those of some webhooks that are an actor's.
+    /// Returns those of the given webhooks that belong to the actor.
     pub async fn among(
         &self,
         actor: &Actor,
         ids: impl IntoIterator<Item = WebhookId>,
     ) -> Result<Vec<webhook::Model>> {
-        let mine = webhook::Entity::find().filter(webhook::Column::AccountId.eq(actor.user.id));
-        Ok(mine.filter(webhook::Column::Id.is_in(ids)).all(self.jobs.db.read()).await?)
+        let owned = webhook::Entity::find().filter(webhook::Column::AccountId.eq(actor.user.id));
+        Ok(owned.filter(webhook::Column::Id.is_in(ids)).all(self.jobs.db.read()).await?)
     }
 
-    /// A page of an actor's webhooks, the newest first.
+    /// Returns a page of the actor's webhooks, newest first.
     pub async fn list(&self, actor: &Actor, window: Window) -> Result<Page<webhook::Model>> {
-        let mine = webhook::Entity::find().filter(webhook::Column::AccountId.eq(actor.user.id));
+        let owned = webhook::Entity::find().filter(webhook::Column::AccountId.eq(actor.user.id));
         let (time, id) = (webhook::Column::CreatedAt, webhook::Column::Id);
-        let query = window.select(mine, Direction::Descending, time, id);
+        let query = window.select(owned, Direction::Descending, time, id);
         Ok(window.page(query.all(self.jobs.db.read()).await?))
     }
 
-    /// Those of some deliveries that go to an actor's webhooks, each with its webhook.
+    /// Returns those of the given deliveries that go to the actor's webhooks, each with its webhook.
     pub async fn deliveries_among(
         &self,
         actor: &Actor,
         ids: impl IntoIterator<Item = DeliveryId>,
     ) -> Result<Vec<(webhook_delivery::Model, webhook::Model)>> {
-        let mine = webhook_delivery::Entity::find()
+        let owned = webhook_delivery::Entity::find()
             .find_also_related(webhook::Entity)
             .filter(webhook::Column::AccountId.eq(actor.user.id))
             .filter(webhook_delivery::Column::Id.is_in(ids));
-        let rows = mine.all(self.jobs.db.read()).await?.into_iter();
+        let rows = owned.all(self.jobs.db.read()).await?.into_iter();
         Ok(rows.filter_map(|(row, webhook)| Some((row, webhook?))).collect())
     }
 
-    /// A page of the log of a webhook, the newest first.
+    /// Returns a page of the log of a webhook, newest first.
     pub async fn deliveries(
         &self,
-        of: &webhook::Model,
+        webhook: &webhook::Model,
         window: Window,
     ) -> Result<Page<webhook_delivery::Model>> {
-        let log = webhook_delivery::Entity::find().filter(webhook_delivery::Column::WebhookId.eq(of.id));
+        let log = webhook_delivery::Entity::find().filter(webhook_delivery::Column::WebhookId.eq(webhook.id));
         let (time, id) = (webhook_delivery::Column::CreatedAt, webhook_delivery::Column::Id);
         let query = window.select(log, Direction::Descending, time, id);
         Ok(window.page(query.all(self.jobs.db.read()).await?))
     }
 
-    /// Locks a webhook of an actor's and changes it.
+    /// Locks a webhook of the actor and changes it.
     async fn change<T: Send + 'static>(
         &self,
         actor: &Actor,
@@ -335,10 +339,10 @@ impl Webhooks {
             .db
             .write(move |tx| {
                 Box::pin(async move {
-                    let mine = webhook::Entity::find_by_id(id).filter(webhook::Column::AccountId.eq(owner));
-                    // Events are written meanwhile: their transactions share the key.
-                    let mine = mine.lock(LockType::NoKeyUpdate).one(tx).await?;
-                    change(tx, mine.ok_or_else(|| Error::not_found("webhook"))?).await
+                    let owned = webhook::Entity::find_by_id(id).filter(webhook::Column::AccountId.eq(owner));
+                    // This lock allows events to be written meanwhile: their transactions share the key.
+                    let owned = owned.lock(LockType::NoKeyUpdate).one(tx).await?;
+                    change(tx, owned.ok_or_else(|| Error::not_found("webhook"))?).await
                 })
             })
             .await
@@ -349,7 +353,7 @@ impl Webhooks {
     }
 }
 
-/// What deliveries at once are counted by.
+/// Returns host and port, by which concurrent deliveries are counted.
 fn host(url: &reqwest::Url) -> String {
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())

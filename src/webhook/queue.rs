@@ -1,7 +1,7 @@
-//! The outbox as a queue: claiming what is due, and saying what came of it.
+//! The outbox as a queue: claims due deliveries and records their results.
 //!
-//! A claim is a lease with a token, as the engine's are. It is not renewed, because an attempt takes a bounded time; when
-//! it runs out, whoever looks next sends the event again, under the same ID.
+//! A claim is a lease with a token, like those of the engine. It is not renewed, because an attempt takes a bounded
+//! time. After it expires, the next dispatcher that polls sends the event again, under the same ID.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use sea_orm::{
 };
 
 use super::{DisabledReason, Webhooks};
-use crate::audit::{self, By, Event};
+use crate::audit::{self, Event, Origin};
 use crate::clock::Timestamp;
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Db, Work};
@@ -24,23 +24,23 @@ use crate::error::{Error, Result};
 use crate::id::{DeliveryId, LeaseToken, UserId};
 use crate::job::retry::backoff_within;
 
-/// What a claim holds beyond the time of an attempt: to read what is to be sent, and to write down what came of it.
-pub(super) const SLACK: TimeDelta = TimeDelta::seconds(30);
+/// How much longer a lease is than an attempt: time to read the event and to record the result.
+pub(super) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(30);
 /// Rows removed by one statement.
-const PAGE: u64 = 1_000;
+const PAGE_ROWS: u64 = 1_000;
 
-/// How many deliveries this node has under way.
+/// The number of deliveries in flight on this node.
 #[derive(Debug, Clone, Default)]
-pub struct Busy {
-    /// To each host.
+pub struct InFlight {
+    /// Deliveries to each host and port.
     pub hosts: HashMap<String, usize>,
-    /// To all webhooks of each user.
+    /// Deliveries to all webhooks of each user.
     pub users: HashMap<UserId, usize>,
 }
 
-impl Busy {
-    /// Counts one more, where neither has its most already.
-    fn take(&mut self, host: String, user: UserId, settings: &Settings) -> bool {
+impl InFlight {
+    /// Adds a delivery and returns true, unless the host or the user has reached its concurrency limit.
+    fn try_add(&mut self, host: String, user: UserId, settings: &Settings) -> bool {
         let (host, user) = (self.hosts.entry(host).or_default(), self.users.entry(user).or_default());
         let free = *host < settings.host_concurrency && *user < settings.user_concurrency;
         if free {
@@ -50,72 +50,73 @@ impl Busy {
     }
 }
 
-/// The keys that have reached a number.
-fn full<K: Clone>(counts: &HashMap<K, usize>, most: usize) -> Vec<K> {
-    counts.iter().filter(|(_, count)| **count >= most).map(|(key, _)| key.clone()).collect()
+/// Returns the keys whose count has reached `limit`.
+fn keys_at_limit<K: Clone>(counts: &HashMap<K, usize>, limit: usize) -> Vec<K> {
+    counts.iter().filter(|(_, count)| **count >= limit).map(|(key, _)| key.clone()).collect()
 }
 
-/// Somebody's hold on a delivery.
+/// A claimed delivery.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Proof of it.
+    /// Proof of the claim.
     pub token: LeaseToken,
-    /// What is to be sent; its attempts count this one.
+    /// The delivery to send; its number of attempts includes this one.
     pub delivery: webhook_delivery::Model,
-    /// Where to.
+    /// The webhook to send it to.
     pub webhook: webhook::Model,
 }
 
-/// What came of an attempt.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// It was taken, with this status.
+pub enum AttemptOutcome {
+    /// The target accepted the message with this status.
     Delivered(u16),
-    /// It was not.
+    /// The attempt failed.
     Failed {
-        /// What was answered, where anything was.
+        /// Status of the response, if there was one.
         status: Option<u16>,
-        /// For the log.
+        /// Message for the log of the webhook.
         error: String,
-        /// How long the receiver wants to be left alone.
+        /// The wait that the target requested.
         retry_after: Option<TimeDelta>,
     },
-    /// It must not be sent there.
+    /// The target is not allowed.
     Refused(String),
-    /// The receiver wants nothing more (410).
+    /// The target returned 410 Gone.
     Gone,
-    /// The owner of the webhook does not see the job any more, so that there is nothing to tell.
+    /// The owner of the webhook no longer sees the job, so there is no message.
     Dropped,
 }
 
-/// What was made of an outcome.
+/// The state of a delivery after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It has ended well.
+pub enum Resolution {
+    /// It was delivered.
     Delivered,
-    /// It will be tried again.
-    Again,
-    /// It will not.
+    /// It failed and will be retried.
+    Retrying,
+    /// It failed and will not be retried.
     GivenUp,
-    /// It is not there any more.
+    /// It was removed.
     Dropped,
-    /// The claim had run out, or the delivery was gone: nothing was changed.
-    Lost,
+    /// Unchanged: the lease has expired, or the delivery no longer exists.
+    LeaseLost,
 }
 
 impl Webhooks {
-    /// Takes up to `limit` deliveries that are due, the longest due first: of each job and webhook none but the first that
-    /// has not ended. `busy` is what this node has under way.
-    pub async fn claim(&self, limit: usize, busy: &Busy) -> Result<Vec<Claim>> {
-        let (clock, mut busy, settings) = (self.jobs.clock.clone(), busy.clone(), self.settings.clone());
-        let holds = TimeDelta::seconds(self.settings.attempt_seconds.into()) + SLACK;
+    /// Claims up to `limit` due deliveries, the longest due first. For each job and webhook it claims only the first
+    /// delivery that has not ended. `in_flight` counts the deliveries in flight on this node.
+    pub async fn claim(&self, limit: usize, in_flight: &InFlight) -> Result<Vec<Claim>> {
+        let (clock, mut in_flight, settings) =
+            (self.jobs.clock.clone(), in_flight.clone(), self.settings.clone());
+        let lease = TimeDelta::seconds(self.settings.attempt_seconds.into()) + LEASE_MARGIN;
         let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<Claim>> {
             Box::pin(async move {
                 let (now, mut chosen) = (db::now(tx, &clock).await?, Vec::new());
-                let hosts = full(&busy.hosts, settings.host_concurrency);
-                let users = full(&busy.users, settings.user_concurrency);
-                for (id, host, user) in due(tx, now, hosts, users, limit).await? {
-                    if busy.take(host, user, &settings) {
+                let hosts = keys_at_limit(&in_flight.hosts, settings.host_concurrency);
+                let users = keys_at_limit(&in_flight.users, settings.user_concurrency);
+                for (id, host, user) in select_due(tx, now, hosts, users, limit).await? {
+                    if in_flight.try_add(host, user, &settings) {
                         chosen.push(id);
                     }
                 }
@@ -125,7 +126,7 @@ impl Webhooks {
                 let token = LeaseToken::new();
                 webhook_delivery::Entity::update_many()
                     .col_expr(Column::Attempts, Expr::col(Column::Attempts).add(1))
-                    .col_expr(Column::NextAttemptAt, Expr::value(now + holds))
+                    .col_expr(Column::NextAttemptAt, Expr::value(now + lease))
                     .col_expr(Column::LeaseToken, Expr::value(token))
                     .col_expr(Column::LastAttemptAt, Expr::value(now))
                     .filter(Column::Id.is_in(chosen.iter().copied()))
@@ -144,95 +145,102 @@ impl Webhooks {
         claims.await
     }
 
-    /// Writes down what came of an attempt, and lets the next event of the job go.
-    pub async fn finish(&self, claim: &Claim, outcome: Outcome) -> Result<Taken> {
+    /// Records the outcome of an attempt, and releases the next event of the job if the delivery has ended.
+    pub async fn finish(&self, claim: &Claim, outcome: AttemptOutcome) -> Result<Resolution> {
         let (clock, settings) = (self.jobs.clock.clone(), self.settings.clone());
         let (id, token) = (claim.delivery.id, claim.token);
-        let (job, of) = (claim.delivery.job_id, claim.webhook.id);
-        let taken = self.jobs.db.write(move |tx| -> Work<'_, (Taken, bool)> {
+        let (job_id, webhook_id) = (claim.delivery.job_id, claim.webhook.id);
+        let resolution = self.jobs.db.write(move |tx| -> Work<'_, (Resolution, bool)> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
-                // In this order everywhere: first the job, which would take its deliveries with it, then the webhook, then what
-                // is sent to it.
-                let job = job::Entity::find_by_id(job).lock(LockType::KeyShare).one(tx).await?;
+                // The lock order everywhere: the job, whose deletion deletes its deliveries; the webhook; its
+                // deliveries.
+                let job = job::Entity::find_by_id(job_id).lock(LockType::KeyShare).one(tx).await?;
                 if job.is_none() {
-                    return Ok((Taken::Lost, false));
+                    return Ok((Resolution::LeaseLost, false));
                 }
-                let webhook = webhook::Entity::find_by_id(of).lock(LockType::NoKeyUpdate).one(tx).await?;
-                let mine = webhook_delivery::Entity::find_by_id(id).filter(Column::LeaseToken.eq(token));
-                let (Some(webhook), Some(delivery)) = (webhook, mine.lock_exclusive().one(tx).await?) else {
-                    return Ok((Taken::Lost, false));
+                let webhook =
+                    webhook::Entity::find_by_id(webhook_id).lock(LockType::NoKeyUpdate).one(tx).await?;
+                let claimed = webhook_delivery::Entity::find_by_id(id).filter(Column::LeaseToken.eq(token));
+                let (Some(webhook), Some(delivery)) = (webhook, claimed.lock_exclusive().one(tx).await?)
+                else {
+                    return Ok((Resolution::LeaseLost, false));
                 };
-                let lane = Lane::of(&delivery);
+                let successors = Successors::of(&delivery);
                 let mut row: webhook_delivery::ActiveModel = delivery.clone().into();
                 row.lease_token = Set(None);
-                if let Outcome::Dropped = outcome {
+                if let AttemptOutcome::Dropped = outcome {
                     row.delete(tx).await?;
-                    lane.go_on(tx, now).await?;
-                    return Ok((Taken::Dropped, false));
+                    successors.release_next(tx, now).await?;
+                    return Ok((Resolution::Dropped, false));
                 }
                 let (status, error, wait) = match &outcome {
-                    Outcome::Delivered(status) => (Some(*status), None, None),
-                    Outcome::Failed { status, error, retry_after } => {
+                    AttemptOutcome::Delivered(status) => (Some(*status), None, None),
+                    AttemptOutcome::Failed { status, error, retry_after } => {
                         (*status, Some(error.clone()), Some(retry_after.unwrap_or_default()))
                     }
-                    Outcome::Refused(error) => (None, Some(error.clone()), None),
-                    Outcome::Gone | Outcome::Dropped => {
-                        (Some(410), Some("The target answered 410: it wants nothing more.".to_owned()), None)
+                    AttemptOutcome::Refused(error) => (None, Some(error.clone()), None),
+                    AttemptOutcome::Gone | AttemptOutcome::Dropped => {
+                        (Some(410), Some("The target returned 410 Gone.".to_owned()), None)
                     }
                 };
                 (row.last_status_code, row.last_error) = (Set(status.map(i32::from)), Set(error));
                 let attempts = delivery.attempts.unsigned_abs();
-                let next = wait.map(|wanted| {
+                let next = wait.map(|retry_after| {
                     let (first, longest) = (settings.first_retry_seconds, settings.longest_retry_seconds);
-                    let own = backoff_within(first.into(), longest.into(), attempts, rand::random());
-                    now + wanted.clamp(own, Ord::max(own, TimeDelta::seconds(longest.into())))
+                    let backoff = backoff_within(first.into(), longest.into(), attempts, rand::random());
+                    now + retry_after.clamp(backoff, Ord::max(backoff, TimeDelta::seconds(longest.into())))
                 });
-                let late = delivery.queued_at + TimeDelta::seconds(settings.give_up_seconds.into());
-                if let Some(next) = next.filter(|next| *next <= late) {
+                let give_up_at = delivery.queued_at + TimeDelta::seconds(settings.give_up_seconds.into());
+                if let Some(next) = next.filter(|next| *next <= give_up_at) {
                     row.next_attempt_at = Set(Some(next));
                     row.update(tx).await?;
-                    failing(tx, webhook, now).await?;
-                    return Ok((Taken::Again, false));
+                    mark_failing(tx, webhook, now).await?;
+                    return Ok((Resolution::Retrying, false));
                 }
-                let delivered = matches!(outcome, Outcome::Delivered(_));
+                let delivered = matches!(outcome, AttemptOutcome::Delivered(_));
                 row.status = Set(if delivered { DeliveryStatus::Delivered } else { DeliveryStatus::GivenUp });
                 (row.next_attempt_at, row.finished_at) = (Set(None), Set(Some(now)));
                 row.update(tx).await?;
-                lane.go_on(tx, now).await?;
+                successors.release_next(tx, now).await?;
                 if delivered {
                     if webhook.failing_since.is_some() {
                         let mut row: webhook::ActiveModel = webhook.into();
                         row.failing_since = Set(None);
                         row.update(tx).await?;
                     }
-                    return Ok((Taken::Delivered, false));
+                    return Ok((Resolution::Delivered, false));
                 }
-                let webhook = failing(tx, webhook, now).await?;
-                let patience = TimeDelta::days(settings.disable_days.into());
-                let hopeless = settings.disable_days > 0
-                    && webhook.failing_since.is_some_and(|since| since + patience <= now);
+                let webhook = mark_failing(tx, webhook, now).await?;
+                let disable_after = TimeDelta::days(settings.disable_days.into());
+                let is_failing_too_long = settings.disable_days > 0
+                    && webhook.failing_since.is_some_and(|since| since + disable_after <= now);
                 let reason = match outcome {
-                    Outcome::Gone => Some(DisabledReason::Gone),
-                    _ => hopeless.then_some(DisabledReason::Failing),
+                    AttemptOutcome::Gone => Some(DisabledReason::Gone),
+                    _ => is_failing_too_long.then_some(DisabledReason::Failing),
                 };
                 let was_enabled = webhook.enabled;
                 if let Some(reason) = reason {
                     disable(tx, webhook, reason, now).await?;
                 }
-                Ok((Taken::GivenUp, was_enabled && reason.is_some()))
+                Ok((Resolution::GivenUp, was_enabled && reason.is_some()))
             })
         });
-        let (taken, is_disabled) = taken.await?;
+        let (resolution, is_disabled) = resolution.await?;
         if is_disabled {
-            audit::about(Event::WebhookDisabled, audit::Outcome::Ok, By::default(), of);
+            audit::record_with_subject(
+                Event::WebhookDisabled,
+                audit::Outcome::Ok,
+                Origin::default(),
+                webhook_id,
+            );
         }
-        Ok(taken)
+        Ok(resolution)
     }
 
-    /// Removes from the log what ended before a time, by pages, and gives up what was written for webhooks while they were
-    /// being disabled.
-    pub async fn clear(&self, before: Timestamp) -> Result<u64> {
+    /// Removes the deliveries that ended before a time, page by page. First gives up deliveries that were written for
+    /// webhooks while these were being disabled. Returns the number of removed deliveries.
+    pub async fn clear_log(&self, before: Timestamp) -> Result<u64> {
         let clock = self.jobs.clock.clone();
         let given_up = self.jobs.db.write(move |tx| {
             Box::pin(async move {
@@ -247,41 +255,41 @@ impl Webhooks {
             })
         });
         given_up.await?;
-        remove(&self.jobs.db, Column::FinishedAt.lt(before).into_condition()).await
+        remove_deliveries(&self.jobs.db, Column::FinishedAt.lt(before).into_condition()).await
     }
 }
 
-/// Removes deliveries by pages; how many.
-pub(super) async fn remove(db: &Db, which: Condition) -> Result<u64> {
+/// Removes the deliveries that match a condition, page by page. Returns their number.
+pub(super) async fn remove_deliveries(db: &Db, condition: Condition) -> Result<u64> {
     let mut removed = 0;
     loop {
-        let which = which.clone();
+        let condition = condition.clone();
         let page = db.write(move |tx| {
             Box::pin(async move {
-                let some = webhook_delivery::Entity::find()
+                let page = webhook_delivery::Entity::find()
                     .select_only()
                     .column(Column::Id)
-                    .filter(which.clone())
+                    .filter(condition.clone())
                     .order_by_asc(Column::FinishedAt)
-                    .limit(PAGE);
-                let some: Vec<DeliveryId> = some.into_tuple().all(tx).await?;
-                // Not what is of another kind since: sent again, perhaps.
+                    .limit(PAGE_ROWS);
+                let page: Vec<DeliveryId> = page.into_tuple().all(tx).await?;
+                // The condition is repeated for rows that changed since, such as by a redelivery.
                 let remove =
-                    webhook_delivery::Entity::delete_many().filter(Column::Id.is_in(some)).filter(which);
+                    webhook_delivery::Entity::delete_many().filter(Column::Id.is_in(page)).filter(condition);
                 Ok(remove.exec(tx).await?.rows_affected)
             })
         });
         let page = page.await?;
         removed += page;
-        if page < PAGE {
+        if page < PAGE_ROWS {
             return Ok(removed);
         }
     }
 }
 
-/// Up to `limit` of what is due, with the host that it goes to and whose webhook it is, locked by this transaction; nothing
-/// to some hosts and users.
-async fn due(
+/// Selects and locks up to `limit` due deliveries, each with its host and the owner of its webhook. Skips deliveries to
+/// `hosts` and to webhooks of `users`.
+async fn select_due(
     tx: &DatabaseTransaction,
     now: Timestamp,
     hosts: Vec<String>,
@@ -290,7 +298,7 @@ async fn due(
 ) -> Result<Vec<(DeliveryId, String, UserId)>> {
     let (this, before) = (webhook_delivery::Entity, Alias::new("earlier"));
     let earlier = |column: Column| Expr::col((before.clone(), column));
-    // One that was sent again on request stands outside of the order.
+    // Redeliveries are outside the order.
     let first_of_job = Query::select()
         .expr(Expr::val(1))
         .from_as(this, before.clone())
@@ -327,23 +335,23 @@ async fn due(
         .collect()
 }
 
-/// The events of a job that stand behind one of them, on their way to the same webhook.
-struct Lane<'d>(Option<&'d webhook_delivery::Model>);
+/// The later deliveries of the same job to the same webhook.
+struct Successors<'d>(Option<&'d webhook_delivery::Model>);
 
-impl<'d> Lane<'d> {
+impl<'d> Successors<'d> {
     fn of(delivery: &'d webhook_delivery::Model) -> Self {
         Self((!delivery.redelivery).then_some(delivery))
     }
 
-    /// The next of them is due.
-    async fn go_on(&self, tx: &DatabaseTransaction, now: Timestamp) -> Result<()> {
-        let Some(head) = self.0 else { return Ok(()) };
+    /// Makes the next of them due.
+    async fn release_next(&self, tx: &DatabaseTransaction, now: Timestamp) -> Result<()> {
+        let Some(delivery) = self.0 else { return Ok(()) };
         let next = webhook_delivery::Entity::find()
             .select_only()
             .column(Column::Id)
-            .filter(Column::WebhookId.eq(head.webhook_id))
-            .filter(Column::JobId.eq(head.job_id))
-            .filter(Column::Sequence.gt(head.sequence))
+            .filter(Column::WebhookId.eq(delivery.webhook_id))
+            .filter(Column::JobId.eq(delivery.job_id))
+            .filter(Column::Sequence.gt(delivery.sequence))
             .filter(Column::NextAttemptAt.is_not_null())
             .filter(Expr::cust("NOT redelivery"))
             .order_by_asc(Column::Sequence)
@@ -360,8 +368,8 @@ impl<'d> Lane<'d> {
     }
 }
 
-/// Remembers since when nothing was delivered.
-async fn failing(
+/// Records the time of the first failure since the last success.
+async fn mark_failing(
     tx: &DatabaseTransaction,
     webhook: webhook::Model,
     now: Timestamp,
@@ -374,21 +382,21 @@ async fn failing(
     Ok(row.update(tx).await?)
 }
 
-/// Sends nothing more to a webhook that this transaction has locked; what waits is given up.
+/// Disables a webhook that this transaction has locked, and gives up its pending deliveries.
 pub(super) async fn disable(
     tx: &DatabaseTransaction,
     webhook: webhook::Model,
     reason: DisabledReason,
     now: Timestamp,
 ) -> Result<webhook::Model> {
-    tracing::info!(webhook.id = %webhook.id, webhook.host = webhook.host, ?reason, "a webhook is disabled");
+    tracing::info!(webhook.id = %webhook.id, webhook.host = webhook.host, ?reason, "webhook disabled");
     give_up(now).filter(Column::WebhookId.eq(webhook.id)).exec(tx).await?;
     let mut row: webhook::ActiveModel = webhook.into();
     (row.enabled, row.disabled_reason, row.updated_at) = (Set(false), Set(Some(reason)), Set(now));
     row.update(tx).await.map_err(Error::from)
 }
 
-/// Ends what waits, without an attempt.
+/// Builds the statement that gives up pending deliveries.
 fn give_up(now: Timestamp) -> UpdateMany<webhook_delivery::Entity> {
     webhook_delivery::Entity::update_many()
         .col_expr(Column::Status, Expr::value(DeliveryStatus::GivenUp))

@@ -1,4 +1,4 @@
-//! Signatures of the Standard Webhooks specification: HMAC-SHA256 over ID, time and body.
+//! Signatures of the Standard Webhooks specification: HMAC-SHA256 of ID, time and body.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,16 +10,16 @@ use crate::entity::webhook::{self, SigningSecret};
 use crate::error::{Error, Result};
 use crate::id::DeliveryId;
 
-/// What every secret begins with.
+/// The prefix of every secret.
 const PREFIX: &str = "whsec_";
 
-/// A new secret of 32 random bytes.
+/// Generates a secret of 32 random bytes.
 pub(super) fn secret() -> SigningSecret {
     let random: [u8; 32] = rand::random();
     SigningSecret(format!("{PREFIX}{}", BASE64_STANDARD.encode(random)))
 }
 
-/// The header `webhook-signature`: by the secret, and by the one before it while that is good.
+/// Returns the header `webhook-signature`, signed with the secret, and with the previous one until it expires.
 pub(super) fn sign(webhook: &webhook::Model, id: DeliveryId, at: Timestamp, body: &str) -> Result<String> {
     let old =
         webhook.old_secret.as_ref().filter(|_| webhook.old_secret_until.is_some_and(|until| at < until));
@@ -33,7 +33,7 @@ pub(super) fn sign(webhook: &webhook::Model, id: DeliveryId, at: Timestamp, body
 
 fn signature(secret: &SigningSecret, id: DeliveryId, at: Timestamp, body: &str) -> Result<String> {
     let key = secret.0.strip_prefix(PREFIX).and_then(|text| BASE64_STANDARD.decode(text).ok());
-    let key = key.ok_or_else(|| Error::internal("the secret of a webhook is none"))?;
+    let key = key.ok_or_else(|| Error::internal("the secret of a webhook is invalid"))?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(Error::internal)?;
     mac.update(format!("{id}.{}.{body}", at.timestamp()).as_bytes());
     Ok(format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes())))
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_new_each_time_and_not_printed() {
+    fn secrets_are_random_and_never_printed() {
         let (one, other) = (secret(), secret());
         assert_ne!(one, other);
         let bytes = BASE64_STANDARD.decode(one.0.strip_prefix("whsec_").unwrap()).unwrap();
@@ -54,9 +54,10 @@ mod tests {
         assert_eq!(format!("{one:?}"), "(redacted)");
     }
 
-    /// Computed with openssl: `printf '%s' "$id.1614265330.{}" | openssl dgst -sha256 -mac HMAC -macopt hexkey:… -binary | base64`.
+    /// Computed with openssl: `printf '%s' "$id.1614265330.{}" | openssl dgst -sha256 -mac HMAC -macopt hexkey:…
+    /// -binary | base64`.
     #[test]
-    fn a_signature_is_what_others_compute() {
+    fn signature_equals_the_one_computed_by_openssl() {
         let secret = SigningSecret("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into());
         let id = DeliveryId::parse("01936b1e-7a00-7000-8000-000000000001").unwrap();
         let at = DateTime::from_timestamp(1_614_265_330, 0).unwrap();

@@ -1,9 +1,9 @@
-//! Where webhooks may point to. A server that sends requests on behalf of its users must not be a way into its own network:
-//! addresses that are not public are refused, when a webhook is made and again whenever a connection is.
+//! The URLs that webhooks may have. A server that sends requests for its users must not lead into its own network. It
+//! therefore refuses addresses that are not public, at the creation of a webhook and again for every connection.
 //!
-//! A name can resolve to something else each time. What counts is therefore the look at connect time: [`Targets`] is the
-//! resolver of the HTTP client, and hands out none but permitted addresses. Clients do not resolve addresses that stand in
-//! the URL itself; [`Targets::check`] looks at those, and comes before each attempt.
+//! A name can resolve to another address each time, so the check at connect time decides. [`Targets`] is the resolver
+//! of the HTTP client and returns permitted addresses only. HTTP clients do not resolve an IP address in the URL;
+//! [`Targets::check`] checks it before each attempt.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,61 +16,60 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use crate::config::{Switch, Webhooks as Settings};
 use crate::error::Problem;
 
-/// Only for looking up a name when a webhook is made.
-const LONGEST_LOOKUP: Duration = Duration::from_secs(3);
+/// Timeout of the lookup of a name at the creation of a webhook.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Who may be sent to; clones share it.
+/// The rules for targets of webhooks. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Targets(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
-    http: bool,
-    networks: Vec<IpNet>,
+    allows_http: bool,
+    allowed_networks: Vec<IpNet>,
     url_bytes: usize,
 }
 
-/// Said of a target that is not permitted.
+/// The error for a target that is not permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the target is at no address that webhooks may be sent to")]
+#[error("webhooks may not be sent to the address of this target")]
 pub struct NotAllowed;
 
 impl Targets {
-    /// As the configuration says.
+    /// Creates the rules from the configuration.
     pub fn new(settings: &Settings) -> Self {
-        let networks = settings.allowed_networks.clone();
-        let http = settings.allow_http == Switch::On;
-        Self(Arc::new(Rules { http, networks, url_bytes: settings.url_bytes }))
+        let allowed_networks = settings.allowed_networks.clone();
+        let allows_http = settings.allow_http == Switch::On;
+        Self(Arc::new(Rules { allows_http, allowed_networks, url_bytes: settings.url_bytes }))
     }
 
-    /// Whether requests may go to an address.
+    /// Returns whether requests may go to an address.
     pub fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.networks.iter().any(|network| network.contains(&address)) || is_public(address)
+        self.0.allowed_networks.iter().any(|network| network.contains(&address)) || is_public(address)
     }
 
-    /// The URL that a text is, or what is wrong with it. Names are not looked up.
+    /// Parses a URL and checks it against the rules, without resolving its name.
     pub fn check(&self, text: &str) -> Result<Url, Problem> {
         let problem = |code: &str, message: String| Err(Problem::new("/url", code, message));
         if text.len() > self.0.url_bytes {
-            return problem("TOO_LONG", format!("It has {} bytes at the most.", self.0.url_bytes));
+            return problem("TOO_LONG", format!("A URL has at most {} bytes.", self.0.url_bytes));
         }
         let Ok(url) = Url::parse(text) else {
-            return problem("INVALID", "This is not an absolute URL.".into());
+            return problem("INVALID", "The URL must be absolute, such as https://example.com/hook.".into());
         };
         match url.scheme() {
             "https" => {}
-            "http" if self.0.http => {}
-            "http" => return problem("SCHEME", "This server sends webhooks to https addresses only.".into()),
-            _ => return problem("SCHEME", "A webhook is sent to an https address.".into()),
+            "http" if self.0.allows_http => {}
+            _ => return problem("SCHEME", "The scheme of the URL must be https.".into()),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            let message = "Leave the credentials out: a delivery proves itself by its signature.";
+            let message = "The URL must not contain a user name or password. Deliveries are signed instead.";
             return problem("CREDENTIALS", message.into());
         }
-        // The ports below belong to other protocols, whose servers must not be made to read what we send.
+        // Other ports below 1024 belong to other protocols. Their servers must not receive our requests.
         if url.port().is_some_and(|port| port < 1024 && port != 80 && port != 443) {
-            return problem("PORT", "The port is 80, 443, or one from 1024 on.".into());
+            return problem("PORT", "The port must be 80, 443, or 1024 or higher.".into());
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let literal = host.parse::<IpAddr>();
@@ -80,20 +79,21 @@ impl Targets {
         Ok(url)
     }
 
-    /// The same, and a look at what the name resolves to now. One that resolves to nothing may do so later.
+    /// Checks a URL as [`Self::check`] does, and the addresses that its name resolves to now. A name that does not
+    /// resolve now is accepted, because it may resolve later.
     pub async fn check_and_resolve(&self, text: &str) -> Result<Url, Problem> {
         let url = self.check(text)?;
         if let Some(name) = url.domain() {
-            match tokio::time::timeout(LONGEST_LOOKUP, self.lookup(name)).await {
-                Ok(Err(Lookup::NotAllowed(_))) => return Err(not_allowed()),
-                Ok(Ok(_) | Err(Lookup::Failed(_))) | Err(_) => {}
+            match tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup(name)).await {
+                Ok(Err(LookupError::NotAllowed(_))) => return Err(not_allowed()),
+                Ok(Ok(_) | Err(LookupError::Failed(_))) | Err(_) => {}
             }
         }
         Ok(url)
     }
 
-    /// The permitted ones among the addresses of a name.
-    async fn lookup(&self, name: &str) -> Result<Vec<SocketAddr>, Lookup> {
+    /// Resolves a name and returns its permitted addresses.
+    async fn lookup(&self, name: &str) -> Result<Vec<SocketAddr>, LookupError> {
         let all: Vec<_> = tokio::net::lookup_host((name, 0)).await?.collect();
         let found = all.len();
         let permitted: Vec<_> = all.into_iter().filter(|address| self.permits(address.ip())).collect();
@@ -102,7 +102,7 @@ impl Targets {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Lookup {
+enum LookupError {
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
     #[error(transparent)]
@@ -110,7 +110,7 @@ enum Lookup {
 }
 
 fn not_allowed() -> Problem {
-    let message = "Webhooks are sent to public addresses only; this one is private, local or reserved.";
+    let message = "The URL must have a public address. This address is private, local or reserved.";
     Problem::new("/url", "TARGET_NOT_ALLOWED", message)
 }
 
@@ -120,14 +120,14 @@ impl Resolve for Targets {
         Box::pin(async move {
             match targets.lookup(name.as_str()).await {
                 Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
-                Err(Lookup::NotAllowed(refused)) => Err(refused.into()),
-                Err(Lookup::Failed(error)) => Err(error.into()),
+                Err(LookupError::NotAllowed(refused)) => Err(refused.into()),
+                Err(LookupError::Failed(error)) => Err(error.into()),
             }
         })
     }
 }
 
-/// Whether an address is somebody's on the public internet (the registries of special addresses, RFC 6890).
+/// Returns whether an address is public, that is, in no registry of special-purpose addresses (RFC 6890).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -137,7 +137,7 @@ fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let special = match address.octets() {
-        // This network; private; loopback; link-local, where clouds keep their metadata.
+        // This network; private; loopback; link-local (metadata services of clouds).
         [0 | 10 | 127, ..] | [169, 254, ..] | [192, 168, ..] => true,
         [172, second, ..] => (16..32).contains(&second),
         // Shared by carriers (RFC 6598).
@@ -153,7 +153,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
-        // A translator (NAT64) passes these on to the IPv4 address that they end with.
+        // A NAT64 translator forwards these to the IPv4 address in their last 32 bits.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
@@ -163,7 +163,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x2002, ..] => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
-        // Global unicast; what is beside it is local, multicast, mapped or unassigned.
+        // Global unicast. All other addresses are local, multicast, mapped or unassigned.
         [first, ..] => (0x2000..0x4000).contains(&first),
     }
 }
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_that_are_allowed_are_permitted_and_no_others() {
+    fn allowed_networks_are_permitted_and_no_other_private_ones() {
         let allow = |settings: &mut Settings| {
             settings.allowed_networks = ["10.20.0.0/16", "::1/128"].map(|net| net.parse().unwrap()).into();
         };
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_refused_however_it_is_written() {
+    fn private_address_is_refused_in_every_notation() {
         let targets = targets(|settings| settings.allow_http = Switch::On);
         for (url, code) in [
             ("http://127.0.0.1/", "TARGET_NOT_ALLOWED"),
@@ -299,12 +299,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_those_who_say_so() {
+    fn http_is_refused_unless_configured() {
         assert_eq!(targets(|_| {}).check("http://example.com/").unwrap_err().code, "SCHEME");
     }
 
     #[tokio::test]
-    async fn a_name_is_what_it_resolves_to() {
+    async fn name_is_checked_by_its_resolved_addresses() {
         let url = "https://localhost/hook";
         let refused = targets(|_| {}).check_and_resolve(url).await.unwrap_err();
         assert_eq!(refused.code, "TARGET_NOT_ALLOWED");

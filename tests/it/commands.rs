@@ -1,4 +1,4 @@
-//! Commands that work on the database directly, as operators run them.
+//! Tests of the commands with which operators change the database directly.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-fn docket(data: &Path, arguments: &[&str], log: Option<&str>) -> Output {
+fn run_docket(data: &Path, arguments: &[&str], log: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docket"));
     command.args(arguments).arg("--data-dir").arg(data).env_remove("DOCKET_LOG");
     if let Some(log) = log {
@@ -18,8 +18,8 @@ fn docket(data: &Path, arguments: &[&str], log: Option<&str>) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    child.stdin.take().expect("a pipe").write_all(b"correct horse battery\n").expect("it reads");
-    child.wait_with_output().expect("it ends")
+    child.stdin.take().expect("a pipe").write_all(b"correct horse battery\n").expect("the program reads");
+    child.wait_with_output().expect("the program exits")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -27,33 +27,33 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn commands_print_audit_lines_only_when_asked_to() {
+fn command_prints_audit_lines_only_if_logging_is_enabled() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let add = |email: &str, log| {
-        docket(dir.path(), &["user", "add", "--email", email, "--name", "A", "--password-stdin"], log)
+        run_docket(dir.path(), &["user", "add", "--email", email, "--name", "A", "--password-stdin"], log)
     };
-    let quiet = add("ada@example.com", None);
-    assert!(quiet.status.success(), "{}", text(&quiet.stderr));
-    assert_eq!(text(&quiet.stderr), "");
-    assert_eq!(text(&quiet.stdout).lines().count(), 1, "the ID of the account");
-    let key = docket(dir.path(), &["key", "create", "--email", "ada@example.com", "--name", "k"], None);
+    let default = add("ada@example.com", None);
+    assert!(default.status.success(), "{}", text(&default.stderr));
+    assert_eq!(text(&default.stderr), "");
+    assert_eq!(text(&default.stdout).lines().count(), 1, "only the ID of the account");
+    let key = run_docket(dir.path(), &["key", "create", "--email", "ada@example.com", "--name", "k"], None);
     assert_eq!((text(&key.stderr), text(&key.stdout).starts_with("user-live-")), (String::new(), true));
     for (email, log) in [("bob@example.com", "warn,docket::audit=info"), ("eve@example.com", "info")] {
-        let loud = add(email, Some(log));
-        assert!(text(&loud.stderr).contains("account_created"), "{log}: {}", text(&loud.stderr));
+        let verbose = add(email, Some(log));
+        assert!(text(&verbose.stderr).contains("account_created"), "{log}: {}", text(&verbose.stderr));
     }
 }
 
 #[test]
-fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
+fn job_type_apply_uses_api_defaults_and_reports_all_problems() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let file = dir.path().join("type.json");
     let apply = |definition: &serde_json::Value| {
         std::fs::write(&file, definition.to_string()).expect("a file");
-        docket(&dir.path().join("data"), &["job-type", "apply", file.to_str().expect("a path")], None)
+        run_docket(&dir.path().join("data"), &["job-type", "apply", file.to_str().expect("a path")], None)
     };
-    let least = json!({"id": "letter", "name": "Letter", "description": "", "accepts": [], "steps": [{"name": "write"}]});
-    let applied = apply(&least);
+    let minimal = json!({"id": "letter", "name": "Letter", "description": "", "accepts": [], "steps": [{"name": "write"}]});
+    let applied = apply(&minimal);
     assert_eq!(
         (text(&applied.stdout), text(&applied.stderr)),
         ("letter version 1\n".to_owned(), String::new())
@@ -67,12 +67,12 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
         "the defaults written out are the same definition"
     );
 
-    std::fs::write(&file, format!("\u{feff}{least}")).expect("a file");
-    let marked =
-        docket(&dir.path().join("data"), &["job-type", "apply", file.to_str().expect("a path")], None);
-    assert_eq!(text(&marked.stdout), "letter version 1\n", "a byte order mark is ignored");
+    std::fs::write(&file, format!("\u{feff}{minimal}")).expect("a file");
+    let with_mark =
+        run_docket(&dir.path().join("data"), &["job-type", "apply", file.to_str().expect("a path")], None);
+    assert_eq!(text(&with_mark.stdout), "letter version 1\n", "a byte order mark is ignored");
     for id in ["data-point-extraction", "noop"] {
-        let mut built_in = least.clone();
+        let mut built_in = minimal.clone();
         built_in["id"] = json!(id);
         let refused = apply(&built_in);
         assert!(
@@ -84,10 +84,10 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
     let steps = json!([
         {"kind": "SOMEBODY", "maxAttempts": 0}, {"name": 7, "color": 1, "contentRoles": ["a b"]}, "sing", {"name": "c d"},
     ]);
-    let wrong = json!({"id": "a b", "accepts": ["text/*"], "steps": steps});
-    let refused = apply(&wrong);
+    let invalid = json!({"id": "a b", "accepts": ["text/*"], "steps": steps});
+    let refused = apply(&invalid);
     assert!(!refused.status.success());
-    let said = text(&refused.stderr);
+    let errors = text(&refused.stderr);
     for path in [
         "/id:",
         "/name:",
@@ -102,7 +102,7 @@ fn job_type_apply_has_the_defaults_of_the_api_and_reports_every_problem() {
         "/steps/2:",
         "/steps/3/name:",
     ] {
-        assert!(said.contains(path), "{path} is missing in: {said}");
+        assert!(errors.contains(path), "{path} is missing in: {errors}");
     }
-    assert!(said.contains("type.json") && !said.contains("step-"), "{said}");
+    assert!(errors.contains("type.json") && !errors.contains("step-"), "{errors}");
 }

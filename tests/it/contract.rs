@@ -1,5 +1,4 @@
-//! The published schema keeps what the contract promises. `contract.graphql` is the contract: it is read here and never
-//! changed to fit.
+//! Compares the published schema with the contract in `contract.graphql`, which never changes.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +7,25 @@ use crate::sdl::Sdl;
 const CONTRACT: &str = include_str!("contract.graphql");
 const PUBLISHED: &str = include_str!("../../schema.graphql");
 
-/// What the contract promises and the schema does not have yet, by name; a name stands for everything below it.
-/// Whoever builds one of these takes it off the list.
-const OWED: &[&str] = &[];
+/// Names of the contract that the schema lacks; a name includes everything below it. Remove a name once it exists.
+const MISSING: &[&str] = &[];
 
 #[test]
-fn the_published_schema_is_the_servers_own() {
-    assert_eq!(docket::graphql::sdl(), PUBLISHED, "print it anew with `make schema`");
+fn published_schema_equals_schema_of_the_server() {
+    assert_eq!(docket::graphql::sdl(), PUBLISHED, "run `make schema`");
 }
 
 #[test]
-fn the_published_schema_explains_itself() {
-    let unexplained = Sdl::parse(PUBLISHED).unexplained();
-    assert!(unexplained.is_empty(), "{unexplained:#?}");
+fn published_schema_has_no_undocumented_elements() {
+    let undocumented = Sdl::parse(PUBLISHED).undocumented();
+    assert!(undocumented.is_empty(), "{undocumented:#?}");
 }
 
 #[test]
-fn what_nobody_would_understand_is_found() {
+fn undocumented_elements_of_a_schema_are_found() {
     let schema = "\"A\" type A { b(c: Int): Int \"D\" d(\"E\" e: Int): Int @deprecated } \"F\" enum F { G } \
                   \"H\" input H { i: Int } \"J\" scalar J interface K { \"L\" l: Int @deprecated(reason: \"m\") }";
-    let found = Sdl::parse(schema).unexplained();
+    let found = Sdl::parse(schema).undocumented();
     let expected = [
         "A.b(c) has no description",
         "A.b has no description",
@@ -41,61 +39,62 @@ fn what_nobody_would_understand_is_found() {
 }
 
 #[test]
-fn the_schema_has_everything_that_the_contract_promises() {
-    let (contract, schema) = (Sdl::parse(CONTRACT).said(), Sdl::parse(PUBLISHED).said());
+fn schema_contains_everything_in_the_contract() {
+    let (contract, schema) = (Sdl::parse(CONTRACT).elements(), Sdl::parse(PUBLISHED).elements());
     let mut missing = Vec::new();
     let mut different = Vec::new();
-    for (name, promised) in &contract {
+    for (name, expected) in &contract {
         match schema.get(name) {
             None => missing.push(name.as_str()),
-            Some(is) if is != promised => different.push(format!("{name}: {promised} is {is}")),
+            Some(actual) if actual != expected => different.push(format!("{name}: {expected} is {actual}")),
             Some(_) => {}
         }
     }
     assert!(different.is_empty(), "differs from the contract:\n{}", different.join("\n"));
 
-    let broken: Vec<_> = missing.iter().filter(|name| !OWED.iter().any(|owed| covers(owed, name))).collect();
-    assert!(broken.is_empty(), "missing, and not known to be owed: {broken:#?}");
-    let paid: Vec<_> = OWED.iter().filter(|owed| schema.contains_key(**owed)).collect();
-    assert!(paid.is_empty(), "there already; take it off OWED: {paid:#?}");
-    let never: Vec<_> = OWED.iter().filter(|owed| !contract.contains_key(**owed)).collect();
-    assert!(never.is_empty(), "owed to nobody; take it off OWED: {never:#?}");
-    #[expect(clippy::print_stdout, reason = "for whoever asks with --nocapture what is left to do")]
+    let unlisted: Vec<_> =
+        missing.iter().filter(|name| !MISSING.iter().any(|listed| includes(listed, name))).collect();
+    assert!(unlisted.is_empty(), "missing, but not in MISSING: {unlisted:#?}");
+    let existing: Vec<_> = MISSING.iter().filter(|name| schema.contains_key(**name)).collect();
+    assert!(existing.is_empty(), "these exist; remove them from MISSING: {existing:#?}");
+    let unknown: Vec<_> = MISSING.iter().filter(|name| !contract.contains_key(**name)).collect();
+    assert!(unknown.is_empty(), "not in the contract; remove them from MISSING: {unknown:#?}");
+    #[expect(clippy::print_stdout, reason = "shown with --nocapture")]
     {
-        println!("{} names are owed: {OWED:#?}", OWED.len());
+        println!("{} names are missing: {MISSING:#?}", MISSING.len());
     }
 }
 
 #[test]
-fn what_the_schema_adds_can_be_left_out_by_clients_of_the_contract() {
-    let (contract, schema) = (Sdl::parse(CONTRACT).said(), Sdl::parse(PUBLISHED).said());
-    let wanted = |name: &str, is: &str| {
-        let holder = holder(name)?;
+fn additions_to_the_contract_are_optional_for_clients() {
+    let (contract, schema) = (Sdl::parse(CONTRACT).elements(), Sdl::parse(PUBLISHED).elements());
+    let newly_required = |name: &str, value: &str| {
+        let parent = parent(name)?;
         let is_input = |kind: &String| kind.starts_with("input");
-        let given_by_clients = name.contains('(') || schema.get(holder).is_some_and(is_input);
-        let required = is.ends_with('!');
-        (given_by_clients && required && contract.contains_key(holder) && !contract.contains_key(name))
-            .then(|| format!("{name}: {is}"))
+        let is_given_by_clients = name.contains('(') || schema.get(parent).is_some_and(is_input);
+        let is_required = value.ends_with('!');
+        (is_given_by_clients && is_required && contract.contains_key(parent) && !contract.contains_key(name))
+            .then(|| format!("{name}: {value}"))
     };
-    let broken: Vec<_> = schema.iter().filter_map(|(name, is)| wanted(name, is)).collect();
-    assert!(broken.is_empty(), "clients of the contract do not know that these are needed: {broken:#?}");
+    let broken: Vec<_> = schema.iter().filter_map(|(name, value)| newly_required(name, value)).collect();
+    assert!(broken.is_empty(), "clients of the contract do not send these required values: {broken:#?}");
 }
 
-/// Whether a name that is owed stands for another.
-fn covers(owed: &str, name: &str) -> bool {
-    let rest = name.strip_prefix(owed);
+/// Returns whether a name equals another or is above it.
+fn includes(listed: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(listed);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '(', ' ']))
 }
 
-/// The field of an argument, the type of a field.
-fn holder(name: &str) -> Option<&str> {
+/// Returns the field of an argument, or the type of a field.
+fn parent(name: &str) -> Option<&str> {
     name.rfind(['.', '(']).map(|end| &name[..end])
 }
 
 #[test]
-fn the_comparison_sees_what_it_should() {
-    let said = |text: &str| Sdl::parse(text).said();
-    let one = said(
+fn elements_lists_types_fields_arguments_and_values() {
+    let elements = |text: &str| Sdl::parse(text).elements();
+    let found = elements(
         "interface Node { id: ID! } type A implements Node { id: ID! b(c: Int = 3): [B!]! } enum B { X } \
          input C @oneOf { d: ID }",
     );
@@ -113,7 +112,7 @@ fn the_comparison_sees_what_it_should() {
         ("Node.id", "ID!"),
     ];
     let expected: BTreeMap<_, _> =
-        expected.map(|(name, is)| (name.to_owned(), is.to_owned())).into_iter().collect();
-    assert_eq!(one, expected);
-    assert!(covers("A.b", "A.b(c)") && covers("A", "A implements Node") && !covers("A.b", "A.bc"));
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    assert_eq!(found, expected);
+    assert!(includes("A.b", "A.b(c)") && includes("A", "A implements Node") && !includes("A.b", "A.bc"));
 }

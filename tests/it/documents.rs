@@ -1,4 +1,4 @@
-//! Documents: bytes go in and come out as they were, and nothing else comes of them.
+//! Tests of uploading, downloading, listing and deleting documents.
 
 use chrono::{DateTime, TimeDelta};
 use docket::entity::document;
@@ -18,19 +18,19 @@ async fn fetch(person: &User, method: Method, id: &str, headers: &[(&str, &str)]
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.send().await.expect("the server answers")
+    request.send().await.expect("the server responds")
 }
 
 fn header<'r>(response: &'r Response, name: &str) -> &'r str {
     response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
 }
 
-async fn rows(app: &TestApp) -> u64 {
+async fn count_documents(app: &TestApp) -> u64 {
     document::Entity::find().count(app.db.read()).await.expect("documents can be counted")
 }
 
-both!(an_upload_says_what_was_stored);
-async fn an_upload_says_what_was_stored(app: TestApp) {
+both!(upload_returns_the_stored_document);
+async fn upload_returns_the_stored_document(app: TestApp) {
     let ada = app.user("ada").await;
     let request = ada
         .request(Method::POST, "/documents")
@@ -41,7 +41,7 @@ async fn an_upload_says_what_was_stored(app: TestApp) {
         .body("Grüße")
         .send()
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(response.status(), 201);
     let location = header(&response, "Location").to_owned();
     let made: Value = response.json().await.expect("JSON");
@@ -60,11 +60,11 @@ async fn an_upload_says_what_was_stored(app: TestApp) {
     let instant = |value: Value| DateTime::parse_from_rfc3339(value.as_str().unwrap_or_default()).ok();
     let mut made = made.clone();
     assert_eq!(instant(seen["createdAt"].take()), instant(made["createdAt"].take()));
-    assert_eq!(seen, made, "GraphQL says the same");
+    assert_eq!(seen, made, "GraphQL returns the same");
 }
 
-both!(an_upload_that_is_not_one_is_refused);
-async fn an_upload_that_is_not_one_is_refused(app: TestApp) {
+both!(upload_with_invalid_headers_is_refused);
+async fn upload_with_invalid_headers_is_refused(app: TestApp) {
     let ada = app.user("ada").await;
     for (name, value, status) in [
         ("Content-Type", "application/json", 415),
@@ -78,14 +78,14 @@ async fn an_upload_that_is_not_one_is_refused(app: TestApp) {
             .body("x")
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.status(), status, "{name}: {value}");
     }
-    assert_eq!((rows(&app).await, app.stored().len()), (0, 0));
+    assert_eq!((count_documents(&app).await, app.stored_keys().len()), (0, 0));
 }
 
-both!(bytes_come_back_with_headers_that_keep_them_harmless);
-async fn bytes_come_back_with_headers_that_keep_them_harmless(app: TestApp) {
+both!(download_headers_prevent_execution_in_the_browser);
+async fn download_headers_prevent_execution_in_the_browser(app: TestApp) {
     let ada = app.user("ada").await;
     let html = "<script>alert(1)</script>";
     let id = ada.upload(html, "page.html", "text/html").await;
@@ -140,8 +140,8 @@ async fn names_survive_the_way_through_headers(app: TestApp) {
     }
 }
 
-both!(parts_of_a_document_can_be_asked_for);
-async fn parts_of_a_document_can_be_asked_for(app: TestApp) {
+both!(download_supports_byte_ranges_and_conditional_requests);
+async fn download_supports_byte_ranges_and_conditional_requests(app: TestApp) {
     let ada = app.user("ada").await;
     let id = ada.upload("0123456789", "ten.txt", "text/plain").await;
     let etag = header(&fetch(&ada, Method::GET, &id, &[]).await, "ETag").to_owned();
@@ -176,12 +176,12 @@ async fn parts_of_a_document_can_be_asked_for(app: TestApp) {
     assert_eq!(
         (response.status().as_u16(), header(&response, "Content-Range")),
         (200, ""),
-        "nothing has no parts"
+        "an empty document has no ranges"
     );
 }
 
-both!(large_documents_stream_through);
-async fn large_documents_stream_through(app: TestApp) {
+both!(large_document_is_streamed_without_changes);
+async fn large_document_is_streamed_without_changes(app: TestApp) {
     let ada = app.user("ada").await;
     let bytes: Vec<u8> = (0..12_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let id = ada.upload(bytes.clone(), "large.bin", "application/octet-stream").await;
@@ -192,8 +192,8 @@ async fn large_documents_stream_through(app: TestApp) {
     assert!(part == bytes[11_999_990..]);
 }
 
-both!(an_upload_that_breaks_off_leaves_nothing);
-async fn an_upload_that_breaks_off_leaves_nothing(app: TestApp) {
+both!(interrupted_upload_leaves_no_bytes_behind);
+async fn interrupted_upload_leaves_no_bytes_behind(app: TestApp) {
     let ada = app.user("ada").await;
     let head = format!(
         "POST /documents HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 20000000\r\n\r\n",
@@ -202,60 +202,60 @@ async fn an_upload_that_breaks_off_leaves_nothing(app: TestApp) {
     let mut connection = TcpStream::connect(app.address()).await.expect("a connection");
     connection.write_all(head.as_bytes()).await.expect("the server reads");
     connection.write_all(&vec![7; 6_000_000]).await.expect("the server reads");
-    // It has begun to write; then the client is gone.
-    app.wait_until("the upload is under way", async || !app.stored().is_empty()).await;
+    // The client disconnects after the server has started to write.
+    app.wait_until("the upload has started", async || !app.stored_keys().is_empty()).await;
     drop(connection);
-    app.wait_until("what it wrote is removed", async || app.stored().is_empty()).await;
-    assert_eq!(rows(&app).await, 0);
+    app.wait_until("the written bytes are removed", async || app.stored_keys().is_empty()).await;
+    assert_eq!(count_documents(&app).await, 0);
 }
 
-both!(what_is_too_large_is_refused_and_leaves_nothing, |config| config.limits.upload_bytes = 1000);
-async fn what_is_too_large_is_refused_and_leaves_nothing(app: TestApp) {
+both!(upload_above_the_limit_is_refused_and_removed, |config| config.limits.upload_bytes = 1000);
+async fn upload_above_the_limit_is_refused_and_removed(app: TestApp) {
     let ada = app.user("ada").await;
     ada.upload(vec![7; 1000], "just right", "application/octet-stream").await;
     let request = ada.request(Method::POST, "/documents").body(vec![7; 1001]);
-    assert_eq!(request.send().await.expect("an answer").status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(request.send().await.expect("a response").status(), StatusCode::PAYLOAD_TOO_LARGE);
     let file = File { part: "0", name: "x", media_type: "text/plain", bytes: &[7; 1001] };
     let refused = upload(&ada, file).await;
     assert_eq!(refused.code(), "PAYLOAD_TOO_LARGE");
-    assert_eq!((rows(&app).await, app.stored().len()), (1, 1));
+    assert_eq!((count_documents(&app).await, app.stored_keys().len()), (1, 1));
 }
 
-both!(what_a_job_uses_cannot_be_deleted);
-async fn what_a_job_uses_cannot_be_deleted(app: TestApp) {
+both!(document_in_use_by_a_job_cannot_be_deleted);
+async fn document_in_use_by_a_job_cannot_be_deleted(app: TestApp) {
     let ada = app.user("ada").await;
     let document = ada.upload("x", "x.txt", "text/plain").await;
     let job = ada.create_job(json!({"input": {"documentId": document}})).await;
-    assert_eq!(ada.refused(DELETE, json!({"id": document})).await.code(), "CONFLICT");
-    assert_eq!(fetch(&ada, Method::GET, &document, &[]).await.status(), 200, "it is still there");
+    assert_eq!(ada.gql_err(DELETE, json!({"id": document})).await.code(), "CONFLICT");
+    assert_eq!(fetch(&ada, Method::GET, &document, &[]).await.status(), 200, "the document still exists");
     ada.gql("mutation($id: ID!) { deleteJob(id: $id) { deletedId } }", json!({"id": job})).await;
     assert_eq!(
         ada.gql(DELETE, json!({"id": document})).await["deleteDocument"]["deletedId"],
         document.as_str()
     );
     assert_eq!(fetch(&ada, Method::GET, &document, &[]).await.status(), 404);
-    assert_eq!(ada.refused(DELETE, json!({"id": document})).await.code(), "NOT_FOUND");
-    assert!(app.stored().is_empty());
+    assert_eq!(ada.gql_err(DELETE, json!({"id": document})).await.code(), "NOT_FOUND");
+    assert!(app.stored_keys().is_empty());
 }
 
-both!(signed_links_need_no_credential_until_they_expire);
-async fn signed_links_need_no_credential_until_they_expire(app: TestApp) {
-    let (ada, nobody) = (app.user("ada").await, app.anonymous());
+both!(signed_link_works_without_credentials_until_it_expires);
+async fn signed_link_works_without_credentials_until_it_expires(app: TestApp) {
+    let (ada, anonymous) = (app.user("ada").await, app.anonymous());
     let (id, other) =
         (ada.upload("x", "x.txt", "text/plain").await, ada.upload("y", "y.txt", "text/plain").await);
     let query = "query($id: ID!, $s: Int) { document(id: $id) { signedContentsUri(expiresInSeconds: $s) } }";
     let link = ada.gql(query, json!({"id": id, "s": 60})).await["document"]["signedContentsUri"].take();
     let link = link.as_str().expect("an address");
     let status = async |link: &str| {
-        nobody.request(Method::GET, link).send().await.expect("an answer").status().as_u16()
+        anonymous.request(Method::GET, link).send().await.expect("a response").status().as_u16()
     };
     assert_eq!(status(link).await, 200);
     let (path, signature) = link.rsplit_once('=').expect("a signature");
-    let turned: String = signature.chars().rev().collect();
+    let reversed: String = signature.chars().rev().collect();
     for tampered in [
         link.replace(&id, &other),
         link.replace("expires=", "expires=9"),
-        format!("{path}={turned}"),
+        format!("{path}={reversed}"),
         format!("{path}="),
         format!("{path}=zz"),
     ] {
@@ -269,24 +269,24 @@ async fn signed_links_need_no_credential_until_they_expire(app: TestApp) {
     assert_eq!(status(link).await, 403, "it has expired");
 
     for seconds in [0, -1, 604_801] {
-        let refused = ada.refused(query, json!({"id": id, "s": seconds})).await;
+        let refused = ada.gql_err(query, json!({"id": id, "s": seconds})).await;
         assert_eq!(refused.problems()[0].1, "RANGE");
     }
     ada.gql(DELETE, json!({"id": other})).await;
-    let gone = ada.gql(query, json!({"id": id, "s": 60})).await["document"]["signedContentsUri"].take();
+    let deleted = ada.gql(query, json!({"id": id, "s": 60})).await["document"]["signedContentsUri"].take();
     ada.gql(DELETE, json!({"id": id})).await;
-    assert_eq!(status(gone.as_str().expect("an address")).await, 404);
+    assert_eq!(status(deleted.as_str().expect("an address")).await, 404);
 }
 
-async fn upload(person: &User, file: File<'_>) -> crate::harness::Answer {
+async fn upload(person: &User, file: File<'_>) -> crate::harness::GqlResponse {
     let query =
         "mutation($file: Upload!) { uploadDocument(file: $file) { document { name type size sha256 } } }";
     let operations = json!({"query": query, "variables": {"file": null}});
-    person.ask_multipart(&operations, &json!({(file.part): ["variables.file"]}), &[file]).await
+    person.execute_multipart(&operations, &json!({(file.part): ["variables.file"]}), &[file]).await
 }
 
-both!(files_come_in_multipart_requests_too);
-async fn files_come_in_multipart_requests_too(app: TestApp) {
+both!(documents_can_be_uploaded_in_multipart_requests);
+async fn documents_can_be_uploaded_in_multipart_requests(app: TestApp) {
     let ada = app.user("ada").await;
     let file = File { part: "0", name: "Brief.txt", media_type: "text/plain", bytes: b"Dear Sirs" };
     let made = upload(&ada, file).await.into_data().expect("a document");
@@ -297,15 +297,16 @@ async fn files_come_in_multipart_requests_too(app: TestApp) {
                  b: uploadDocument(file: $b) { document { name } } }";
     let operations = json!({"query": query, "variables": {"a": null, "b": null}});
     let files = [File { part: "x", ..file }, File { part: "y", name: "two", ..file }];
-    let both =
-        ada.ask_multipart(&operations, &json!({"x": ["variables.a"], "y": ["variables.b"]}), &files).await;
+    let both = ada
+        .execute_multipart(&operations, &json!({"x": ["variables.a"], "y": ["variables.b"]}), &files)
+        .await;
     let expected = json!({"a": {"document": {"name": "one"}}, "b": {"document": {"name": "two"}}});
     assert_eq!(both.into_data(), Ok(expected));
-    assert_eq!((rows(&app).await, app.stored().len()), (3, 3));
+    assert_eq!((count_documents(&app).await, app.stored_keys().len()), (3, 3));
 }
 
-both!(multipart_requests_that_are_wrong_leave_nothing);
-async fn multipart_requests_that_are_wrong_leave_nothing(app: TestApp) {
+both!(invalid_multipart_request_stores_no_document);
+async fn invalid_multipart_request_stores_no_document(app: TestApp) {
     let ada = app.user("ada").await;
     let query = "mutation($file: Upload!) { uploadDocument(file: $file) { document { id } } }";
     let good = json!({"query": query, "variables": {"file": null}});
@@ -314,22 +315,28 @@ async fn multipart_requests_that_are_wrong_leave_nothing(app: TestApp) {
     let many: Vec<_> =
         ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].map(|part| File { part, ..file }).into();
     let all_to_one: Value = many.iter().map(|file| (file.part.to_owned(), json!([]))).collect();
-    for (what, operations, map, files, code) in [
-        ("no place", good.clone(), json!({"0": ["variables.other"]}), vec![file], "BAD_USER_INPUT"),
-        ("outside of the variables", good.clone(), json!({"0": ["query"]}), vec![file], "BAD_USER_INPUT"),
-        ("not in the map", good.clone(), json!({}), vec![file], "BAD_USER_INPUT"),
+    for (case, operations, map, files, code) in [
+        (
+            "a path to no variable",
+            good.clone(),
+            json!({"0": ["variables.other"]}),
+            vec![file],
+            "BAD_USER_INPUT",
+        ),
+        ("a path outside the variables", good.clone(), json!({"0": ["query"]}), vec![file], "BAD_USER_INPUT"),
+        ("a file missing from the map", good.clone(), json!({}), vec![file], "BAD_USER_INPUT"),
         ("no file", good.clone(), map.clone(), vec![], "BAD_USER_INPUT"),
-        ("a map that is none", good.clone(), json!([]), vec![file], "BAD_USER_INPUT"),
+        ("a map that is no object", good.clone(), json!([]), vec![file], "BAD_USER_INPUT"),
         ("too many files", good.clone(), all_to_one, many, "PAYLOAD_TOO_LARGE"),
         (
-            "no such field",
+            "an unknown field",
             json!({"query": "mutation($file: Upload!) { x(file: $file) }", "variables": {"file": null}}),
             map.clone(),
             vec![file],
             "GRAPHQL_VALIDATION_FAILED",
         ),
         (
-            "nobody takes it",
+            "an unused file",
             json!({"query": "query { viewer { id } }", "variables": {"file": null}}),
             map.clone(),
             vec![file],
@@ -343,22 +350,22 @@ async fn multipart_requests_that_are_wrong_leave_nothing(app: TestApp) {
             "QUERY_TOO_COMPLEX",
         ),
     ] {
-        let answer = ada.ask_multipart(&operations, &map, &files).await;
-        assert_eq!(answer.code(), code, "{what}: {:?}", answer.errors);
-        assert_eq!((rows(&app).await, app.stored().len()), (0, 0), "{what}");
+        let response = ada.execute_multipart(&operations, &map, &files).await;
+        assert_eq!(response.code(), code, "{case}: {:?}", response.errors);
+        assert_eq!((count_documents(&app).await, app.stored_keys().len()), (0, 0), "{case}");
     }
-    // A browser that was not asked first whether another site may send this gets nowhere.
+    // A multipart request without a header that forces a CORS preflight is refused.
     let body = crate::harness::multipart_body(&good, &map, &[file]);
     let request = ada.request(Method::POST, "/graphql").body(body);
-    let answer = ada
-        .answer(request.header("Content-Type", "multipart/form-data; boundary=docket-test-boundary"))
+    let response = ada
+        .send_gql(request.header("Content-Type", "multipart/form-data; boundary=docket-test-boundary"))
         .await;
-    assert_eq!((answer.status.as_u16(), answer.code()), (400, "BAD_USER_INPUT"));
-    assert_eq!((rows(&app).await, app.stored().len()), (0, 0));
+    assert_eq!((response.status.as_u16(), response.code()), (400, "BAD_USER_INPUT"));
+    assert_eq!((count_documents(&app).await, app.stored_keys().len()), (0, 0));
 }
 
-both!(a_file_that_is_only_text_is_none);
-async fn a_file_that_is_only_text_is_none(app: TestApp) {
+both!(text_in_place_of_a_file_is_refused);
+async fn text_in_place_of_a_file_is_refused(app: TestApp) {
     let ada = app.user("ada").await;
     let query = "mutation($file: Upload!) { uploadDocument(file: $file) { document { id } } }";
     for (text, code) in [
@@ -367,24 +374,32 @@ async fn a_file_that_is_only_text_is_none(app: TestApp) {
         ("upload:99999999999999999999", "BAD_USER_INPUT"),
         ("x", "BAD_USER_INPUT"),
     ] {
-        let answer = ada.ask(query, json!({"file": text})).await;
-        assert!([code, "GRAPHQL_VALIDATION_FAILED"].contains(&answer.code()), "{text}: {:?}", answer.errors);
+        let response = ada.execute(query, json!({"file": text})).await;
+        assert!(
+            [code, "GRAPHQL_VALIDATION_FAILED"].contains(&response.code()),
+            "{text}: {:?}",
+            response.errors
+        );
         let literal = format!("mutation {{ uploadDocument(file: \"{text}\") {{ document {{ id }} }} }}");
-        let answer = ada.ask(&literal, json!({})).await;
-        assert!([code, "GRAPHQL_VALIDATION_FAILED"].contains(&answer.code()), "{text}: {:?}", answer.errors);
+        let response = ada.execute(&literal, json!({})).await;
+        assert!(
+            [code, "GRAPHQL_VALIDATION_FAILED"].contains(&response.code()),
+            "{text}: {:?}",
+            response.errors
+        );
     }
     let metadata = json!({"in": {"type": "noop", "input": {"documentId": "x"}, "metadata": {"a": ["#__graphql_file__:0"]}}});
     let create = "mutation($in: CreateJobInput!) { createJob(input: $in) { job { id } } }";
-    assert_eq!(ada.ask(create, metadata).await.code(), "BAD_USER_INPUT");
+    assert_eq!(ada.execute(create, metadata).await.code(), "BAD_USER_INPUT");
     assert_eq!(
         ada.gql("{ viewer { email } }", json!({})).await["viewer"]["email"],
         "ada@example.com",
-        "it still answers"
+        "the server still responds"
     );
 }
 
-both!(the_list_shows_what_was_uploaded_newest_first);
-async fn the_list_shows_what_was_uploaded_newest_first(app: TestApp) {
+both!(document_list_shows_only_uploads_newest_first);
+async fn document_list_shows_only_uploads_newest_first(app: TestApp) {
     let ada = app.user("ada").await;
     for i in 0..5 {
         ada.upload("x", &format!("{i}"), "text/plain").await;
@@ -404,12 +419,12 @@ async fn the_list_shows_what_was_uploaded_newest_first(app: TestApp) {
     assert_eq!(
         names,
         ["invoice.txt", "4", "3", "2", "1", "0"].map(|name| json!(name)),
-        "what steps made is not in it"
+        "the list contains no documents of steps"
     );
 }
 
-both!(a_download_that_is_given_up_harms_nobody);
-async fn a_download_that_is_given_up_harms_nobody(app: TestApp) {
+both!(aborted_download_does_not_affect_later_downloads);
+async fn aborted_download_does_not_affect_later_downloads(app: TestApp) {
     let ada = app.user("ada").await;
     let id = ada.upload(vec![7; 8_000_000], "large", "application/octet-stream").await;
     let mut connection = TcpStream::connect(app.address()).await.expect("a connection");

@@ -1,4 +1,4 @@
-//! Requests that are made to hurt: each is refused with its code, and the server goes on.
+//! Tests of malicious requests: each is refused with its error code, and the server keeps responding.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use crate::harness::{TestApp, User, both};
 
-/// Without the guard some of these take minutes or the whole process: more than any machine needs for what is refused.
-const AT_LAST: Duration = Duration::from_secs(60);
+/// Without the guard, some requests take minutes or exhaust the memory. Refusing one takes far less than this.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// `count` fragments, each of which spreads the next one twice.
-fn chain(count: usize) -> String {
+/// Returns a document with `count` fragments, each of which spreads the next one twice.
+fn fragment_chain(count: usize) -> String {
     let mut text = "{ viewer { ...f0 } }".to_owned();
     for i in 0..count {
         text.push_str(&format!(" fragment f{i} on User {{ ...f{next} ...f{next} }}", next = i + 1));
@@ -21,8 +21,8 @@ fn chain(count: usize) -> String {
     text + &format!(" fragment f{count} on User {{ id }}")
 }
 
-/// Pages within pages.
-fn pages(depth: usize, size: usize) -> String {
+/// Returns a query with nested connections.
+fn nested_pages(depth: usize, size: usize) -> String {
     let open = format!("nodes {{ job {{ events(first: {size}) {{ ").repeat(depth);
     let close = "} } } ".repeat(depth);
     format!(
@@ -30,30 +30,30 @@ fn pages(depth: usize, size: usize) -> String {
     )
 }
 
-/// Types of fields of types of fields.
-fn introspection(depth: usize) -> String {
+/// Returns an introspection query that nests the types of fields.
+fn nested_introspection(depth: usize) -> String {
     let open = "fields { type { ".repeat(depth);
     format!("{{ __schema {{ types {{ {open} name {} }} }} }}", "} }".repeat(depth))
 }
 
-fn attacks() -> Vec<(&'static str, String, &'static str)> {
+fn malicious_documents() -> Vec<(&'static str, String, &'static str)> {
     let complex = "QUERY_TOO_COMPLEX";
     let repeated = |text: &str, count: usize| text.repeat(count);
     vec![
-        ("a chain of fragments", chain(12), complex),
-        ("a longer chain of fragments", chain(40), complex),
+        ("a chain of fragments", fragment_chain(12), complex),
+        ("a longer chain of fragments", fragment_chain(40), complex),
         (
-            "fragments that spread themselves",
+            "fragments with a cycle",
             "{ viewer { ...a } } fragment a on User { ...b } fragment b on User { ...a }".into(),
             "GRAPHQL_VALIDATION_FAILED",
         ),
-        ("fragments that nobody uses", chain(40).replacen("...f0", "id", 1), complex),
+        ("unused fragments", fragment_chain(40).replacen("...f0", "id", 1), complex),
         (
             "nested lists",
             format!("{{ nodes(ids: {}{}) {{ id }} }}", repeated("[", 2000), repeated("]", 2000)),
             complex,
         ),
-        ("nested lists that do not end", format!("{{ nodes(ids: {}", repeated("[", 8000)), complex),
+        ("unclosed nested lists", format!("{{ nodes(ids: {}", repeated("[", 8000)), complex),
         ("nested objects", format!("{{ jobs(filter: {}", repeated("{a:", 4000)), complex),
         ("nested selections", format!("{}id{}", repeated("{ viewer ", 100), repeated("}", 100)), complex),
         (
@@ -76,7 +76,7 @@ fn attacks() -> Vec<(&'static str, String, &'static str)> {
             (0..31).fold("{".into(), |text, i| format!("{text} a{i}: viewer {{ id }}")) + "}",
             complex,
         ),
-        ("the same field often", format!("{{ viewer {{ {} }} }}", repeated("id ", 6)), complex),
+        ("a repeated field", format!("{{ viewer {{ {} }} }}", repeated("id ", 6)), complex),
         ("tokens", format!("{{ viewer {{ {} }} }}", repeated("id ", 2000)), complex),
         ("bytes", format!("{{ viewer {{ id }} }} #{}", repeated("x", 20_000)), complex),
         ("directives", format!("{{ viewer {{ id {} }} }}", repeated("@skip(if: false) ", 6)), complex),
@@ -85,18 +85,18 @@ fn attacks() -> Vec<(&'static str, String, &'static str)> {
             format!("{{ job({}) {{ id }} }}", (0..21).map(|i| format!("a{i}: 1 ")).collect::<String>()),
             complex,
         ),
-        ("pages within pages", pages(1, 100), complex),
-        ("deep pages", pages(6, 1), complex),
-        ("introspection that multiplies", introspection(5), complex),
+        ("nested pages", nested_pages(1, 100), complex),
+        ("deep pages", nested_pages(6, 1), complex),
+        ("nested introspection", nested_introspection(5), complex),
         (
-            "many passwords at once",
+            "several sign-ins",
             "mutation { a: signIn(input: {email: \"a\", password: \"b\"}) { accessToken }
              b: signIn(input: {email: \"a\", password: \"b\"}) { accessToken } }"
                 .into(),
             complex,
         ),
         (
-            "many mutations at once",
+            "many mutations",
             (0..11).fold("mutation {".into(), |text, i| {
                 format!("{text} a{i}: cancelJob(id: \"x\") {{ job {{ id }} }}")
             }) + "}",
@@ -111,41 +111,41 @@ fn attacks() -> Vec<(&'static str, String, &'static str)> {
             ),
             complex,
         ),
-        ("a string that does not end", "{ viewer(a: \"".into(), "GRAPHQL_PARSE_FAILED"),
+        ("an unclosed string", "{ viewer(a: \"".into(), "GRAPHQL_PARSE_FAILED"),
         (
             "a block string that hides brackets",
             format!("{{ viewer(a: \"\"\"{}", repeated("[", 5000)),
             "GRAPHQL_PARSE_FAILED",
         ),
-        ("nothing", String::new(), "GRAPHQL_PARSE_FAILED"),
+        ("an empty document", String::new(), "GRAPHQL_PARSE_FAILED"),
         ("only a comment", "# {".into(), "GRAPHQL_PARSE_FAILED"),
         ("zero bytes", "{ viewer { \0 } }".into(), "GRAPHQL_PARSE_FAILED"),
-        ("a page that is too long", "{ jobs(first: 3000) { nodes { id } } }".into(), "BAD_USER_INPUT"),
-        ("a field that is not there", "{ vewer { id } }".into(), "GRAPHQL_VALIDATION_FAILED"),
+        ("a page above the limit", "{ jobs(first: 3000) { nodes { id } } }".into(), "BAD_USER_INPUT"),
+        ("an unknown field", "{ vewer { id } }".into(), "GRAPHQL_VALIDATION_FAILED"),
     ]
 }
 
-both!(documents_made_to_hurt_are_refused);
-async fn documents_made_to_hurt_are_refused(app: TestApp) {
+both!(malicious_document_is_refused_with_its_code);
+async fn malicious_document_is_refused_with_its_code(app: TestApp) {
     let ada = app.user("ada").await;
-    for (what, document, code) in attacks() {
-        let answer = timeout(AT_LAST, ada.ask(&document, json!({}))).await.expect(what);
-        assert_eq!(answer.code(), code, "{what}: {:?}", answer.errors);
-        assert!(answer.data.is_null(), "{what}");
-        assert!(answer.errors[0].message.len() < 500, "{what}: no novels");
+    for (case, document, code) in malicious_documents() {
+        let response = timeout(TIMEOUT, ada.execute(&document, json!({}))).await.expect(case);
+        assert_eq!(response.code(), code, "{case}: {:?}", response.errors);
+        assert!(response.data.is_null(), "{case}");
+        assert!(response.errors[0].message.len() < 500, "{case}: the message is too long");
     }
     assert_eq!(ada.gql("{ viewer { email } }", json!({})).await["viewer"]["email"], "ada@example.com");
 }
 
-both!(the_same_documents_are_refused_over_a_websocket);
-async fn the_same_documents_are_refused_over_a_websocket(app: TestApp) {
+both!(malicious_document_is_refused_over_a_websocket);
+async fn malicious_document_is_refused_over_a_websocket(app: TestApp) {
     let ada = app.user("ada").await;
     let mut socket = ada.socket().await;
-    for (what, document, code) in attacks() {
-        socket.run(what, &document, &json!({})).await;
+    for (case, document, code) in malicious_documents() {
+        socket.run(case, &document, &json!({})).await;
         let message = socket.receive().await;
-        assert_eq!(message["id"], what);
-        // What is refused while it runs is a result with an error; what does not run at all is an error.
+        assert_eq!(message["id"], case);
+        // An error during execution arrives in a `next` message, an error before it in an `error` message.
         let error = match message["type"].as_str() {
             Some("next") if code == "BAD_USER_INPUT" => {
                 let result = &message["payload"];
@@ -155,7 +155,7 @@ async fn the_same_documents_are_refused_over_a_websocket(app: TestApp) {
             Some("error") => &message["payload"][0],
             _ => panic!("{message}"),
         };
-        assert_eq!(error["extensions"]["code"], code, "{what}: {message}");
+        assert_eq!(error["extensions"]["code"], code, "{case}: {message}");
     }
     socket
         .run(
@@ -166,18 +166,22 @@ async fn the_same_documents_are_refused_over_a_websocket(app: TestApp) {
         .await;
     assert_eq!(socket.receive().await["payload"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED");
     socket.run("good", "{ viewer { email } }", &json!({})).await;
-    assert_eq!(socket.receive().await["payload"]["data"]["viewer"]["email"], "ada@example.com", "it goes on");
+    assert_eq!(
+        socket.receive().await["payload"]["data"]["viewer"]["email"],
+        "ada@example.com",
+        "the connection stays usable"
+    );
 }
 
-both!(variables_made_to_hurt_are_refused);
-async fn variables_made_to_hurt_are_refused(app: TestApp) {
+both!(malicious_variables_are_refused_with_an_error);
+async fn malicious_variables_are_refused_with_an_error(app: TestApp) {
     let ada = app.user("ada").await;
     let document =
         "query($ids: [ID!]!, $f: JobFilter) { nodes(ids: $ids) { id } jobs(filter: $f) { nodes { id } } }";
     let deep = (0..100).fold(json!(1), |inner, _| json!({"a": inner}));
     let deeper = (0..120).fold(json!("x"), |inner, _| json!([inner]));
     let wide: serde_json::Map<_, _> = (0..101).map(|i| (format!("v{i}"), json!(1))).collect();
-    for (what, variables) in [
+    for (case, variables) in [
         ("deep objects", json!({"ids": [], "f": {"metadata": deep}})),
         ("deep lists", json!({"ids": deeper})),
         ("many values", json!({"ids": vec![0; 60_000]})),
@@ -185,16 +189,16 @@ async fn variables_made_to_hurt_are_refused(app: TestApp) {
         ("many IDs", json!({"ids": vec!["x"; 101]})),
         ("a file", json!({"ids": ["#__graphql_file__:0"]})),
     ] {
-        let answer = timeout(AT_LAST, ada.ask(document, variables)).await.expect(what);
+        let response = timeout(TIMEOUT, ada.execute(document, variables)).await.expect(case);
         assert!(
-            ["BAD_USER_INPUT", "QUERY_TOO_COMPLEX"].contains(&answer.code()),
-            "{what}: {:?}",
-            answer.errors
+            ["BAD_USER_INPUT", "QUERY_TOO_COMPLEX"].contains(&response.code()),
+            "{case}: {:?}",
+            response.errors
         );
     }
-    let answer = ada.ask(document, json!({"ids": ["x".repeat(300_000)]})).await;
-    assert_eq!((answer.status.as_u16(), answer.code()), (413, "PAYLOAD_TOO_LARGE"));
-    // JSON that nests deeper than its reader goes.
+    let response = ada.execute(document, json!({"ids": ["x".repeat(300_000)]})).await;
+    assert_eq!((response.status.as_u16(), response.code()), (413, "PAYLOAD_TOO_LARGE"));
+    // JSON that is nested deeper than the parser supports.
     let nested = format!(
         "{{\"query\": \"{{ viewer {{ id }} }}\", \"variables\": {}1{}}}",
         "[".repeat(50_000),
@@ -202,8 +206,8 @@ async fn variables_made_to_hurt_are_refused(app: TestApp) {
     );
     let request =
         ada.request(Method::POST, "/graphql").header("Content-Type", "application/json").body(nested);
-    let answer = timeout(AT_LAST, ada.answer(request)).await.expect("an answer");
-    assert_eq!((answer.status.as_u16(), answer.code()), (400, "BAD_USER_INPUT"));
+    let response = timeout(TIMEOUT, ada.send_gql(request)).await.expect("a response");
+    assert_eq!((response.status.as_u16(), response.code()), (400, "BAD_USER_INPUT"));
 }
 
 async fn post(person: &User, media_type: Option<&str>, body: &str) -> (u16, String, String) {
@@ -211,13 +215,13 @@ async fn post(person: &User, media_type: Option<&str>, body: &str) -> (u16, Stri
     if let Some(media_type) = media_type {
         request = request.header("Content-Type", media_type);
     }
-    let answer = person.answer(request).await;
-    let message = answer.errors.first().map(|error| error.message.clone()).unwrap_or_default();
-    (answer.status.as_u16(), answer.code().to_owned(), message)
+    let response = person.send_gql(request).await;
+    let message = response.errors.first().map(|error| error.message.clone()).unwrap_or_default();
+    (response.status.as_u16(), response.code().to_owned(), message)
 }
 
-both!(requests_that_browsers_send_for_others_are_not_taken);
-async fn requests_that_browsers_send_for_others_are_not_taken(app: TestApp) {
+both!(request_that_needs_no_cors_preflight_is_refused);
+async fn request_that_needs_no_cors_preflight_is_refused(app: TestApp) {
     let ada = app.user("ada").await;
     let good = "{\"query\": \"{ viewer { id } }\"}";
     for media_type in [Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("nonsense"), None]
@@ -248,17 +252,17 @@ async fn requests_that_browsers_send_for_others_are_not_taken(app: TestApp) {
     let get = async |query: &str| {
         let query = utf8_percent_encode(query, NON_ALPHANUMERIC);
         let request = ada.request(Method::GET, &format!("/graphql?query={query}"));
-        let answer = ada.answer(request).await;
-        (answer.status.as_u16(), answer.code().to_owned())
+        let response = ada.send_gql(request).await;
+        (response.status.as_u16(), response.code().to_owned())
     };
     assert_eq!(get(cancel).await, (405, "BAD_USER_INPUT".to_owned()));
     assert_eq!(get("{ viewer { id } }").await, (200, String::new()));
-    assert_eq!(get(&chain(12)).await, (400, "QUERY_TOO_COMPLEX".to_owned()));
+    assert_eq!(get(&fragment_chain(12)).await, (400, "QUERY_TOO_COMPLEX".to_owned()));
     assert_eq!(get("subscription { jobUpdated(id: \"x\") { id } }").await.1, "BAD_USER_INPUT");
 }
 
-both!(what_tools_and_people_really_ask_is_let_through);
-async fn what_tools_and_people_really_ask_is_let_through(app: TestApp) {
+both!(ordinary_introspection_and_dashboard_queries_are_accepted);
+async fn ordinary_introspection_and_dashboard_queries_are_accepted(app: TestApp) {
     let ada = app.user("ada").await;
     ada.noop_job().await;
     let introspection = "query IntrospectionQuery { __schema { queryType { name } mutationType { name } subscriptionType { name }

@@ -1,4 +1,4 @@
-//! Limits of docs/limits.md that stand by themselves: one more than the most is refused, and says where and why.
+//! Tests of the limits in docs/limits.md: one more than the maximum is refused, with path and code.
 
 use reqwest::Method;
 use sea_orm::{ConnectionTrait, Statement};
@@ -10,8 +10,8 @@ use crate::harness::{Backend, File, TestApp, User, both, job_id};
 
 const UPLOAD: &str = "uploadDocument(file: $f) { document { id } }";
 
-both!(a_multipart_request_has_so_many_files, |config| config.limits.request_files = 2);
-async fn a_multipart_request_has_so_many_files(app: TestApp) {
+both!(number_of_files_per_multipart_request_is_limited, |config| config.limits.request_files = 2);
+async fn number_of_files_per_multipart_request_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let send = async |count: usize| {
         let names: Vec<_> = (0..count).map(|n| format!("f{n}")).collect();
@@ -28,74 +28,77 @@ async fn a_multipart_request_has_so_many_files(app: TestApp) {
             .into();
         let file = |name| File { part: name, name: "a.txt", media_type: "text/plain", bytes: b"a" };
         let files: Vec<_> = names.iter().map(|name| file(name)).collect();
-        ada.ask_multipart(&json!({"query": query, "variables": nulls}), &map, &files).await
+        ada.execute_multipart(&json!({"query": query, "variables": nulls}), &map, &files).await
     };
     assert!(send(2).await.into_data().is_ok());
-    let before = app.stored().len();
+    let before = app.stored_keys().len();
     assert_eq!(send(3).await.code(), "PAYLOAD_TOO_LARGE");
-    assert_eq!(app.stored().len(), before, "and nothing of it is kept");
+    assert_eq!(app.stored_keys().len(), before, "the refused files are not stored");
 }
 
-both!(the_parts_of_a_multipart_request_have_so_many_bytes, |config| config.limits.request_bytes = 1_000);
-async fn the_parts_of_a_multipart_request_have_so_many_bytes(app: TestApp) {
+both!(size_of_multipart_form_fields_is_limited, |config| config.limits.request_bytes = 1_000);
+async fn size_of_multipart_form_fields_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let query = format!("mutation($f: Upload!) {{ {UPLOAD} }}");
     let send = async |filler: &str, further: &str| {
         let operations = json!({"query": query, "variables": {"f": null, "filler": filler}});
         let map = json!({"0": ["variables.f"], (further): []});
         let file = File { part: "0", name: "a.txt", media_type: "text/plain", bytes: b"a" };
-        ada.ask_multipart(&operations, &map, &[file]).await
+        ada.execute_multipart(&operations, &map, &[file]).await
     };
     let long = "x".repeat(1_000);
     for (filler, further) in [(long.as_str(), "x"), ("x", &long)] {
-        let answer = send(filler, further).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (413, "PAYLOAD_TOO_LARGE"));
-        assert!(app.stored().is_empty());
+        let response = send(filler, further).await;
+        assert_eq!((response.status.as_u16(), response.code()), (413, "PAYLOAD_TOO_LARGE"));
+        assert!(app.stored_keys().is_empty());
     }
     assert!(send("x", "x").await.into_data().is_ok());
 }
 
-both!(json_has_so_many_levels);
-async fn json_has_so_many_levels(app: TestApp) {
+both!(nesting_depth_of_json_requests_is_limited);
+async fn nesting_depth_of_json_requests_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let problem = async |levels: usize| {
-        // Two of them are the request and its variables.
+        // The request object and its variables are two of the levels.
         let (open, close) = ("[".repeat(levels - 2), "]".repeat(levels - 2));
         let body =
             format!("{{\"query\": \"{{ viewer {{ id }} }}\", \"variables\": {{\"a\": {open}{close}}}}}");
         let request = ada.request(Method::POST, "/graphql").header("Content-Type", "application/json");
-        let answer = ada.answer(request.body(body)).await;
-        assert_eq!((answer.status.as_u16(), answer.code()), (400, "BAD_USER_INPUT"));
-        answer.errors[0].problems()[0].1.clone()
+        let response = ada.send_gql(request.body(body)).await;
+        assert_eq!((response.status.as_u16(), response.code()), (400, "BAD_USER_INPUT"));
+        response.errors[0].problems()[0].1.clone()
     };
     assert_eq!(problem(128).await, "JSON");
-    assert_ne!(problem(127).await, "JSON", "it is read, and has too many levels for a variable");
+    assert_ne!(problem(127).await, "JSON", "the JSON parses, but the variable is nested too deeply");
 }
 
-both!(a_mime_type_has_so_many_bytes);
-async fn a_mime_type_has_so_many_bytes(app: TestApp) {
+both!(length_of_a_mime_type_is_limited);
+async fn length_of_a_mime_type_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let longest = format!("text/{}", "x".repeat(250));
     ada.upload("a", "a.txt", &longest).await;
     let request = ada.request(Method::POST, "/documents").header("X-Type", format!("{longest}x"));
-    let answer = ada.answer(request.body("a")).await;
-    assert_eq!(answer.errors[0].problems(), [("/type".to_owned(), "TOO_LONG".to_owned())]);
+    let response = ada.send_gql(request.body("a")).await;
+    assert_eq!(response.errors[0].problems(), [("/type".to_owned(), "TOO_LONG".to_owned())]);
 }
 
-both!(what_people_write_has_so_many_characters, |config| config.limits.comment_characters = 5);
-async fn what_people_write_has_so_many_characters(app: TestApp) {
+both!(length_of_reasons_comments_and_descriptions_is_limited, |config| config.limits.comment_characters = 5);
+async fn length_of_reasons_comments_and_descriptions_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let (job, worker) = (ada.extraction_job(json!([])).await, app.worker());
     for _ in 0..2 {
-        worker.complete(&worker.claim_of(job_id(&job)).await).await.expect("it is taken");
+        worker.complete(&worker.claim_step_of(job_id(&job)).await).await.expect("the result is accepted");
     }
-    let claim = worker.claim_of(job_id(&job)).await;
-    worker.ask(&claim, "mapping-json", &json!({"data_points": []})).await.expect("it is taken");
+    let claim = worker.claim_step_of(job_id(&job)).await;
+    worker
+        .complete_with_review(&claim, "mapping-json", &json!({"data_points": []}))
+        .await
+        .expect("the result is accepted");
     let review = ada.job(&job, "review { id content { document { sha256 } } }").await["review"].take();
     let decision = json!({"id": review["id"], "decision": "REJECT", "comment": "longer",
                           "contentSha256": review["content"]["document"]["sha256"]});
     ada.noop_job().await;
-    let claims = ada.gql(CLAIM, wish(&json!({}))).await["claimSteps"]["claims"].take();
+    let claims = ada.gql(CLAIM, claim_input(&json!({}))).await["claimSteps"]["claims"].take();
     let token = &claims[0]["leaseToken"];
     let ask = json!({"leaseToken": token, "review": {"reason": "longer", "contentRole": "output"}});
     let before = ada.job(&job, "status updatedAt").await;
@@ -126,7 +129,7 @@ async fn what_people_write_has_so_many_characters(app: TestApp) {
             "/description",
         ),
     ] {
-        let problems = refused(&ada, query, variables).await;
+        let problems = problems_of_refused(&ada, query, variables).await;
         assert!(problems.contains(&(path.to_owned(), "TOO_LARGE".to_owned())), "{query}: {problems:?}");
     }
     assert_eq!(ada.job(&job, "status updatedAt").await, before);
@@ -134,82 +137,85 @@ async fn what_people_write_has_so_many_characters(app: TestApp) {
 
 const CLAIM: &str = "mutation($in: ClaimStepsInput!) { claimSteps(input: $in) { claims { leaseToken } } }";
 
-/// What a worker asks for, with changes.
-fn wish(changes: &Value) -> Value {
-    let mut wish = json!({"workerId": "w", "types": ["noop"]});
-    wish.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
-    json!({"in": wish})
+/// Returns the input of `claimSteps` with changes.
+fn claim_input(changes: &Value) -> Value {
+    let mut input = json!({"workerId": "w", "types": ["noop"]});
+    input.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+    json!({"in": input})
 }
 
-both!(what_workers_say_is_bounded);
-async fn what_workers_say_is_bounded(app: TestApp) {
+both!(inputs_of_workers_are_limited_or_truncated);
+async fn inputs_of_workers_are_limited_or_truncated(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     for (changes, path, code) in [
         (json!({"types": vec!["noop"; 21]}), "/types", "RANGE"),
         (json!({"workerId": "w".repeat(101)}), "/workerId", "LENGTH"),
     ] {
-        assert_eq!(refused(&ada, CLAIM, wish(&changes)).await, [(path.to_owned(), code.to_owned())]);
+        assert_eq!(
+            problems_of_refused(&ada, CLAIM, claim_input(&changes)).await,
+            [(path.to_owned(), code.to_owned())]
+        );
     }
-    let wake = "subscription($types: [ID!]!) { stepsQueued(types: $types) { count } }";
-    let woken = ada.subscribe(wake, json!({"types": vec!["noop"; 21]})).await;
-    assert_eq!(woken.error().await.problems(), [("/types".to_owned(), "RANGE".to_owned())]);
-    let most = json!({"types": vec!["noop"; 20], "workerId": "w".repeat(100)});
-    let claims = ada.gql(CLAIM, wish(&most)).await["claimSteps"]["claims"].take();
+    let query = "subscription($types: [ID!]!) { stepsQueued(types: $types) { count } }";
+    let subscription = ada.subscribe(query, json!({"types": vec!["noop"; 21]})).await;
+    assert_eq!(subscription.expect_error().await.problems(), [("/types".to_owned(), "RANGE".to_owned())]);
+    let maximum = json!({"types": vec!["noop"; 20], "workerId": "w".repeat(100)});
+    let claims = ada.gql(CLAIM, claim_input(&maximum)).await["claimSteps"]["claims"].take();
     let token = &claims[0]["leaseToken"];
     let report = "mutation($in: ReportStepInput!) { reportStep(input: $in) { cancelled } }";
     ada.gql(report, json!({"in": {"leaseToken": token, "message": "m".repeat(501)}})).await;
     let step = ada.job(&job, "currentStep { message }").await["currentStep"].take();
-    assert_eq!(step["message"], "m".repeat(500), "the rest is cut");
+    assert_eq!(step["message"], "m".repeat(500), "the message is truncated");
     let fail = "mutation($in: FailStepInput!) { failStep(input: $in) { job { id } } }";
     let failure = |code: String| json!({"in": {"leaseToken": token, "code": code, "message": "m"}});
-    let problems = refused(&ada, fail, failure("C".repeat(101))).await;
+    let problems = problems_of_refused(&ada, fail, failure("C".repeat(101))).await;
     assert_eq!(problems, [("/code".to_owned(), "LENGTH".to_owned())]);
     ada.gql(fail, failure("C".repeat(100))).await;
 }
 
-both!(a_job_type_is_bounded);
-async fn a_job_type_is_bounded(app: TestApp) {
+both!(size_of_a_job_type_definition_is_limited);
+async fn size_of_a_job_type_definition_is_limited(app: TestApp) {
     let root = app.admin("root").await;
     let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
     let steps = |count: usize| (0..count).map(|n| json!({"name": format!("s{n}")})).collect::<Vec<_>>();
-    let of = |id: &str, steps: Value| json!({"in": {"id": id, "name": "T", "description": "d", "accepts": [], "steps": steps}});
+    let job_type = |id: &str, steps: Value| json!({"in": {"id": id, "name": "T", "description": "d", "accepts": [], "steps": steps}});
     let step = |key: &str, value: Value| json!([{"name": "a", (key): value}]);
     for (variables, path, code) in [
-        (of("t", json!(steps(101))), "/steps", "RANGE"),
-        (of(&"t".repeat(101), json!(steps(1))), "/id", "INVALID"),
-        (of("t", step("name", json!("s".repeat(101)))), "/steps/0/name", "INVALID"),
-        (of("t", step("contentRoles", json!(["r".repeat(101)]))), "/steps/0/contentRoles/0", "INVALID"),
-        (of("t", step("thresholdField", json!("f".repeat(201)))), "/steps/0/thresholdField", "INVALID"),
-        (of("t", step("maxAttempts", json!(2_678_401))), "/steps/0/maxAttempts", "RANGE"),
-        (of("t", step("timeoutSeconds", json!(2_678_401))), "/steps/0/timeoutSeconds", "RANGE"),
+        (job_type("t", json!(steps(101))), "/steps", "RANGE"),
+        (job_type(&"t".repeat(101), json!(steps(1))), "/id", "INVALID"),
+        (job_type("t", step("name", json!("s".repeat(101)))), "/steps/0/name", "INVALID"),
+        (job_type("t", step("contentRoles", json!(["r".repeat(101)]))), "/steps/0/contentRoles/0", "INVALID"),
+        (job_type("t", step("thresholdField", json!("f".repeat(201)))), "/steps/0/thresholdField", "INVALID"),
+        (job_type("t", step("maxAttempts", json!(2_678_401))), "/steps/0/maxAttempts", "RANGE"),
+        (job_type("t", step("timeoutSeconds", json!(2_678_401))), "/steps/0/timeoutSeconds", "RANGE"),
     ] {
-        let problems = refused(&root, register, variables).await;
+        let problems = problems_of_refused(&root, register, variables).await;
         assert_eq!(problems, [(path.to_owned(), code.to_owned())]);
     }
-    root.gql(register, of(&"t".repeat(100), json!(steps(100)))).await;
+    root.gql(register, job_type(&"t".repeat(100), json!(steps(100)))).await;
 }
 
-both!(the_database_gives_up_by_itself);
-async fn the_database_gives_up_by_itself(app: TestApp) {
-    let asked: &[(&str, &str)] = match app.backend() {
+both!(database_connections_have_statement_and_lock_timeouts);
+async fn database_connections_have_statement_and_lock_timeouts(app: TestApp) {
+    let settings: &[(&str, &str)] = match app.backend() {
         Backend::Sqlite => &[("SELECT CAST(timeout AS TEXT) FROM pragma_busy_timeout", "10000")],
         Backend::Postgres => {
             &[("SHOW statement_timeout", "1min"), ("SHOW idle_in_transaction_session_timeout", "1min")]
         }
     };
     for connection in [app.db.read(), app.db.writer()] {
-        for (query, expected) in asked {
-            // Minutes would have to be waited for; the database itself says how long it will wait.
-            let asked = Statement::from_string(connection.get_database_backend(), *query);
-            let row = connection.query_one_raw(asked).await.expect("an answer").expect("a row");
+        for (query, expected) in settings {
+            // Reads the configured timeout, because waiting for it would take minutes.
+            let statement = Statement::from_string(connection.get_database_backend(), *query);
+            let row = connection.query_one_raw(statement).await.expect("a response").expect("a row");
             assert_eq!(row.try_get_by_index::<String>(0).expect("a text"), *expected, "{query}");
         }
     }
 }
 
-both!(a_taxonomy_has_so_many_bytes, |config| config.limits.taxonomy_bytes = 200);
-async fn a_taxonomy_has_so_many_bytes(app: TestApp) {
+both!(size_of_a_taxonomy_definition_is_limited, |config| config.limits.taxonomy_bytes = 200);
+async fn size_of_a_taxonomy_definition_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { id } } }";
     let named = |name: &str| {
@@ -217,19 +223,19 @@ async fn a_taxonomy_has_so_many_bytes(app: TestApp) {
         json!({"in": {"name": "t", "definition": {"name": "t", "data_points": [point]}}})
     };
     ada.gql(put, named("number")).await;
-    assert_eq!(ada.refused(put, named(&"n".repeat(180))).await.code(), "PAYLOAD_TOO_LARGE");
+    assert_eq!(ada.gql_err(put, named(&"n".repeat(180))).await.code(), "PAYLOAD_TOO_LARGE");
 }
 
-both!(an_address_of_a_webhook_has_so_many_bytes, |config| config.webhooks.url_bytes = 40);
-async fn an_address_of_a_webhook_has_so_many_bytes(app: TestApp) {
+both!(length_of_a_webhook_url_is_limited, |config| config.webhooks.url_bytes = 40);
+async fn length_of_a_webhook_url_is_limited(app: TestApp) {
     let create = "mutation($in: CreateWebhookInput!) { createWebhook(input: $in) { webhook { id } } }";
     let url = format!("https://example.com/{}", "a".repeat(21));
-    let refused = app.user("ada").await.refused(create, json!({"in": {"url": url}})).await;
+    let refused = app.user("ada").await.gql_err(create, json!({"in": {"url": url}})).await;
     assert_eq!(refused.problems(), [("/url".to_owned(), "TOO_LONG".to_owned())]);
 }
 
-both!(what_is_fixed_is_kept_to);
-async fn what_is_fixed_is_kept_to(app: TestApp) {
+both!(fixed_limits_refuse_values_just_above_them);
+async fn fixed_limits_refuse_values_just_above_them(app: TestApp) {
     let ada = app.user("ada").await;
     let document = ada.upload("text", "a.txt", "text/plain").await;
     let job = |more: Value| {
@@ -265,7 +271,7 @@ async fn what_is_fixed_is_kept_to(app: TestApp) {
         (nodes, json!({"ids": vec![&document; 101]}), "/ids", "TOO_MANY"),
     ];
     for (query, variables, path, code) in cases {
-        let refused = refused(&ada, query, variables).await;
+        let refused = problems_of_refused(&ada, query, variables).await;
         assert_eq!(refused, [(path.to_owned(), code.to_owned())], "{query}");
     }
     ada.gql(create, job(json!({"idempotencyKey": "k".repeat(200), "priority": 1000}))).await;
@@ -273,90 +279,95 @@ async fn what_is_fixed_is_kept_to(app: TestApp) {
     ada.gql(nodes, json!({"ids": vec![&document; 100]})).await;
 }
 
-both!(a_user_has_so_many_of_each, |config| {
+both!(keys_teams_members_and_taxonomies_per_user_are_limited, |config| {
     config.limits.api_keys = 2;
     config.limits.teams = 1;
     config.limits.team_members = 2;
     config.limits.taxonomies = 1;
 });
-async fn a_user_has_so_many_of_each(app: TestApp) {
+async fn keys_teams_members_and_taxonomies_per_user_are_limited(app: TestApp) {
     let (ada, bob, eve) = (app.user("ada").await, app.user("bob").await, app.user("eve").await);
     let too_many = [(String::new(), "TOO_MANY".to_owned())];
 
-    // The one that she is signed in with is the first.
+    // The key of the test user counts as the first.
     let key = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { id } } }";
     let second = ada.gql(key, json!({"in": {"name": "k"}})).await["createApiKey"]["apiKey"]["id"].take();
-    assert_eq!(refused(&ada, key, json!({"in": {"name": "k"}})).await, too_many);
+    assert_eq!(problems_of_refused(&ada, key, json!({"in": {"name": "k"}})).await, too_many);
     let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
     ada.gql(revoke, json!({"id": second})).await;
     ada.gql(key, json!({"in": {"name": "k"}})).await;
     let keys = ada.gql("{ apiKeys { revokedAt } }", Value::Null).await["apiKeys"].take();
     let revoked: Vec<_> =
         keys.as_array().expect("keys").iter().map(|key| !key["revokedAt"].is_null()).collect();
-    assert_eq!(revoked, [false, true, false], "newest first, those that do not work any more too");
+    assert_eq!(revoked, [false, true, false], "newest first, revoked keys included");
 
     let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
     let team = ada.gql(create, json!({"in": {"name": "one"}})).await["createTeam"]["team"]["id"].take();
-    assert_eq!(refused(&ada, create, json!({"in": {"name": "two"}})).await, too_many);
+    assert_eq!(problems_of_refused(&ada, create, json!({"in": {"name": "two"}})).await, too_many);
     bob.gql(create, json!({"in": {"name": "two"}})).await;
 
     let add = "mutation($in: TeamMemberInput!) { addTeamMember(input: $in) { team { id } } }";
     let member = |user: &User| json!({"in": {"teamId": team, "userId": user.id()}});
     ada.gql(add, member(&bob)).await;
-    assert_eq!(refused(&ada, add, member(&eve)).await, too_many);
+    assert_eq!(problems_of_refused(&ada, add, member(&eve)).await, too_many);
     ada.gql(add, member(&bob)).await;
     let names = ada.gql("query($id: ID!) { team(id: $id) { members { name } } }", json!({"id": team})).await;
-    assert_eq!(names["team"]["members"].as_array().map(Vec::len), Some(2), "nobody came in: {names}");
+    assert_eq!(names["team"]["members"].as_array().map(Vec::len), Some(2), "no member was added: {names}");
 
     let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { version } } }";
     let taxonomy = |name: &str, point: &str| json!({"in": {"name": name, "definition": {"data_points": [{"name": point, "type": "code"}]}}});
     ada.gql(put, taxonomy("a", "number")).await;
-    assert_eq!(refused(&ada, put, taxonomy("b", "number")).await, too_many);
+    assert_eq!(problems_of_refused(&ada, put, taxonomy("b", "number")).await, too_many);
     let next = ada.gql(put, taxonomy("a", "code")).await;
-    assert_eq!(next["putTaxonomy"]["taxonomy"]["version"], 2, "a further version is none more");
+    assert_eq!(next["putTaxonomy"]["taxonomy"]["version"], 2, "a further version does not count");
     bob.gql(put, taxonomy("b", "number")).await;
 }
 
-both!(of_many_at_once_no_more_are_made, |config| {
+both!(concurrent_requests_cannot_exceed_a_quota, |config| {
     config.limits.api_keys = 2;
     config.limits.teams = 1;
     config.limits.team_members = 2;
     config.limits.taxonomies = 1;
 });
-async fn of_many_at_once_no_more_are_made(app: TestApp) {
+async fn concurrent_requests_cannot_exceed_a_quota(app: TestApp) {
     let ada = app.user("ada").await;
-    let once = async |what: &str, query: &str, inputs: Vec<Value>| {
-        let tries = inputs.into_iter().map(|input| ada.ask(query, json!({"in": input})));
-        let answers = futures_util::future::join_all(tries).await;
-        let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|a| a.errors.is_empty());
-        let codes: Vec<_> = refused.iter().map(|answer| answer.errors[0].problems()).collect();
-        assert_eq!(codes, vec![[(String::new(), "TOO_MANY".to_owned())]; 7], "{what}");
-        made.into_iter().next().map(|answer| answer.data).expect("one is made")
+    let create_concurrently = async |kind: &str, query: &str, inputs: Vec<Value>| {
+        let requests = inputs.into_iter().map(|input| ada.execute(query, json!({"in": input})));
+        let responses = futures_util::future::join_all(requests).await;
+        let (made, refused): (Vec<_>, Vec<_>) = responses.into_iter().partition(|a| a.errors.is_empty());
+        let codes: Vec<_> = refused.iter().map(|response| response.errors[0].problems()).collect();
+        assert_eq!(codes, vec![[(String::new(), "TOO_MANY".to_owned())]; 7], "{kind}");
+        made.into_iter().next().map(|response| response.data).expect("one object is created")
     };
     let names = || (0..8).map(|n| json!({"name": format!("n{n}")}));
-    once(
+    create_concurrently(
         "keys",
         "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { secret } }",
         names().collect(),
     )
     .await;
     let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
-    let team = once("teams", create, names().collect()).await["createTeam"]["team"]["id"].take();
+    let team =
+        create_concurrently("teams", create, names().collect()).await["createTeam"]["team"]["id"].take();
     let mut others = Vec::new();
     for n in 0..8 {
         others.push(json!({"teamId": team, "userId": app.user(&format!("u{n}")).await.id()}));
     }
-    once("members", "mutation($in: TeamMemberInput!) { addTeamMember(input: $in) { team { id } } }", others)
-        .await;
+    create_concurrently(
+        "members",
+        "mutation($in: TeamMemberInput!) { addTeamMember(input: $in) { team { id } } }",
+        others,
+    )
+    .await;
     let defined = json!({"data_points": [{"name": "number", "type": "code"}]});
     let taxonomies = names().map(|mut input| {
         input["definition"] = defined.clone();
         input
     });
     let put = "mutation($in: PutTaxonomyInput!) { putTaxonomy(input: $in) { taxonomy { id } } }";
-    once("taxonomies", put, taxonomies.collect()).await;
+    create_concurrently("taxonomies", put, taxonomies.collect()).await;
 
-    // The same at once is one.
+    // Concurrent identical requests create one taxonomy.
     let bob = app.user("bob").await;
     let same = json!({"name": "same", "definition": defined});
     let puts = (0..8).map(|_| bob.gql(put, json!({"in": same})));
@@ -364,15 +375,15 @@ async fn of_many_at_once_no_more_are_made(app: TestApp) {
     assert!(made.iter().all(|one| one == &made[0]), "{made:?}");
 }
 
-both!(keys_that_do_not_work_take_no_place, |config| config.limits.api_keys = 2);
-async fn keys_that_do_not_work_take_no_place(app: TestApp) {
+both!(expired_and_revoked_keys_do_not_count_toward_quota, |config| config.limits.api_keys = 2);
+async fn expired_and_revoked_keys_do_not_count_toward_quota(app: TestApp) {
     let ada = app.user("ada").await;
     let create = "mutation($in: CreateApiKeyInput!) { createApiKey(input: $in) { apiKey { id } } }";
     let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
     let expires = app.clock.now() + chrono::TimeDelta::hours(1);
     let input = json!({"in": {"name": "short", "expiresAt": expires}});
     let short = ada.gql(create, input.clone()).await["createApiKey"]["apiKey"]["id"].take();
-    assert_eq!(refused(&ada, create, json!({"in": {"name": "k"}})).await.len(), 1);
+    assert_eq!(problems_of_refused(&ada, create, json!({"in": {"name": "k"}})).await.len(), 1);
     app.clock.advance(chrono::TimeDelta::hours(2));
     let mut ended = vec![short];
     for _ in 0..100 {
@@ -383,12 +394,12 @@ async fn keys_that_do_not_work_take_no_place(app: TestApp) {
     let listed = ada.gql("{ apiKeys { id } }", Value::Null).await["apiKeys"].take();
     let listed: Vec<_> = listed.as_array().expect("keys").iter().map(|key| key["id"].clone()).collect();
     let newest: Vec<_> = ended[1..].iter().rev().cloned().collect();
-    assert_eq!(listed[..100], newest, "the one that expired first is listed no more");
-    assert_eq!(listed.len(), 101, "the key that works is, old as it is");
+    assert_eq!(listed[..100], newest, "the key that expired first is no longer listed");
+    assert_eq!(listed.len(), 101, "the valid key is listed although it is older");
 }
 
-both!(a_user_has_so_many_uploads_and_downloads_under_way, |config| config.limits.transfers = 1);
-async fn a_user_has_so_many_uploads_and_downloads_under_way(app: TestApp) {
+both!(concurrent_uploads_and_downloads_per_user_are_limited, |config| config.limits.transfers = 1);
+async fn concurrent_uploads_and_downloads_per_user_are_limited(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let begin = async |head: &str| {
         let mut slow = TcpStream::connect(app.address()).await.expect("a connection");
@@ -396,57 +407,61 @@ async fn a_user_has_so_many_uploads_and_downloads_under_way(app: TestApp) {
             "POST {head}\r\nhost: x\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\n\r\n",
             ada.secret()
         );
-        slow.write_all(head.as_bytes()).await.expect("it is sent");
-        // The server says that it waits for the bytes.
+        slow.write_all(head.as_bytes()).await.expect("the bytes are sent");
+        // The server is now waiting for the body.
         let mut line = [0; 25];
-        slow.read_exact(&mut line).await.expect("an answer");
+        slow.read_exact(&mut line).await.expect("a response");
         assert_eq!(line, *b"HTTP/1.1 100 Continue\r\n\r\n");
         slow
     };
-    let is_free =
-        async || ada.answer(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201;
+    let can_upload =
+        async || ada.send_gql(ada.request(Method::POST, "/documents").body("a")).await.status.as_u16() == 201;
     let document = ada.upload("a", "a.txt", "text/plain").await;
     let multipart = "content-type: multipart/form-data; boundary=b\r\napollo-require-preflight: true";
-    let given_up = begin(&format!("/graphql HTTP/1.1\r\ncontent-length: 9\r\n{multipart}")).await;
-    let refused = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
+    let aborted = begin(&format!("/graphql HTTP/1.1\r\ncontent-length: 9\r\n{multipart}")).await;
+    let refused = ada.send_gql(ada.request(Method::POST, "/documents").body("a")).await;
     assert_eq!((refused.status.as_u16(), refused.code()), (503, "UNAVAILABLE"));
-    drop(given_up);
-    app.wait_until("whoever goes away leaves their place", is_free).await;
+    drop(aborted);
+    app.wait_until("the aborted upload no longer counts", can_upload).await;
     let mut slow = begin("/documents HTTP/1.1\r\ncontent-length: 2").await;
-    slow.write_all(b"a").await.expect("it is sent");
+    slow.write_all(b"a").await.expect("the bytes are sent");
 
     let file = File { part: "0", name: "a.txt", media_type: "text/plain", bytes: b"a" };
     let operations =
         json!({"query": format!("mutation($f: Upload!) {{ {UPLOAD} }}"), "variables": {"f": null}});
     let map = json!({"0": ["variables.f"]});
-    let plain = ada.answer(ada.request(Method::POST, "/documents").body("a")).await;
-    let multipart = ada.ask_multipart(&operations, &map, std::slice::from_ref(&file)).await;
-    let rest = ada.answer(ada.request(Method::POST, "/v1.1/documents").body("a")).await;
+    let plain = ada.send_gql(ada.request(Method::POST, "/documents").body("a")).await;
+    let multipart = ada.execute_multipart(&operations, &map, std::slice::from_ref(&file)).await;
+    let rest = ada.send_gql(ada.request(Method::POST, "/v1.1/documents").body("a")).await;
     let contents = format!("/documents/{document}/contents");
-    let download = ada.answer(ada.request(Method::GET, &contents)).await;
+    let download = ada.send_gql(ada.request(Method::GET, &contents)).await;
     for (method, header, expected) in [
         (Method::HEAD, ("Accept", "*/*"), 200),
         (Method::GET, ("If-None-Match", "*"), 304),
         (Method::GET, ("Range", "bytes=9-"), 416),
     ] {
         let request = ada.request(method, &contents).header(header.0, header.1);
-        assert_eq!(request.send().await.expect("an answer").status(), expected, "no file, no place");
+        assert_eq!(
+            request.send().await.expect("a response").status(),
+            expected,
+            "responses without a body do not count"
+        );
     }
-    for answer in [&plain, &multipart, &download] {
-        assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
+    for response in [&plain, &multipart, &download] {
+        assert_eq!((response.status.as_u16(), response.code()), (503, "UNAVAILABLE"));
     }
     assert_eq!(rest.status.as_u16(), 503);
     bob.upload("a", "a.txt", "text/plain").await;
 
-    slow.write_all(b"b").await.expect("it is sent");
-    let mut answer = [0; 12];
-    slow.read_exact(&mut answer).await.expect("an answer");
-    assert_eq!(answer, *b"HTTP/1.1 201");
-    app.wait_until("there is a place again", is_free).await;
+    slow.write_all(b"b").await.expect("the bytes are sent");
+    let mut response = [0; 12];
+    slow.read_exact(&mut response).await.expect("a response");
+    assert_eq!(response, *b"HTTP/1.1 201");
+    app.wait_until("the finished upload no longer counts", can_upload).await;
 }
 
-both!(a_page_has_twenty_entries_where_none_are_asked_for);
-async fn a_page_has_twenty_entries_where_none_are_asked_for(app: TestApp) {
+both!(page_has_twenty_entries_by_default);
+async fn page_has_twenty_entries_by_default(app: TestApp) {
     let ada = app.user("ada").await;
     for _ in 0..21 {
         ada.noop_job().await;
@@ -456,22 +471,22 @@ async fn a_page_has_twenty_entries_where_none_are_asked_for(app: TestApp) {
     assert_eq!(page["jobs"]["pageInfo"]["hasNextPage"], true);
 }
 
-both!(metadata_of_a_new_job_has_so_many_bytes, |config| config.limits.metadata_bytes = 20);
-async fn metadata_of_a_new_job_has_so_many_bytes(app: TestApp) {
+both!(size_of_the_metadata_of_a_new_job_is_limited, |config| config.limits.metadata_bytes = 20);
+async fn size_of_the_metadata_of_a_new_job_is_limited(app: TestApp) {
     let ada = app.user("ada").await;
     let create = "mutation($in: CreateJobInput!) { createJob(input: $in) { job { id } } }";
-    // {"note":"…"} has 11 bytes besides.
+    // `{"note":""}` has 11 bytes.
     let longest = ada.job_input(json!({"type": "noop", "metadata": {"note": "n".repeat(9)}})).await;
     let longer = ada.job_input(json!({"type": "noop", "metadata": {"note": "n".repeat(10)}})).await;
     assert_eq!(
-        refused(&ada, create, json!({"in": longer})).await,
+        problems_of_refused(&ada, create, json!({"in": longer})).await,
         [("/metadata".to_owned(), "TOO_LARGE".to_owned())]
     );
     ada.gql(create, json!({"in": longest})).await;
 }
 
-async fn refused(person: &User, query: &str, variables: Value) -> Vec<(String, String)> {
-    let answer = person.ask(query, variables).await;
-    assert_eq!(answer.code(), "BAD_USER_INPUT", "{query}");
-    answer.errors[0].problems()
+async fn problems_of_refused(person: &User, query: &str, variables: Value) -> Vec<(String, String)> {
+    let response = person.execute(query, variables).await;
+    assert_eq!(response.code(), "BAD_USER_INPUT", "{query}");
+    response.errors[0].problems()
 }

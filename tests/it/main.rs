@@ -1,10 +1,5 @@
-//! The integration tests: one binary, the same suite on SQLite and on PostgreSQL.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
+//! Integration tests: one binary runs the same suite on SQLite and on PostgreSQL.
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a failed setup fails the test")]
 
 mod access;
 mod accounts;
@@ -32,9 +27,9 @@ mod schema_file;
 mod sdl;
 mod selection_order;
 mod sequences;
+mod smoke;
 mod sse;
 mod statements;
-mod story;
 mod subscriptions;
 mod telemetry;
 mod transactions;

@@ -1,10 +1,10 @@
-//! By which indexes the lists are found at 100,000 jobs, on both databases, and that no large table is read as a whole.
+//! Checks the query plans of lists with 100,000 jobs: each uses its index, and none scans a large table.
 
 use std::collections::BTreeSet;
 
 use docket::access::Actor;
 use docket::entity::enums::ReviewStatus;
-use docket::events::feed::Place;
+use docket::events::feed::FeedPosition;
 use docket::id::UserId;
 use docket::job::query::{Filter, OrderBy, Ownership};
 use docket::page::{Direction, List, Paging};
@@ -15,10 +15,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::harness::{Backend, TestApp};
 
-/// A question, the indexes that it is answered by, and the tables that it reads as a whole.
+/// The indexes that a query uses, and its full scans of large tables.
 struct Plan {
-    what: &'static str,
-    found: BTreeSet<String>,
+    query: &'static str,
+    indexes: BTreeSet<String>,
     scans: Vec<String>,
 }
 
@@ -29,33 +29,33 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    async fn ask<T>(&mut self, what: &'static str, work: impl Future<Output = T>) -> T {
+    async fn record<T>(&mut self, query: &'static str, work: impl Future<Output = T>) -> T {
         while self.sent.try_recv().is_ok() {}
-        let answer = work.await;
+        let response = work.await;
         let statements: Vec<_> = std::iter::from_fn(|| self.sent.try_recv().ok()).collect();
-        assert!(!statements.is_empty(), "{what}: nothing was asked of the database");
-        let (mut found, mut scans) = (BTreeSet::new(), Vec::new());
+        assert!(!statements.is_empty(), "{query}: no statement was sent");
+        let (mut indexes, mut scans) = (BTreeSet::new(), Vec::new());
         for statement in statements.iter().filter(|statement| statement.trim_start().starts_with("SELECT")) {
             for line in self.explain(statement).await {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 let after = |word: &str| words.iter().position(|w| *w == word).and_then(|i| words.get(i + 1));
                 // "SEARCH job USING INDEX name (…)", "Index Scan using name on job", "Bitmap Index Scan on name".
                 let index = after("INDEX").or_else(|| after("using"));
-                found.extend(index.map(ToString::to_string));
+                indexes.extend(index.map(ToString::to_string));
                 if line.contains("Bitmap Index Scan on") {
-                    found.extend(after("on").map(ToString::to_string));
+                    indexes.extend(after("on").map(ToString::to_string));
                 }
-                let whole = |table: &&&str| {
+                let is_scanned = |table: &&&str| {
                     line == format!("SCAN {table}")
                         || line.contains(&format!("Seq Scan on {table} "))
                         || line.ends_with(&format!("Seq Scan on {table}"))
                 };
                 let large = ["job", "access", "job_event", "content", "document", "confidence"];
-                scans.extend(large.iter().find(whole).map(|_| format!("{line}\n    of {statement}")));
+                scans.extend(large.iter().find(is_scanned).map(|_| format!("{line}\n    of {statement}")));
             }
         }
-        self.plans.push(Plan { what, found, scans });
-        answer
+        self.plans.push(Plan { query, indexes, scans });
+        response
     }
 
     async fn explain(&self, statement: &str) -> Vec<String> {
@@ -72,8 +72,8 @@ impl Planner<'_> {
 
 const JOBS: u32 = 100_000;
 
-/// 100,000 jobs of one owner: all shared with a team, every hundredth blocked with an open review.
-async fn fill(app: &TestApp, owner: UserId, team: uuid::Uuid) {
+/// Inserts 100,000 jobs of one owner: all are shared with a team, every hundredth is blocked with an open review.
+async fn insert_jobs(app: &TestApp, owner: UserId, team: uuid::Uuid) {
     let sqlite = app.backend() == Backend::Sqlite;
     let numbers = if sqlite {
         format!(
@@ -134,38 +134,38 @@ async fn fill(app: &TestApp, owner: UserId, team: uuid::Uuid) {
             .await
             .unwrap_or_else(|error| panic!("{error}: {statement}"));
     }
-    // The feed has come further than these.
+    // The base of the feed must be above the positions of these events.
     let further = format!("UPDATE feed SET base = base + {}", JOBS + 1);
-    app.db.writer().execute_unprepared(&further).await.expect("the feed goes on");
+    app.db.writer().execute_unprepared(&further).await.expect("the base is raised");
     if !sqlite {
         app.db.writer().execute_unprepared("ANALYZE").await.expect("statistics");
     }
 }
 
-/// The index that each question is answered by; others may help it.
+/// The index that each query must use; it may use others too.
 const EXPECTED: [(&str, &str); 11] = [
-    ("jobs of their owner", "access_created"),
-    ("jobs of their owner, by change", "access_updated"),
+    ("jobs of the owner", "access_created"),
+    ("jobs of the owner, by change", "access_updated"),
     ("jobs of a team", "access_created"),
-    ("jobs, for an admin", "job_created"),
-    // All jobs are the owner's here, so that PostgreSQL finds the one as good as the other.
-    ("only one's own", "job_owner_created|job_created"),
+    ("all jobs of an admin", "job_created"),
+    // One user owns all these jobs, so PostgreSQL may choose either index.
+    ("own jobs only", "job_owner_created|job_created"),
     ("jobs blocked at a step", "review_queue|review_job|review_open"),
-    ("the queue of reviews", "review_queue"),
-    ("the end of the feed", "job_event_feed"),
-    ("the start of the feed", "job_event_feed"),
-    ("claims that ran out", "review_claims"),
-    ("what another threshold would do", "confidence_history"),
+    ("review queue", "review_queue"),
+    ("end of the feed", "job_event_feed"),
+    ("start of the feed", "job_event_feed"),
+    ("expired claims", "review_claims"),
+    ("threshold simulation", "confidence_history"),
 ];
 
-async fn plans(app: TestApp) {
+async fn check_plans(app: TestApp) {
     let (ada, bob, root) = (app.user("ada").await, app.user("bob").await, app.admin("root").await);
     let (ada, bob, root): (Actor, Actor, Actor) = (ada.actor().await, bob.actor().await, root.actor().await);
     let team =
         team::create(&app.db, &app.clock, &bob, "reviewers", &app.config.limits).await.expect("a team");
-    fill(&app, ada.user.id, team.id.0).await;
+    insert_jobs(&app, ada.user.id, team.id.0).await;
 
-    let mut planner = Planner { app: &app, sent: app.db.listen(), plans: Vec::new() };
+    let mut planner = Planner { app: &app, sent: app.db.record_statements(), plans: Vec::new() };
     let page =
         Paging { first: Some(20), ..Paging::default() }.window(List::Reviews, 20, 100).expect("a page");
     let (all, newest) = (Filter::default(), Direction::Descending);
@@ -173,49 +173,49 @@ async fn plans(app: TestApp) {
     let blocked = Filter { blocked_at: Some("mapping".to_owned()), ..Filter::default() };
     let jobs = &app.jobs;
     let length = |page: docket::error::Result<docket::page::Page<_>>| page.expect("a page").rows.len();
-    for (what, actor, filter, by) in [
-        ("jobs of their owner", &ada, &all, OrderBy::Created),
-        ("jobs of their owner, by change", &ada, &all, OrderBy::Updated),
+    for (query, actor, filter, by) in [
+        ("jobs of the owner", &ada, &all, OrderBy::Created),
+        ("jobs of the owner, by change", &ada, &all, OrderBy::Updated),
         ("jobs of a team", &bob, &all, OrderBy::Created),
-        ("jobs, for an admin", &root, &all, OrderBy::Created),
-        ("only one's own", &ada, &mine, OrderBy::Created),
+        ("all jobs of an admin", &root, &all, OrderBy::Created),
+        ("own jobs only", &ada, &mine, OrderBy::Created),
         ("jobs blocked at a step", &bob, &blocked, OrderBy::Created),
     ] {
-        let found = planner.ask(what, jobs.list(actor, filter, (by, newest), page)).await;
-        assert_eq!(length(found), 20, "{what}");
+        let found = planner.record(query, jobs.list(actor, filter, (by, newest), page)).await;
+        assert_eq!(length(found), 20, "{query}");
     }
     let open = review::Filter { status: Some(ReviewStatus::UNDECIDED.to_vec()), ..review::Filter::default() };
-    let queue = planner.ask("the queue of reviews", review::queue(jobs, &bob, &open, page)).await;
+    let queue = planner.record("review queue", review::queue(jobs, &bob, &open, page)).await;
     assert_eq!(queue.expect("a page").rows.len(), 20);
-    let tail = Place::before(i64::from(JOBS) - 10);
-    let stretch = planner.ask("the end of the feed", jobs.feed(&bob, &all, tail, 20)).await;
-    assert_eq!(stretch.expect("events").events.len(), 20);
-    let stretch = planner.ask("the start of the feed", jobs.feed(&ada, &all, Place::START, 20)).await;
-    assert_eq!(stretch.expect("events").events.len(), 20);
-    // All are of one type and step here, so that only the time chooses.
+    let tail = FeedPosition::before(i64::from(JOBS) - 10);
+    let range = planner.record("end of the feed", jobs.feed(&bob, &all, tail, 20)).await;
+    assert_eq!(range.expect("events").events.len(), 20);
+    let range = planner.record("start of the feed", jobs.feed(&ada, &all, FeedPosition::START, 20)).await;
+    assert_eq!(range.expect("events").events.len(), 20);
+    // All rows have the same type and step, so only the time selects.
     let since = chrono::DateTime::from_timestamp(1_700_000_000 + i64::from(JOBS) - 500, 0);
-    let asked = review::simulate::simulate(jobs, &bob, ("data-point-extraction", "mapping"), 0.6, since);
-    let counts = planner.ask("what another threshold would do", asked).await.expect("counts");
+    let simulation = review::simulate::simulate(jobs, &bob, ("data-point-extraction", "mapping"), 0.6, since);
+    let counts = planner.record("threshold simulation", simulation).await.expect("counts");
     assert_eq!(counts.items, 501);
-    planner.ask("claims that ran out", review::claim::expire(jobs, 100)).await.expect("nothing ran out");
+    planner.record("expired claims", review::claim::expire(jobs, 100)).await.expect("no claim expired");
 
-    let mut wrong = Vec::new();
-    for Plan { what, found, scans } in &planner.plans {
-        wrong.extend(scans.iter().map(|scan| format!("{what}: {scan}")));
-        let (_, wanted) = EXPECTED.iter().find(|(name, _)| name == what).expect("every question is expected");
-        if !wanted.split('|').any(|index| found.contains(index)) {
-            wrong.push(format!("{what}: {found:?} without {wanted}"));
+    let mut problems = Vec::new();
+    for Plan { query, indexes, scans } in &planner.plans {
+        problems.extend(scans.iter().map(|scan| format!("{query}: {scan}")));
+        let (_, expected) = EXPECTED.iter().find(|(name, _)| name == query).expect("an expected index");
+        if !expected.split('|').any(|index| indexes.contains(index)) {
+            problems.push(format!("{query}: {indexes:?} without {expected}"));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
 #[tokio::test]
 async fn sqlite() {
-    TestApp::tell(Backend::Sqlite, plans, |_| {}).await;
+    TestApp::run(Backend::Sqlite, check_plans, |_| {}).await;
 }
 
 #[tokio::test]
 async fn postgres() {
-    TestApp::tell(Backend::Postgres, plans, |_| {}).await;
+    TestApp::run(Backend::Postgres, check_plans, |_| {}).await;
 }

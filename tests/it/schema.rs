@@ -1,4 +1,4 @@
-//! The migrations build on both databases what the entities read and write.
+//! Checks that migrations and entities agree on both databases.
 
 use docket::entity::{
     access, account, api_key, content, document, job, job_event, job_type, oidc_identity, review,
@@ -15,22 +15,22 @@ use crate::harness::{Backend, connect};
 
 #[tokio::test]
 async fn migrations_and_entities_agree_on_sqlite() {
-    agree_on(Backend::Sqlite).await;
+    check_backend(Backend::Sqlite).await;
 }
 
 #[tokio::test]
 async fn migrations_and_entities_agree_on_postgres() {
-    agree_on(Backend::Postgres).await;
+    check_backend(Backend::Postgres).await;
 }
 
-async fn agree_on(backend: Backend) {
+async fn check_backend(backend: Backend) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let url = backend.create(dir.path()).await;
-    agree(&connect(&url).await).await;
+    check_entities(&connect(&url).await).await;
     backend.drop(&url).await;
 }
 
-async fn agree(db: &DatabaseConnection) {
+async fn check_entities(db: &DatabaseConnection) {
     Migrator::up(db, None).await.expect("the migrations run");
     Migrator::up(db, None).await.expect("running them again changes nothing");
 
@@ -53,7 +53,7 @@ async fn agree(db: &DatabaseConnection) {
     };
     insert(db, &ada).await.expect("an account");
     let read = account::Entity::find_by_id(ada.id).one(db).await;
-    assert_eq!(read, Ok(Some(ada.clone())), "what is read back equals what was written, the time included");
+    assert_eq!(read, Ok(Some(ada.clone())), "the row read back equals the row written, including the time");
 
     let twin = insert(db, &account::Model { id: UserId::new(), ..ada }).await;
     let refused = twin.map_err(|e| unique_or(e, "This e-mail is taken."));

@@ -1,4 +1,4 @@
-//! A schema definition, taken apart: what it says of each name, and where an operation takes identifiers.
+//! Parses a schema definition, lists its elements, and finds the arguments that take identifiers.
 
 use std::collections::BTreeMap;
 
@@ -23,66 +23,66 @@ impl Sdl {
         Self(types.collect())
     }
 
-    /// Everything that the schema says, by name: `Job.contents(role)` is a `String`.
-    pub(crate) fn said(&self) -> BTreeMap<String, String> {
-        let mut said = BTreeMap::new();
+    /// Returns the kind or type of every element by name, for example `String` for `Job.contents(role)`.
+    pub(crate) fn elements(&self) -> BTreeMap<String, String> {
+        let mut elements = BTreeMap::new();
         for (name, definition) in &self.0 {
             let kind = match &definition.kind {
                 TypeKind::Scalar => "scalar",
                 TypeKind::Object(object) => {
-                    implements(&mut said, name, &object.implements);
-                    fields(&mut said, name, &object.fields);
+                    add_interfaces(&mut elements, name, &object.implements);
+                    add_fields(&mut elements, name, &object.fields);
                     "type"
                 }
                 TypeKind::Interface(interface) => {
-                    implements(&mut said, name, &interface.implements);
-                    fields(&mut said, name, &interface.fields);
+                    add_interfaces(&mut elements, name, &interface.implements);
+                    add_fields(&mut elements, name, &interface.fields);
                     "interface"
                 }
                 TypeKind::Union(union) => {
-                    said.extend(
+                    elements.extend(
                         union.members.iter().map(|m| (format!("{name}.{}", m.node), "member".into())),
                     );
                     "union"
                 }
                 TypeKind::Enum(values) => {
                     let value = |v: &Name| (format!("{name}.{v}"), "value".to_owned());
-                    said.extend(values.values.iter().map(|v| value(&v.node.value.node)));
+                    elements.extend(values.values.iter().map(|v| value(&v.node.value.node)));
                     "enum"
                 }
                 TypeKind::InputObject(input) => {
-                    let field = |f: &InputValueDefinition| (format!("{name}.{}", f.name.node), value(f));
-                    said.extend(input.fields.iter().map(|f| field(&f.node)));
+                    let field =
+                        |f: &InputValueDefinition| (format!("{name}.{}", f.name.node), describe_value(f));
+                    elements.extend(input.fields.iter().map(|f| field(&f.node)));
                     let one_of = definition.directives.iter().any(|d| d.node.name.node == "oneOf");
                     if one_of { "input @oneOf" } else { "input" }
                 }
             };
-            said.insert(name.clone(), kind.to_owned());
+            elements.insert(name.clone(), kind.to_owned());
         }
-        said
+        elements
     }
 
-    /// What nobody would know how to use: names without a description, scalars without a specification, and what is
-    /// deprecated without a word on what to use instead.
-    pub(crate) fn unexplained(&self) -> Vec<String> {
+    /// Returns elements without a description, scalars without a specification, and deprecations without a reason.
+    pub(crate) fn undocumented(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut look = |name: String,
-                        text: Option<&Positioned<String>>,
-                        marks: &[Positioned<ConstDirective>]| {
-            if text.is_none_or(|text| text.node.trim().is_empty()) {
-                found.push(format!("{name} has no description"));
-            }
-            let begins_large = |text: &&Positioned<String>| text.node.trim().starts_with(char::is_uppercase);
-            if text.is_some_and(|text| !begins_large(&text)) {
-                found.push(format!("the description of {name} does not start with a capital letter"));
-            }
-            let deprecated = marks.iter().find(|mark| mark.node.name.node == "deprecated");
-            if deprecated.is_some_and(|mark| mark.node.get_argument("reason").is_none()) {
-                found.push(format!("{name} is deprecated without a reason"));
-            }
-        };
+        let mut check =
+            |name: String, text: Option<&Positioned<String>>, directives: &[Positioned<ConstDirective>]| {
+                if text.is_none_or(|text| text.node.trim().is_empty()) {
+                    found.push(format!("{name} has no description"));
+                }
+                let is_capitalized =
+                    |text: &&Positioned<String>| text.node.trim().starts_with(char::is_uppercase);
+                if text.is_some_and(|text| !is_capitalized(&text)) {
+                    found.push(format!("the description of {name} does not start with a capital letter"));
+                }
+                let deprecated = directives.iter().find(|directive| directive.node.name.node == "deprecated");
+                if deprecated.is_some_and(|directive| directive.node.get_argument("reason").is_none()) {
+                    found.push(format!("{name} is deprecated without a reason"));
+                }
+            };
         for (name, definition) in &self.0 {
-            look(name.clone(), definition.description.as_ref(), &[]);
+            check(name.clone(), definition.description.as_ref(), &[]);
             match &definition.kind {
                 TypeKind::Object(ObjectType { fields, .. })
                 | TypeKind::Interface(InterfaceType { fields, .. }) => {
@@ -90,35 +90,36 @@ impl Sdl {
                         let path = format!("{name}.{}", field.name.node);
                         for argument in field.arguments.iter().map(|argument| &argument.node) {
                             let path = format!("{path}({})", argument.name.node);
-                            look(path, argument.description.as_ref(), &argument.directives);
+                            check(path, argument.description.as_ref(), &argument.directives);
                         }
-                        look(path, field.description.as_ref(), &field.directives);
+                        check(path, field.description.as_ref(), &field.directives);
                     }
                 }
                 TypeKind::Enum(values) => {
                     for value in values.values.iter().map(|value| &value.node) {
                         let path = format!("{name}.{}", value.value.node);
-                        look(path, value.description.as_ref(), &value.directives);
+                        check(path, value.description.as_ref(), &value.directives);
                     }
                 }
                 TypeKind::InputObject(input) => {
                     for field in input.fields.iter().map(|field| &field.node) {
                         let path = format!("{name}.{}", field.name.node);
-                        look(path, field.description.as_ref(), &field.directives);
+                        check(path, field.description.as_ref(), &field.directives);
                     }
                 }
                 TypeKind::Scalar | TypeKind::Union(_) => {}
             }
         }
         let unspecified = self.0.iter().filter(|(_, definition)| {
-            let specified = definition.directives.iter().any(|mark| mark.node.name.node == "specifiedBy");
+            let specified =
+                definition.directives.iter().any(|directive| directive.node.name.node == "specifiedBy");
             matches!(definition.kind, TypeKind::Scalar) && !specified
         });
         found.extend(unspecified.map(|(name, _)| format!("{name} has no specification")));
         found
     }
 
-    /// The fields of `Query`, `Mutation` and `Subscription`, with the name of their root.
+    /// Returns the fields of `Query`, `Mutation` and `Subscription`, each with the name of its root type.
     pub(crate) fn root_fields(&self) -> Vec<(&'static str, &FieldDefinition)> {
         let mut found = Vec::new();
         for root in ["Query", "Mutation", "Subscription"] {
@@ -129,19 +130,24 @@ impl Sdl {
         found
     }
 
-    /// Where a field takes identifiers or addresses, as paths through its arguments: `input.source.documentId`.
+    /// Returns the paths of arguments that take identifiers or addresses, for example `input.source.documentId`.
     pub(crate) fn identifiers(&self, field: &FieldDefinition) -> Vec<String> {
         let mut found = Vec::new();
-        self.walk(&field.arguments, "", &mut found);
+        self.collect_identifiers(&field.arguments, "", &mut found);
         found
     }
 
-    fn walk(&self, values: &[Positioned<InputValueDefinition>], under: &str, found: &mut Vec<String>) {
+    fn collect_identifiers(
+        &self,
+        values: &[Positioned<InputValueDefinition>],
+        prefix: &str,
+        found: &mut Vec<String>,
+    ) {
         for value in values {
             let name = value.node.name.node.as_str();
-            let path = if under.is_empty() { name.to_owned() } else { format!("{under}.{name}") };
-            match self.0.get(base(&value.node.ty.node)).map(|definition| &definition.kind) {
-                Some(TypeKind::InputObject(input)) => self.walk(&input.fields, &path, found),
+            let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+            match self.0.get(base_type(&value.node.ty.node)).map(|definition| &definition.kind) {
+                Some(TypeKind::InputObject(input)) => self.collect_identifiers(&input.fields, &path, found),
                 _ if is_identifier(name) => found.push(path),
                 _ => {}
             }
@@ -149,36 +155,36 @@ impl Sdl {
     }
 }
 
-/// Whether a name says that its value is an identifier of something, or an address.
+/// Returns whether the name of a value marks it as an identifier or an address.
 fn is_identifier(name: &str) -> bool {
     let endings = ["Id", "Ids", "Uri", "Uris"];
     ["id", "ids", "uri", "uris"].contains(&name) || endings.iter().any(|ending| name.ends_with(ending))
 }
 
-fn base(ty: &Type) -> &str {
+fn base_type(ty: &Type) -> &str {
     match &ty.base {
         BaseType::Named(name) => name,
-        BaseType::List(inner) => base(inner),
+        BaseType::List(inner) => base_type(inner),
     }
 }
 
-fn value(value: &InputValueDefinition) -> String {
+fn describe_value(value: &InputValueDefinition) -> String {
     match &value.default_value {
         Some(default) => format!("{} = {}", value.ty.node, default.node),
         None => value.ty.node.to_string(),
     }
 }
 
-fn implements(said: &mut BTreeMap<String, String>, name: &str, interfaces: &[Positioned<Name>]) {
-    said.extend(interfaces.iter().map(|i| (format!("{name} implements {}", i.node), String::new())));
+fn add_interfaces(elements: &mut BTreeMap<String, String>, name: &str, interfaces: &[Positioned<Name>]) {
+    elements.extend(interfaces.iter().map(|i| (format!("{name} implements {}", i.node), String::new())));
 }
 
-fn fields(said: &mut BTreeMap<String, String>, name: &str, fields: &[Positioned<FieldDefinition>]) {
+fn add_fields(elements: &mut BTreeMap<String, String>, name: &str, fields: &[Positioned<FieldDefinition>]) {
     for field in fields.iter().map(|field| &field.node) {
         let path = format!("{name}.{}", field.name.node);
         for argument in field.arguments.iter().map(|argument| &argument.node) {
-            said.insert(format!("{path}({})", argument.name.node), value(argument));
+            elements.insert(format!("{path}({})", argument.name.node), describe_value(argument));
         }
-        said.insert(path, field.ty.node.to_string());
+        elements.insert(path, field.ty.node.to_string());
     }
 }

@@ -1,4 +1,4 @@
-//! Following jobs over WebSocket: what comes first, what comes last, and that nothing is left out in between.
+//! Tests of job subscriptions over WebSocket.
 
 use chrono::TimeDelta;
 use docket::account::{NewKey, create_key};
@@ -14,8 +14,8 @@ fn status(event: &Value) -> &str {
     event["jobUpdated"]["status"].as_str().unwrap_or_default()
 }
 
-both!(the_first_message_is_the_state_now_and_the_last_the_final_one);
-async fn the_first_message_is_the_state_now_and_the_last_the_final_one(app: TestApp) {
+both!(subscription_sends_current_state_first_and_final_state_last);
+async fn subscription_sends_current_state_first_and_final_state_last(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let worker = app.worker();
@@ -29,13 +29,13 @@ async fn the_first_message_is_the_state_now_and_the_last_the_final_one(app: Test
 
     worker.renew(&claim, 0.9).await;
     let second = updates.next().await;
-    assert_eq!(status(&second), "RUNNING", "progress alone is news too");
-    worker.complete(&claim).await.expect("a result is taken");
+    assert_eq!(status(&second), "RUNNING", "progress alone causes an update");
+    worker.complete(&claim).await.expect("the result is accepted");
     worker.finish(job_id(&job)).await;
     let mut event = second;
     loop {
         let now = event["jobUpdated"]["progress"]["fraction"].as_f64().expect("a number");
-        assert!(now >= fraction, "progress never runs backwards: {now} after {fraction}");
+        assert!(now >= fraction, "progress never decreases: {now} after {fraction}");
         fraction = now;
         if status(&event) == "COMPLETED" {
             break;
@@ -43,12 +43,12 @@ async fn the_first_message_is_the_state_now_and_the_last_the_final_one(app: Test
         event = updates.next().await;
     }
     assert!((fraction - 1.0).abs() < 1e-9);
-    updates.ended().await;
-    app.wait_until("nobody watches any more", async || app.jobs.hub.watched() == 0).await;
+    updates.expect_complete().await;
+    app.wait_until("no snapshot is watched", async || app.jobs.hub.subscribed_jobs() == 0).await;
 }
 
-both!(every_final_status_ends_a_subscription);
-async fn every_final_status_ends_a_subscription(app: TestApp) {
+both!(failed_and_cancelled_jobs_end_their_subscriptions);
+async fn failed_and_cancelled_jobs_end_their_subscriptions(app: TestApp) {
     let ada = app.user("ada").await;
     let worker = app.worker();
     for end in ["FAILED", "CANCELLED"] {
@@ -57,31 +57,31 @@ async fn every_final_status_ends_a_subscription(app: TestApp) {
         let mut events = ada.subscribe(EVENTS, json!({"id": job})).await;
         assert_eq!(status(&updates.next().await), "QUEUED");
         if end == "FAILED" {
-            worker.fail(&worker.claim().await, "BROKEN", false).await.expect("news are taken");
+            worker.fail(&worker.claim().await, "BROKEN", false).await.expect("the failure is recorded");
         } else {
             ada.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": job})).await;
         }
-        updates.until("it has ended", |event| status(event) == end).await;
-        updates.ended().await;
+        updates.wait_for("the job has ended", |event| status(event) == end).await;
+        updates.expect_complete().await;
         let last = ada.job(&job, "events(first: 100) { nodes { sequence } }").await;
         let last = last["events"]["nodes"].as_array().map(Vec::len).expect("events");
-        events.until("it is the last one", |event| event["jobEvents"]["sequence"] == last).await;
-        events.ended().await;
+        events.wait_for("the last event arrives", |event| event["jobEvents"]["sequence"] == last).await;
+        events.expect_complete().await;
 
-        // Of what has ended already there is one state, and the whole history.
+        // A subscription to an ended job sends one state, or the whole history.
         let mut late = ada.subscribe(UPDATED, json!({"id": job})).await;
         assert_eq!(status(&late.next().await), end);
-        late.ended().await;
+        late.expect_complete().await;
         let mut history = ada.subscribe(EVENTS, json!({"id": job})).await;
         for sequence in 1..=last {
             assert_eq!(history.next().await["jobEvents"]["sequence"], sequence);
         }
-        history.ended().await;
+        history.expect_complete().await;
     }
 }
 
-both!(a_history_that_is_cut_off_five_times_skips_nothing_and_repeats_nothing);
-async fn a_history_that_is_cut_off_five_times_skips_nothing_and_repeats_nothing(app: TestApp) {
+both!(history_interrupted_five_times_has_no_gaps_or_duplicates);
+async fn history_interrupted_five_times_has_no_gaps_or_duplicates(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let writer = {
@@ -98,29 +98,29 @@ async fn a_history_that_is_cut_off_five_times_skips_nothing_and_repeats_nothing(
         let (ada, job) = (ada.clone(), job.clone());
         async move {
             let (mut seen, mut after) = (Vec::new(), Value::Null);
-            for cut in [3, 1, 7, 2, 11] {
-                let mut part = ada.subscribe(EVENTS, json!({"id": job, "after": after})).await;
-                for _ in 0..cut {
-                    let mut event = part.next().await["jobEvents"].take();
+            for count in [3, 1, 7, 2, 11] {
+                let mut connection = ada.subscribe(EVENTS, json!({"id": job, "after": after})).await;
+                for _ in 0..count {
+                    let mut event = connection.next().await["jobEvents"].take();
                     after = event["cursor"].take();
                     seen.push(event["sequence"].as_u64().expect("a number"));
                 }
-                drop(part);
+                drop(connection);
             }
             let mut rest = ada.subscribe(EVENTS, json!({"id": job, "after": after})).await;
-            let last = |event: &Value| event["jobEvents"]["kind"] == "STATUS_CHANGED";
+            let is_status_change = |event: &Value| event["jobEvents"]["kind"] == "STATUS_CHANGED";
             loop {
                 let event = rest.next().await;
                 let sequence = event["jobEvents"]["sequence"].as_u64().expect("a number");
                 seen.push(sequence);
-                if last(&event)
+                if is_status_change(&event)
                     && ada.status(&job).await == "COMPLETED"
                     && sequence == last_sequence(&ada, &job).await
                 {
                     break;
                 }
             }
-            rest.ended().await;
+            rest.expect_complete().await;
             seen
         }
     };
@@ -137,96 +137,96 @@ async fn last_sequence(person: &User, job: &str) -> u64 {
         .expect("events")
 }
 
-both!(what_is_foreign_or_not_there_is_not_found);
-async fn what_is_foreign_or_not_there_is_not_found(app: TestApp) {
+both!(subscription_to_invisible_or_unknown_job_is_not_found);
+async fn subscription_to_invisible_or_unknown_job_is_not_found(app: TestApp) {
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
     let job = ada.noop_job().await;
     for id in [job.as_str(), "0198c0de-0000-7000-8000-000000000000", "nonsense", ""] {
         for query in [UPDATED, EVENTS] {
-            let error = eve.subscribe(query, json!({"id": id})).await.error().await;
+            let error = eve.subscribe(query, json!({"id": id})).await.expect_error().await;
             assert_eq!(error.code(), "NOT_FOUND", "{id}");
         }
     }
-    let error = app.anonymous().subscribe(UPDATED, json!({"id": job})).await.error().await;
+    let error = app.anonymous().subscribe(UPDATED, json!({"id": job})).await.expect_error().await;
     assert_eq!(error.code(), "UNAUTHENTICATED");
     let other = ada.noop_job().await;
     let cursor =
         ada.job(&other, "events(first: 1) { nodes { cursor } }").await["events"]["nodes"][0]["cursor"].take();
-    let error = ada.subscribe(EVENTS, json!({"id": job, "after": cursor})).await.error().await;
+    let error = ada.subscribe(EVENTS, json!({"id": job, "after": cursor})).await.expect_error().await;
     assert_eq!(error.code(), "BAD_USER_INPUT", "a cursor of another job");
-    app.wait_until("nobody watches any more", async || app.jobs.hub.watched() == 0).await;
+    app.wait_until("no snapshot is watched", async || app.jobs.hub.subscribed_jobs() == 0).await;
 }
 
-both!(whoever_leaves_the_team_is_told_at_once);
-async fn whoever_leaves_the_team_is_told_at_once(app: TestApp) {
+both!(removed_team_member_gets_forbidden_immediately);
+async fn removed_team_member_gets_forbidden_immediately(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let team = ada.team("readers", &[&bob]).await;
     let job = ada.create_job(json!({"collaboration": [{"collaborator": {"teamId": team}}]})).await;
     let mut updates = bob.subscribe(UPDATED, json!({"id": job})).await;
     let mut events = bob.subscribe(EVENTS, json!({"id": job})).await;
     updates.next().await;
-    events.until("all is read that is there", |event| event["jobEvents"]["sequence"] == 4).await;
+    events.wait_for("the history has arrived", |event| event["jobEvents"]["sequence"] == 4).await;
     let remove = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
     ada.gql(remove, json!({"in": {"teamId": team, "userId": bob.id()}})).await;
-    // Nothing happens to the job itself.
-    assert_eq!(updates.error().await.code(), "FORBIDDEN");
-    assert_eq!(events.error().await.code(), "FORBIDDEN");
+    // The job itself does not change.
+    assert_eq!(updates.expect_error().await.code(), "FORBIDDEN");
+    assert_eq!(events.expect_error().await.code(), "FORBIDDEN");
 }
 
-both!(a_credential_that_runs_out_ends_what_it_opened);
-async fn a_credential_that_runs_out_ends_what_it_opened(app: TestApp) {
+both!(expired_credential_closes_its_websocket_connection);
+async fn expired_credential_closes_its_websocket_connection(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
-    let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
+    let account = app.accounts.by_email(&ada.email()).await.expect("a query").expect("an account");
     let soon = Some(app.clock.now() + TimeDelta::seconds(5));
     let new = NewKey { name: "short".into(), mode: Mode::Live, expires_at: soon };
     let (secret, _) =
         create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
-    let short = app.bearer_of(&format!("Bearer {secret}"));
+    let short = app.with_authorization(&format!("Bearer {secret}"));
     let mut updates = short.subscribe(UPDATED, json!({"id": job})).await;
     updates.next().await;
-    assert_eq!(updates.closed().await, 4401);
-    let refused = short.ask("{ viewer { id } }", json!({})).await;
+    assert_eq!(updates.close_code().await, 4401);
+    let refused = short.execute("{ viewer { id } }", json!({})).await;
     assert_eq!(refused.code(), "UNAUTHENTICATED");
 }
 
-both!(a_key_that_is_revoked_ends_what_it_opened_at_once);
-async fn a_key_that_is_revoked_ends_what_it_opened_at_once(app: TestApp) {
+both!(revoked_key_closes_its_websocket_connection_immediately);
+async fn revoked_key_closes_its_websocket_connection_immediately(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let create = "mutation { createApiKey(input: {name: \"robot\"}) { secret apiKey { id } } }";
     let made = ada.gql(create, json!({})).await["createApiKey"].take();
-    let robot = app.bearer_of(&format!("Bearer {}", made["secret"].as_str().expect("a secret")));
-    let mut theirs = robot.subscribe(UPDATED, json!({"id": job})).await;
+    let robot = app.with_authorization(&format!("Bearer {}", made["secret"].as_str().expect("a secret")));
+    let mut revoked = robot.subscribe(UPDATED, json!({"id": job})).await;
     let mut own = ada.subscribe(UPDATED, json!({"id": job})).await;
-    theirs.next().await;
+    revoked.next().await;
     own.next().await;
     let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
     ada.gql(revoke, json!({"id": made["apiKey"]["id"]})).await;
-    // Sooner than connections are looked at anyway.
-    assert_eq!(theirs.closed().await, 4401);
+    // This happens before the next periodic check of the connection.
+    assert_eq!(revoked.close_code().await, 4401);
     ada.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": job})).await;
-    assert_eq!(status(&own.next().await), "CANCELLED", "what other keys opened goes on");
+    assert_eq!(status(&own.next().await), "CANCELLED", "connections of other keys stay open");
 }
 
-both!(a_wrong_credential_is_refused_with_the_protocols_code);
-async fn a_wrong_credential_is_refused_with_the_protocols_code(app: TestApp) {
+both!(invalid_credential_closes_connection_with_code_4403);
+async fn invalid_credential_closes_connection_with_code_4403(app: TestApp) {
     let ada = app.user("ada").await;
-    let account = app.accounts.by_email(&ada.email()).await.expect("a reading").expect("an account");
-    let new = NewKey { name: "gone".into(), mode: Mode::Live, expires_at: None };
+    let account = app.accounts.by_email(&ada.email()).await.expect("a query").expect("an account");
+    let new = NewKey { name: "revoked".into(), mode: Mode::Live, expires_at: None };
     let (revoked, key) =
         create_key(&app.db, &app.clock, account.id, new, &app.config.limits).await.expect("a key");
-    app.accounts.revoke_key(&ada.actor().await, key.id).await.expect("it is ended");
+    app.accounts.revoke_key(&ada.actor().await, key.id).await.expect("the key is revoked");
     let texts = [format!("Bearer {revoked}"), "Bearer nonsense".into(), "nonsense".into()];
-    for wrong in texts.map(Value::from).into_iter().chain([json!(5), json!({"Bearer": ada.secret()})]) {
+    for invalid in texts.map(Value::from).into_iter().chain([json!(5), json!({"Bearer": ada.secret()})]) {
         let mut socket = Socket::open(&app).await;
-        socket.send(&json!({"type": "connection_init", "payload": {"Authorization": wrong}})).await;
-        assert_eq!(socket.received().await, Received::Closed(4403), "{wrong}");
+        socket.send(&json!({"type": "connection_init", "payload": {"Authorization": invalid}})).await;
+        assert_eq!(socket.receive_any().await, Received::Closed(4403), "{invalid}");
     }
 }
 
-both!(queries_and_mutations_run_over_the_same_connection);
-async fn queries_and_mutations_run_over_the_same_connection(app: TestApp) {
+both!(queries_and_mutations_share_the_subscription_connection);
+async fn queries_and_mutations_share_the_subscription_connection(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let mut socket = ada.socket().await;
@@ -248,9 +248,9 @@ async fn queries_and_mutations_run_over_the_same_connection(app: TestApp) {
     assert_eq!(received, ["cancel complete", "cancel next", "watch complete", "watch next"]);
 }
 
-both!(a_slow_reader_gets_the_newest_state_and_not_a_backlog, |config| config.websocket.write_milliseconds =
+both!(slow_client_gets_newest_state_instead_of_backlog, |config| config.websocket.write_milliseconds =
     100_000);
-async fn a_slow_reader_gets_the_newest_state_and_not_a_backlog(app: TestApp) {
+async fn slow_client_gets_newest_state_instead_of_backlog(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let mut updates = ada
@@ -258,7 +258,7 @@ async fn a_slow_reader_gets_the_newest_state_and_not_a_backlog(app: TestApp) {
         .await;
     updates.next().await;
     let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
-    // More than the connection's buffers take while nobody reads.
+    // Together the updates exceed the buffers of the connection.
     let filler = "x".repeat(60_000);
     for i in 0..200 {
         ada.gql(update, json!({"in": {"id": job, "metadata": {"i": i, "filler": filler}}})).await;
@@ -271,5 +271,5 @@ async fn a_slow_reader_gets_the_newest_state_and_not_a_backlog(app: TestApp) {
             break;
         }
     }
-    assert!(count < 200, "states that are no longer true are passed over: {count} came");
+    assert!(count < 200, "outdated states are skipped, but {count} arrived");
 }

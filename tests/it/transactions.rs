@@ -1,4 +1,4 @@
-//! The write path: what commits, what rolls back, and that nobody's going away cancels it.
+//! Tests of write transactions: commits, rollbacks, and clients that disconnect during a write.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use crate::harness::{Backend, TestApp, both, connect};
 
-/// More than any test needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any test needs.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(60);
 
-fn person(name: &str) -> account::ActiveModel {
+fn new_account(name: &str) -> account::ActiveModel {
     account::ActiveModel {
         id: Set(UserId::new()),
         email: Set(format!("{name}@example.com")),
@@ -33,9 +33,9 @@ fn person(name: &str) -> account::ActiveModel {
 }
 
 #[tokio::test]
-async fn read_then_write_transactions_never_collide_on_sqlite() {
+async fn concurrent_read_then_write_transactions_succeed_on_sqlite() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Db::connect(&format!("sqlite://{}", dir.path().join("docket.db").display()), 4, PATIENCE)
+    let db = Db::connect(&format!("sqlite://{}", dir.path().join("docket.db").display()), 4, ACQUIRE_TIMEOUT)
         .await
         .unwrap();
     Migrator::up(db.read(), None).await.unwrap();
@@ -47,7 +47,7 @@ async fn read_then_write_transactions_never_collide_on_sqlite() {
             db.write(move |tx| {
                 Box::pin(async move {
                     account::Entity::find().count(tx).await?;
-                    person(&format!("p{i}")).insert(tx).await?;
+                    new_account(&format!("p{i}")).insert(tx).await?;
                     if i % 2 == 0 { Ok(()) } else { Err(Error::conflict("no")) }
                 })
             })
@@ -57,137 +57,140 @@ async fn read_then_write_transactions_never_collide_on_sqlite() {
     let results = tasks.join_all().await;
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 50);
     assert!(results.iter().all(|r| r.is_ok() || *r == Err(Error::conflict("no"))), "{results:?}");
-    assert_eq!(account::Entity::find().count(db.read()).await, Ok(50), "what failed left nothing");
+    assert_eq!(account::Entity::find().count(db.read()).await, Ok(50), "failed transactions leave no rows");
 }
 
-/// What SQLite does by itself when the disk is full: the transaction is gone, whatever the driver thinks.
+/// SQLite rolls a transaction back by itself when the disk is full, and the driver does not notice.
 #[tokio::test]
-async fn after_a_transaction_that_ended_by_itself_writes_are_kept() {
+async fn writes_succeed_after_sqlite_rolled_a_transaction_back() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("docket.db").display());
-    let db = Db::connect(&url, 2, PATIENCE).await.unwrap();
+    let db = Db::connect(&url, 2, ACQUIRE_TIMEOUT).await.unwrap();
     Migrator::up(db.read(), None).await.unwrap();
-    for (i, gives_up) in [true, false, true].into_iter().enumerate() {
+    for (i, returns_error) in [true, false, true].into_iter().enumerate() {
         let lost = db.write(move |tx| {
             Box::pin(async move {
-                person(&format!("lost{i}")).insert(tx).await?;
+                new_account(&format!("lost{i}")).insert(tx).await?;
                 tx.execute_unprepared("ROLLBACK").await?;
-                if gives_up { Err(Error::conflict("no")) } else { Ok(()) }
+                if returns_error { Err(Error::conflict("no")) } else { Ok(()) }
             })
         });
-        assert!(lost.await.is_err(), "a commit of nothing is no commit");
+        assert!(lost.await.is_err(), "a commit without a transaction is an error");
         let name = format!("kept{i}");
         let kept = db.write(move |tx| {
-            Box::pin(async move { person(&name).insert(tx).await.map(drop).map_err(Error::from) })
+            Box::pin(async move { new_account(&name).insert(tx).await.map(drop).map_err(Error::from) })
         });
         kept.await.unwrap();
         let seen = account::Entity::find().count(db.read()).await;
-        assert_eq!(seen, Ok(i as u64 + 1), "others see what was acknowledged");
+        assert_eq!(seen, Ok(i as u64 + 1), "other connections see the acknowledged rows");
     }
 }
 
 const CREATE: &str = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
 
-both!(writes_that_clients_give_up_poison_no_connection);
-async fn writes_that_clients_give_up_poison_no_connection(app: TestApp) {
+both!(aborted_writes_leave_pooled_connections_usable);
+async fn aborted_writes_leave_pooled_connections_usable(app: TestApp) {
     let ada = app.user("ada").await;
     let began = Instant::now();
-    ada.gql(CREATE, json!({"in": {"name": "given time"}})).await;
-    let mut whole = began.elapsed().max(Duration::from_millis(5));
-    let beside = connect(app.database_url()).await;
-    // Again with more time where the machine has become too slow for any to be on its way when it is given up.
-    let mut begun = 0;
+    ada.gql(CREATE, json!({"in": {"name": "finished"}})).await;
+    let mut duration = began.elapsed().max(Duration::from_millis(5));
+    let observer = connect(app.database_url()).await;
+    // Repeats with a longer duration if the machine is too slow for any request to be running when it is aborted.
+    let mut committed = 0;
     for round in 0..6 {
         for i in 0..400_u32 {
-            // At all points of a request's way: before it is read, in the transaction, after the commit.
-            let given_up = ada.ask(CREATE, json!({"in": {"name": format!("given up {round} {i}")}}));
-            drop(tokio::time::timeout(whole * i / 200, given_up).await);
+            // Aborts at every stage: before the request is read, in the transaction, and after the commit.
+            let aborted = ada.execute(CREATE, json!({"in": {"name": format!("aborted {round} {i}")}}));
+            drop(tokio::time::timeout(duration * i / 200, aborted).await);
         }
-        let named = team::Entity::find().filter(team::Column::Name.starts_with("given up"));
-        begun = named.count(&beside).await.expect("a count");
-        if begun > 0 {
+        let named = team::Entity::find().filter(team::Column::Name.starts_with("aborted"));
+        committed = named.count(&observer).await.expect("a count");
+        if committed > 0 {
             break;
         }
-        whole *= 2;
+        duration *= 2;
     }
-    assert!(begun > 0, "some were on their way when they were given up");
+    assert!(committed > 0, "some requests commit although they are aborted");
     for i in 0..200_u64 {
-        let given_up = app.db.write(move |tx| {
+        let aborted = app.db.write(move |tx| {
             Box::pin(async move {
-                person(&format!("given-up-{i}")).insert(tx).await?;
+                new_account(&format!("aborted-{i}")).insert(tx).await?;
                 Ok(())
             })
         });
-        drop(tokio::time::timeout(Duration::from_micros(i * 10), given_up).await);
+        drop(tokio::time::timeout(Duration::from_micros(i * 10), aborted).await);
     }
-    // Every pooled connection gets its turn; what it answers with success, others see.
+    // Uses every pooled connection. Other connections must see each acknowledged write.
     for round in 0..10 {
         let names: Vec<_> = (0..8).map(|i| format!("kept {round} {i}")).collect();
         let writes = names.iter().map(|name| ada.gql(CREATE, json!({"in": {"name": name}})));
         futures_util::future::join_all(writes).await;
         for name in names {
-            let found = team::Entity::find().filter(team::Column::Name.eq(&name)).one(&beside).await;
-            assert!(found.expect("a reading").is_some(), "{name} was acknowledged, and nobody else sees it");
+            let found = team::Entity::find().filter(team::Column::Name.eq(&name)).one(&observer).await;
+            assert!(
+                found.expect("a query").is_some(),
+                "{name} was acknowledged, but other connections do not see it"
+            );
         }
     }
-    beside.close().await.expect("the connection can be closed");
+    observer.close().await.expect("the connection can be closed");
 }
 
-both!(a_mutation_that_began_ends_though_its_client_has_gone);
-async fn a_mutation_that_began_ends_though_its_client_has_gone(app: TestApp) {
+both!(started_mutation_completes_after_the_client_disconnects);
+async fn started_mutation_completes_after_the_client_disconnects(app: TestApp) {
     let ada = app.user("ada").await;
-    let body = json!({"query": CREATE, "variables": {"in": {"name": "left alone"}}}).to_string();
+    let body = json!({"query": CREATE, "variables": {"in": {"name": "abandoned"}}}).to_string();
     let head = format!(
         "POST /graphql HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         ada.secret(),
         body.len()
     );
-    // Somebody else writes, so that the mutation has begun and cannot end.
-    let beside = connect(app.database_url()).await;
+    // Another connection holds a lock, so the mutation starts but cannot end.
+    let observer = connect(app.database_url()).await;
     let lock = match app.backend() {
         Backend::Sqlite => "BEGIN IMMEDIATE",
         Backend::Postgres => "BEGIN; LOCK TABLE team IN EXCLUSIVE MODE",
     };
-    beside.execute_unprepared(lock).await.expect("a lock");
+    observer.execute_unprepared(lock).await.expect("a lock");
     let tasks = app.tasks.len();
     let mut connection = tokio::net::TcpStream::connect(app.address()).await.expect("a connection");
     connection.write_all(format!("{head}{body}").as_bytes()).await.expect("the server reads");
-    app.wait_until("the mutation has begun", async || app.tasks.len() > tasks).await;
+    app.wait_until("the mutation has started", async || app.tasks.len() > tasks).await;
     drop(connection);
-    beside.execute_unprepared("COMMIT").await.expect("the lock goes");
-    let there = team::Entity::find().filter(team::Column::Name.eq("left alone"));
-    let is_there = async || there.clone().one(&beside).await.is_ok_and(|team| team.is_some());
-    app.wait_until("the team is there", is_there).await;
-    beside.close().await.expect("the connection can be closed");
+    observer.execute_unprepared("COMMIT").await.expect("the lock is released");
+    let query = team::Entity::find().filter(team::Column::Name.eq("abandoned"));
+    let exists = async || query.clone().one(&observer).await.is_ok_and(|team| team.is_some());
+    app.wait_until("the team exists", exists).await;
+    observer.close().await.expect("the connection can be closed");
 }
 
-both!(a_connection_to_the_database_is_waited_for_and_not_for_ever, |config| {
+both!(request_is_unavailable_after_the_database_wait_timeout, |config| {
     config.database_connections = 1;
     config.database_wait_seconds = 1;
 });
-async fn a_connection_to_the_database_is_waited_for_and_not_for_ever(app: TestApp) {
+async fn request_is_unavailable_after_the_database_wait_timeout(app: TestApp) {
     let ada = app.user("ada").await;
     let create = "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }";
-    let (begun, has_begun) = oneshot::channel();
-    let (end, may_end) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel();
+    let (finish, may_finish) = oneshot::channel::<()>();
     let mut writing = Box::pin(app.db.write(|tx| {
         Box::pin(async move {
             tx.execute_unprepared("SELECT 1").await?;
-            begun.send(()).expect("the test waits");
-            may_end.await.map_err(Error::internal)
+            started.send(()).expect("the test waits");
+            may_finish.await.map_err(Error::internal)
         })
     }));
-    // It goes on in a task of its own.
+    // The write continues in its own task.
     assert!(futures_util::poll!(&mut writing).is_pending());
-    has_begun.await.expect("a transaction");
-    assert_eq!(ada.refused(create, json!({"in": {"name": "t"}})).await.code(), "UNAVAILABLE");
-    end.send(()).expect("it waits");
-    writing.await.expect("it is done");
+    has_started.await.expect("a transaction");
+    assert_eq!(ada.gql_err(create, json!({"in": {"name": "t"}})).await.code(), "UNAVAILABLE");
+    finish.send(()).expect("the transaction waits");
+    writing.await.expect("the write succeeds");
     ada.gql(create, json!({"in": {"name": "t"}})).await;
 
     let reading = app.db.read().begin().await.expect("a transaction");
-    let answer = ada.ask("{ viewer { id } }", Value::Null).await;
-    assert_eq!((answer.status.as_u16(), answer.code()), (503, "UNAVAILABLE"));
-    reading.rollback().await.expect("it ends");
+    let response = ada.execute("{ viewer { id } }", Value::Null).await;
+    assert_eq!((response.status.as_u16(), response.code()), (503, "UNAVAILABLE"));
+    reading.rollback().await.expect("a rollback");
     ada.gql("{ viewer { id } }", Value::Null).await;
 }

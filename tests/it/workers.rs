@@ -1,4 +1,4 @@
-//! Workers outside of the server: taking steps, keeping them, handing in.
+//! Tests of external workers: claiming steps, renewing leases, and submitting results.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -12,8 +12,8 @@ const REPORT: &str =
 const COMPLETE: &str = "mutation($in: CompleteStepInput!) { completeStep(input: $in) { job { status } } }";
 const FAIL: &str = "mutation($in: FailStepInput!) { failStep(input: $in) { job { status } } }";
 
-/// A type that nobody but workers does: `read`, then `write`.
-async fn register(app: &TestApp) {
+/// Registers the job type `own` with the steps `read` and `write`, which only external workers run.
+async fn register_job_type(app: &TestApp) {
     let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
     let steps = json!([
         {"name": "read", "kind": "AUTOMATIC", "contentRoles": ["read-json"], "maxAttempts": 2},
@@ -24,48 +24,52 @@ async fn register(app: &TestApp) {
     app.admin("root").await.gql(register, json!({"in": input})).await;
 }
 
-async fn claims(person: &User, limit: i32) -> Vec<Value> {
-    let wish = json!({"in": {"workerId": "w1", "types": ["own"], "limit": limit}});
-    person.gql(CLAIM, wish).await["claimSteps"]["claims"].as_array().expect("claims").clone()
+async fn claim_steps(person: &User, limit: i32) -> Vec<Value> {
+    let input = json!({"in": {"workerId": "w1", "types": ["own"], "limit": limit}});
+    person.gql(CLAIM, input).await["claimSteps"]["claims"].as_array().expect("claims").clone()
 }
 
-/// The one step that waits for somebody.
-async fn claim(person: &User) -> Value {
-    let mut all = claims(person, 10).await;
+/// Claims the only queued step.
+async fn claim_one(person: &User) -> Value {
+    let mut all = claim_steps(person, 10).await;
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
 }
 
-fn with(claim: &Value, further: &Value) -> Value {
+fn lease_input(claim: &Value, fields: &Value) -> Value {
     let mut input = json!({"leaseToken": claim["leaseToken"]});
-    for (key, value) in further.as_object().expect("an object") {
+    for (key, value) in fields.as_object().expect("an object") {
         input[key] = value.clone();
     }
     json!({"in": input})
 }
 
-both!(steps_are_done_from_outside_by_those_who_work_on_them);
-async fn steps_are_done_from_outside_by_those_who_work_on_them(app: TestApp) {
-    register(&app).await;
+both!(external_workers_run_only_steps_they_have_access_to);
+async fn external_workers_run_only_steps_they_have_access_to(app: TestApp) {
+    register_job_type(&app).await;
     let (ada, bob, stranger) = (app.user("ada").await, app.user("bob").await, app.user("eve").await);
     let share = json!([{"collaborator": {"userEmail": bob.email()}, "steps": ["read"]}]);
     let job = ada.create_job(json!({"type": "own", "collaboration": share, "metadata": {"a": 1}})).await;
-    assert_eq!(claims(&stranger, 10).await, Vec::<Value>::new(), "nobody else's steps are there");
+    assert_eq!(
+        claim_steps(&stranger, 10).await,
+        Vec::<Value>::new(),
+        "steps of invisible jobs cannot be claimed"
+    );
 
-    let claimed = claim(&bob).await;
+    let claimed = claim_one(&bob).await;
     let step = json!({"name": "read", "status": "RUNNING", "attempt": 1, "comment": null});
     assert_eq!((&claimed["step"], &claimed["job"]["id"]), (&step, &json!(job)));
-    assert!(claims(&ada, 10).await.is_empty(), "it is taken");
-    let report = with(&claimed, &json!({"fraction": 0.5, "message": "half"}));
+    assert!(claim_steps(&ada, 10).await.is_empty(), "the step is already claimed");
+    let report = lease_input(&claimed, &json!({"fraction": 0.5, "message": "half"}));
     assert_eq!(bob.gql(REPORT, report).await["reportStep"]["cancelled"], false);
-    bob.gql(REPORT, with(&claimed, &json!({}))).await;
+    bob.gql(REPORT, lease_input(&claimed, &json!({}))).await;
     let now = ada
         .job(
             &job,
             "currentStep { fraction message } events(first: 50) { nodes { kind actor { email } data } }",
         )
         .await;
-    assert_eq!(now["currentStep"], json!({"fraction": 0.5, "message": "half"}), "what is not given stays");
+    assert_eq!(now["currentStep"], json!({"fraction": 0.5, "message": "half"}), "omitted values are kept");
     let events = now["events"]["nodes"].as_array().expect("events");
     let running =
         events.iter().find(|event| event["data"]["to"] == "RUNNING" && event["kind"] == "STEP_CHANGED");
@@ -75,7 +79,7 @@ async fn steps_are_done_from_outside_by_those_who_work_on_them(app: TestApp) {
     for (query, input) in
         [(REPORT, json!({})), (COMPLETE, json!({})), (FAIL, json!({"code": "X", "message": "x"}))]
     {
-        let refused = stranger.refused(query, with(&claimed, &input)).await;
+        let refused = stranger.gql_err(query, lease_input(&claimed, &input)).await;
         assert_eq!(refused.code(), "NOT_FOUND", "{query}");
     }
     let made = bob.upload("{\"values\": []}", "read.json", "application/json").await;
@@ -86,14 +90,21 @@ async fn steps_are_done_from_outside_by_those_who_work_on_them(app: TestApp) {
         (content("read-json", &job), "/contents/0/source"),
         (json!({"review": {"reason": "?", "contentRole": "read-json"}}), "/review/contentRole"),
     ] {
-        assert_eq!(bob.refused(COMPLETE, with(&claimed, &input)).await.problems()[0].0, path, "{input}");
+        assert_eq!(
+            bob.gql_err(COMPLETE, lease_input(&claimed, &input)).await.problems()[0].0,
+            path,
+            "{input}"
+        );
     }
-    let mut ask = content("read-json", &made);
-    ask["review"] =
+    let mut result = content("read-json", &made);
+    result["review"] =
         json!({"reason": "Not sure.", "contentRole": "read-json", "items": [{"path": "/values"}]});
-    assert_eq!(bob.gql(COMPLETE, with(&claimed, &ask)).await["completeStep"]["job"]["status"], "BLOCKED");
-    let again = bob.refused(COMPLETE, with(&claimed, &content("read-json", &made))).await;
-    assert_eq!(again.code(), "CONFLICT", "a result is taken once");
+    assert_eq!(
+        bob.gql(COMPLETE, lease_input(&claimed, &result)).await["completeStep"]["job"]["status"],
+        "BLOCKED"
+    );
+    let again = bob.gql_err(COMPLETE, lease_input(&claimed, &content("read-json", &made))).await;
+    assert_eq!(again.code(), "CONFLICT", "a result is accepted once");
     let review =
         ada.job(&job, "review { id reason content { role document { sha256 } } items { path label } }").await;
     let review = &review["review"];
@@ -111,78 +122,78 @@ async fn steps_are_done_from_outside_by_those_who_work_on_them(app: TestApp) {
     )
     .await;
 
-    assert!(claims(&bob, 10).await.is_empty(), "the next step is not his");
-    let claimed = claim(&ada).await;
+    assert!(claim_steps(&bob, 10).await.is_empty(), "bob has no access to the next step");
+    let claimed = claim_one(&ada).await;
     assert_eq!(claimed["step"]["name"], "write");
     let output = ada.upload("done", "done.txt", "text/plain").await;
-    ada.gql(COMPLETE, with(&claimed, &content("output", &output))).await;
+    ada.gql(COMPLETE, lease_input(&claimed, &content("output", &output))).await;
     let done = ada.job(&job, "status outputContent { document { id } }").await;
     assert_eq!(done, json!({"status": "COMPLETED", "outputContent": {"document": {"id": output}}}));
 }
 
-both!(a_claim_that_was_lost_changes_nothing);
-async fn a_claim_that_was_lost_changes_nothing(app: TestApp) {
-    register(&app).await;
+both!(lost_lease_cannot_change_the_step);
+async fn lost_lease_cannot_change_the_step(app: TestApp) {
+    register_job_type(&app).await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let share = json!([{"collaborator": {"userEmail": bob.email()}}]);
     let job = ada.create_job(json!({"type": "own", "collaboration": share})).await;
-    let first = claim(&ada).await;
+    let first = claim_one(&ada).await;
     app.clock.advance(TimeDelta::seconds(31));
-    assert_eq!(ada.refused(REPORT, with(&first, &json!({}))).await.code(), "CONFLICT");
-    app.jobs.expire(10).await.expect("leases can be freed");
+    assert_eq!(ada.gql_err(REPORT, lease_input(&first, &json!({}))).await.code(), "CONFLICT");
+    app.jobs.expire_leases(10).await.expect("the lease is released");
     app.clock.advance(TimeDelta::seconds(10));
-    let second = claim(&bob).await;
+    let second = claim_one(&bob).await;
     assert_eq!(second["step"]["attempt"], 2);
     for (query, input) in
         [(REPORT, json!({})), (COMPLETE, json!({})), (FAIL, json!({"code": "X", "message": "x"}))]
     {
-        assert_eq!(ada.refused(query, with(&first, &input)).await.code(), "CONFLICT", "{query}");
+        assert_eq!(ada.gql_err(query, lease_input(&first, &input)).await.code(), "CONFLICT", "{query}");
     }
-    // Reports renew for as long as was asked for, and whoever is let out has nothing any more.
+    // Each report renews the lease. A removed collaborator loses access to the step.
     app.clock.advance(TimeDelta::seconds(20));
-    bob.gql(REPORT, with(&second, &json!({}))).await;
+    bob.gql(REPORT, lease_input(&second, &json!({}))).await;
     app.clock.advance(TimeDelta::seconds(20));
-    bob.gql(REPORT, with(&second, &json!({}))).await;
+    bob.gql(REPORT, lease_input(&second, &json!({}))).await;
     let remove = "mutation($in: RemoveCollaboratorInput!) { removeCollaborator(input: $in) { job { id } } }";
     ada.gql(remove, json!({"in": {"jobId": job, "collaborator": {"userEmail": bob.email()}}})).await;
     for query in [REPORT, COMPLETE] {
-        assert_eq!(bob.refused(query, with(&second, &json!({}))).await.code(), "NOT_FOUND", "{query}");
+        assert_eq!(bob.gql_err(query, lease_input(&second, &json!({}))).await.code(), "NOT_FOUND", "{query}");
     }
     assert_eq!(ada.status(&job).await, "RUNNING");
 
     ada.gql("mutation($id: ID!) { cancelJob(id: $id) { job { id } } }", json!({"id": job})).await;
-    assert_eq!(ada.gql(REPORT, with(&second, &json!({}))).await["reportStep"]["cancelled"], true);
-    assert_eq!(ada.refused(COMPLETE, with(&second, &json!({}))).await.code(), "CONFLICT");
+    assert_eq!(ada.gql(REPORT, lease_input(&second, &json!({}))).await["reportStep"]["cancelled"], true);
+    assert_eq!(ada.gql_err(COMPLETE, lease_input(&second, &json!({}))).await.code(), "CONFLICT");
     assert_eq!(ada.status(&job).await, "CANCELLED");
 }
 
-both!(a_failure_is_tried_again_where_that_can_help);
-async fn a_failure_is_tried_again_where_that_can_help(app: TestApp) {
-    register(&app).await;
+both!(retryable_failure_is_retried_until_attempts_are_used_up);
+async fn retryable_failure_is_retried_until_attempts_are_used_up(app: TestApp) {
+    register_job_type(&app).await;
     let ada = app.user("ada").await;
     let job = ada.create_job(json!({"type": "own"})).await;
-    let failure = json!({"code": "UPSTREAM_DOWN", "message": "It does not answer."});
-    ada.gql(FAIL, with(&claim(&ada).await, &failure)).await;
+    let failure = json!({"code": "UPSTREAM_DOWN", "message": "It does not response."});
+    ada.gql(FAIL, lease_input(&claim_one(&ada).await, &failure)).await;
     assert_eq!(ada.status(&job).await, "QUEUED");
-    assert!(claims(&ada, 1).await.is_empty(), "not before its time");
+    assert!(claim_steps(&ada, 1).await.is_empty(), "not before the backoff has passed");
     app.clock.advance(TimeDelta::seconds(10));
-    let last = claim(&ada).await;
-    ada.gql(FAIL, with(&last, &failure)).await;
+    let last = claim_one(&ada).await;
+    ada.gql(FAIL, lease_input(&last, &failure)).await;
     let job = ada.job(&job, "status failure { code message step }").await;
-    let expected = json!({"code": "UPSTREAM_DOWN", "message": "It does not answer.", "step": "read"});
+    let expected = json!({"code": "UPSTREAM_DOWN", "message": "It does not response.", "step": "read"});
     assert_eq!(job, json!({"status": "FAILED", "failure": expected}), "attempts are used up");
 
     let job = ada.create_job(json!({"type": "own"})).await;
-    let mut at_once = failure.clone();
-    at_once["retryable"] = json!(false);
-    ada.gql(FAIL, with(&claim(&ada).await, &at_once)).await;
+    let mut permanent = failure.clone();
+    permanent["retryable"] = json!(false);
+    ada.gql(FAIL, lease_input(&claim_one(&ada).await, &permanent)).await;
     assert_eq!(ada.status(&job).await, "FAILED");
 }
 
-both!(what_a_worker_asks_wrongly_is_said);
-async fn what_a_worker_asks_wrongly_is_said(app: TestApp) {
-    register(&app).await;
-    let (ada, tester) = (app.user("ada").await, app.tester("tess").await);
+both!(invalid_input_of_a_worker_is_reported_with_path);
+async fn invalid_input_of_a_worker_is_reported_with_path(app: TestApp) {
+    register_job_type(&app).await;
+    let (ada, tester) = (app.user("ada").await, app.test_mode_user("tess").await);
     for (change, path) in [
         (json!({"workerId": ""}), "/workerId"),
         (json!({"types": []}), "/types"),
@@ -191,42 +202,50 @@ async fn what_a_worker_asks_wrongly_is_said(app: TestApp) {
         (json!({"limit": 101}), "/limit"),
         (json!({"leaseSeconds": 3601}), "/leaseSeconds"),
     ] {
-        let mut wish = json!({"workerId": "w", "types": ["own"]});
+        let mut input = json!({"workerId": "w", "types": ["own"]});
         for (key, value) in change.as_object().expect("an object") {
-            wish[key] = value.clone();
+            input[key] = value.clone();
         }
-        assert_eq!(ada.refused(CLAIM, json!({"in": wish})).await.problems()[0].0, path, "{change}");
+        assert_eq!(ada.gql_err(CLAIM, json!({"in": input})).await.problems()[0].0, path, "{change}");
     }
     ada.create_job(json!({"type": "own"})).await;
-    let claimed = claim(&ada).await;
+    let claimed = claim_one(&ada).await;
     for (query, input, path) in [
         (REPORT, json!({"fraction": 1.5}), "/fraction"),
         (FAIL, json!({"code": "", "message": "x"}), "/code"),
         (FAIL, json!({"code": "X", "message": "x".repeat(10_001)}), "/message"),
     ] {
-        assert_eq!(ada.refused(query, with(&claimed, &input)).await.problems()[0].0, path, "{input}");
+        assert_eq!(ada.gql_err(query, lease_input(&claimed, &input)).await.problems()[0].0, path, "{input}");
     }
-    assert_eq!(ada.refused(REPORT, json!({"in": {"leaseToken": "x"}})).await.code(), "NOT_FOUND");
+    assert_eq!(ada.gql_err(REPORT, json!({"in": {"leaseToken": "x"}})).await.code(), "NOT_FOUND");
 
-    // What a TEST key takes is for trying things out.
+    // A TEST key claims steps of TEST jobs.
     tester.create_job(json!({"type": "own"})).await;
-    assert_eq!(claims(&tester, 10).await.len(), 1);
+    assert_eq!(claim_steps(&tester, 10).await.len(), 1);
 }
 
-both!(a_worker_is_woken);
-async fn a_worker_is_woken(app: TestApp) {
-    register(&app).await;
+both!(worker_is_notified_of_queued_steps);
+async fn worker_is_notified_of_queued_steps(app: TestApp) {
+    register_job_type(&app).await;
     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
-    let wake = "subscription($types: [ID!]!) { stepsQueued(types: $types) { type count } }";
+    let query = "subscription($types: [ID!]!) { stepsQueued(types: $types) { type count } }";
     ada.create_job(json!({"type": "own"})).await;
-    let mut woken = ada.subscribe(wake, json!({"types": ["noop", "own"]})).await;
-    assert_eq!(woken.next().await["stepsQueued"], json!({"type": "own", "count": 1}), "what waits already");
+    let mut notifications = ada.subscribe(query, json!({"types": ["noop", "own"]})).await;
+    assert_eq!(
+        notifications.next().await["stepsQueued"],
+        json!({"type": "own", "count": 1}),
+        "the step that is already queued"
+    );
     eve.create_job(json!({"type": "own"})).await;
     ada.create_job(json!({"type": "noop"})).await;
-    assert_eq!(woken.next().await["stepsQueued"], json!({"type": "noop", "count": 1}), "and nobody else's");
+    assert_eq!(
+        notifications.next().await["stepsQueued"],
+        json!({"type": "noop", "count": 1}),
+        "no step of an invisible job"
+    );
     ada.create_job(json!({"type": "own"})).await;
-    assert_eq!(woken.next().await["stepsQueued"], json!({"type": "own", "count": 2}));
-    // One is taken, and another comes before anybody looks.
+    assert_eq!(notifications.next().await["stepsQueued"], json!({"type": "own", "count": 2}));
+    // One step is claimed and another queued before the next poll, so the count stays the same.
     let writing = app.db.write(|tx| {
         Box::pin(async move {
             use docket::entity::task;
@@ -242,14 +261,18 @@ async fn a_worker_is_woken(app: TestApp) {
             Ok(())
         })
     });
-    writing.await.expect("it is written");
-    assert_eq!(woken.next().await["stepsQueued"], json!({"type": "own", "count": 2}), "it is another");
-    let refused = ada.subscribe(wake, json!({"types": ["dance"]})).await.error().await;
+    writing.await.expect("the rows are written");
+    assert_eq!(
+        notifications.next().await["stepsQueued"],
+        json!({"type": "own", "count": 2}),
+        "a different step is queued"
+    );
+    let refused = ada.subscribe(query, json!({"types": ["dance"]})).await.expect_error().await;
     assert_eq!(refused.problems()[0].0, "/types/0");
 }
 
-both!(four_eyes_keep_the_owner_from_their_own_step);
-async fn four_eyes_keep_the_owner_from_their_own_step(app: TestApp) {
+both!(owner_can_neither_claim_nor_complete_four_eyes_step);
+async fn owner_can_neither_claim_nor_complete_four_eyes_step(app: TestApp) {
     let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";
     let steps = json!([{"name": "check", "kind": "AUTOMATIC", "contentRoles": ["output"], "fourEyes": true}]);
     let input =
@@ -258,28 +281,28 @@ async fn four_eyes_keep_the_owner_from_their_own_step(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let share = json!([{"collaborator": {"userEmail": bob.email()}}]);
     let job = ada.create_job(json!({"type": "own", "collaboration": share})).await;
-    let his = bob.create_job(json!({"type": "own"})).await;
+    let own_job = bob.create_job(json!({"type": "own"})).await;
     for person in [&ada, &bob] {
-        let wake = "subscription { stepsQueued(types: [\"own\"]) { count } }";
-        let mut woken = person.subscribe(wake, json!({})).await;
+        let query = "subscription { stepsQueued(types: [\"own\"]) { count } }";
+        let mut notifications = person.subscribe(query, json!({})).await;
         if person.name == "bob" {
-            assert_eq!(woken.next().await["stepsQueued"]["count"], 1, "not his own");
+            assert_eq!(notifications.next().await["stepsQueued"]["count"], 1, "without his own job");
         }
-        let shown = claims(person, 1).await;
+        let claims = claim_steps(person, 1).await;
         let expected = if person.name == "bob" { vec![json!(job)] } else { Vec::new() };
-        assert_eq!(shown.iter().map(|claim| claim["job"]["id"].clone()).collect::<Vec<_>>(), expected);
-        if let [claimed] = shown.as_slice() {
-            // Somebody gives away what they hold.
+        assert_eq!(claims.iter().map(|claim| claim["job"]["id"].clone()).collect::<Vec<_>>(), expected);
+        if let [claimed] = claims.as_slice() {
+            // The owner has the lease token, but may not use it.
             for (query, input) in [(COMPLETE, json!({})), (FAIL, json!({"code": "X", "message": "x"}))] {
-                assert_eq!(ada.refused(query, with(claimed, &input)).await.code(), "FORBIDDEN");
+                assert_eq!(ada.gql_err(query, lease_input(claimed, &input)).await.code(), "FORBIDDEN");
             }
             let output = bob.upload("done", "done.txt", "text/plain").await;
             let content = json!({"contents": [{"role": "output", "source": {"documentId": output}}]});
             assert_eq!(
-                bob.gql(COMPLETE, with(claimed, &content)).await["completeStep"]["job"]["status"],
+                bob.gql(COMPLETE, lease_input(claimed, &content)).await["completeStep"]["job"]["status"],
                 "COMPLETED"
             );
         }
     }
-    assert_eq!(bob.job(&his, "status").await["status"], "QUEUED", "it waits for somebody else");
+    assert_eq!(bob.job(&own_job, "status").await["status"], "QUEUED", "the step waits for another worker");
 }

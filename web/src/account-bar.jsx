@@ -1,11 +1,11 @@
-// The bar on top: who is signed in, until when, and the way in and out.
+// The bar at the top: the signed-in user, the expiry of the session, and the buttons to sign in and out.
 import { useState } from 'react';
 import { signOut, useSession } from './session.js';
 import { SignInDialog } from './sign-in-dialog.jsx';
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
-/** `linkProblem` says why the link in the address was not opened; null when there is no such problem. */
+/** `linkProblem` is the reason why the link in the URL was not opened, or null. */
 export function AccountBar({ linkProblem }) {
   const { token, user, expiresAt, notice } = useSession();
   const [dialogOpen, setDialogOpen] = useState(false);
@@ -15,7 +15,7 @@ export function AccountBar({ linkProblem }) {
         <img src={`${import.meta.env.BASE_URL}favicon.svg`} alt="" width="24" height="24" />
         Docket
       </h1>
-      {/* Always there, so that screen readers announce what is put into it. */}
+      {/* Always present, so that screen readers announce the text that appears in it. */}
       <p role="status" className="notice">
         {notice ?? linkProblem}
       </p>

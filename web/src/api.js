@@ -1,13 +1,13 @@
-// Talks to the Docket server that served this page: GraphQL over HTTP for queries and mutations,
-// the graphql-transport-ws protocol for subscriptions. Knows nothing of sessions or of the page.
+// Client of the Docket server that served this page: GraphQL over HTTP for queries and mutations,
+// graphql-transport-ws for subscriptions. Independent of sessions and of the page.
 import { createClient } from 'graphql-ws';
 
 const HTTP_PATH = '/graphql';
 const WS_PATH = '/graphql/ws';
 
 /**
- * Sends one operation and resolves to its GraphQL result, whatever the status code:
- * refusals come as `errors` in the body. Rejects where there is no GraphQL answer at all.
+ * Sends an operation and resolves to its GraphQL result for any status code, because the body contains the errors.
+ * Rejects if the response is not a GraphQL response.
  * @param {{query: string, variables?: object, operationName?: string}} operation
  * @param {HeadersInit} [extraHeaders]
  */
@@ -18,19 +18,19 @@ export async function post(operation, extraHeaders) {
   const response = await fetch(HTTP_PATH, { method: 'POST', headers, body: JSON.stringify(operation) });
   const type = response.headers.get('Content-Type') ?? 'no content type';
   if (!/^application\/(graphql-response\+)?json\b/.test(type)) {
-    throw new Error(`POST ${HTTP_PATH} was answered with ${response.status} and ${type}, not with JSON`);
+    throw new Error(`Expected JSON from POST ${HTTP_PATH}, got status ${response.status} with ${type}`);
   }
   return response.json();
 }
 
 /**
- * Runs a subscription on a WebSocket of its own, so that it carries the credentials of the moment.
- * There is no silent reconnect: a tool for developers shows what the server did.
+ * Runs a subscription on its own WebSocket, so that it uses the current credentials.
+ * Does not reconnect silently, because developers should see what the server does.
  * @param {{query: string, variables?: object, operationName?: string}} operation
  * @param {Record<string, string>} connectionInit payload of `connection_init`
  * @param {{next: (result: object) => void, error: (problem: Error) => void, complete: () => void}} observer
- *   gets GraphQL results, then one of the other two
- * @returns {() => void} ends the subscription at once, which completes it, and closes the socket
+ *   receives GraphQL results, then `error` or `complete`
+ * @returns {() => void} completes the subscription and closes the WebSocket
  */
 export function subscribe(operation, connectionInit, observer) {
   const url = new URL(WS_PATH, window.location.href);
@@ -41,7 +41,7 @@ export function subscribe(operation, connectionInit, observer) {
     complete: observer.complete,
     error(problem) {
       if (Array.isArray(problem)) {
-        // An `error` message of the protocol: the GraphQL errors that refused the operation.
+        // An `error` message of the protocol contains the GraphQL errors of a refused operation.
         observer.next({ errors: problem });
         observer.complete();
       } else {
@@ -51,7 +51,7 @@ export function subscribe(operation, connectionInit, observer) {
   });
 }
 
-/** The server, or the network, ended the WebSocket. */
+/** The server or the network closed the WebSocket. */
 export class SocketClosed extends Error {
   constructor({ code, reason }) {
     super(`The WebSocket ${WS_PATH} was closed: ${code}${reason && ` ${reason}`}`);

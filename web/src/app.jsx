@@ -1,4 +1,4 @@
-// The page: a bar that says who is signed in, and GraphiQL below it.
+// The page: the account bar, and GraphiQL below it.
 import { useMemo } from 'react';
 import { getOperationAST, parse } from 'graphql';
 import { GraphiQL } from 'graphiql';
@@ -14,10 +14,10 @@ import { check, credentials, current, isRefusal, onChange, useSession } from './
 /** Close codes of graphql-transport-ws that concern credentials: Unauthorized and Forbidden. */
 const CREDENTIAL_CLOSE_CODES = [4401, 4403];
 
-/** The page. `link` is the operation that its address carries, `linkProblem` why that one was not opened; either may be null. */
+/** The page. `link` is the operation in the URL, `linkProblem` the reason why it was not opened; either may be null. */
 export function App({ link, linkProblem }) {
   const { token } = useSession();
-  // GraphiQL loads the schema again whenever its fetcher is another one: here, for each new token.
+  // GraphiQL reloads the schema when its fetcher changes, which happens for each new token.
   const fetcher = useMemo(() => fetcherFor(token), [token]);
   const tabs = useMemo(() => initialTabs(link, localStorage.getItem(TABS_KEY), EXAMPLES), [link]);
   return (
@@ -51,22 +51,22 @@ export function App({ link, linkProblem }) {
 }
 
 /**
- * GraphiQL's `fetcher`: one operation in, a promise of its result out, or an observable for a subscription.
- * What stands in the editor's headers pane wins over the session's credentials.
+ * Returns a `fetcher` for GraphiQL: it takes an operation and returns a promise of the result, or an observable for a
+ * subscription. Headers in the headers pane override the credentials of the session.
  */
 function fetcherFor(token) {
   return (request, { headers } = {}) => {
-    const all = { ...credentials(token), ...headers };
+    const requestHeaders = { ...credentials(token), ...headers };
     const chosen = operationOf(request);
     const operation = { ...request, operationName: chosen?.name?.value ?? request.operationName };
-    return chosen?.operation === 'subscription' ? follow(operation, all, token) : send(operation, all);
+    return chosen?.operation === 'subscription' ? subscribeInSession(operation, requestHeaders, token) : send(operation, requestHeaders);
   };
 }
 
 /**
- * The operation that a request means. Just after a change of tabs GraphiQL still names the operation of the tab
- * before, and hands over its syntax tree; what is alone in its document is meant whatever the name.
- * Undefined where the text does not parse or leaves the choice open: the server has better words for that.
+ * Returns the operation that a request selects. After a change of tabs, GraphiQL may still send the operation name of the
+ * previous tab, so the only operation of a document is selected whatever the name. Returns undefined if the text does not
+ * parse or the choice is ambiguous; the server then returns a better error.
  */
 function operationOf({ query, operationName }) {
   try {
@@ -87,8 +87,8 @@ async function send(operation, headers) {
   }
 }
 
-/** A subscription ends with the session that it began in. */
-function follow(operation, headers, token) {
+/** Returns an observable that ends when the session changes. */
+function subscribeInSession(operation, headers, token) {
   return {
     subscribe(observer) {
       const stop = subscribe(operation, headers, {
@@ -97,28 +97,28 @@ function follow(operation, headers, token) {
           observer.next(result);
         },
         error(problem) {
-          forget();
+          stopListening();
           checkSession(problem instanceof SocketClosed && CREDENTIAL_CLOSE_CODES.includes(problem.code));
           observer.next(failure(problem));
           observer.complete();
         },
         complete() {
-          forget();
+          stopListening();
           observer.complete();
         },
       });
-      const forget = onChange(() => current().token !== token && stop());
+      const stopListening = onChange(() => current().token !== token && stop());
       return { unsubscribe: stop };
     },
   };
 }
 
-/** In the form of a GraphQL answer, since GraphiQL would show an Error with its stack. */
+/** Returns a GraphQL error response, because GraphiQL would show an Error with its stack trace. */
 const failure = ({ message }) => ({ errors: [{ message }] });
 
 /**
- * UNAUTHENTICATED may concern the operation (a wrong password in `signIn`) or the session; the server knows which.
- * Where even that question fails, the person sees the refusal that led to it, and the session stays as it is.
+ * Checks the session after an UNAUTHENTICATED error, which may concern the session or only the operation, such as a wrong
+ * password in `signIn`. If the check fails, the session stays unchanged and the user sees the original error.
  */
 function checkSession(refused) {
   if (refused) check().catch((problem) => console.warn('Could not check the session:', problem));

@@ -1,8 +1,8 @@
-// Copies text to the clipboard, on secure origins and on others.
+// Copies text to the clipboard, on secure and insecure origins.
 
 /**
- * Copies a text and resolves to whether that worked. Call it while handling a click: browsers refuse otherwise.
- * `navigator.clipboard` exists on HTTPS and on the loopback only, and permissions may forbid its use.
+ * Copies a text and resolves to whether that succeeded. Call it in a click handler, because browsers refuse it elsewhere.
+ * `navigator.clipboard` exists only on HTTPS and loopback, and permissions may forbid its use.
  */
 export async function copyText(text) {
   try {
@@ -13,7 +13,7 @@ export async function copyText(text) {
   }
 }
 
-/** Copies by way of a selected field. `execCommand` is deprecated, but the only way on plain HTTP. */
+/** Copies by selecting a text field. `execCommand` is deprecated, but it is the only way on plain HTTP. */
 function copySelection(text) {
   const focused = document.activeElement;
   const field = document.createElement('textarea');

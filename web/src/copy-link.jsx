@@ -5,15 +5,15 @@ import { pick, ToolbarButton, useGraphiQL } from '@graphiql/react';
 import { copyText } from './clipboard.js';
 import { linkTo, MAX_COPIED_LENGTH } from './link.js';
 
-/** How long the feedback stays, in milliseconds. */
+/** Display time of the feedback, in milliseconds. */
 const FEEDBACK_MS = 4000;
 
 const TOO_LONG = `Not copied: the link would exceed ${MAX_COPIED_LENGTH.toLocaleString('en')} characters.`;
 
-/** Stands inside GraphiQL. */
+/** Must be a child of GraphiQL. */
 export function CopyLink() {
   const { queryEditor, variableEditor, operationName } = useGraphiQL(pick('queryEditor', 'variableEditor', 'operationName'));
-  // An object, so that the same text shown again starts its time again.
+  // An object, so that repeating the same text restarts the timer.
   const [feedback, setFeedback] = useState({ text: '' });
   const [linkToCopyByHand, setLinkToCopyByHand] = useState(null);
 

@@ -1,8 +1,8 @@
-// Adds to GraphiQL: long lines wrap, the theme follows the system, and the active tab scrolls into view.
+// Extends GraphiQL: wraps long lines, makes the theme follow the system, and scrolls the active tab into view.
 import { useEffect } from 'react';
 import { pick, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 
-/** Draws nothing. Stands inside GraphiQL. */
+/** Renders nothing. Must be a child of GraphiQL. */
 export function EditorSettings() {
   const { queryEditor, variableEditor, theme, tabs, activeTabIndex } = useGraphiQL(
     pick('queryEditor', 'variableEditor', 'theme', 'tabs', 'activeTabIndex'),
@@ -11,18 +11,18 @@ export function EditorSettings() {
   const activeTitle = tabs[activeTabIndex]?.title;
 
   useEffect(() => {
-    // The examples explain themselves in comments, which nobody reads by scrolling sideways.
+    // The comments of the examples have long lines.
     // By default, Monaco asks in a dialog whether to remove U+2028 and U+2029. Both are valid in GraphQL and in JSON.
     for (const editor of [queryEditor, variableEditor]) editor?.updateOptions({ wordWrap: 'on', unusualLineTerminators: 'off' });
   }, [queryEditor, variableEditor]);
 
   useEffect(() => {
-    // null stands for the system's theme; the editors only look it up when it is set.
+    // `null` means the theme of the system, which the editors read only when the theme is set.
     if (theme !== null) return undefined;
     const dark = window.matchMedia('(prefers-color-scheme: dark)');
-    const follow = () => setTheme(null);
-    dark.addEventListener('change', follow);
-    return () => dark.removeEventListener('change', follow);
+    const updateTheme = () => setTheme(null);
+    dark.addEventListener('change', updateTheme);
+    return () => dark.removeEventListener('change', updateTheme);
   }, [theme, setTheme]);
 
   useEffect(() => {

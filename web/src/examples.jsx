@@ -1,11 +1,11 @@
-// Example operations, one file each in examples/: the tabs of a first visit, and a menu that opens them again.
-// A JSON file of the same name holds its variables. Comments in both are documentation for newcomers.
+// Example operations, one file each in examples/. They fill the tabs of a first visit, and a menu opens them again.
+// A .jsonc file of the same name contains the variables.
 import { pick, ToolbarButton, ToolbarMenu, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 
 const queries = import.meta.glob('./examples/*.graphql', { query: '?raw', import: 'default', eager: true });
 const variables = import.meta.glob('./examples/*.jsonc', { query: '?raw', import: 'default', eager: true });
 
-/** In the order of the file names, which is the order to read them in. */
+/** The examples in reading order, which is the order of the file names. */
 export const EXAMPLES = Object.keys(queries)
   .sort()
   .map((path) => ({
@@ -14,13 +14,13 @@ export const EXAMPLES = Object.keys(queries)
     variables: variables[path.replace('.graphql', '.jsonc')] ?? '',
   }));
 
-/** `./examples/05-create-a-job.graphql` is titled "Create a job". */
+/** Returns the title of an example, "Create a job" for `./examples/05-create-a-job.graphql`. */
 function titleOf(path) {
   const words = path.replace(/^.*\/\d+-|\.graphql$/g, '').replaceAll('-', ' ');
   return words[0].toUpperCase() + words.slice(1);
 }
 
-/** Toolbar menu that opens an example in a new tab. Stands inside GraphiQL. */
+/** Toolbar menu that opens an example in a new tab. Must be a child of GraphiQL. */
 export function ExamplesMenu() {
   const { addTab } = useGraphiQLActions();
   const { queryEditor, variableEditor } = useGraphiQL(pick('queryEditor', 'variableEditor'));

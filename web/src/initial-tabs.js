@@ -1,12 +1,12 @@
-// The tabs that GraphiQL begins with: stored ones, examples on a first visit, and the operation of a link.
+// The initial tabs of GraphiQL: stored tabs, examples on a first visit, and the operation of a link.
 
-/** Where GraphiQL stores its tabs, in `localStorage`. */
+/** The `localStorage` key under which GraphiQL stores its tabs. */
 export const TABS_KEY = 'graphiql:tabState';
 
 /**
- * Returns GraphiQL's properties for its tabs. When tabs are stored, GraphiQL activates the one with the given texts, or
- * adds it; on a first visit it shows the first of `defaultTabs`. It runs nothing by itself.
- * @param {import('./link.js').Link | null} link operation in the page's address
+ * Returns the GraphiQL properties for its tabs. If tabs are stored, GraphiQL activates the one with the given texts, or
+ * adds it. On a first visit it shows the first of `defaultTabs`. It does not run an operation.
+ * @param {import('./link.js').Link | null} link operation in the URL of the page
  * @param {string | null} stored value of `TABS_KEY`
  * @param {{query: string, variables: string}[]} examples
  */
@@ -22,12 +22,12 @@ export function initialTabs(link, stored, examples) {
 const tabOf = ({ query, variables }) => ({ query, variables });
 
 /**
- * Every text is given, even when it is empty. For a missing one, GraphiQL takes the text that the person edited last, in
- * whatever tab. When those of two tabs meet, it adds a tab that nobody wrote.
+ * Sets every text, even if it is empty. For a missing text, GraphiQL uses the text edited last in any tab. It would then
+ * add a tab that mixes the texts of two tabs.
  */
 const textsOf = ({ query, variables }) => ({ initialQuery: query ?? '', initialVariables: variables ?? '' });
 
-/** Returns the tab that was active last; undefined when nothing usable is stored. */
+/** Returns the tab that was active last; undefined if nothing usable is stored. */
 function activeTab(stored) {
   try {
     const { tabs, activeTabIndex } = JSON.parse(stored);

@@ -1,28 +1,28 @@
-// Links to an operation: the page's address carries the texts of the editors in `?query=`, `?variables=` and
-// `?operationName=`. Functions of strings only, so that the tests need no browser.
+// Links to an operation: the URL of the page contains the texts of the editors in `?query=`, `?variables=` and
+// `?operationName=`. The functions use only strings, so that the tests need no browser.
 import { getOperationAST, parse } from 'graphql';
 
 /**
- * Longest link that the page hands out, in characters. RFC 9110, section 4.1, recommends that servers and proxies
+ * Maximum length of a copied link, in characters. RFC 9110, section 4.1, recommends that servers and proxies
  * accept 8000 octets.
  */
 export const MAX_COPIED_LENGTH = 8000;
 
-/** Longest query string that the page opens, in characters. The server refuses longer addresses. */
+/** Maximum length of a query string that the page opens, in characters. The server refuses longer URLs. */
 export const MAX_OPENED_LENGTH = 65_536;
 
 /**
  * @typedef {object} Link
  * @property {string} query text of the query editor
- * @property {string} variables text of the variables editor, valid or not; empty when the address has none
- * @property {string | null} operationName operation to run; null when the address names none
+ * @property {string} variables text of the variables editor, valid or not; empty if the URL has none
+ * @property {string | null} operationName operation to run; null if the URL names none
  */
 
 /**
- * Reads the operation from the query string of an address.
+ * Reads the operation from the query string of a URL.
  * @param {string} search for example `window.location.search`
- * @returns {{link: Link | null, problem: string | null}} `link` is null when the address carries neither query nor
- *   variables, or too much; `problem` then says why
+ * @returns {{link: Link | null, problem: string | null}} `link` is null if the URL has neither query nor variables,
+ *   or is too long; `problem` is the reason
  */
 export function readLink(search) {
   if (search.length > MAX_OPENED_LENGTH) {
@@ -37,8 +37,8 @@ export function readLink(search) {
 }
 
 /**
- * Returns the address that opens the given texts. It carries nothing else: neither the query string nor the fragment
- * of the current address, which may hold a token.
+ * Returns the URL that opens the given texts. It omits the query string and the fragment of the current URL, which may
+ * contain a token.
  * @param {{origin: string, pathname: string}} page for example `window.location`
  * @param {Link} link
  */
@@ -46,12 +46,12 @@ export function linkTo({ origin, pathname }, { query, variables, operationName }
   const parameters = new URLSearchParams();
   if (query) parameters.set('query', query);
   if (variables.trim()) parameters.set('variables', variables);
-  // GraphiQL may still name an operation of the previous tab or of an earlier text.
+  // GraphiQL may still have the operation name of the previous tab or of an earlier text.
   if (findOperation(query, operationName)) parameters.set('operationName', operationName);
   return `${origin}${pathname}${parameters.size > 0 ? `?${parameters}` : ''}`;
 }
 
-/** Returns the syntax node of the named operation; null when the text does not parse or has no such operation. */
+/** Returns the syntax node of the named operation; null if the text does not parse or has no such operation. */
 export function findOperation(query, operationName) {
   if (!operationName) return null;
   try {

@@ -1,4 +1,4 @@
-// Entry point: workers first, since Monaco asks for them as soon as it loads.
+// Entry point. The workers come first, because Monaco needs them as soon as it loads.
 import 'graphiql/setup-workers/vite';
 import 'graphiql/style.css';
 import './style.css';

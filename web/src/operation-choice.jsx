@@ -1,11 +1,11 @@
-// Keeps the operation that a tab runs. GraphiQL by itself goes back to the first operation of the document at each edit.
+// Keeps the selected operation of a tab. Without this, GraphiQL selects the first operation at each edit.
 import { useEffect, useRef } from 'react';
 import { pick, useGraphiQL, useGraphiQLActions } from '@graphiql/react';
 import { findOperation } from './link.js';
 
 /**
- * Selects the operation that the link names, and keeps it, or the one that the person ran last, for as long as the
- * document has it. Draws nothing. Stands inside GraphiQL.
+ * Selects the operation that the link names. Keeps it, or the operation that the user ran last, while the document contains
+ * it. Renders nothing. Must be a child of GraphiQL.
  */
 export function OperationChoice({ link }) {
   const { queryEditor, operations, operationName, queryId, tabs, activeTabIndex } = useGraphiQL(
@@ -25,12 +25,12 @@ export function OperationChoice({ link }) {
     const position = queryEditor.getModel().getPositionAt(operation.loc.start);
     queryEditor.setPosition(position);
     queryEditor.revealPositionInCenterIfOutsideViewport(position);
-    // Once, when GraphiQL has made its editor: the link's tab is then the active one.
+    // Runs once, when GraphiQL has created its editor. The tab of the link is then active.
   }, [queryEditor]);
 
   useEffect(() => {
     if (queryId !== lastQueryId.current) {
-      // GraphiQL counts its runs. A choice from the menu of the run button comes together with a run; an edit does not.
+      // `queryId` counts the runs. Choosing an operation from the run button also runs it; an edit does not.
       lastQueryId.current = queryId;
       choices.current.set(tabId, operationName);
       return;

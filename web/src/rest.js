@@ -1,4 +1,4 @@
-// The page of the REST façade: what its OpenAPI document says, and a way to try it.
+// The page of the REST facade: shows the OpenAPI document and can send requests.
 import SwaggerUI from 'swagger-ui-dist/swagger-ui-es-bundle.js';
 import 'swagger-ui-dist/swagger-ui.css';
 
@@ -6,7 +6,7 @@ SwaggerUI({
   dom_id: '#rest',
   url: '/v1.1/openapi.json',
   deepLinking: true,
-  // The badge would ask another host whether the document is valid.
+  // The validator badge would send the document to another host.
   validatorUrl: null,
   // Credentials stay in memory.
   persistAuthorization: false,

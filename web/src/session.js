@@ -1,23 +1,23 @@
-// Who is signed in: one token with what is known about it, kept in memory and in sessionStorage
-// (this browser tab only; never in localStorage, a cookie or a URL). The page reads it by `useSession`.
+// The session: a token with its user and expiry, stored in memory and in sessionStorage
+// (this browser tab only; never in localStorage, a cookie or a URL). The page reads it with `useSession`.
 import { useSyncExternalStore } from 'react';
 import { post } from './api.js';
 
 /**
  * @typedef {object} Session
  * @property {string | null} token JWT or API key; null when signed out
- * @property {{email: string, name: string} | null} user null until the server has said who it is
- * @property {string | null} expiresAt RFC 3339; null where the token does not say (API keys)
- * @property {string | null} notice why the last session ended, for the person to read
+ * @property {{email: string, name: string} | null} user null until the server has returned it
+ * @property {string | null} expiresAt RFC 3339; null if the token has no expiry (API keys)
+ * @property {string | null} notice reason for the end of the last session, shown to the user
  */
 
 const STORAGE_KEY = 'docket.session';
 const SIGNED_OUT = { token: null, user: null, expiresAt: null, notice: null };
-/** Longest delay that setTimeout takes, in milliseconds; longer sessions check again then. */
-const LONGEST_TIMEOUT = 2 ** 31 - 1;
+/** Maximum delay of setTimeout, in milliseconds. Longer sessions set the timer again. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-const EXPIRED = 'Your session has expired. Sign in again to go on.';
-const REFUSED = 'The server does not accept this token: it is expired, revoked or not one of this server.';
+const EXPIRED = 'Your session has expired. Sign in again to continue.';
+const REFUSED = 'The server does not accept this token. It is expired, revoked, or from another server.';
 
 const PAYLOAD = '{ accessToken expiresAt user { email name } }';
 const SIGN_IN = `mutation SignIn($input: SignInInput!) { result: signIn(input: $input) ${PAYLOAD} }`;
@@ -29,46 +29,46 @@ let session = restore();
 let expiryTimer;
 const listeners = new Set();
 
-/** The session as it is now; a new object whenever it changes. */
+/** Returns the current session, which is a new object after every change. */
 export const current = () => session;
 
-/** Calls `listener` after every change; returns how to stop that. */
+/** Calls `listener` after every change; returns a function that removes the listener. */
 export function onChange(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** React hook: the session, re-rendering when it changes. */
+/** React hook that returns the session and re-renders when it changes. */
 export const useSession = () => useSyncExternalStore(onChange, current);
 
-/** `Authorization` as a header or as a `connection_init` payload; empty when signed out. */
+/** Returns `Authorization` for headers or a `connection_init` payload; an empty object when signed out. */
 export const credentials = (token = session.token) => (token ? { Authorization: `Bearer ${token}` } : {});
 
-/** Signs in with e-mail and password. Rejects with the server's reason. */
+/** Signs in with e-mail and password. Rejects with the error of the server. */
 export const signIn = (input) => open(SIGN_IN, input);
 
-/** Creates an account and signs in to it. Rejects with the server's reason, for example that sign-up is closed. */
+/** Creates an account and signs in to it. Rejects with the error of the server, for example if sign-up is closed. */
 export const signUp = (input) => open(SIGN_UP, input);
 
-/** Forgets the token. `notice` says why where the person did not ask for it. */
+/** Deletes the token. `notice` is the reason if the user did not request it. */
 export const signOut = (notice = null) => change({ ...SIGNED_OUT, notice });
 
-/** Uses a JWT or API key that the person brought along; rejects and changes nothing where the server refuses it. */
+/** Signs in with an existing JWT or API key. Rejects and changes nothing if the server refuses it. */
 export async function adoptToken(token) {
-  const user = await whoIs(token);
+  const user = await fetchUser(token);
   if (!user) throw new Error(REFUSED);
   change({ token, user, expiresAt: expiryOf(token), notice: null });
 }
 
-/** Asks the server whether it still takes the token, and ends the session where it does not. */
+/** Checks the token with the server, and ends the session if the server refuses it. */
 export async function check() {
   const { token } = session;
   if (!token) return;
-  const user = await whoIs(token);
+  const user = await fetchUser(token);
   if (token === session.token && !user) signOut(EXPIRED);
 }
 
-/** Takes `#token=…` out of the address bar (and out of the history entry) and signs in with it. */
+/** Removes `#token=…` from the URL and the history entry, and signs in with the token. */
 export async function takeTokenFromAddress() {
   const token = new URLSearchParams(window.location.hash.slice(1)).get('token');
   if (!token) return;
@@ -76,7 +76,7 @@ export async function takeTokenFromAddress() {
   try {
     await adoptToken(token);
   } catch (problem) {
-    signOut(`The token in the link was not used. ${problem.message}`);
+    signOut(`Could not sign in with the token in the link. ${problem.message}`);
   }
 }
 
@@ -87,18 +87,18 @@ async function open(query, input) {
   change({ token: accessToken, user, expiresAt, notice: null });
 }
 
-/** The user behind a token; null where the server refuses it. */
-async function whoIs(token) {
+/** Returns the user of a token; null if the server refuses it. */
+async function fetchUser(token) {
   const { data, errors } = await post({ query: VIEWER }, credentials(token));
   if (data?.viewer) return data.viewer;
   if (errors?.length && !isRefusal(errors)) throw new Error(describe(errors));
   return null;
 }
 
-/** Whether an answer says that the credentials do not hold. */
+/** Returns whether errors mean that the credentials are invalid. */
 export const isRefusal = (errors) => errors?.some((error) => error.extensions?.code === 'UNAUTHENTICATED') ?? false;
 
-/** All messages, and for bad input every problem with its path. */
+/** Returns all messages, with every problem of bad input and its path. */
 function describe(errors) {
   return errors
     .flatMap(({ message, extensions }) => [
@@ -131,11 +131,11 @@ function watchExpiry() {
   if (left <= 0) {
     signOut(EXPIRED);
   } else {
-    expiryTimer = setTimeout(watchExpiry, Math.min(left, LONGEST_TIMEOUT));
+    expiryTimer = setTimeout(watchExpiry, Math.min(left, MAX_TIMEOUT_MS));
   }
 }
 
-/** `exp` of a JWT (RFC 7519, section 4.1.4), read without verifying: only to tell the person in time. */
+/** Returns the `exp` of a JWT (RFC 7519, section 4.1.4) without verifying it, only to inform the user in time. */
 function expiryOf(token) {
   const parts = token.split('.');
   if (parts.length !== 3) return null;
@@ -143,10 +143,10 @@ function expiryOf(token) {
     const { exp } = JSON.parse(atob(parts[1].replaceAll('-', '+').replaceAll('_', '/')));
     return typeof exp === 'number' ? new Date(exp * 1000).toISOString() : null;
   } catch {
-    // Not a JWT after all. The server is the judge of that, not this page.
+    // Not a JWT. The server decides whether the token is valid.
     return null;
   }
 }
 
-// Last, when everything above is there: a session that ran out while the tab was away ends here.
+// Runs after all definitions. Ends a restored session that has expired.
 watchExpiry();

@@ -1,12 +1,12 @@
-// The sign-in dialog: password, new account, or a token brought along. A native modal <dialog>:
-// the browser keeps the focus inside, closes it on Escape and gives the focus back.
+// The sign-in dialog: password, new account, or an existing token. It is a native modal <dialog>:
+// the browser traps the focus, closes it on Escape and restores the focus.
 import { useEffect, useRef, useState } from 'react';
 import { signIn, signUp, adoptToken } from './session.js';
 
-/** The server's own limits on passwords, in characters. */
+/** The password limits of the server, in characters. */
 const PASSWORD = { minLength: 12, maxLength: 256 };
 
-const WAYS = {
+const METHODS = {
   password: {
     label: 'Password',
     fields: [
@@ -44,10 +44,10 @@ const WAYS = {
 
 export function SignInDialog({ onClose }) {
   const dialog = useRef(null);
-  const [way, setWay] = useState('password');
+  const [method, setMethod] = useState('password');
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState(null);
-  const { hint, fields, action, submit } = WAYS[way];
+  const { hint, fields, action, submit } = METHODS[method];
 
   useEffect(() => {
     dialog.current.showModal();
@@ -69,8 +69,8 @@ export function SignInDialog({ onClose }) {
     }
   }
 
-  function choose(next) {
-    setWay(next);
+  function selectMethod(next) {
+    setMethod(next);
     setProblem(null);
   }
 
@@ -78,16 +78,16 @@ export function SignInDialog({ onClose }) {
     <dialog ref={dialog} className="sign-in" aria-labelledby="sign-in-title" onClose={onClose}>
       <h2 id="sign-in-title">Sign in to Docket</h2>
       <fieldset className="ways">
-        <legend>How</legend>
-        {Object.entries(WAYS).map(([key, { label }]) => (
+        <legend>Method</legend>
+        {Object.entries(METHODS).map(([key, { label }]) => (
           <label key={key}>
-            <input type="radio" name="way" checked={key === way} onChange={() => choose(key)} />
+            <input type="radio" name="method" checked={key === method} onChange={() => selectMethod(key)} />
             {label}
           </label>
         ))}
       </fieldset>
-      {/* The key gives each way a form of its own, so that nothing typed leaks from one into another. */}
-      <form key={way} onSubmit={onSubmit} aria-busy={busy}>
+      {/* The key creates a separate form for each method, so that typed values do not carry over. */}
+      <form key={method} onSubmit={onSubmit} aria-busy={busy}>
         {hint && <p className="hint">{hint}</p>}
         {fields.map(({ label, ...input }) => (
           <label key={input.name}>

@@ -376,7 +376,7 @@ async function takesATokenFromTheAddress({ page, token }) {
   await page.locator('.who').filter({ hasText: email }).waitFor();
   assert.equal(page.url(), `${base}/graphiql`);
   await page.goto(`${base}/graphiql#token=not-a-token`);
-  await page.getByRole('status').filter({ hasText: 'The token in the link was not used.' }).waitFor();
+  await page.getByRole('status').filter({ hasText: 'Could not sign in with the token in the link.' }).waitFor();
   assert.equal(page.url(), `${base}/graphiql`);
   await shoot(page, 'refused-token');
 }

@@ -10,20 +10,20 @@ export const urls = {
   socket: `${base.replace(/^http/, 'ws')}/graphql/ws`,
 };
 
-/** What the story needs of a client; `apollo.ts` and `urql.ts` each make one. Types come with the documents. */
+/** The client interface of the workflow, which `apollo.ts` and `urql.ts` implement. The documents carry the types. */
 export interface Api {
-  /** Sends a mutation; rejects where the server refuses it. */
+  /** Sends a mutation; rejects if the server refuses it. */
   send<Data, Variables extends Record<string, unknown>>(mutation: TypedDocumentNode<Data, Variables>, variables: Variables): Promise<Data>;
 
-  /** Subscribes, and gives what comes to `next`, one after another; resolves when the server completes the subscription. */
-  follow<Data, Variables extends Record<string, unknown>>(
+  /** Subscribes and passes each result to `next`, one at a time; resolves when the server completes the subscription. */
+  subscribe<Data, Variables extends Record<string, unknown>>(
     subscription: TypedDocumentNode<Data, Variables>,
     variables: Variables,
     next: (data: Data) => Promise<void>,
   ): Promise<void>;
 }
 
-/** The header that says who asks: with the API key in DOCKET_TOKEN, or with the token of a new account. */
+/** Returns the Authorization header with the API key in DOCKET_TOKEN, or with the token of a new account. */
 export async function authorization(): Promise<{ Authorization: string }> {
   return { Authorization: `Bearer ${process.env['DOCKET_TOKEN'] ?? (await signUp())}` };
 }

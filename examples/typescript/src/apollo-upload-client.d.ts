@@ -1,4 +1,4 @@
-// The library has its types in comments that only older compilers read.
+// The library declares its types in comments that only older compilers read.
 declare module 'apollo-upload-client/UploadHttpLink.mjs' {
   import { ApolloLink, HttpLink } from '@apollo/client';
 

@@ -1,4 +1,4 @@
-// The story with Apollo Client: files go up in multipart requests, subscriptions run over WebSocket.
+// Runs the workflow with Apollo Client: uploads in multipart requests, subscriptions over WebSocket.
 import { ApolloClient, ApolloLink, InMemoryCache } from '@apollo/client';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import UploadHttpLink from 'apollo-upload-client/UploadHttpLink.mjs';
@@ -6,10 +6,10 @@ import { createClient } from 'graphql-ws';
 import { concatMap, lastValueFrom } from 'rxjs';
 import WebSocket from 'ws';
 import { type Api, authorization, urls } from './api.js';
-import { tellTheStory } from './story.js';
+import { runWorkflow } from './workflow.js';
 
 const headers = await authorization();
-// Without the second header the server takes no files: it shows that no other web site made a browser send them.
+// The server accepts files only with the second header, which prevents cross-site requests from a browser.
 const http = new UploadHttpLink({ uri: urls.http, headers: { ...headers, 'Apollo-Require-Preflight': 'true' } });
 const socket = createClient({ url: urls.socket, connectionParams: headers, webSocketImpl: WebSocket });
 const link = ApolloLink.split(({ operationType }) => operationType === 'subscription', new GraphQLWsLink(socket), http);
@@ -21,11 +21,11 @@ const api: Api = {
     return data!;
   },
 
-  async follow(query, variables, next) {
+  async subscribe(query, variables, next) {
     const updates = client.subscribe({ query, variables });
     await lastValueFrom(updates.pipe(concatMap(({ data, error }) => (error ? Promise.reject(error) : next(data!)))));
   },
 };
 
-await tellTheStory(api);
+await runWorkflow(api);
 await socket.dispose();

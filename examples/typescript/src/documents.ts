@@ -1,4 +1,4 @@
-// Every operation of the story. `npm run build` makes the types of their variables and results.
+// All operations of the workflow. `npm run build` generates the types of their variables and results.
 import { graphql } from './gql/index.js';
 
 export const SignUp = graphql(`

@@ -1,4 +1,4 @@
-/** A page of A4 with a line of text each, so that the example needs no file. Only ASCII, and no brackets or backslashes. */
+/** Returns a PDF with one A4 page of text lines, which must be ASCII without parentheses and backslashes. */
 export function makePdf(lines: string[]): string {
   const text = lines.map((line) => `(${line}) ' `).join('');
   const content = `BT /F 14 Tf 24 TL 72 780 Td ${text}ET`;

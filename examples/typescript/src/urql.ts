@@ -1,10 +1,10 @@
-// The story with urql: files go up in multipart requests, subscriptions run over WebSocket.
+// Runs the workflow with urql: uploads in multipart requests, subscriptions over WebSocket.
 import { cacheExchange, createClient as createUrql, fetchExchange, subscriptionExchange } from '@urql/core';
 import { createClient as createSocket } from 'graphql-ws';
 import { concatMap, filter, fromPromise, pipe, toPromise } from 'wonka';
 import WebSocket from 'ws';
 import { type Api, authorization, urls } from './api.js';
-import { tellTheStory } from './story.js';
+import { runWorkflow } from './workflow.js';
 
 const headers = await authorization();
 const socket = createSocket({ url: urls.socket, connectionParams: headers, webSocketImpl: WebSocket });
@@ -15,7 +15,7 @@ const overSocket = subscriptionExchange({
 });
 const client = createUrql({
   url: urls.http,
-  // Without the second header the server takes no files: it shows that no other web site made a browser send them.
+  // The server accepts files only with the second header, which prevents cross-site requests from a browser.
   fetchOptions: { headers: { ...headers, 'GraphQL-Require-Preflight': '1' } },
   exchanges: [cacheExchange, fetchExchange, overSocket],
 });
@@ -27,10 +27,10 @@ const api: Api = {
     return data!;
   },
 
-  async follow(subscription, variables, next) {
+  async subscribe(subscription, variables, next) {
     await pipe(
       client.subscription(subscription, variables),
-      // At the end urql gives the last result once more.
+      // At the end, urql repeats the last result.
       filter(({ hasNext, error }) => hasNext || error !== undefined),
       concatMap(({ data, error }) => fromPromise(error ? Promise.reject(error) : next(data!))),
       toPromise,
@@ -38,5 +38,5 @@ const api: Api = {
   },
 };
 
-await tellTheStory(api);
+await runWorkflow(api);
 await socket.dispose();

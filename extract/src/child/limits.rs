@@ -1,4 +1,4 @@
-//! How much of a machine one child process may use.
+//! Limits of one child process.
 
 use std::time::Duration;
 
@@ -6,40 +6,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits as document;
 
-/// What one child process may use for one document. Past a limit the document is refused with
-/// [`Code::DocumentTooComplex`](crate::failure::Code::DocumentTooComplex) and a sentence that names it.
+/// Resources that one child process may use for one document.
 ///
-/// Time is counted in seconds of computing (CPU time), so that a busy machine refuses nothing that an idle one reads,
-/// and every page that is done buys more of it, so that long documents may take long and a page that never ends is still
-/// found out soon.
+/// A document that exceeds a limit is refused with
+/// [`Code::DocumentTooComplex`](crate::failure::Code::DocumentTooComplex) and a message that names the limit.
+///
+/// Time is CPU time, so that a busy machine refuses no document that an idle one reads. Each finished page adds time:
+/// long documents may take long, and a page without end is still found soon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// What the readers themselves keep to.
+    /// Limits of the readers.
     pub document: document::Limits,
-    /// What a taxonomy may hold.
+    /// Limits of a taxonomy.
     pub taxonomy: crate::taxonomy::Limits,
-    /// How many keywords are looked for.
+    /// Limits of the keyword extraction.
     pub keywords: crate::keywords::Limits,
     /// Bytes of memory beyond the program itself. Default 1 GiB.
     pub memory_bytes: u64,
-    /// Bytes of the stack, which is what deeply nested documents use up. Default 64 MiB; only what is used is taken.
+    /// Bytes of the stack, which deeply nested documents fill. Default 64 MiB; only the used part takes memory.
     pub stack_bytes: usize,
-    /// Bytes of each content that a step writes. Default 512 MiB.
+    /// Bytes of each output. Default 512 MiB.
     pub output_bytes: u64,
-    /// Seconds of computing for any document. Default 10.
+    /// Seconds of CPU time for any document. Default 10.
     pub cpu_seconds: f64,
-    /// Further seconds of computing for each MiB of input. Default 2.
+    /// Additional seconds of CPU time for each MiB of input. Default 2.
     pub cpu_seconds_per_mib: f64,
-    /// Further seconds of computing for each page (of an ePub: chapter) that is done. Default 0.5.
+    /// Additional seconds of CPU time for each finished page (of an ePub: chapter). Default 0.5.
     pub cpu_seconds_per_page: f64,
-    /// Seconds by the clock for each second of computing: what a busy machine is allowed to be late. Default 4.
+    /// Seconds of wall-clock time for each second of CPU time, to allow for a busy machine. Default 4.
     pub wall_factor: f64,
-    /// Pages of one document that are read from pictures. Default 500.
+    /// Pages of one document that are read by OCR. Default 500.
     pub ocr_pages: usize,
-    /// Seconds of computing for reading one page from its picture. Default 60.
+    /// Seconds of CPU time for the OCR of one page. Default 60.
     pub ocr_cpu_seconds: f64,
-    /// Bytes of memory for reading one page from its picture. Default 2 GiB.
+    /// Bytes of memory for the OCR of one page. Default 2 GiB.
     pub ocr_memory_bytes: u64,
 }
 
@@ -64,7 +65,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The seconds of computing that a document of so many bytes has once so many of its pages are done.
+    /// Returns the CPU time of a document with this input size and this number of finished pages.
     pub(crate) fn cpu(&self, input_bytes: u64, pages_done: u32) -> Duration {
         let pages = pages_done.min(self.document.pages);
         seconds(
@@ -74,18 +75,18 @@ impl Limits {
         )
     }
 
-    /// The time by the clock that goes with a time of computing.
+    /// Returns the wall-clock time for a CPU time.
     pub(crate) fn wall(&self, cpu: Duration) -> Duration {
         seconds(cpu.as_secs_f64() * self.wall_factor)
     }
 
-    /// [`Limits::ocr_cpu_seconds`].
+    /// Returns [`Limits::ocr_cpu_seconds`] as a duration.
     pub(crate) fn ocr_cpu(&self) -> Duration {
         seconds(self.ocr_cpu_seconds)
     }
 }
 
-/// A duration within a year, whatever a configuration says.
+/// Returns a duration between zero and one year, whatever the configuration says.
 fn seconds(seconds: f64) -> Duration {
     const YEAR: f64 = 365.0 * 24.0 * 3600.0;
     Duration::from_secs_f64(if seconds.is_nan() { 0.0 } else { seconds.clamp(0.0, YEAR) })
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_names_only_what_differs() {
+    fn configuration_may_set_single_limits() {
         let limits: Limits = serde_json::from_str(r#"{"cpu_seconds": 3, "document": {"pages": 7}}"#).unwrap();
         assert_eq!((limits.cpu_seconds, limits.document.pages), (3.0, 7));
         assert_eq!(limits.memory_bytes, Limits::default().memory_bytes);

@@ -1,4 +1,4 @@
-//! Processes that never outlive what they work for.
+//! Process groups that are killed when their owner is dropped.
 
 use std::io;
 use std::process::ExitStatus;
@@ -10,24 +10,23 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// A process in a group of its own. Dropping it kills the group.
+/// A process in a process group of its own. Dropping it kills the group.
 #[derive(Debug)]
-pub(super) struct Group(pub(super) Child);
+pub(super) struct ProcessGroup(pub(super) Child);
 
-impl Group {
+impl ProcessGroup {
     /// Starts a program.
     ///
-    /// The kernel tells children of their parent's death when the *thread* that started them ends (`PR_SET_PDEATHSIG`,
-    /// prctl(2)), and threads of a runtime come and go. Therefore one thread that lives as long as the process starts
-    /// them all.
+    /// The kernel sends the signal of `PR_SET_PDEATHSIG` (prctl(2)) when the parent *thread* ends, and threads of a
+    /// runtime come and go. Therefore one thread, which lives as long as the process, starts all programs.
     pub(super) async fn spawn(mut command: Command) -> io::Result<Self> {
         command.process_group(0).kill_on_drop(true);
         let (reply, child) = oneshot::channel();
-        let order = Order { command, runtime: Handle::current(), reply };
+        let request = SpawnRequest { command, runtime: Handle::current(), reply };
         let spawner = SPAWNER.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        let gone = || io::Error::other("the thread that starts processes has ended");
-        spawner.send(order).map_err(|_| gone())?;
-        child.await.map_err(|_| gone())?
+        let spawner_ended = || io::Error::other("the thread that starts processes has ended");
+        spawner.send(request).map_err(|_| spawner_ended())?;
+        child.await.map_err(|_| spawner_ended())?
     }
 
     /// Waits for the process to end by itself.
@@ -35,44 +34,44 @@ impl Group {
         self.0.wait().await
     }
 
-    /// Kills the group and waits for the end of its first process.
+    /// Kills the group and waits for its first process to end.
     pub(super) async fn kill(&mut self) -> io::Result<ExitStatus> {
-        self.signal();
+        self.send_kill();
         self.0.wait().await
     }
 
-    fn signal(&self) {
-        // Until the process is waited for, no other can have its number; afterwards `id` is none.
+    fn send_kill(&self) {
+        // Until the process is waited for, no other process can have its ID; afterwards `id` returns `None`.
         if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id as i32))
             && let Err(error) = kill_process_group(pid, Signal::KILL)
             && error != rustix::io::Errno::SRCH
         {
-            tracing::error!(%error, pid = pid.as_raw_nonzero(), "a child process could not be killed");
+            tracing::error!(%error, pid = pid.as_raw_nonzero(), "child process could not be killed");
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        self.signal();
+        self.send_kill();
     }
 }
 
-struct Order {
+struct SpawnRequest {
     command: Command,
     runtime: Handle,
-    reply: oneshot::Sender<io::Result<Group>>,
+    reply: oneshot::Sender<io::Result<ProcessGroup>>,
 }
 
-static SPAWNER: LazyLock<io::Result<mpsc::Sender<Order>>> = LazyLock::new(|| {
-    let (orders, inbox) = mpsc::channel::<Order>();
+static SPAWNER: LazyLock<io::Result<mpsc::Sender<SpawnRequest>>> = LazyLock::new(|| {
+    let (requests, inbox) = mpsc::channel::<SpawnRequest>();
     thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-        for mut order in inbox {
-            let _context = order.runtime.enter();
-            let group = order.command.spawn().map(Group);
-            // Who ordered it may be gone by now; then the process is killed where it is dropped here.
-            drop(order.reply.send(group));
+        for mut request in inbox {
+            let _context = request.runtime.enter();
+            let group = request.command.spawn().map(ProcessGroup);
+            // If the requester no longer waits, the process is killed because it is dropped here.
+            drop(request.reply.send(group));
         }
     })?;
-    Ok(orders)
+    Ok(requests)
 });

@@ -1,9 +1,10 @@
-//! What parent and child say to each other: lines of JSON.
+//! The messages between parent and child process: lines of JSON.
 //!
-//! The child reads one [`Request`] from standard input, which stays open: its end says that the parent is gone. It
-//! writes [`Message`]s to standard output, the last of which is [`Message::Done`] or [`Message::Failed`].
+//! The child reads one [`Request`] from standard input, which stays open: its end means that the parent has ended. It
+//! writes [`Message`]s to standard output; the last is [`Message::Done`] or [`Message::Failed`].
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,70 +12,84 @@ use serde::{Deserialize, Serialize};
 use super::limits::Limits;
 use super::sandbox::Report;
 use crate::failure::Failure;
-use crate::operation::{Operation, Review, Scored};
+use crate::operation::{ContentScores, Operation, Review};
 
-/// Bytes of the longest line: a review of many items fits.
-pub(super) const MAX_LINE: u64 = 16 << 20;
+/// The first argument of a child process.
+pub const SUBCOMMAND: &str = "extract-child";
 
-/// What a child is asked to do.
+/// Bytes of the longest line. A review with many items fits.
+pub(super) const MAX_LINE_BYTES: u64 = 16 << 20;
+
+/// The task of a child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) task: Task,
     pub(super) limits: Limits,
-    /// Files to read by role.
+    /// Paths of the inputs by role.
     pub(super) inputs: BTreeMap<String, PathBuf>,
-    /// Files to create by role.
+    /// Paths of the outputs by role, which the child creates.
     pub(super) outputs: BTreeMap<String, PathBuf>,
 }
 
-/// One run of a child.
+/// The work of one child process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
-    /// A step, as far as it goes without another program.
+    /// Runs a step, except for the parts that need another program.
     Operation(Operation),
-    /// A page of a PDF as a picture.
-    Render(Unread),
-    /// Puts what was read from pictures into the text.
+    /// Renders a page of a PDF as an image.
+    Render(PageToRender),
+    /// Merges the text that OCR recognized into `text-json`.
     Merge,
 }
 
-/// What a child says.
+/// A message from the child process to the parent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Message {
-    /// How well it is locked up; said once, before anything is read.
+    /// The state of the sandbox; sent once, before any document is read.
     Sandbox(Report),
-    /// How far it is, in parts of the document (pages, chapters).
+    /// Finished and total parts of the document (pages, chapters).
     Progress { done: u32, total: u32 },
-    /// The outputs are written.
-    Done(Findings),
-    /// The outputs are worthless.
+    /// All outputs are written.
+    Done(TaskResult),
+    /// The task failed, and its outputs are invalid.
     Failed(Failure),
 }
 
-/// What is said about the outputs.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Findings {
-    /// Whether a person should look at them.
-    pub(super) review: Option<Review>,
-    /// How sure the step is of what they hold.
-    #[serde(default)]
-    pub(super) scored: Option<Scored>,
-    /// Pages without text that may have some in their pictures.
-    pub(crate) unread: Vec<Unread>,
+impl Message {
+    /// Writes the message to standard output, where the parent reads it.
+    pub(super) fn send(&self) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&line)?;
+        stdout.flush()
+    }
 }
 
-/// A page of a PDF without text.
+/// The result of a task, besides its outputs.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct TaskResult {
+    /// The review that the outputs need.
+    pub(super) review: Option<Review>,
+    /// Confidences of everything that the step found.
+    #[serde(default)]
+    pub(super) scored: Option<ContentScores>,
+    /// Pages without text that OCR should read.
+    pub(crate) pages_to_recognize: Vec<PageToRender>,
+}
+
+/// A page of a PDF that is to be rendered for OCR.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Unread {
+pub(crate) struct PageToRender {
     /// From 1.
     pub(crate) page: u32,
-    /// Pixels that a picture of it should be high.
+    /// Height of its image in pixels.
     pub(crate) height: u32,
 }
 
 /// Role of a rendered page.
-pub(crate) const PICTURE: &str = "picture";
-/// Role of what was read from pictures; see [`ocr`](crate::ocr).
-pub(crate) const RECOGNIZED: &str = "recognized";
+pub(crate) const PAGE_IMAGE: &str = "picture";
+/// Role of the text that OCR recognized; see [`ocr`](crate::ocr).
+pub(crate) const RECOGNIZED_TEXT: &str = "recognized";

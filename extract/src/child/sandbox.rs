@@ -1,7 +1,7 @@
-//! What a process that reads untrusted documents gives up: files, network, other processes, and most of the machine.
+//! Sandboxes the process that reads untrusted documents: no files, no network, no other processes, limited resources.
 //!
-//! Each layer is best effort, since kernels and containers differ in what they offer; [`Report`] says what was
-//! achieved. Files that are open stay usable.
+//! Each layer is best effort, because kernels and containers differ; [`Report`] tells which layers hold. Open files
+//! stay usable.
 
 use std::fmt;
 use std::fs;
@@ -19,32 +19,32 @@ use serde::{Deserialize, Serialize};
 use super::limits::Limits;
 use super::syscalls;
 
-/// The newest version of Landlock that is asked for; a kernel takes what it knows of it.
-const LANDLOCK: ABI = ABI::V10;
-/// The first version of Landlock that knows of networks.
-const LANDLOCK_NETWORK: ABI = ABI::V4;
-/// Seconds of computing between the signal that ends a process and the one that nothing survives.
-const GRACE: u64 = 2;
-/// Bytes of address space of a program of which the kernel does not say it.
-const UNKNOWN_PROGRAM: u64 = 256 << 20;
-/// Bytes that allocators reserve beyond what is asked of them: a heap for each of the three threads.
-const ALLOCATOR: u64 = 3 * (64 << 20);
+/// The newest version of Landlock that is requested. An older kernel applies the part that it supports.
+const LANDLOCK_ABI: ABI = ABI::V10;
+/// The first version of Landlock that restricts the network.
+const LANDLOCK_NETWORK_ABI: ABI = ABI::V4;
+/// Seconds of CPU time between the catchable signal and the one that kills the process.
+const CPU_GRACE_SECONDS: u64 = 2;
+/// Assumed address space of the program, in bytes, if the kernel does not tell it.
+const DEFAULT_PROGRAM_BYTES: u64 = 256 << 20;
+/// Bytes that allocators reserve beyond the requested memory: a heap for each of the three threads.
+const ALLOCATOR_BYTES: u64 = 3 * (64 << 20);
 
-/// How well a process is locked up.
+/// The state of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// From the outermost.
     pub layers: Vec<Layer>,
 }
 
-/// One means of locking a process up.
+/// One layer of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// What it protects.
+    /// Name of the protected resources.
     pub name: String,
-    /// How far it holds here.
+    /// How far the layer holds.
     pub level: Level,
-    /// By what means, or why not.
+    /// The mechanism, or why the layer is missing.
     pub detail: String,
 }
 
@@ -52,11 +52,11 @@ pub struct Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As intended.
+    /// The whole layer is active.
     Full,
-    /// In parts.
+    /// A part of the layer is active.
     Partial,
-    /// Not at all.
+    /// The layer is not active.
     Missing,
 }
 
@@ -71,8 +71,8 @@ impl fmt::Display for Level {
 }
 
 impl Report {
-    /// Whether every layer holds as intended.
-    pub fn is_full(&self) -> bool {
+    /// Whether every layer is fully active.
+    pub(crate) fn is_full(&self) -> bool {
         self.layers.iter().all(|layer| layer.level == Level::Full)
     }
 }
@@ -87,97 +87,99 @@ impl fmt::Display for Report {
     }
 }
 
-/// Tells what children will be locked up with on this machine, by locking up a thread that then ends. Limits on memory
-/// and time belong to whole processes and exist on every Linux; they are not part of it.
+/// Reports the sandbox that child processes have on this machine, by sandboxing a thread that then ends.
+///
+/// The report leaves out limits on memory and time: they apply to whole processes and exist on every Linux.
 pub fn probe() -> Report {
-    let probed =
-        thread::spawn(|| Report { layers: vec![privileges(), files(None), system_calls_of_parser()] });
+    let probed = thread::spawn(|| Report {
+        layers: vec![drop_privileges(), restrict_files(None), restrict_parser_syscalls()],
+    });
     probed.join().unwrap_or_else(|_| Report {
         layers: vec![layer("sandbox", Level::Missing, "the attempt to set it up failed")],
     })
 }
 
-/// Locks up this process, which must have one thread only, before it reads a document of so many bytes.
+/// Sandboxes this process before it reads a document. The process must have only one thread.
 pub(super) fn enter(limits: &Limits, input_bytes: u64) -> Report {
-    // Asked for while files can still be opened.
-    let memory = memory(limits);
+    // This reads a file, so it comes before the sandbox.
+    let memory = address_space_bytes(limits);
     let layers = vec![
-        privileges(),
-        files(None),
-        resources(&[
+        drop_privileges(),
+        restrict_files(None),
+        limit_resources(&[
             (Resource::Core, 0, 0),
             (Resource::As, memory, memory),
             (Resource::Fsize, limits.output_bytes, limits.output_bytes),
-            cpu(limits, input_bytes, 0),
+            cpu_limit(limits, input_bytes, 0),
             (Resource::Nofile, 0, 0),
         ]),
-        system_calls_of_parser(),
+        restrict_parser_syscalls(),
     ];
     Report { layers }
 }
 
-/// Locks up this process, which must have one thread only, before it becomes another program that reads text from
-/// pictures. That one may read files, since programs consist of them, but write beneath `folder` only.
-pub(super) fn enter_for_program(limits: &Limits, folder: &Path) -> Report {
+/// Sandboxes this process before it becomes the OCR program. The process must have only one thread. The program may
+/// read all files, because it consists of files, but write only beneath `folder`.
+pub(super) fn enter_for_exec(limits: &Limits, folder: &Path) -> Report {
     let seconds = limits.ocr_cpu().as_secs().max(1);
     let layers = vec![
-        privileges(),
-        files(Some(folder)),
-        resources(&[
+        drop_privileges(),
+        restrict_files(Some(folder)),
+        limit_resources(&[
             (Resource::Core, 0, 0),
             (Resource::As, limits.ocr_memory_bytes, limits.ocr_memory_bytes),
             (Resource::Fsize, limits.output_bytes, limits.output_bytes),
-            (Resource::Cpu, seconds, seconds + GRACE),
+            (Resource::Cpu, seconds, seconds + CPU_GRACE_SECONDS),
         ]),
-        system_calls("other programs and the network", syscalls::program()),
+        apply_filters("other programs and the network", syscalls::exec_filters()),
     ];
     Report { layers }
 }
 
-/// Forbids new processes and threads, where the user is not root: system calls that make processes are refused anyway
-/// where the kernel can.
+/// Forbids new processes and threads, unless the user is root. The system call filter forbids processes in any case, if
+/// the kernel supports it.
 pub(super) fn forbid_processes() {
-    // Best effort, like all of this.
-    let _ = limit(Resource::Nproc, 0, 0);
+    // Best effort, like all layers.
+    let _ = lower_limit(Resource::Nproc, 0, 0);
 }
 
-/// Lets this process compute for as long as a document has once so many of its pages are done.
+/// Raises the CPU time of this process to that of a document with this number of finished pages.
 pub(super) fn allow_cpu(limits: &Limits, input_bytes: u64, pages_done: u32) {
-    let (resource, current, maximum) = cpu(limits, input_bytes, pages_done);
-    // Where this fails the process ends sooner than it might.
-    let _ = limit(resource, current, maximum);
+    let (resource, current, maximum) = cpu_limit(limits, input_bytes, pages_done);
+    // If this fails, the process ends earlier than necessary.
+    let _ = lower_limit(resource, current, maximum);
 }
 
-fn cpu(limits: &Limits, input_bytes: u64, pages_done: u32) -> (Resource, u64, u64) {
+fn cpu_limit(limits: &Limits, input_bytes: u64, pages_done: u32) -> (Resource, u64, u64) {
     let seconds = |pages| limits.cpu(input_bytes, pages).as_secs_f64().ceil().max(1.0) as u64;
-    (Resource::Cpu, seconds(pages_done), seconds(limits.document.pages) + GRACE)
+    (Resource::Cpu, seconds(pages_done), seconds(limits.document.pages) + CPU_GRACE_SECONDS)
 }
 
-/// Bytes of address space: what the program has already, and what the limits grant.
-fn memory(limits: &Limits) -> u64 {
+/// Returns the limit on address space in bytes: the present size of the program plus the configured limits.
+fn address_space_bytes(limits: &Limits) -> u64 {
     let pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|statm| statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()));
-    let program = pages.map_or(UNKNOWN_PROGRAM, |pages| pages * rustix::param::page_size() as u64);
+    let program = pages.map_or(DEFAULT_PROGRAM_BYTES, |pages| pages * rustix::param::page_size() as u64);
     program
-        .saturating_add(ALLOCATOR)
+        .saturating_add(ALLOCATOR_BYTES)
         .saturating_add(limits.stack_bytes as u64)
         .saturating_add(limits.memory_bytes)
 }
 
-fn privileges() -> Layer {
+fn drop_privileges() -> Layer {
     match set_no_new_privs(true) {
         Ok(()) => layer("privileges", Level::Full, "no_new_privs"),
         Err(error) => layer("privileges", Level::Missing, error),
     }
 }
 
-/// Forbids every file and all of the network; with a folder, only writing elsewhere.
-fn files(folder: Option<&Path>) -> Layer {
+/// Forbids all files and all of the network; with a folder, only writing outside of it.
+fn restrict_files(folder: Option<&Path>) -> Layer {
     const NAME: &str = "files and network";
-    match restrict(folder).map(|status| status.landlock) {
+    match apply_landlock(folder).map(|status| status.landlock) {
         Ok(LandlockStatus::Available { effective_abi, .. }) => {
-            let level = if effective_abi >= LANDLOCK_NETWORK { Level::Full } else { Level::Partial };
+            let level = if effective_abi >= LANDLOCK_NETWORK_ABI { Level::Full } else { Level::Partial };
             layer(NAME, level, format_args!("Landlock version {effective_abi}"))
         }
         Ok(_) => layer(NAME, Level::Missing, "the kernel has no Landlock, or it is turned off"),
@@ -185,17 +187,17 @@ fn files(folder: Option<&Path>) -> Layer {
     }
 }
 
-fn restrict(folder: Option<&Path>) -> Result<RestrictionStatus, RulesetError> {
+fn apply_landlock(folder: Option<&Path>) -> Result<RestrictionStatus, RulesetError> {
     let mut rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(LANDLOCK))?
-        .handle_access(AccessNet::from_all(LANDLOCK))?
-        .scope(Scope::from_all(LANDLOCK))?
+        .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
+        .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
+        .scope(Scope::from_all(LANDLOCK_ABI))?
         .create()?;
     if let Some(folder) = folder {
         for (path, access) in
-            [(Path::new("/"), AccessFs::from_read(LANDLOCK)), (folder, AccessFs::from_all(LANDLOCK))]
+            [(Path::new("/"), AccessFs::from_read(LANDLOCK_ABI)), (folder, AccessFs::from_all(LANDLOCK_ABI))]
         {
-            // A folder that cannot be opened is not allowed, and the program will say what it misses.
+            // A folder that cannot be opened is not allowed; the program reports what it cannot read.
             if let Ok(path) = PathFd::new(path) {
                 rules = rules.add_rule(PathBeneath::new(path, access))?;
             }
@@ -204,11 +206,11 @@ fn restrict(folder: Option<&Path>) -> Result<RestrictionStatus, RulesetError> {
     rules.restrict_self()
 }
 
-fn system_calls_of_parser() -> Layer {
-    system_calls("system calls", syscalls::parser())
+fn restrict_parser_syscalls() -> Layer {
+    apply_filters("system calls", syscalls::parser_filters())
 }
 
-fn system_calls(name: &str, filters: Result<syscalls::Filters, seccompiler::Error>) -> Layer {
+fn apply_filters(name: &str, filters: Result<syscalls::Filters, seccompiler::Error>) -> Layer {
     let applied =
         filters.and_then(|filters| filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter)));
     match applied {
@@ -217,23 +219,23 @@ fn system_calls(name: &str, filters: Result<syscalls::Filters, seccompiler::Erro
     }
 }
 
-fn resources(wanted: &[(Resource, u64, u64)]) -> Layer {
+fn limit_resources(limits: &[(Resource, u64, u64)]) -> Layer {
     const NAME: &str = "memory, time and output";
-    let failed: Vec<String> = wanted
+    let failed: Vec<String> = limits
         .iter()
         .filter_map(|(resource, current, maximum)| {
-            limit(*resource, *current, *maximum).err().map(|error| format!("{resource:?}: {error}"))
+            lower_limit(*resource, *current, *maximum).err().map(|error| format!("{resource:?}: {error}"))
         })
         .collect();
     match failed.len() {
         0 => layer(NAME, Level::Full, "setrlimit"),
-        n if n < wanted.len() => layer(NAME, Level::Partial, failed.join(", ")),
+        n if n < limits.len() => layer(NAME, Level::Partial, failed.join(", ")),
         _ => layer(NAME, Level::Missing, failed.join(", ")),
     }
 }
 
-/// Lowers a limit; what is lower already stays.
-fn limit(resource: Resource, current: u64, maximum: u64) -> rustix::io::Result<()> {
+/// Lowers a limit, unless the present one is lower.
+fn lower_limit(resource: Resource, current: u64, maximum: u64) -> rustix::io::Result<()> {
     let ceiling = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     setrlimit(resource, Rlimit { current: Some(current.min(ceiling)), maximum: Some(maximum.min(ceiling)) })
 }
@@ -252,12 +254,12 @@ mod tests {
     use super::*;
 
     #[expect(clippy::print_stderr, reason = "it says why a test does nothing")]
-    /// Runs something in a thread that is locked up, where the kernel can do so.
-    fn locked_up<T: Send>(attempt: impl FnOnce() -> T + Send) -> Option<T> {
+    /// Runs a closure in a sandboxed thread, if the kernel supports all layers.
+    fn in_sandbox<T: Send>(attempt: impl FnOnce() -> T + Send) -> Option<T> {
         thread::scope(|scope| {
             scope
                 .spawn(|| {
-                    let layers = [privileges(), files(None), system_calls_of_parser()];
+                    let layers = [drop_privileges(), restrict_files(None), restrict_parser_syscalls()];
                     if layers.iter().any(|layer| layer.level != Level::Full) {
                         eprintln!("skipped: this kernel cannot lock up a thread: {layers:?}");
                         return None;
@@ -270,12 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn files_cannot_be_opened_but_open_ones_be_used() {
+    fn sandbox_blocks_new_files_but_allows_open_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("open");
         let mut open = File::create(&path).unwrap();
         let mut readable = File::open("/proc/self/stat").unwrap();
-        let outcome = locked_up(move || {
+        let outcome = in_sandbox(move || {
             let mut byte = [0];
             (
                 File::open("/etc/passwd").is_err(),
@@ -289,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn networks_and_processes_are_out_of_reach() {
+    fn sandbox_blocks_network_and_processes() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let parent = rustix::process::getppid().unwrap();
-        let outcome = locked_up(move || {
+        let outcome = in_sandbox(move || {
             let denied = |result: std::io::Result<()>| {
                 result.err().is_some_and(|error| error.raw_os_error() == Some(libc::EPERM))
             };
@@ -310,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn work_goes_on_inside() {
-        let outcome = locked_up(|| {
+    fn sandboxed_thread_can_allocate_and_start_threads() {
+        let outcome = in_sandbox(|| {
             let words: std::collections::HashMap<usize, String> =
                 (0..1000).map(|i| (i, "x".repeat(i))).collect();
             thread::spawn(move || words.len()).join().is_ok_and(|n| n == 1000)
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_leaves_the_process_free() {
+    fn probe_does_not_sandbox_the_process() {
         let report = probe();
         assert_eq!(report.layers.len(), 3);
         assert!(File::open("/proc/self/stat").is_ok());

@@ -1,4 +1,4 @@
-//! The system calls that are left to a process that reads documents, as seccomp filters (seccomp(2)).
+//! The system calls that a sandboxed process may use, as seccomp filters (seccomp(2)).
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Filters that go together; the kernel asks all of them and takes the strictest answer.
+/// Filters that apply together. The kernel evaluates all of them and takes the strictest action.
 pub(super) type Filters = Vec<BpfProgram>;
 
-/// What a parser may do: use memory, threads and files that are open. Everything else fails with `EPERM`.
-pub(super) fn parser() -> Result<Filters, Error> {
-    let no_exec = |argument| only(argument, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0);
+/// Returns the filters of a parser, which may use memory, threads and open files. All else fails with `EPERM`.
+pub(super) fn parser_filters() -> Result<Filters, Error> {
+    let no_exec = |argument| argument_rule(argument, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0);
     let this_process = u64::from(std::process::id());
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::from([
         // Memory, but no new code.
@@ -22,36 +22,43 @@ pub(super) fn parser() -> Result<Filters, Error> {
         // Threads, but no processes.
         (
             libc::SYS_clone,
-            vec![only(0, SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64), libc::CLONE_THREAD as u64)?],
+            vec![argument_rule(
+                0,
+                SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64),
+                libc::CLONE_THREAD as u64,
+            )?],
         ),
         // Names of threads and of memory.
-        (libc::SYS_prctl, vec![equal(0, libc::PR_SET_NAME)?, equal(0, libc::PR_SET_VMA)?]),
-        // How the standard library tells whether a descriptor is open.
-        (libc::SYS_fcntl, vec![equal(1, libc::F_GETFD)?, equal(1, libc::F_GETFL)?]),
-        // Limits of this process: finished pages buy time.
-        (libc::SYS_prlimit64, vec![only(0, SeccompCmpOp::Eq, 0)?]),
-        // Signals to this process: how it aborts.
-        (libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Eq, this_process)?]),
+        (
+            libc::SYS_prctl,
+            vec![argument_equals(0, libc::PR_SET_NAME)?, argument_equals(0, libc::PR_SET_VMA)?],
+        ),
+        // The standard library checks whether a descriptor is open.
+        (libc::SYS_fcntl, vec![argument_equals(1, libc::F_GETFD)?, argument_equals(1, libc::F_GETFL)?]),
+        // Limits of this process: each finished page raises its CPU time.
+        (libc::SYS_prlimit64, vec![argument_rule(0, SeccompCmpOp::Eq, 0)?]),
+        // Signals to this process, for `abort`.
+        (libc::SYS_tgkill, vec![argument_rule(0, SeccompCmpOp::Eq, this_process)?]),
     ]);
-    for call in ALLOWED {
+    for call in PARSER_SYSCALLS {
         rules.insert(*call, Vec::new());
     }
-    // Its flags lie in memory, where filters cannot look: "not implemented" makes C libraries fall back to `clone`.
+    // The flags of `clone3` lie in memory, where filters cannot look. With `ENOSYS`, C libraries fall back to `clone`.
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     Ok(vec![
-        compile(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?,
-        compile(rules, SeccompAction::Errno(EPERM as u32), SeccompAction::Allow)?,
+        compile_filter(clone3, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?,
+        compile_filter(rules, SeccompAction::Errno(EPERM as u32), SeccompAction::Allow)?,
     ])
 }
 
-/// What another program that reads text from pictures may not do: talk to anybody, look into other processes, or change
-/// the system. This fails with `EPERM`.
-pub(super) fn program() -> Result<Filters, Error> {
-    let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    Ok(vec![compile(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM as u32))?])
+/// Returns the filters of the OCR program. Network, access to other processes and changes of the system fail with
+/// `EPERM`.
+pub(super) fn exec_filters() -> Result<Filters, Error> {
+    let rules = DENIED_EXEC_SYSCALLS.iter().map(|call| (*call, Vec::new())).collect();
+    Ok(vec![compile_filter(rules, SeccompAction::Allow, SeccompAction::Errno(EPERM as u32))?])
 }
 
-const ALLOWED: &[c_long] = &[
+const PARSER_SYSCALLS: &[c_long] = &[
     // Open files.
     libc::SYS_read,
     libc::SYS_readv,
@@ -65,7 +72,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_madvise,
-    // Threads. `clone3` is refused by a filter of its own.
+    // Threads. A filter of its own refuses `clone3`.
     libc::SYS_clone3,
     libc::SYS_futex,
     libc::SYS_set_robust_list,
@@ -81,18 +88,18 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
     libc::SYS_restart_syscall,
-    // Time and chance.
+    // Time and random numbers.
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_nanosleep,
     libc::SYS_getrandom,
-    // The end.
+    // Exit.
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
 
-const REFUSED: &[c_long] = &[
+const DENIED_EXEC_SYSCALLS: &[c_long] = &[
     libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_connect,
@@ -129,7 +136,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_capset,
 ];
 
-fn compile(
+fn compile_filter(
     rules: BTreeMap<c_long, Vec<SeccompRule>>,
     otherwise: SeccompAction,
     matching: SeccompAction,
@@ -138,10 +145,10 @@ fn compile(
     Ok(SeccompFilter::new(rules, otherwise, matching, architecture)?.try_into()?)
 }
 
-fn equal(argument: u8, value: c_int) -> Result<SeccompRule, Error> {
-    only(argument, SeccompCmpOp::Eq, value as u64)
+fn argument_equals(argument: u8, value: c_int) -> Result<SeccompRule, Error> {
+    argument_rule(argument, SeccompCmpOp::Eq, value as u64)
 }
 
-fn only(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
+fn argument_rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
     Ok(SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])?)
 }

@@ -1,24 +1,24 @@
 use super::*;
 use crate::document::ZoneKind;
 
-fn read_str(html: &str) -> Laid {
+fn read_str(html: &str) -> DocumentLayout {
     read(html.as_bytes(), &Limits::default()).unwrap()
 }
 
-fn kinds(laid: &Laid) -> Vec<ZoneKind> {
-    laid.hints.pages.iter().flat_map(|page| &page.blocks).map(|block| block.kind).collect()
+fn kinds(layout: &DocumentLayout) -> Vec<ZoneKind> {
+    layout.hints.pages.iter().flat_map(|page| &page.blocks).map(|block| block.kind).collect()
 }
 
 #[test]
-fn blocks_are_told_apart() {
-    let laid = read_str(
+fn block_kinds_are_recognized() {
+    let layout = read_str(
         "<!DOCTYPE html><title>not shown</title><style>p { color: red }</style><script>if (1 < 2) { x('</p>') }</script>\
          <h1>Invoice &amp; receipt</h1><p>One   <b>bold</b>\nword<p>Two<ul><li>a<li><p>b</p></ul>\
          <table><tr><th>Item<th>Price<tr><td>Pen<td>1,00</table><pre>x\n  y</pre>",
     );
     use ZoneKind::{Heading, List, Paragraph, Table};
-    assert_eq!(kinds(&laid), [Heading, Paragraph, Paragraph, List, Table, Paragraph]);
-    let text = &laid.document.pages[0].text;
+    assert_eq!(kinds(&layout), [Heading, Paragraph, Paragraph, List, Table, Paragraph]);
+    let text = &layout.document.pages[0].text;
     assert!(text.starts_with("Invoice & receipt\n\nOne bold word\n\nTwo\n\n"), "{text}");
     assert!(text.contains("• a\n• b\n"), "{text}");
     assert!(text.contains("x\n  y\n"), "{text}");
@@ -27,9 +27,9 @@ fn blocks_are_told_apart() {
 }
 
 #[test]
-fn cells_of_a_column_start_at_the_same_place() {
-    let laid = read_str("<table><tr><td>Item<td>Price<tr><td>Fountain pen<td>1,00</table>");
-    let words = &laid.document.pages[0].words;
+fn cells_of_a_column_are_aligned() {
+    let layout = read_str("<table><tr><td>Item<td>Price<tr><td>Fountain pen<td>1,00</table>");
+    let words = &layout.document.pages[0].words;
     let x = |text: &str| words.iter().find(|word| word.text == text).unwrap().bbox.x;
     assert_eq!(x("Price"), x("1,00"));
 }
@@ -44,7 +44,7 @@ fn deep_and_unclosed_nesting_is_read() {
 }
 
 #[test]
-fn encodings_are_found() {
+fn encodings_are_detected() {
     let utf16: Vec<u8> = "<p>Größe".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(read(&utf16, &Limits::default()).unwrap().document.pages[0].text, "Größe\n");
     let latin = b"<meta http-equiv=Content-Type content='text/html; charset=iso-8859-1'><p>Gr\xF6\xDFe";
@@ -52,7 +52,7 @@ fn encodings_are_found() {
 }
 
 #[test]
-fn too_much_is_refused() {
+fn html_above_limits_is_refused() {
     let limits = Limits { chars: 10, ..Limits::default() };
     assert_eq!(read(b"<p>more than ten characters", &limits).unwrap_err().code, Code::DocumentTooComplex);
     let limits = Limits { markup_bytes: 10, ..Limits::default() };

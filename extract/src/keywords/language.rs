@@ -1,9 +1,9 @@
-//! Which language a text is written in, by the stop words that it uses.
+//! Detects the language of a text by its stop words.
 
 use std::collections::HashMap;
 
 /// Short words that are frequent in one language and rare in the others.
-const MARKS: [(&str, &[&str]); 8] = [
+const STOP_WORDS: [(&str, &[&str]); 8] = [
     (
         "en",
         &[
@@ -55,22 +55,22 @@ const MARKS: [(&str, &[&str]); 8] = [
         ],
     ),
 ];
-/// Words that are looked at.
-const WORDS: usize = 20_000;
-/// Where nothing speaks for any language.
-const FALLBACK: &str = "en";
+/// Words of a text that are counted.
+const MAX_WORDS: usize = 20_000;
+/// The language of a text without any stop word.
+const FALLBACK_LANGUAGE: &str = "en";
 
-/// The ISO 639-1 code of the likeliest of English, German, French, Dutch, Spanish, Italian, Portuguese and Swedish.
-/// English where the text tells nothing.
-pub fn detect(text: &str) -> &'static str {
+/// Returns the ISO 639-1 code of the most likely language: English, German, French, Dutch, Spanish, Italian, Portuguese
+/// or Swedish. English is the default.
+pub(super) fn detect_language(text: &str) -> &'static str {
     let mut counts: HashMap<String, u32> = HashMap::new();
-    let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).take(WORDS);
+    let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).take(MAX_WORDS);
     for word in words {
         *counts.entry(word.to_lowercase()).or_default() += 1;
     }
-    let score = |marks: &[&str]| marks.iter().filter_map(|mark| counts.get(*mark)).sum::<u32>();
-    let scores = MARKS.map(|(language, marks)| (score(marks), language));
-    // The first of equals: English before others.
+    let score = |stop_words: &[&str]| stop_words.iter().filter_map(|word| counts.get(*word)).sum::<u32>();
+    let scores = STOP_WORDS.map(|(language, stop_words)| (score(stop_words), language));
+    // If scores are equal, the first language wins.
     let best = scores.iter().rev().max_by_key(|(score, _)| *score).filter(|(score, _)| *score > 0);
-    best.map_or(FALLBACK, |(_, language)| language)
+    best.map_or(FALLBACK_LANGUAGE, |(_, language)| language)
 }

@@ -24,13 +24,14 @@ const TEXT: &str = "Heat pumps are the heart of the new heating law. A heat pump
     heating network instead.";
 
 #[test]
-fn terms_are_found_by_any_name_without_case_and_accents() {
+fn terms_match_synonyms_without_case_and_accents() {
     let taxonomy = taxonomy(&json!([
         {"term": "Wärmepumpe", "synonyms": ["heat pump", "heat pumps"]},
         {"term": "District  Heating"},
         {"term": "Énergie solaire", "synonyms": ["photovoltaics"]},
     ]));
-    let found = index(&document(&[TEXT, "Die WARMEPUMPE und die Wa\u{308}rmepumpe."]), &taxonomy).keywords;
+    let found =
+        extract_keywords(&document(&[TEXT, "Die WARMEPUMPE und die Wa\u{308}rmepumpe."]), &taxonomy).keywords;
     let entry = |name: &str| found.iter().find(|keyword| keyword.entry.as_deref() == Some(name));
     let pump = entry("Wärmepumpe").expect("the term");
     assert_eq!((pump.count, pump.term.as_str()), (6, "Heat pumps"));
@@ -40,8 +41,8 @@ fn terms_are_found_by_any_name_without_case_and_accents() {
 }
 
 #[test]
-fn statistics_find_what_the_taxonomy_does_not_know() {
-    let found = index(&document(&[TEXT]), &taxonomy(&json!([]))).keywords;
+fn statistical_keywords_complement_the_taxonomy() {
+    let found = extract_keywords(&document(&[TEXT]), &taxonomy(&json!([]))).keywords;
     assert!(found.iter().any(|keyword| fold(&keyword.term).contains("heat pump")), "{found:?}");
     assert!(
         found.iter().all(|keyword| keyword.entry.is_none() && keyword.confidence < 0.8 && keyword.count >= 1)
@@ -51,8 +52,9 @@ fn statistics_find_what_the_taxonomy_does_not_know() {
 }
 
 #[test]
-fn so_many_are_looked_for() {
-    let found = |limits: Limits| index_within(&document(&[TEXT]), &taxonomy(&json!([])), &limits).keywords;
+fn keyword_limits_are_respected() {
+    let found =
+        |limits: Limits| extract_keywords_within(&document(&[TEXT]), &taxonomy(&json!([])), &limits).keywords;
     let all = Limits::default();
     assert!(found(all).len() > 1 && found(all).iter().any(|keyword| keyword.term.contains(' ')));
     assert_eq!(found(Limits { statistical: 1, ..all }).len(), 1);
@@ -61,13 +63,13 @@ fn so_many_are_looked_for() {
 }
 
 #[test]
-fn an_empty_document_has_no_keywords() {
-    assert_eq!(index(&document(&[]), &taxonomy(&json!([{"term": "x"}]))), Keywords::default());
-    assert_eq!(index(&document(&["", " \n "]), &taxonomy(&json!([]))), Keywords::default());
+fn empty_document_has_no_keywords() {
+    assert_eq!(extract_keywords(&document(&[]), &taxonomy(&json!([{"term": "x"}]))), Keywords::default());
+    assert_eq!(extract_keywords(&document(&["", " \n "]), &taxonomy(&json!([]))), Keywords::default());
 }
 
 #[test]
-fn languages_are_told_apart() {
+fn language_is_detected_by_stop_words() {
     for (text, language) in [
         (TEXT, "en"),
         ("Die Rechnung ist mit dem Betrag von zehn Euro zu zahlen", "de"),
@@ -77,16 +79,16 @@ fn languages_are_told_apart() {
         ("Il prezzo della merce non è per il cliente", "it"),
         ("12345", "en"),
     ] {
-        assert_eq!(detect(text), language, "{text}");
+        assert_eq!(detect_language(text), language, "{text}");
     }
 }
 
 #[test]
-fn running_lines_are_no_keywords() {
+fn running_headers_are_not_statistical_keywords() {
     let body = |page: usize| TEXT.chars().skip(page * 40).take(150).collect::<String>();
     let pages: Vec<String> = (1..=6).map(|page| format!("Quarterly Gazette\n{}", body(page))).collect();
     let pages: Vec<&str> = pages.iter().map(String::as_str).collect();
-    let found = index(&document(&pages), &taxonomy(&json!([{"term": "gazette"}]))).keywords;
+    let found = extract_keywords(&document(&pages), &taxonomy(&json!([{"term": "gazette"}]))).keywords;
     let gazette: Vec<_> = found.iter().filter(|keyword| fold(&keyword.term).contains("gazette")).collect();
     assert_eq!(gazette.len(), 1, "only the taxonomy's own: {gazette:?}");
     assert_eq!(gazette[0].count, 6);

@@ -1,28 +1,30 @@
-//! Rows to lines of text: columns keep their places by spaces, as if the page were typed.
+//! Formats rows as lines of text, with spaces that keep the columns aligned.
 
 use super::lines::Row;
 
-/// Characters that a line has at most before places are given up: pages of tiny print would become huge otherwise.
+/// Most characters of a line. Beyond it columns are no longer aligned, because tiny print would produce huge lines.
 const MAX_COLUMNS: f32 = 240.0;
-/// A gap between rows wider than this, in ems, shows as one empty line.
-const BLANK_LINE: f32 = 2.2;
+/// A gap between rows wider than this, in ems, becomes one empty line.
+const BLANK_LINE_EMS: f32 = 2.2;
 
-/// The text of rows, lines ending in `\n`.
-pub(super) fn text(rows: &[Row]) -> String {
+/// Formats rows as text; each line ends in `\n`.
+pub(super) fn format_rows(rows: &[Row]) -> String {
     let left = rows.iter().filter_map(|row| row.segments.first()).map(|s| s.x0).fold(f32::INFINITY, f32::min);
     let right = rows.iter().filter_map(|row| row.segments.last()).map(|s| s.x1).fold(0.0, f32::max);
     let unit = character_width(rows).max((right - left) / MAX_COLUMNS);
     let mut text = String::new();
     let mut above: Option<&Row> = None;
     for row in rows {
-        if above.is_some_and(|above| row.baseline - above.baseline > BLANK_LINE * above.size.max(row.size)) {
+        if above
+            .is_some_and(|above| row.baseline - above.baseline > BLANK_LINE_EMS * above.size.max(row.size))
+        {
             text.push('\n');
         }
         above = Some(row);
         let mut column = 0;
         for (i, segment) in row.segments.iter().enumerate() {
             let place = ((segment.x0 - left) / unit).round() as usize;
-            // Two spaces tell a gap between columns from one between words.
+            // Two spaces distinguish a gap between columns from one between words.
             let place = if i == 0 { place } else { place.max(column + 2) };
             text.extend(std::iter::repeat_n(' ', place - column));
             column = place;
@@ -40,7 +42,7 @@ pub(super) fn text(rows: &[Row]) -> String {
     text
 }
 
-/// The width of a character, in points, at which most segments fit in their places.
+/// Returns the width of a character, in points, at which most segments fit.
 fn character_width(rows: &[Row]) -> f32 {
     const LEAST_CHARS: usize = 4;
     const SHARE_THAT_FITS: f32 = 0.85;

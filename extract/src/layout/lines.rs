@@ -1,35 +1,25 @@
-//! Words to tokens, segments and rows.
+//! Combines words into tokens, segments and rows.
 //!
-//! A *segment* is a stretch of a line with no more than word spaces in it; a *row* is what stands at the same height, so
-//! the lines of neighbouring columns are segments of one row.
+//! A *segment* is a part of a line without gaps wider than word spaces. A *row* has all segments at the same height, so
+//! the lines of adjacent columns belong to one row.
 
 use std::collections::HashMap;
 
 use super::bidi;
-use super::words::{Word, touch};
+use super::token::Token;
+use super::words::{Word, is_joined};
 
-/// A gap wider than this, in ems, ends a segment (poppler's `minColSpacing1` is 0.7 for columns of running text; word
-/// spaces of justified lines come close to it).
+/// A gap wider than this, in ems, ends a segment. The `minColSpacing1` of poppler is 0.7 for columns of running text,
+/// but word spaces of justified lines come close to that.
 const SEGMENT_GAP: f32 = 0.9;
-/// Words that overlap by more than this, in ems, were not written as one line.
+/// Words that overlap by more than this, in ems, belong to different lines.
 const MAX_OVERLAP: f32 = 0.35;
-/// Baselines on one line differ by less, in ems of the larger size: super- and subscripts.
+/// Baselines on one line differ by less than this, in ems of the larger size, to allow for super- and subscripts.
 const SAME_LINE: f32 = 0.4;
-/// Height of the buckets in which open segments are looked up, in points.
+/// Height of the buckets that index open segments, in points.
 const BUCKET: f32 = 8.0;
 
-/// A run of characters without white space, as it stands in the text.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Token {
-    pub(super) text: String,
-    pub(super) x0: f32,
-    pub(super) x1: f32,
-    pub(super) top: f32,
-    pub(super) bottom: f32,
-    pub(super) bold: bool,
-}
-
-/// Tokens with word spaces between them.
+/// Tokens separated by word spaces.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Segment {
     pub(super) tokens: Vec<Token>,
@@ -39,7 +29,7 @@ pub(super) struct Segment {
     pub(super) size: f32,
 }
 
-/// Segments side by side, from the left.
+/// Segments side by side, from left to right.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     pub(super) segments: Vec<Segment>,
@@ -47,15 +37,19 @@ pub(super) struct Row {
     pub(super) size: f32,
 }
 
-/// The rows of a page from the top; `reach` is how far text goes above and below its baseline, in ems.
-pub(super) fn rows(words: Vec<Word>, reach: (f32, f32)) -> Vec<Row> {
-    let mut segments: Vec<Segment> = chains(words).into_iter().map(|chain| segment(chain, reach)).collect();
+/// Builds the rows of a page, from top to bottom. `reach` is the extent of text above and below its baseline, in ems.
+pub(super) fn build_rows(words: Vec<Word>, reach: (f32, f32)) -> Vec<Row> {
+    let mut segments: Vec<Segment> =
+        link_words(words).into_iter().map(|chain| build_segment(chain, reach)).collect();
     segments.sort_by(|a, b| a.baseline.total_cmp(&b.baseline).then(a.x0.total_cmp(&b.x0)));
     let mut rows: Vec<Row> = Vec::new();
     for segment in segments {
-        // Rows come in order of their baselines, so only the last few can be near enough.
-        let row =
-            rows.iter_mut().rev().take_while(|row| near(row.baseline, row.size, &segment)).find(|row| {
+        // Rows are sorted by baseline, so only the last few can be close enough.
+        let row = rows
+            .iter_mut()
+            .rev()
+            .take_while(|row| is_same_line(row.baseline, row.size, &segment))
+            .find(|row| {
                 row.segments.iter().all(|other| segment.x0 >= other.x1 - 1.0 || segment.x1 <= other.x0 + 1.0)
             });
         match row {
@@ -74,15 +68,15 @@ pub(super) fn rows(words: Vec<Word>, reach: (f32, f32)) -> Vec<Row> {
     rows
 }
 
-fn near(baseline: f32, size: f32, segment: &Segment) -> bool {
+fn is_same_line(baseline: f32, size: f32, segment: &Segment) -> bool {
     (segment.baseline - baseline).abs() < SAME_LINE * size.min(segment.size)
 }
 
-/// Words that follow one another on a line, each list from the left.
-fn chains(mut words: Vec<Word>) -> Vec<Vec<Word>> {
+/// Links words that follow one another on a line. Each list is sorted from left to right.
+fn link_words(mut words: Vec<Word>) -> Vec<Vec<Word>> {
     words.sort_by(|a, b| a.x0.total_cmp(&b.x0));
     let mut chains: Vec<Vec<Word>> = Vec::new();
-    // The chains that end in a bucket, newest last.
+    // The chains that end in each bucket, newest last.
     let mut open: HashMap<i32, Vec<usize>> = HashMap::new();
     for word in words {
         let reach = SAME_LINE * 2.0 * word.size;
@@ -96,7 +90,7 @@ fn chains(mut words: Vec<Word>) -> Vec<Vec<Word>> {
         let mut best: Option<(f32, usize)> = None;
         for bucket in buckets {
             let Some(candidates) = open.get_mut(&bucket) else { continue };
-            // What ends far to the left of a word that starts here is out of reach of all that follow.
+            // Chains that end far to the left of this word are out of reach of all later words.
             candidates.retain(|chain| {
                 chains[*chain]
                     .last()
@@ -104,7 +98,7 @@ fn chains(mut words: Vec<Word>) -> Vec<Vec<Word>> {
             });
             for &chain in candidates.iter() {
                 let Some(last) = chains[chain].last() else { continue };
-                if let Some(distance) = follows(last, &word)
+                if let Some(distance) = link_distance(last, &word)
                     && best.is_none_or(|(other, _)| distance < other)
                 {
                     best = Some((distance, chain));
@@ -132,8 +126,8 @@ fn chains(mut words: Vec<Word>) -> Vec<Vec<Word>> {
     chains
 }
 
-/// How well a word goes on with a line that ends in `last`: less is better; nothing if it does not.
-fn follows(last: &Word, word: &Word) -> Option<f32> {
+/// Returns how far a word deviates from the line that ends in `last`, or `None` if it does not continue the line.
+fn link_distance(last: &Word, word: &Word) -> Option<f32> {
     let (small, large) = (last.size.min(word.size), last.size.max(word.size));
     let rise = (word.baseline - last.end_baseline).abs();
     let gap = word.x0 - last.x1;
@@ -142,17 +136,17 @@ fn follows(last: &Word, word: &Word) -> Option<f32> {
     (on_line && beside).then(|| rise * 4.0 + gap.abs())
 }
 
-fn segment(chain: Vec<Word>, (above, below): (f32, f32)) -> Segment {
+fn build_segment(chain: Vec<Word>, (above, below): (f32, f32)) -> Segment {
     let (baseline, size) = chain
         .iter()
         .map(|word| (word.baseline, word.size))
         .reduce(|best, other| if other.1 > best.1 { other } else { best })
         .unwrap_or_default();
-    let tracked = tracked(&chain);
+    let letter_spaced = letter_spaced(&chain);
     let mut tokens: Vec<Token> = Vec::new();
     let mut last: Option<Word> = None;
     for (i, word) in chain.into_iter().enumerate() {
-        let joined = last.as_ref().is_some_and(|last| touch(last, &word) || tracked[i - 1]);
+        let joined = last.as_ref().is_some_and(|last| is_joined(last, &word) || letter_spaced[i - 1]);
         let (top, bottom) = (word.baseline - above * word.size, word.baseline + below * word.size);
         match tokens.last_mut().filter(|_| joined) {
             Some(token) => {
@@ -174,25 +168,25 @@ fn segment(chain: Vec<Word>, (above, below): (f32, f32)) -> Segment {
     }
     let x0 = tokens.iter().map(|token| token.x0).fold(f32::INFINITY, f32::min);
     let x1 = tokens.iter().map(|token| token.x1).fold(f32::NEG_INFINITY, f32::max);
-    Segment { tokens: bidi::logical(tokens), x0, x1, baseline, size }
+    Segment { tokens: bidi::to_logical_order(tokens), x0, x1, baseline, size }
 }
 
-/// For each word but the first, whether wide letter spacing parts it from the one before, and no space: single
-/// letters or digits, three or more, at even distances, no spaces drawn.
-fn tracked(chain: &[Word]) -> Vec<bool> {
+/// Returns, for each word but the first, whether letter spacing rather than a space precedes it. Letter spacing
+/// separates three or more single letters or digits at even distances, without drawn spaces.
+fn letter_spaced(chain: &[Word]) -> Vec<bool> {
     const LEAST: usize = 2;
     const EVEN: f32 = 0.05;
     const WIDEST: f32 = 0.2;
     let gap = |i: usize| {
         let (left, right): (&Word, &Word) = (&chain[i], &chain[i + 1]);
-        // Leaders of dots are left as they are.
+        // Dot leaders stay as they are.
         let single =
             |word: &Word| word.text.chars().all(char::is_alphanumeric) && word.text.chars().nth(1).is_none();
         let gap = (right.x0 - left.x1) / left.size;
         (single(left) && single(right) && !left.space_after && gap < WIDEST).then_some(gap)
     };
     let gaps: Vec<Option<f32>> = (0..chain.len().saturating_sub(1)).map(gap).collect();
-    let mut tracked = vec![false; gaps.len()];
+    let mut letter_spaced = vec![false; gaps.len()];
     let mut start = 0;
     while start < gaps.len() {
         let run = gaps[start..]
@@ -202,9 +196,9 @@ fn tracked(chain: &[Word]) -> Vec<bool> {
             )
             .count();
         if run >= LEAST {
-            tracked[start..start + run].fill(true);
+            letter_spaced[start..start + run].fill(true);
         }
         start += run.max(1);
     }
-    tracked
+    letter_spaced
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Glyphs of a text set from a place on, each half an em wide.
+/// Sets a text at a position, with glyphs half an em wide.
 fn set(x: f32, y: f32, size: f32, text: &str) -> Vec<Glyph> {
     text.chars()
         .enumerate()
@@ -16,11 +16,11 @@ fn set(x: f32, y: f32, size: f32, text: &str) -> Vec<Glyph> {
 }
 
 fn text(glyphs: &[Glyph]) -> String {
-    page(1, 600.0, 800.0, glyphs).0.text
+    lay_out_page(1, 600.0, 800.0, glyphs).0.text
 }
 
 #[test]
-fn gaps_make_words_and_columns() {
+fn gaps_separate_words_and_columns() {
     let mut glyphs = set(50.0, 100.0, 10.0, "left");
     glyphs.extend(set(72.0, 100.0, 10.0, "side"));
     glyphs.extend(set(300.0, 100.4, 10.0, "right"));
@@ -33,7 +33,7 @@ fn gaps_make_words_and_columns() {
 }
 
 #[test]
-fn columns_start_at_the_same_place_in_all_lines() {
+fn columns_are_aligned_in_all_lines() {
     let mut glyphs = Vec::new();
     for (y, left) in [(100.0, "a"), (112.0, "several words here"), (124.0, "two words")] {
         glyphs.extend(set(50.0, y, 10.0, left));
@@ -45,7 +45,7 @@ fn columns_start_at_the_same_place_in_all_lines() {
 }
 
 #[test]
-fn order_of_drawing_does_not_matter() {
+fn drawing_order_does_not_matter() {
     let mut glyphs = set(50.0, 112.0, 10.0, "second");
     glyphs.extend(set(80.0, 100.0, 10.0, "line"));
     glyphs.extend(set(50.0, 100.0, 10.0, "first"));
@@ -53,11 +53,11 @@ fn order_of_drawing_does_not_matter() {
 }
 
 #[test]
-fn what_is_drawn_twice_is_read_once() {
+fn glyphs_drawn_twice_are_read_once() {
     let mut glyphs = set(50.0, 100.0, 10.0, "Total");
     glyphs.extend(set(50.4, 100.3, 10.0, "Total"));
     assert_eq!(text(&glyphs), "Total\n");
-    // Letters that follow one another are no duplicates.
+    // Repeated letters side by side are not duplicates.
     assert_eq!(text(&set(50.0, 100.0, 10.0, "Hall 1111")), "Hall 1111\n");
 }
 
@@ -69,7 +69,7 @@ fn superscripts_stay_with_their_words() {
 }
 
 #[test]
-fn letter_spacing_is_no_space() {
+fn letter_spacing_does_not_split_words() {
     let mut glyphs = set(50.0, 100.0, 10.0, "INVOICE");
     for (i, glyph) in glyphs.iter_mut().enumerate() {
         glyph.origin.0 += i as f32 * 1.5;
@@ -78,20 +78,20 @@ fn letter_spacing_is_no_space() {
 }
 
 #[test]
-fn right_to_left_text_is_read_from_the_right() {
-    // Drawn from the left, as most programs do: the first letter read is the last one drawn.
+fn right_to_left_text_is_in_logical_order() {
+    // Most programs draw from left to right, so the first letter read is drawn last.
     let glyphs = set(50.0, 100.0, 10.0, "םלוע 123 םולש");
     assert_eq!(text(&glyphs), "שלום 123 עולם\n");
 }
 
 #[test]
-fn turned_text_is_read_along_its_direction() {
-    let down = Direction::of(0.0, 1.0, false);
+fn rotated_text_is_read_along_its_direction() {
+    let down = Direction::from_vector(0.0, 1.0, false);
     let glyphs: Vec<Glyph> = set(0.0, 0.0, 10.0, "two words")
         .into_iter()
         .map(|glyph| Glyph { origin: (300.0, 100.0 + glyph.origin.0), direction: down, ..glyph })
         .collect();
-    let (page, _) = page(1, 600.0, 800.0, &glyphs);
+    let (page, _) = lay_out_page(1, 600.0, 800.0, &glyphs);
     assert_eq!(page.text, "two words\n");
     let first = page.words[0].bbox;
     assert!(
@@ -102,8 +102,8 @@ fn turned_text_is_read_along_its_direction() {
 }
 
 #[test]
-fn vertical_lines_follow_from_right_to_left() {
-    let vertical = Direction::of(0.0, 1.0, true);
+fn vertical_lines_are_read_from_right_to_left() {
+    let vertical = Direction::from_vector(0.0, 1.0, true);
     let column = |x: f32, text: &str| {
         text.chars()
             .enumerate()
@@ -123,7 +123,7 @@ fn vertical_lines_follow_from_right_to_left() {
 }
 
 #[test]
-fn absurd_places_and_sizes_do_no_harm() {
+fn extreme_positions_and_sizes_are_harmless() {
     let mut glyphs = set(50.0, 100.0, 1e9, "huge");
     glyphs.extend(set(1e30, -1e30, 1e-9, "far"));
     glyphs.extend(set(50.0, 100.0, 10.0, "fine"));

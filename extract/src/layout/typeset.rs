@@ -1,41 +1,41 @@
-//! Virtual pages for documents that have none: flowing text set on A4 in one face.
+//! Typesets flowing text on virtual A4 pages in one typeface, for formats without pages.
 //!
-//! The places are plausible, not those that a browser would choose. What a block is (heading, list, …) is known from the
-//! format and goes into the hints, so that zoning need not guess.
+//! Positions are plausible, but not those of a browser. The format marks the kinds of blocks (heading, list, …), which
+//! become hints for zoning.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::glyph::{ASCENT, DESCENT};
-use super::{Block, Hints, Laid, PageHints, fractions, runs};
+use super::hints::{Block, DocumentLayout, Hints, PageHints, page_fractions, true_runs};
 use crate::document::{Page, TextDocument, Word, ZoneKind};
 use crate::failure::{Code, Failure};
 use crate::limits::Limits;
 
-/// A4 in points.
-const WIDTH: f32 = 595.28;
-/// See [`WIDTH`].
-const HEIGHT: f32 = 841.89;
-/// White space around the text, in points.
+/// Width of A4 in points.
+const PAGE_WIDTH: f32 = 595.28;
+/// Height of A4 in points.
+const PAGE_HEIGHT: f32 = 841.89;
+/// Margin on all sides, in points.
 const MARGIN: f32 = 56.0;
 /// Size of running text, in points.
-const BODY: f32 = 9.6;
-/// Sizes of headings from the first level on, in points.
-const HEADINGS: [f32; 6] = [20.0, 17.0, 14.5, 13.0, 12.0, 11.0];
+const BODY_SIZE: f32 = 9.6;
+/// Sizes of headings by level, in points.
+const HEADING_SIZES: [f32; 6] = [20.0, 17.0, 14.5, 13.0, 12.0, 11.0];
 /// Width of a character, in ems.
-const CHARACTER: f32 = 0.5;
-/// Distance of baselines, in ems.
-const LEADING: f32 = 1.3;
+const CHARACTER_WIDTH: f32 = 0.5;
+/// Distance between baselines, in ems.
+const LINE_HEIGHT: f32 = 1.3;
 /// Characters in a line of running text.
-pub(crate) const COLUMNS: usize = 100;
-/// Columns that a step of indentation takes.
-const INDENT: usize = 4;
-/// A table with narrower columns, in characters, is set row by row instead.
-const LEAST_CELL: usize = 5;
+pub(crate) const LINE_COLUMNS: usize = 100;
+/// Columns of one indentation level.
+const INDENT_COLUMNS: usize = 4;
+/// Tables with narrower columns, in characters, become one paragraph a row.
+const MIN_CELL_COLUMNS: usize = 5;
 
-/// A word and the column in which it starts.
-type Placed<'t> = (usize, &'t str);
+/// A word with its start column.
+type PlacedWord<'t> = (usize, &'t str);
 
-/// Sets blocks one below the other, page after page.
+/// Typesets blocks one below the other, page after page.
 pub(crate) struct Typesetter<'l> {
     limits: &'l Limits,
     pages: Vec<Page>,
@@ -43,10 +43,10 @@ pub(crate) struct Typesetter<'l> {
     page: Page,
     bold: Vec<bool>,
     blocks: Vec<Block>,
-    /// Height that is used up, in points.
+    /// Used height, in points.
     y: f32,
-    /// The block that is being set, and the index of its first word on this page.
-    open: Option<(ZoneKind, u32)>,
+    /// Kind of the open block, and the index of its first word on this page.
+    open_block: Option<(ZoneKind, u32)>,
     chars: usize,
     failure: Option<Failure>,
 }
@@ -61,91 +61,91 @@ impl<'l> Typesetter<'l> {
             bold: Vec::new(),
             blocks: Vec::new(),
             y: MARGIN,
-            open: None,
+            open_block: None,
             chars: 0,
             failure: None,
         }
     }
 
-    /// A heading; `level` from 1.
+    /// Sets a heading; `level` starts at 1.
     pub(crate) fn heading(&mut self, level: usize, text: &str) {
-        let size = HEADINGS[level.clamp(1, HEADINGS.len()) - 1];
-        self.block(ZoneKind::Heading, size);
-        self.flow(text, 0, size, true);
-        self.close();
+        let size = HEADING_SIZES[level.clamp(1, HEADING_SIZES.len()) - 1];
+        self.begin_block(ZoneKind::Heading, size);
+        self.set_wrapped(text, 0, size, true);
+        self.end_block();
     }
 
-    /// Running text, `depth` steps indented.
+    /// Sets running text, indented by `depth` levels.
     pub(crate) fn paragraph(&mut self, depth: usize, text: &str) {
-        self.block(ZoneKind::Paragraph, BODY);
-        self.flow(text, depth * INDENT, BODY, false);
-        self.close();
+        self.begin_block(ZoneKind::Paragraph, BODY_SIZE);
+        self.set_wrapped(text, depth * INDENT_COLUMNS, BODY_SIZE, false);
+        self.end_block();
     }
 
-    /// An item of a list, `depth` steps indented; items that follow one another are one list.
+    /// Sets an item of a list, indented by `depth` levels. Consecutive items form one list.
     pub(crate) fn item(&mut self, depth: usize, marker: &str, text: &str) {
-        if !matches!(self.open, Some((ZoneKind::List, _))) {
-            self.block(ZoneKind::List, BODY);
+        if !matches!(self.open_block, Some((ZoneKind::List, _))) {
+            self.begin_block(ZoneKind::List, BODY_SIZE);
         }
-        let indent = (depth * INDENT).min(COLUMNS / 2);
+        let indent = (depth * INDENT_COLUMNS).min(LINE_COLUMNS / 2);
         let text_indent = indent + marker.width() + 1;
-        let mut lines = wrap(text, COLUMNS.saturating_sub(text_indent).max(1)).into_iter();
+        let mut lines = wrap(text, LINE_COLUMNS.saturating_sub(text_indent).max(1)).into_iter();
         let first = lines.next().unwrap_or_default();
-        let mut line: Vec<Placed<'_>> = vec![(indent, marker)];
-        line.extend(shifted(first, text_indent));
-        self.line(&line, BODY, false);
+        let mut line: Vec<PlacedWord<'_>> = vec![(indent, marker)];
+        line.extend(shift(first, text_indent));
+        self.set_line(&line, BODY_SIZE, false);
         for rest in lines {
-            self.line(&shifted(rest, text_indent), BODY, false);
+            self.set_line(&shift(rest, text_indent), BODY_SIZE, false);
         }
     }
 
-    /// Rows of cells in columns of the same width.
+    /// Sets a table with columns of equal width.
     pub(crate) fn table(&mut self, rows: &[Vec<String>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = COLUMNS / columns.max(1);
-        if columns == 1 || width < LEAST_CELL {
-            // A frame for the layout, or too many columns to set them side by side.
+        let width = LINE_COLUMNS / columns.max(1);
+        if columns == 1 || width < MIN_CELL_COLUMNS {
+            // A layout table with one column, or too many columns to fit side by side.
             for row in rows {
                 self.paragraph(0, &row.join("  "));
             }
             return;
         }
-        self.block(ZoneKind::Table, BODY);
+        self.begin_block(ZoneKind::Table, BODY_SIZE);
         for row in rows {
-            // Two characters stay free between columns.
-            let cells: Vec<Vec<Vec<Placed<'_>>>> = row.iter().map(|cell| wrap(cell, width - 2)).collect();
+            // Two characters separate the columns.
+            let cells: Vec<Vec<Vec<PlacedWord<'_>>>> = row.iter().map(|cell| wrap(cell, width - 2)).collect();
             let height = cells.iter().map(Vec::len).max().unwrap_or(0);
             for i in 0..height {
-                let line: Vec<Placed<'_>> = cells
+                let line: Vec<PlacedWord<'_>> = cells
                     .iter()
                     .enumerate()
-                    .filter_map(|(column, cell)| Some(shifted(cell.get(i)?.clone(), column * width)))
+                    .filter_map(|(column, cell)| Some(shift(cell.get(i)?.clone(), column * width)))
                     .flatten()
                     .collect();
-                self.line(&line, BODY, false);
+                self.set_line(&line, BODY_SIZE, false);
             }
         }
-        self.close();
+        self.end_block();
     }
 
-    /// Lines as they are, one call for all that belong together; wrapped where they are too long.
+    /// Sets a block of lines as they are, and wraps long ones.
     pub(crate) fn preformatted(&mut self, text: &str) {
-        self.block(ZoneKind::Paragraph, BODY);
-        self.lines(text);
-        self.close();
+        self.begin_block(ZoneKind::Paragraph, BODY_SIZE);
+        self.set_lines(text);
+        self.end_block();
     }
 
-    /// Lines as they are, of which nothing is known: zoning judges by their shape. A form feed starts a page.
+    /// Sets lines as they are, without marking blocks. A form feed starts a page.
     pub(crate) fn plain(&mut self, text: &str) {
         for (i, part) in text.split('\x0C').enumerate() {
             if i > 0 {
                 self.page_break();
             }
-            self.lines(part);
+            self.set_lines(part);
         }
     }
 
-    fn lines(&mut self, text: &str) {
+    fn set_lines(&mut self, text: &str) {
         let mut blank = false;
         for line in text.lines() {
             if line.trim().is_empty() {
@@ -153,25 +153,25 @@ impl<'l> Typesetter<'l> {
                 continue;
             }
             if std::mem::take(&mut blank) {
-                self.space(BODY);
+                self.add_space(BODY_SIZE);
             }
-            let placed = columns(line);
-            if placed.last().is_none_or(|(column, word)| column + word.width() <= COLUMNS) {
-                self.line(&placed, BODY, false);
+            let placed = word_columns(line);
+            if placed.last().is_none_or(|(column, word)| column + word.width() <= LINE_COLUMNS) {
+                self.set_line(&placed, BODY_SIZE, false);
             } else {
-                self.flow(line, 0, BODY, false);
+                self.set_wrapped(line, 0, BODY_SIZE, false);
             }
         }
     }
 
-    /// Goes on with a new page, unless this one is empty.
+    /// Starts a new page, unless this one is empty.
     pub(crate) fn page_break(&mut self) {
         if self.page.words.is_empty() {
             return;
         }
-        let reopened = self.open.map(|(kind, _)| (kind, 0));
-        self.close();
-        self.open = reopened;
+        let reopened = self.open_block.map(|(kind, _)| (kind, 0));
+        self.end_block();
+        self.open_block = reopened;
         let number = self.page.number + 1;
         if number > self.limits.pages && self.failure.is_none() {
             self.failure = Some(Failure::new(
@@ -184,78 +184,78 @@ impl<'l> Typesetter<'l> {
         }
         self.pages.push(std::mem::replace(&mut self.page, empty_page(number)));
         self.hints.push(PageHints {
-            bold: runs(&std::mem::take(&mut self.bold)),
+            bold: true_runs(&std::mem::take(&mut self.bold)),
             blocks: std::mem::take(&mut self.blocks),
             ..PageHints::default()
         });
         self.y = MARGIN;
     }
 
-    /// Whether a limit is passed, so that what follows will not be set.
+    /// Whether a limit is exceeded, so that further text is ignored.
     pub(crate) fn is_full(&self) -> bool {
         self.failure.is_some()
     }
 
-    /// The pages; at least one.
-    pub(crate) fn finish(mut self) -> Result<Laid, Failure> {
-        self.close();
+    /// Returns at least one page.
+    pub(crate) fn finish(mut self) -> Result<DocumentLayout, Failure> {
+        self.end_block();
         if !self.page.words.is_empty() || self.pages.is_empty() {
-            let bold = runs(&self.bold);
+            let bold = true_runs(&self.bold);
             self.hints.push(PageHints { bold, blocks: self.blocks, ..PageHints::default() });
             self.pages.push(self.page);
         }
         match self.failure {
             Some(failure) => Err(failure),
-            None => {
-                Ok(Laid { document: TextDocument { pages: self.pages }, hints: Hints { pages: self.hints } })
-            }
+            None => Ok(DocumentLayout {
+                document: TextDocument { pages: self.pages },
+                hints: Hints { pages: self.hints },
+            }),
         }
     }
 
-    /// Ends the block that is being set and begins one.
-    fn block(&mut self, kind: ZoneKind, size: f32) {
-        self.close();
+    /// Ends the open block and begins a new one.
+    fn begin_block(&mut self, kind: ZoneKind, size: f32) {
+        self.end_block();
         if self.y > MARGIN {
-            self.space(0.8 * size);
+            self.add_space(0.8 * size);
         }
-        self.open = Some((kind, self.page.words.len() as u32));
+        self.open_block = Some((kind, self.page.words.len() as u32));
     }
 
-    fn close(&mut self) {
+    fn end_block(&mut self) {
         let end = self.page.words.len() as u32;
-        if let Some((kind, start)) = self.open.take()
+        if let Some((kind, start)) = self.open_block.take()
             && start < end
         {
             self.blocks.push(Block { kind, words: start..end });
         }
     }
 
-    fn space(&mut self, points: f32) {
+    fn add_space(&mut self, points: f32) {
         self.y += points;
         if !self.page.text.is_empty() {
             self.page.text.push('\n');
         }
     }
 
-    fn flow(&mut self, text: &str, indent: usize, size: f32, bold: bool) {
-        let indent = indent.min(COLUMNS / 2);
-        let columns = (COLUMNS as f32 * BODY / size) as usize;
+    fn set_wrapped(&mut self, text: &str, indent: usize, size: f32, bold: bool) {
+        let indent = indent.min(LINE_COLUMNS / 2);
+        let columns = (LINE_COLUMNS as f32 * BODY_SIZE / size) as usize;
         for line in wrap(text, columns.saturating_sub(indent).max(1)) {
-            self.line(&shifted(line, indent), size, bold);
+            self.set_line(&shift(line, indent), size, bold);
         }
     }
 
-    /// Sets one line.
-    fn line(&mut self, words: &[Placed<'_>], size: f32, bold: bool) {
+    fn set_line(&mut self, words: &[PlacedWord<'_>], size: f32, bold: bool) {
         if self.is_full() || words.is_empty() {
             return;
         }
-        if self.y + LEADING * size > HEIGHT - MARGIN {
+        if self.y + LINE_HEIGHT * size > PAGE_HEIGHT - MARGIN {
             self.page_break();
         }
         let baseline = self.y + size;
-        self.y += LEADING * size;
-        let unit = CHARACTER * size;
+        self.y += LINE_HEIGHT * size;
+        let unit = CHARACTER_WIDTH * size;
         let mut column = 0;
         for (i, (place, word)) in words.iter().enumerate() {
             let spaces = place.saturating_sub(column).max(usize::from(i > 0));
@@ -265,7 +265,9 @@ impl<'l> Typesetter<'l> {
             let x = MARGIN + *place as f32 * unit;
             let area =
                 (x, baseline - ASCENT * size, x + word.width() as f32 * unit, baseline + DESCENT * size);
-            self.page.words.push(Word { text: (*word).to_owned(), bbox: fractions(area, WIDTH, HEIGHT) });
+            self.page
+                .words
+                .push(Word { text: (*word).to_owned(), bbox: page_fractions(area, PAGE_WIDTH, PAGE_HEIGHT) });
             self.bold.push(bold);
         }
         self.page.text.push('\n');
@@ -280,15 +282,15 @@ impl<'l> Typesetter<'l> {
 }
 
 fn empty_page(number: u32) -> Page {
-    Page { number, width: WIDTH, height: HEIGHT, text: String::new(), words: Vec::new() }
+    Page { number, width: PAGE_WIDTH, height: PAGE_HEIGHT, text: String::new(), words: Vec::new() }
 }
 
-fn shifted(line: Vec<Placed<'_>>, by: usize) -> Vec<Placed<'_>> {
+fn shift(line: Vec<PlacedWord<'_>>, by: usize) -> Vec<PlacedWord<'_>> {
     line.into_iter().map(|(column, word)| (column + by, word)).collect()
 }
 
-/// The words of a line with their columns; tabs go to multiples of eight.
-fn columns(line: &str) -> Vec<Placed<'_>> {
+/// Returns the words of a line with their columns. Tab stops are multiples of eight.
+fn word_columns(line: &str) -> Vec<PlacedWord<'_>> {
     const TAB: usize = 8;
     let mut placed = Vec::new();
     let mut column = 0;
@@ -309,12 +311,12 @@ fn columns(line: &str) -> Vec<Placed<'_>> {
     placed
 }
 
-/// Words in lines of at most `columns` characters, one space between them. Words that are longer are cut.
-fn wrap(text: &str, columns: usize) -> Vec<Vec<Placed<'_>>> {
+/// Wraps words into lines of at most `columns` characters. Longer words are split.
+fn wrap(text: &str, columns: usize) -> Vec<Vec<PlacedWord<'_>>> {
     let mut lines = vec![Vec::new()];
     let mut column = 0;
     for word in text.split_whitespace() {
-        for piece in pieces(word, columns) {
+        for piece in split_word(word, columns) {
             let width = piece.width();
             if column > 0 && column + width > columns {
                 lines.push(Vec::new());
@@ -330,8 +332,8 @@ fn wrap(text: &str, columns: usize) -> Vec<Vec<Placed<'_>>> {
     lines
 }
 
-/// A word cut to pieces of at most `columns` characters.
-fn pieces(word: &str, columns: usize) -> Vec<&str> {
+/// Splits a word into pieces of at most `columns` characters.
+fn split_word(word: &str, columns: usize) -> Vec<&str> {
     if word.len() <= columns {
         return vec![word];
     }

@@ -1,69 +1,69 @@
-//! What might be the value of a data point, and how likely it is.
+//! Candidates for the values of data points, with scores.
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
-use super::sheet::{Frame, Sheet};
+use super::page_grid::{PageGrid, Rect};
 use super::value::Value;
 use crate::normalize::{Currency, fold};
 use crate::taxonomy::Kind;
 
-/// How a candidate was found, the most trusted first.
+/// How a candidate was found, most trusted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Origin {
-    /// By a pattern with context, or one that allows few texts.
+    /// By a pattern with context, or one with few possible matches.
     Pattern,
-    /// By a label beside or above.
+    /// By a label beside or above it.
     Label,
     /// By its shape alone.
     Shape,
-    /// By what other values say.
+    /// By other values.
     Inference,
 }
 
-/// A possible value where it is printed.
+/// A possible value at its position.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
     pub(super) origin: Origin,
     /// Index of the page.
-    pub(super) sheet: usize,
+    pub(super) page_index: usize,
     /// Indices of the page's words.
     pub(super) words: Vec<usize>,
-    /// Around the words, in points.
-    pub(super) frame: Frame,
+    /// Box around the words, in points.
+    pub(super) area: Rect,
     pub(super) value: String,
     pub(super) normalized: Option<String>,
     pub(super) currency: Option<Currency>,
     pub(super) number: Option<Decimal>,
     pub(super) date: Option<NaiveDate>,
-    /// Estimate of the probability that it is right, 0 to 1.
+    /// Estimated probability that the value is right, 0 to 1.
     pub(super) score: f32,
 }
 
 impl Candidate {
-    /// A value that stands in `text`, printed by `words`.
+    /// Creates a candidate for a value in `text`, which the `words` print.
     pub(super) fn new(
         origin: Origin,
-        sheet: (usize, &Sheet<'_>),
+        grid: (usize, &PageGrid<'_>),
         words: Vec<usize>,
         text: &str,
         value: &Value,
         score: f32,
     ) -> Self {
-        let (index, sheet) = sheet;
-        let frame = sheet.bbox(&words).map_or_else(Frame::default, |b| Frame {
-            left: b.x * sheet.page.width,
-            top: b.y * sheet.page.height,
-            right: (b.x + b.width) * sheet.page.width,
-            bottom: (b.y + b.height) * sheet.page.height,
+        let (index, grid) = grid;
+        let area = grid.bbox(&words).map_or_else(Rect::default, |b| Rect {
+            left: b.x * grid.page.width,
+            top: b.y * grid.page.height,
+            right: (b.x + b.width) * grid.page.width,
+            bottom: (b.y + b.height) * grid.page.height,
         });
         Self {
             origin,
-            sheet: index,
+            page_index: index,
             words,
-            frame,
+            area,
             value: text[value.span.clone()].trim().to_owned(),
             normalized: Some(value.normalized.clone()),
             currency: value.currency,
@@ -73,7 +73,7 @@ impl Candidate {
         }
     }
 
-    /// Candidates with the same key are the same value.
+    /// Returns a key that is equal for candidates of the same value.
     pub(super) fn key(&self, kind: Kind) -> String {
         match (kind, &self.normalized, self.number) {
             (Kind::Amount | Kind::Number, _, Some(number)) => number.normalize().to_string(),
@@ -82,67 +82,67 @@ impl Candidate {
         }
     }
 
-    /// Its words, each with the page.
-    pub(super) fn places(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.words.iter().map(|word| (self.sheet, *word))
+    /// Returns the page index and word index of each word.
+    pub(super) fn word_positions(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.words.iter().map(|word| (self.page_index, *word))
     }
 
-    /// Whether both share a word.
-    pub(super) fn same_place(&self, other: &Self) -> bool {
-        self.sheet == other.sheet && self.words.iter().any(|word| other.words.contains(word))
+    /// Whether both candidates share a word.
+    pub(super) fn shares_word(&self, other: &Self) -> bool {
+        self.page_index == other.page_index && self.words.iter().any(|word| other.words.contains(word))
     }
 }
 
-/// Candidates that say the same, and how likely they are together.
+/// Candidates of the same value, with their combined score.
 #[derive(Debug, Clone)]
-pub(super) struct Group {
+pub(super) struct CandidateGroup {
     pub(super) key: String,
-    /// The best first.
+    /// Best first; never empty.
     pub(super) candidates: Vec<Candidate>,
     pub(super) score: f32,
 }
 
-impl Group {
+impl CandidateGroup {
     pub(super) fn best(&self) -> &Candidate {
-        // A group is made of at least one candidate.
         &self.candidates[0]
     }
 }
 
-/// What a second finding of the same value is worth.
-const AGREEMENT: f32 = 0.35;
+/// Share of the remaining uncertainty that a further candidate of the same value removes, at a score of 1.
+const AGREEMENT_SHARE: f32 = 0.35;
 
-/// Joins candidates of the same value, the likeliest group first; what is printed earlier breaks ties.
-pub(super) fn groups(candidates: Vec<Candidate>, kind: Kind) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+/// Groups candidates by value, highest score first. On ties the earlier printed value is first.
+pub(super) fn group_candidates(candidates: Vec<Candidate>, kind: Kind) -> Vec<CandidateGroup> {
+    let mut groups: Vec<CandidateGroup> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     for candidate in candidates {
         let key = candidate.key(kind);
         let at = *known.entry(key.clone()).or_insert(groups.len());
         match groups.get_mut(at) {
             Some(group) => group.candidates.push(candidate),
-            None => groups.push(Group { key, score: candidate.score, candidates: vec![candidate] }),
+            None => groups.push(CandidateGroup { key, score: candidate.score, candidates: vec![candidate] }),
         }
     }
     for group in &mut groups {
-        // A stable sort: the earlier of two equals stays first.
+        // The sort is stable, so the earlier of two equal candidates stays first.
         group.candidates.sort_by(|a, b| a.origin.cmp(&b.origin).then(b.score.total_cmp(&a.score)));
-        group.score = together(&group.candidates);
+        group.score = combine_scores(&group.candidates);
     }
     groups.sort_by(|a, b| b.score.total_cmp(&a.score));
     groups
 }
 
-/// The score of candidates that agree: the best one's doubts shrink by what each kind of other evidence says.
-fn together(candidates: &[Candidate]) -> f32 {
+/// Returns the combined score. Each different kind of evidence lowers the uncertainty of the best candidate.
+fn combine_scores(candidates: &[Candidate]) -> f32 {
     let best = candidates.iter().map(|candidate| candidate.score).fold(0.0, f32::max);
-    let mut doubt = 1.0 - best;
+    let mut uncertainty = 1.0 - best;
     let lead = candidates.iter().max_by(|a, b| a.score.total_cmp(&b.score));
-    let mut seen: HashSet<_> = lead.map(|lead| (lead.origin, lead.sheet, &lead.words)).into_iter().collect();
+    let mut seen: HashSet<_> =
+        lead.map(|lead| (lead.origin, lead.page_index, &lead.words)).into_iter().collect();
     for candidate in candidates {
-        if seen.insert((candidate.origin, candidate.sheet, &candidate.words)) {
-            doubt *= 1.0 - AGREEMENT * candidate.score;
+        if seen.insert((candidate.origin, candidate.page_index, &candidate.words)) {
+            uncertainty *= 1.0 - AGREEMENT_SHARE * candidate.score;
         }
     }
-    1.0 - doubt
+    1.0 - uncertainty
 }

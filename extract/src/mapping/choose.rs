@@ -1,51 +1,51 @@
-//! Chooses among candidates, and says how sure that is.
+//! Chooses the values among the candidates and sets their confidence.
 
 use std::collections::HashSet;
 
-use super::candidate::{Candidate, Group, Origin, groups};
-use super::sheet::Sheet;
-use super::{Finding, Mapping};
+use super::candidate::{Candidate, CandidateGroup, Origin, group_candidates};
+use super::finding::{Finding, Mapping};
+use super::page_grid::PageGrid;
 use crate::document::{BBox, Zones};
 use crate::normalize::Currency;
 use crate::taxonomy::{DataPoint, Kind, Taxonomy};
 
-/// What is less likely than this is not reported.
-const LEAST: f32 = 0.2;
-/// A rival this likely, compared with the winner, makes the winner doubtful.
-const CLOSE: f32 = 0.75;
-/// The confidence of a winner with a close rival, and of one whose place another data point claims.
-const CONTESTED: f32 = 0.65;
-const CLAIMED: f32 = 0.5;
-/// Nothing is certain.
-const MOST: f32 = 0.99;
+/// Candidates with a lower score are not reported.
+const MIN_SCORE: f32 = 0.2;
+/// A rival with at least this share of the winner's score makes the winner doubtful.
+const CLOSE_RIVAL_RATIO: f32 = 0.75;
+/// Highest confidence of a winner with a close rival, and factor for one whose words belong to another data point.
+const CONTESTED_SCORE: f32 = 0.65;
+const CLAIMED_FACTOR: f32 = 0.5;
+/// Highest confidence.
+const MAX_CONFIDENCE: f32 = 0.99;
 
-/// The chosen candidates of each data point with their confidence, in the order of the data points.
+/// Chooses the candidates of each data point and sets their confidence, in the order of the data points.
 ///
-/// `weigh` sees the groups of all data points before anything is chosen.
-pub(super) fn choose(
+/// `weigh` may change the groups of all data points before the choice.
+pub(super) fn choose_candidates(
     candidates: Vec<Vec<Candidate>>,
     taxonomy: &Taxonomy,
-    weigh: impl FnOnce(&mut [Vec<Group>]),
+    weigh: impl FnOnce(&mut [Vec<CandidateGroup>]),
 ) -> Vec<Vec<Candidate>> {
     let points = &taxonomy.data_points;
     let mut chosen: Vec<Vec<Candidate>> = vec![Vec::new(); points.len()];
     let mut grouped = Vec::with_capacity(points.len());
     for (index, (found, point)) in candidates.into_iter().zip(points).enumerate() {
         if point.multiple {
-            chosen[index] = occurrences(found);
+            chosen[index] = choose_occurrences(found);
             grouped.push(Vec::new());
         } else {
-            grouped.push(groups(preferred(found), point.kind));
+            grouped.push(group_candidates(prefer_patterns(found), point.kind));
         }
     }
     weigh(&mut grouped);
 
-    // The surest first: it keeps its place on the page, others look further.
+    // The highest score wins its words; other data points use their next candidates.
     let mut order: Vec<usize> = (0..points.len()).filter(|index| !grouped[*index].is_empty()).collect();
     order.sort_by(|a, b| grouped[*b][0].score.total_cmp(&grouped[*a][0].score));
     let mut taken: Vec<(Kind, Candidate)> = Vec::new();
     for index in order {
-        if let Some(winner) = winner(&grouped[index], &points[index], &taken) {
+        if let Some(winner) = choose_winner(&grouped[index], &points[index], &taken) {
             taken.push((points[index].kind, winner.clone()));
             chosen[index].push(winner);
         }
@@ -53,72 +53,77 @@ pub(super) fn choose(
     chosen
 }
 
-/// Patterns come first: what only labels say counts where it agrees.
-fn preferred(candidates: Vec<Candidate>) -> Vec<Candidate> {
+/// Prefers patterns: candidates of labels count only if a pattern found the same value.
+fn prefer_patterns(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let by_pattern = |candidate: &Candidate| candidate.origin == Origin::Pattern && candidate.score > 0.5;
     if !candidates.iter().any(by_pattern) {
         return candidates;
     }
-    let said: Vec<String> =
+    let pattern_keys: Vec<String> =
         candidates.iter().filter(|c| c.origin == Origin::Pattern).map(|c| c.key(Kind::String)).collect();
-    candidates.into_iter().filter(|candidate| said.contains(&candidate.key(Kind::String))).collect()
+    candidates.into_iter().filter(|candidate| pattern_keys.contains(&candidate.key(Kind::String))).collect()
 }
 
-/// Each place once, in the order of the pages.
-fn occurrences(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+/// Keeps one candidate for each position, in page order.
+fn choose_occurrences(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
     if let Some(trusted) = candidates.iter().map(|candidate| candidate.origin).min() {
         candidates.retain(|candidate| candidate.origin == trusted);
     }
-    candidates.retain(|candidate| candidate.score >= LEAST);
+    candidates.retain(|candidate| candidate.score >= MIN_SCORE);
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut taken: HashSet<(usize, usize)> = HashSet::new();
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
-        if !candidate.places().any(|place| taken.contains(&place)) {
-            taken.extend(candidate.places());
+        if !candidate.word_positions().any(|position| taken.contains(&position)) {
+            taken.extend(candidate.word_positions());
             kept.push(candidate);
         }
     }
     kept.sort_by(|a, b| {
-        (a.sheet.cmp(&b.sheet))
-            .then(a.frame.top.total_cmp(&b.frame.top))
-            .then(a.frame.left.total_cmp(&b.frame.left))
+        (a.page_index.cmp(&b.page_index))
+            .then(a.area.top.total_cmp(&b.area.top))
+            .then(a.area.left.total_cmp(&b.area.left))
     });
     kept
 }
 
-fn winner(groups: &[Group], point: &DataPoint, taken: &[(Kind, Candidate)]) -> Option<Candidate> {
-    let exclusive = |candidate: &Candidate| {
+fn choose_winner(
+    groups: &[CandidateGroup],
+    point: &DataPoint,
+    taken: &[(Kind, Candidate)],
+) -> Option<Candidate> {
+    let is_claimed = |candidate: &Candidate| {
         candidate.origin != Origin::Pattern
             && point.kind != Kind::Amount
             && taken.iter().any(|(kind, other)| {
-                // A date or sum that is another's value is no text of its own.
+                // A date or amount of another data point is not a text of its own.
                 let typed = candidate.date.is_some() || candidate.number.is_some();
-                (*kind == point.kind || point.kind == Kind::String && typed) && other.same_place(candidate)
+                (*kind == point.kind || point.kind == Kind::String && typed) && other.shares_word(candidate)
             })
     };
-    let place = |group: &Group| group.candidates.iter().find(|candidate| !exclusive(candidate)).cloned();
-    let free = groups.iter().enumerate().find_map(|(at, group)| Some((at, group, place(group)?)));
+    let unclaimed =
+        |group: &CandidateGroup| group.candidates.iter().find(|candidate| !is_claimed(candidate)).cloned();
+    let free = groups.iter().enumerate().find_map(|(at, group)| Some((at, group, unclaimed(group)?)));
     let (at, group, candidate, mut score) = match free {
         Some((at, group, candidate)) => (at, group, candidate, group.score),
         None => {
-            // What has but its shape to show for itself is the other data point's.
+            // A candidate found only by its shape belongs to the other data point.
             let group = groups.first().filter(|group| group.best().origin <= Origin::Label)?;
-            (0, group, group.best().clone(), group.score * CLAIMED)
+            (0, group, group.best().clone(), group.score * CLAIMED_FACTOR)
         }
     };
     let rival = groups.iter().skip(at + 1).map(|rival| rival.score).fold(0.0, f32::max);
-    let sure = group.candidates.iter().any(|candidate| candidate.origin == Origin::Pattern);
-    if !sure && rival > CLOSE * group.score || at > 0 {
-        score = score.min(CONTESTED);
+    let by_pattern = group.candidates.iter().any(|candidate| candidate.origin == Origin::Pattern);
+    if !by_pattern && rival > CLOSE_RIVAL_RATIO * group.score || at > 0 {
+        score = score.min(CONTESTED_SCORE);
     }
-    (score >= LEAST).then_some(Candidate { score, ..candidate })
+    (score >= MIN_SCORE).then_some(Candidate { score, ..candidate })
 }
 
-/// The result in the order of the taxonomy.
-pub(super) fn mapping(
+/// Builds the result in the order of the taxonomy.
+pub(super) fn build_mapping(
     chosen: Vec<Vec<Candidate>>,
-    sheets: &[Sheet<'_>],
+    grids: &[PageGrid<'_>],
     zones: Option<&Zones>,
     taxonomy: &Taxonomy,
 ) -> Mapping {
@@ -132,8 +137,8 @@ pub(super) fn mapping(
             });
         }
         for candidate in candidates {
-            let sheet = &sheets[candidate.sheet];
-            let bbox = sheet.bbox(&candidate.words);
+            let grid = &grids[candidate.page_index];
+            let bbox = grid.bbox(&candidate.words);
             let printed = candidate.currency.map(Currency::code).map(str::to_owned);
             let currency = printed.or_else(|| taxonomy.options.currency.clone());
             data_points.push(Finding {
@@ -142,18 +147,19 @@ pub(super) fn mapping(
                 value: Some(candidate.value),
                 normalized: candidate.normalized,
                 currency: currency.filter(|_| point.kind == Kind::Amount),
-                confidence: (f64::from(candidate.score.clamp(0.0, MOST)) * 1_000.0).round() / 1_000.0,
-                page: Some(sheet.page.number),
+                confidence: (f64::from(candidate.score.clamp(0.0, MAX_CONFIDENCE)) * 1_000.0).round()
+                    / 1_000.0,
+                page: Some(grid.page.number),
                 bbox,
-                zone: bbox.and_then(|bbox| zone(zones?, sheet.page.number, &bbox)),
+                zone: bbox.and_then(|bbox| zone_around(zones?, grid.page.number, &bbox)),
             });
         }
     }
     Mapping { data_points }
 }
 
-/// The smallest zone that holds the middle of a box.
-fn zone(zones: &Zones, page: u32, bbox: &BBox) -> Option<String> {
+/// Returns the ID of the smallest zone around the center of a box.
+fn zone_around(zones: &Zones, page: u32, bbox: &BBox) -> Option<String> {
     let (x, y) = (bbox.x + bbox.width / 2.0, bbox.y + bbox.height / 2.0);
     let around = zones.zones.iter().filter(|zone| {
         let b = &zone.bbox;

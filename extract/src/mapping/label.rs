@@ -1,56 +1,56 @@
-//! Finds the labels of a taxonomy on the page.
+//! Finds the labels of a taxonomy on the pages.
 
 use std::collections::{HashMap, HashSet};
 
-use super::sheet::Sheet;
-use super::token::{Token, tokens};
+use super::page_grid::PageGrid;
+use super::token::{Token, tokenize};
 use crate::normalize::Span;
 use crate::taxonomy::Taxonomy;
 
-/// Words from this length on may differ by one letter from a label's.
-const LEAST_FUZZY: usize = 8;
-/// The last word of a label from this length on may be the beginning of the printed one: "zu zahlen(der)".
-const LEAST_PREFIX: usize = 5;
-/// How far before a label an open parenthesis is looked for, in bytes.
-const NEAR: usize = 200;
-/// Places of the labels of one data point that are looked at, where one value is wanted and where each is.
-const PLACES_FOR_ONE: usize = 300;
-const PLACES_FOR_MANY: usize = 20_000;
-const FUZZY: f32 = 0.92;
-const PREFIX: f32 = 0.8;
+/// Words of at least this many bytes may differ from a label's word by one letter.
+const MIN_FUZZY_BYTES: usize = 8;
+/// The last word of a label, with at least this many bytes, may be a prefix of the printed word: "zu zahlen(der)".
+const MIN_PREFIX_BYTES: usize = 5;
+/// Bytes before a label that are searched for an open parenthesis.
+const PARENTHESIS_LOOKBACK_BYTES: usize = 200;
+/// Most occurrences of the labels of one data point, without and with `multiple`.
+const MAX_OCCURRENCES: usize = 300;
+const MAX_OCCURRENCES_IF_MULTIPLE: usize = 20_000;
+const FUZZY_QUALITY: f32 = 0.92;
+const PREFIX_QUALITY: f32 = 0.8;
 
-/// A label where it is printed.
+/// A printed label.
 #[derive(Debug, Clone)]
-pub(super) struct Occurrence {
-    /// Index of the data point that it belongs to.
+pub(super) struct LabelOccurrence {
+    /// Index of the data point.
     pub(super) point: usize,
-    pub(super) sheet: usize,
+    pub(super) page_index: usize,
     pub(super) row: usize,
     pub(super) cell: usize,
-    /// In the cell's text.
+    /// Range in the cell's text.
     pub(super) span: Span,
-    /// How well it matches and stands: 0 to 1.
+    /// Quality of match and position, 0 to 1.
     pub(super) quality: f32,
-    /// How much the label says: short and common words say less. 0 to 1.
+    /// Evidence that the label gives, 0 to 1; short and common words give less.
     pub(super) weight: f32,
-    /// Whether nothing but separators stands before it in its cell.
+    /// Whether only separators precede it in its cell.
     pub(super) leads: bool,
-    /// Words of the label.
+    /// Number of words.
     pub(super) words: usize,
-    /// Whether the word before says that the sum is with or without what the label names: `incl. VAT`.
-    pub(super) given: Option<Given>,
+    /// Whether the preceding word includes or excludes the label's amount: `incl. VAT`.
+    pub(super) inclusion: Option<Inclusion>,
 }
 
-/// What a sum is said to hold.
+/// Whether an amount includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Given {
+pub(super) enum Inclusion {
     With,
     Without,
 }
 
-const WITH: [&str; 9] =
+const WITH_WORDS: [&str; 9] =
     ["incl", "inkl", "inclusive", "inklusive", "inclusief", "including", "inclu", "compris", "con"];
-const WITHOUT: [&str; 11] = [
+const WITHOUT_WORDS: [&str; 11] = [
     "excl",
     "exkl",
     "exclusive",
@@ -64,66 +64,67 @@ const WITHOUT: [&str; 11] = [
     "without",
 ];
 
-/// The labels of one taxonomy, ready to be looked for.
-pub(super) struct Labels {
-    entries: Vec<Entry>,
-    /// Entries by their first token.
-    first: HashMap<String, Vec<usize>>,
+/// The labels of one taxonomy, indexed by their tokens.
+pub(super) struct LabelIndex {
+    entries: Vec<LabelEntry>,
+    /// Indices of entries by their first token.
+    by_first_token: HashMap<String, Vec<usize>>,
     /// First tokens by their first character.
-    initials: HashMap<char, Vec<String>>,
-    /// How many places are looked at for each data point.
-    most: Vec<usize>,
+    first_tokens: HashMap<char, Vec<String>>,
+    /// Most occurrences for each data point.
+    max_occurrences: Vec<usize>,
 }
 
-struct Entry {
+struct LabelEntry {
     point: usize,
     tokens: Vec<String>,
     weight: f32,
 }
 
-impl Labels {
+impl LabelIndex {
     pub(super) fn new(taxonomy: &Taxonomy) -> Self {
         let mut entries = Vec::new();
         for (point, definition) in taxonomy.data_points.iter().enumerate() {
-            let unnamed = definition.labels.is_empty() && definition.patterns.is_empty();
-            // Nothing else tells where to look.
-            let own_name = unnamed.then(|| definition.name.replace(['.', '_'], " "));
+            let has_no_hints = definition.labels.is_empty() && definition.patterns.is_empty();
+            // Without labels and patterns, the name is the only clue.
+            let own_name = has_no_hints.then(|| definition.name.replace(['.', '_'], " "));
             let mut seen = HashSet::new();
             for label in definition.labels.iter().chain(&own_name) {
-                let tokens: Vec<String> = tokens(label).into_iter().map(|token| token.text).collect();
+                let tokens: Vec<String> = tokenize(label).into_iter().map(|token| token.text).collect();
                 let chars: usize =
                     tokens.iter().map(|token| if token == "#" { 2 } else { token.chars().count() }).sum();
                 if chars >= 2 && seen.insert(tokens.clone()) {
-                    entries.push(Entry { point, weight: weight(&tokens, chars), tokens });
+                    entries.push(LabelEntry { point, weight: label_weight(&tokens, chars), tokens });
                 }
             }
         }
-        let mut first: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_first_token: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
-            first.entry(entry.tokens[0].clone()).or_default().push(index);
+            by_first_token.entry(entry.tokens[0].clone()).or_default().push(index);
         }
-        let mut initials: HashMap<char, Vec<String>> = HashMap::new();
-        for token in first.keys() {
-            initials.entry(token.chars().next().unwrap_or_default()).or_default().push(token.clone());
+        let mut first_tokens: HashMap<char, Vec<String>> = HashMap::new();
+        for token in by_first_token.keys() {
+            first_tokens.entry(token.chars().next().unwrap_or_default()).or_default().push(token.clone());
         }
-        let most = |multiple| if multiple { PLACES_FOR_MANY } else { PLACES_FOR_ONE };
-        let most = taxonomy.data_points.iter().map(|point| most(point.multiple)).collect();
-        Self { entries, first, initials, most }
+        let max_occurrences = |multiple| if multiple { MAX_OCCURRENCES_IF_MULTIPLE } else { MAX_OCCURRENCES };
+        let max_occurrences =
+            taxonomy.data_points.iter().map(|point| max_occurrences(point.multiple)).collect();
+        Self { entries, by_first_token, first_tokens, max_occurrences }
     }
 
-    /// Every label on every page, but none within a longer one.
-    pub(super) fn find(&self, sheets: &[Sheet<'_>]) -> Vec<Occurrence> {
-        let mut alike = HashMap::new();
+    /// Finds every label on every page, except labels within longer ones.
+    pub(super) fn find_labels(&self, grids: &[PageGrid<'_>]) -> Vec<LabelOccurrence> {
+        let mut spelling_cache = HashMap::new();
         let mut occurrences = Vec::new();
-        let mut places = vec![0; self.most.len()];
-        for (sheet, page) in sheets.iter().enumerate() {
-            for (row, line) in page.rows.iter().enumerate() {
+        let mut counts = vec![0; self.max_occurrences.len()];
+        for (page_index, grid) in grids.iter().enumerate() {
+            for (row, line) in grid.rows.iter().enumerate() {
                 for (cell, content) in line.cells.iter().enumerate() {
-                    for found in self.in_cell(&content.text, &mut alike) {
-                        let places = &mut places[found.point];
-                        *places += 1;
-                        if *places <= self.most[found.point] {
-                            occurrences.push(Occurrence { sheet, row, cell, ..found });
+                    for found in self.find_in_cell(&content.text, &mut spelling_cache) {
+                        let count = &mut counts[found.point];
+                        *count += 1;
+                        if *count <= self.max_occurrences[found.point] {
+                            occurrences.push(LabelOccurrence { page_index, row, cell, ..found });
                         }
                     }
                 }
@@ -132,29 +133,33 @@ impl Labels {
         occurrences
     }
 
-    fn in_cell(&self, text: &str, alike: &mut HashMap<String, Vec<String>>) -> Vec<Occurrence> {
-        let printed = tokens(text);
-        let mut found: Vec<Occurrence> = Vec::new();
+    fn find_in_cell(
+        &self,
+        text: &str,
+        spelling_cache: &mut HashMap<String, Vec<String>>,
+    ) -> Vec<LabelOccurrence> {
+        let printed = tokenize(text);
+        let mut found: Vec<LabelOccurrence> = Vec::new();
         for start in 0..printed.len() {
-            let firsts = alike
+            let firsts = spelling_cache
                 .entry(printed[start].text.clone())
-                .or_insert_with(|| self.spellings(&printed[start].text));
-            for entry in firsts.iter().filter_map(|first| self.first.get(first)).flatten() {
+                .or_insert_with(|| self.similar_first_tokens(&printed[start].text));
+            for entry in firsts.iter().filter_map(|first| self.by_first_token.get(first)).flatten() {
                 let entry = &self.entries[*entry];
-                let glued = |last: &Token| is_glued(&text[last.span.end..]);
-                if printed.get(start + entry.tokens.len() - 1).is_some_and(glued) {
+                let continues = |last: &Token| continues_as_identifier(&text[last.span.end..]);
+                if printed.get(start + entry.tokens.len() - 1).is_some_and(continues) {
                     continue;
                 }
-                // A label within a compound is another label: "Leistungsdatum" is no "Datum".
+                // A label within a compound is a different label: "Leistungsdatum" is not "Datum".
                 if let (Some(quality), false) =
-                    (matches(&entry.tokens, &printed[start..]), printed[start].inner)
+                    (match_quality(&entry.tokens, &printed[start..]), printed[start].is_inner)
                 {
                     let last = &printed[start + entry.tokens.len() - 1];
                     let span = printed[start].span.start..last.span.end;
-                    let (place, leads) = standing(text, &printed, start);
-                    found.push(Occurrence {
+                    let (place, leads) = position_quality(text, &printed, start);
+                    found.push(LabelOccurrence {
                         point: entry.point,
-                        sheet: 0,
+                        page_index: 0,
                         row: 0,
                         cell: 0,
                         span,
@@ -162,12 +167,12 @@ impl Labels {
                         weight: entry.weight,
                         leads,
                         words: entry.tokens.len(),
-                        given: given(&printed[..start]),
+                        inclusion: read_inclusion(&printed[..start]),
                     });
                 }
             }
         }
-        // In the order of their beginnings, the longer first: what an earlier one reaches beyond lies within it.
+        // Sorted by start, then longest first. A label is within an earlier one if it does not end after it.
         found.sort_by_key(|found| (found.span.start, std::cmp::Reverse(found.span.end)));
         let (mut start, mut reach) = (usize::MAX, 0);
         found.retain(|occurrence| {
@@ -181,22 +186,22 @@ impl Labels {
         found
     }
 
-    /// The first tokens of labels that a printed token may stand for.
-    fn spellings(&self, printed: &str) -> Vec<String> {
-        if self.first.contains_key(printed) {
+    /// Returns the first tokens of labels that are similar to a printed token.
+    fn similar_first_tokens(&self, printed: &str) -> Vec<String> {
+        if self.by_first_token.contains_key(printed) {
             return vec![printed.to_owned()];
         }
-        if printed.len() < LEAST_PREFIX {
+        if printed.len() < MIN_PREFIX_BYTES {
             return Vec::new();
         }
-        let alike = printed.chars().next().and_then(|initial| self.initials.get(&initial));
-        let alike = alike.into_iter().flatten().filter(|label| similarity(label, printed, true).is_some());
-        alike.cloned().collect()
+        let tokens = printed.chars().next().and_then(|initial| self.first_tokens.get(&initial));
+        let similar = tokens.into_iter().flatten().filter(|label| similarity(label, printed, true).is_some());
+        similar.cloned().collect()
     }
 }
 
-/// Common words alone say less than long ones or several.
-fn weight(tokens: &[String], chars: usize) -> f32 {
+/// Returns the weight of a label. A single common word weighs less than a long one or several.
+fn label_weight(tokens: &[String], chars: usize) -> f32 {
     match (tokens.len(), chars) {
         (2.., 6..) | (_, 12..) => 1.0,
         (_, 8..) => 0.97,
@@ -205,8 +210,8 @@ fn weight(tokens: &[String], chars: usize) -> f32 {
     }
 }
 
-/// How well the printed tokens begin with the label.
-fn matches(label: &[String], printed: &[Token]) -> Option<f32> {
+/// Returns how well the printed tokens begin with the label.
+fn match_quality(label: &[String], printed: &[Token]) -> Option<f32> {
     if printed.len() < label.len() {
         return None;
     }
@@ -223,17 +228,19 @@ fn similarity(label: &str, printed: &str, prefix: bool) -> Option<f32> {
     if label == printed {
         return Some(1.0);
     }
-    let long = label.len() >= LEAST_FUZZY && label.len().abs_diff(printed.len()) <= 1;
+    let long = label.len() >= MIN_FUZZY_BYTES && label.len().abs_diff(printed.len()) <= 1;
     if long && label.as_bytes()[0] == printed.as_bytes()[0] && strsim::levenshtein(label, printed) == 1 {
-        return Some(FUZZY);
+        return Some(FUZZY_QUALITY);
     }
-    (prefix && label.len() >= LEAST_PREFIX && printed.starts_with(label)).then_some(PREFIX)
+    (prefix && label.len() >= MIN_PREFIX_BYTES && printed.starts_with(label)).then_some(PREFIX_QUALITY)
 }
 
-/// What the place within the cell says: 1 at its start, less after other words, least in parentheses.
-fn standing(text: &str, printed: &[Token], start: usize) -> (f32, bool) {
+/// Returns the quality of the position in the cell, and whether the label leads: 1 at the start, less after other
+/// words, least in parentheses.
+fn position_quality(text: &str, printed: &[Token], start: usize) -> (f32, bool) {
     let before = text[..printed[start].span.start].trim_end();
-    let near = (before.len().saturating_sub(NEAR)..before.len()).find(|at| before.is_char_boundary(*at));
+    let near = (before.len().saturating_sub(PARENTHESIS_LOOKBACK_BYTES)..before.len())
+        .find(|at| before.is_char_boundary(*at));
     let near = &before[near.unwrap_or(before.len())..];
     let leads = !before.contains(char::is_alphanumeric);
     if inside_parentheses(near) {
@@ -249,18 +256,18 @@ fn standing(text: &str, printed: &[Token], start: usize) -> (f32, bool) {
     (place, leads)
 }
 
-/// Whether the words right before a label say that something is with or without what it names.
-fn given(before: &[Token]) -> Option<Given> {
+/// Whether the preceding words include or exclude the label's amount.
+fn read_inclusion(before: &[Token]) -> Option<Inclusion> {
     let word = before.iter().rev().find(|token| token.text.contains(char::is_alphabetic))?;
-    if WITH.contains(&word.text.as_str()) {
-        Some(Given::With)
+    if WITH_WORDS.contains(&word.text.as_str()) {
+        Some(Inclusion::With)
     } else {
-        WITHOUT.contains(&word.text.as_str()).then_some(Given::Without)
+        WITHOUT_WORDS.contains(&word.text.as_str()).then_some(Inclusion::Without)
     }
 }
 
-/// Whether a word goes on as codes, addresses and names of servers do: `BIC_`, `invoice@`, `facture.fr`.
-fn is_glued(after: &str) -> bool {
+/// Whether a word continues as an identifier, address or host name does: `BIC_`, `invoice@`, `facture.fr`.
+fn continues_as_identifier(after: &str) -> bool {
     let mut ahead = after.chars();
     match ahead.next() {
         Some('_' | '@') => true,

@@ -1,7 +1,7 @@
-//! What the names of data points say about how their values go together: net, tax and gross; issued and due.
+//! Derives the roles of data points from their names: net, tax and gross; date of issue and due date.
 
-use super::label::{Given, Occurrence};
-use super::token::tokens;
+use super::label::{Inclusion, LabelOccurrence};
+use super::token::tokenize;
 use crate::taxonomy::{DataPoint, Kind, Taxonomy};
 
 const NET: [&str; 9] = ["net", "netto", "untaxed", "subtotal", "excl", "exclusive", "ht", "taxable", "base"];
@@ -12,43 +12,43 @@ const GROSS: [&str; 9] = ["total", "gross", "brutto", "ttc", "incl", "inclusive"
 const ISSUE: [&str; 10] =
     ["date", "issue", "issued", "invoice", "document", "datum", "rechnung", "facture", "factuur", "beleg"];
 
-/// Data points by what they are to each other; each an index into the taxonomy's data points.
+/// Indices of the data points with a role.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Roles {
     pub(super) net: Option<usize>,
     pub(super) tax: Option<usize>,
     pub(super) gross: Option<usize>,
-    /// The sum to be paid.
+    /// The amount to pay.
     pub(super) payable: Option<usize>,
     pub(super) issued: Option<usize>,
     pub(super) due: Option<usize>,
 }
 
 impl Roles {
-    /// The data point that a label speaks of: `excl. VAT` stands at a net sum, `incl. VAT` at a gross one.
-    pub(super) fn meant(&self, label: &Occurrence) -> Option<usize> {
-        match label.given {
-            Some(Given::With) if self.tax == Some(label.point) => self.gross,
-            Some(Given::Without) if self.tax == Some(label.point) => self.net,
+    /// Returns the data point that a label means: `excl. VAT` means net, `incl. VAT` gross.
+    pub(super) fn data_point_for(&self, label: &LabelOccurrence) -> Option<usize> {
+        match label.inclusion {
+            Some(Inclusion::With) if self.tax == Some(label.point) => self.gross,
+            Some(Inclusion::Without) if self.tax == Some(label.point) => self.net,
             _ => Some(label.point),
         }
     }
 
-    /// Reads the roles off the names. A role that several names claim is nobody's.
+    /// Derives the roles from the names. A role that several data points claim stays empty.
     pub(super) fn new(taxonomy: &Taxonomy) -> Self {
-        let of = |wanted: Role| {
+        let data_point_with = |wanted: Role| {
             let mut points =
-                taxonomy.data_points.iter().enumerate().filter(|(_, point)| role(point) == Some(wanted));
+                taxonomy.data_points.iter().enumerate().filter(|(_, point)| role_of(point) == Some(wanted));
             let first = points.next().map(|(index, _)| index);
             first.filter(|_| points.next().is_none())
         };
         Self {
-            net: of(Role::Net),
-            tax: of(Role::Tax),
-            gross: of(Role::Gross),
-            payable: of(Role::Payable),
-            issued: of(Role::Issued),
-            due: of(Role::Due),
+            net: data_point_with(Role::Net),
+            tax: data_point_with(Role::Tax),
+            gross: data_point_with(Role::Gross),
+            payable: data_point_with(Role::Payable),
+            issued: data_point_with(Role::Issued),
+            due: data_point_with(Role::Due),
         }
     }
 }
@@ -63,11 +63,11 @@ enum Role {
     Due,
 }
 
-fn role(point: &DataPoint) -> Option<Role> {
+fn role_of(point: &DataPoint) -> Option<Role> {
     if point.multiple {
         return None;
     }
-    let words: Vec<String> = tokens(&point.name).into_iter().map(|token| token.text).collect();
+    let words: Vec<String> = tokenize(&point.name).into_iter().map(|token| token.text).collect();
     let any = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     let all = |known: &[&str]| words.iter().all(|word| known.contains(&word.as_str()) || word == "invoice");
     match point.kind {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_roles() {
+    fn roles_follow_from_names() {
         let taxonomy = |names: &[(&str, &str)]| {
             let points: Vec<_> =
                 names.iter().map(|(name, kind)| serde_json::json!({"name": name, "type": kind})).collect();

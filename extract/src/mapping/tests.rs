@@ -1,9 +1,9 @@
-//! Whole pages, written as they look: a character is 6 points wide, a line 12 high.
+//! Tests with pages drawn as text: a character is 6 points wide, a line 12 high.
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::document::{Page, Word, Zone, ZoneKind};
+use crate::document::{BBox, Page, Word, Zone, ZoneKind};
 
 const WIDTH: f32 = 600.0;
 const HEIGHT: f32 = 840.0;
@@ -38,10 +38,10 @@ fn taxonomy(data_points: &Value, options: &Value) -> Taxonomy {
 #[expect(clippy::needless_pass_by_value, reason = "reads better in the tests")]
 fn mapped(text: &str, data_points: Value) -> Vec<Finding> {
     let document = TextDocument { pages: vec![page(1, text)] };
-    map(&document, None, &taxonomy(&data_points, &json!({}))).data_points
+    map_document(&document, None, &taxonomy(&data_points, &json!({}))).data_points
 }
 
-/// The normalized value of each name.
+/// Returns each name with its normalized value.
 fn values(text: &str, data_points: Value) -> Vec<(String, Option<String>)> {
     mapped(text, data_points).into_iter().map(|finding| (finding.name, finding.normalized)).collect()
 }
@@ -52,7 +52,7 @@ fn value(text: &str, kind: &str, labels: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn values_stand_beside_their_labels() {
+fn values_beside_labels_are_found() {
     for (text, kind, label, expected) in [
         ("Invoice no.: R-17", "code", "Invoice No", "R-17"),
         ("Rechnungs-Nr.       4711", "code", "Rechnungsnummer", "4711"),
@@ -71,7 +71,7 @@ fn values_stand_beside_their_labels() {
 }
 
 #[test]
-fn values_stand_below_their_labels() {
+fn values_below_labels_are_found() {
     let table = "\
 Invoice        Date            Total
 R-17           03.02.2024     120,00 ";
@@ -89,7 +89,7 @@ R-17           03.02.2024     120,00 ";
 }
 
 #[test]
-fn other_labels_are_not_mistaken() {
+fn similar_labels_are_not_confused() {
     assert_eq!(value("Leistungsdatum: 01.02.2024", "date", &["Datum"]), None);
     assert_eq!(value("Delivery: 01.02.2024", "date", &["Date"]), None);
     assert_eq!(value("invoice@acme.example 4711", "code", &["Invoice"]), None);
@@ -107,7 +107,7 @@ fn other_labels_are_not_mistaken() {
 }
 
 #[test]
-fn patterns_come_before_labels() {
+fn patterns_take_precedence_over_labels() {
     let points = json!([{"name": "x", "type": "code", "labels": ["Ref"], "patterns": ["Order (\\d+)"]}]);
     let found = mapped("Ref: 99\nOrder 42", points);
     assert_eq!(found[0].normalized.as_deref(), Some("42"));
@@ -115,7 +115,7 @@ fn patterns_come_before_labels() {
 }
 
 #[test]
-fn a_pattern_in_common_is_taken_in_turn() {
+fn data_points_with_same_pattern_take_values_in_order() {
     let points = json!([
         {"name": "from", "type": "date", "patterns": ["(\\d\\d/\\d\\d/\\d{4})"]},
         {"name": "to", "type": "date", "patterns": ["(\\d\\d/\\d\\d/\\d{4})"]},
@@ -125,7 +125,7 @@ fn a_pattern_in_common_is_taken_in_turn() {
 }
 
 #[test]
-fn a_match_that_is_not_of_the_type_is_left_to_people() {
+fn match_of_wrong_type_has_low_confidence() {
     let found =
         mapped("Total: many", json!([{"name": "x", "type": "amount", "patterns": ["Total: (\\w+)"]}]));
     assert_eq!((found[0].value.as_deref(), found[0].normalized.as_deref()), (Some("many"), None));
@@ -133,14 +133,14 @@ fn a_match_that_is_not_of_the_type_is_left_to_people() {
 }
 
 #[test]
-fn shapes_without_a_group_choose_among_words_beside_a_label() {
+fn pattern_without_group_selects_word_beside_label() {
     let points = json!([{"name": "x", "type": "code", "labels": ["Invoice"], "patterns": ["[A-Z]\\d{4}"]}]);
     let found = mapped("B1234 C1234\nInvoice  for services  A1234", points);
     assert_eq!(found[0].normalized.as_deref(), Some("A1234"));
 }
 
 #[test]
-fn what_is_required_and_missing_stands_without_a_value() {
+fn missing_required_value_has_an_empty_entry() {
     let found = mapped(
         "nothing",
         json!([
@@ -160,7 +160,7 @@ fn what_is_required_and_missing_stands_without_a_value() {
 }
 
 #[test]
-fn each_occurrence_of_a_multiple_value_is_an_entry() {
+fn multiple_value_has_an_entry_for_each_occurrence() {
     let text = "Serial: A-1001\nSerial: A-1002\n\nSerial: A-1003";
     let points = json!([{"name": "s", "type": "code", "labels": ["Serial"], "multiple": true}]);
     let found: Vec<_> = mapped(text, points).into_iter().filter_map(|finding| finding.normalized).collect();
@@ -173,14 +173,14 @@ fn each_occurrence_of_a_multiple_value_is_an_entry() {
 }
 
 #[test]
-fn enums_are_spelled_as_the_taxonomy_does() {
+fn enums_take_the_spelling_of_the_taxonomy() {
     let points =
         json!([{"name": "x", "type": "enum", "labels": ["Status"], "values": ["Überfällig", "Bezahlt"]}]);
     assert_eq!(values("Status: BEZAHLT am 1.2.2024", points), [("x".into(), Some("Bezahlt".into()))]);
 }
 
 #[test]
-fn rivals_lower_the_confidence() {
+fn rival_candidates_lower_the_confidence() {
     let points = || json!([{"name": "x", "type": "code", "labels": ["Order number"]}]);
     let one = mapped("Order number: 4711", points());
     let two = mapped("Order number: 4711\nOrder number: 4712", points());
@@ -190,7 +190,7 @@ fn rivals_lower_the_confidence() {
 }
 
 #[test]
-fn a_value_knows_its_place() {
+fn finding_has_page_box_and_zone() {
     let zone = |id: &str, height| Zone {
         id: id.into(),
         page: 2,
@@ -202,7 +202,7 @@ fn a_value_knows_its_place() {
     let zones = Zones { zones: vec![zone("large", 1.0), zone("small", 0.1)] };
     let document = TextDocument { pages: vec![page(1, "nothing"), page(2, "Total:  12,00 EUR")] };
     let taxonomy = taxonomy(&json!([{"name": "x", "type": "amount", "labels": ["Total"]}]), &json!({}));
-    let found = &map(&document, Some(&zones), &taxonomy).data_points[0];
+    let found = &map_document(&document, Some(&zones), &taxonomy).data_points[0];
     assert_eq!(
         (found.page, found.zone.as_deref(), found.currency.as_deref()),
         (Some(2), Some("small"), Some("EUR"))
@@ -212,7 +212,7 @@ fn a_value_knows_its_place() {
 }
 
 #[test]
-fn the_parties_of_a_document_keep_their_own_values() {
+fn parties_keep_their_own_values() {
     let text = "\
 Seller                          Buyer
 Acme GmbH                       Widget AG
@@ -233,7 +233,7 @@ VAT: DE123456789                VAT: DE987654321";
 }
 
 #[test]
-fn a_letter_names_sender_and_recipient_by_its_form() {
+fn sender_and_recipient_of_letter_are_guessed() {
     let text = "\
 Acme Insurance a.G.
 
@@ -256,7 +256,7 @@ Contribution";
 }
 
 #[test]
-fn taxes_of_several_rates_support_net_and_gross() {
+fn several_tax_rates_prove_net_and_gross() {
     let text = "\
 Total net                    700.00
 VAT 7%      300.00            21.00
@@ -298,16 +298,16 @@ fn corrected_values_are_normalized_again() {
     after.data_points[0].value = Some("1.234,50".into());
     after.data_points[1].value = Some("31.12.2024".into());
     after.data_points.push(finding("sum", "2", Some("3.00")));
-    settle(&before, &mut after, &taxonomy, &TextDocument::default());
+    normalize_corrections(&before, &mut after, &taxonomy, &TextDocument::default());
     let shown: Vec<_> = after.data_points.iter().map(|f| (f.normalized.as_deref(), f.confidence)).collect();
     assert_eq!(shown, [(Some("1234.50"), 1.0), (Some("2024-12-31"), 1.0), (Some("3.00"), 1.0)]);
     let mut untouched = before.clone();
-    settle(&before, &mut untouched, &taxonomy, &TextDocument::default());
+    normalize_corrections(&before, &mut untouched, &taxonomy, &TextDocument::default());
     assert_eq!(untouched, before);
 }
 
 #[test]
-fn corrected_values_are_read_as_the_document_prints_them() {
+fn corrections_are_read_in_the_document_format() {
     let taxonomy = taxonomy(
         &json!([
             {"name": "sum", "type": "amount", "labels": ["Total"]},
@@ -320,7 +320,7 @@ fn corrected_values_are_read_as_the_document_prints_them() {
     let american = ("Total: 1,234.56\nItems: 7.5\nDate: 01/31/2024", ["2.345", "12345", "2024-03-04"]);
     for (text, expected) in [european, american] {
         let document = TextDocument { pages: vec![page(1, text)] };
-        let before = map(&document, None, &taxonomy);
+        let before = map_document(&document, None, &taxonomy);
         let typed = |normalized: [Option<&str>; 3]| {
             let mut after = before.clone();
             let values = ["2.345", "12,345", "03/04/2024"];
@@ -328,7 +328,7 @@ fn corrected_values_are_read_as_the_document_prints_them() {
                 finding.value = Some(value.into());
                 finding.normalized = normalized.map(str::to_owned).or(finding.normalized.take());
             }
-            settle(&before, &mut after, &taxonomy, &document);
+            normalize_corrections(&before, &mut after, &taxonomy, &document);
             after.data_points.into_iter().filter_map(|finding| finding.normalized).collect::<Vec<_>>()
         };
         assert_eq!(typed([None; 3]), expected, "{text}");
@@ -338,7 +338,7 @@ fn corrected_values_are_read_as_the_document_prints_them() {
 }
 
 #[test]
-fn strings_may_be_made_of_digits() {
+fn strings_may_consist_of_digits() {
     for (text, label, expected) in [
         ("Invoice No: 4711", "Invoice No", "4711"),
         ("Invoice No       A-4711-B", "Invoice No", "A-4711-B"),
@@ -360,7 +360,7 @@ fn strings_may_be_made_of_digits() {
 }
 
 #[test]
-fn strings_prefer_words_to_dates_and_sums() {
+fn strings_prefer_words_to_dates_and_amounts() {
     for aside in ["24.12.2025", "1.234,56 EUR", "1234.56", "20 %"] {
         let text = format!("Contact:  {aside}\nKarl Kanister");
         assert_eq!(value(&text, "string", &["Contact"]).as_deref(), Some("Karl Kanister"), "{text}");
@@ -385,7 +385,7 @@ fn strings_prefer_words_to_dates_and_sums() {
 }
 
 #[test]
-fn pages_of_one_size_are_mapped_in_time_that_grows_with_their_number() {
+fn mapping_time_is_linear_in_pages() {
     let line = "Total 12.00 Total net 13.00 VAT 1.00 Date 01.02.2024 Order number 4711 ";
     let text = vec![line; 60].join("\n");
     let document = TextDocument { pages: (1..=100).map(|number| page(number, &text)).collect() };
@@ -394,6 +394,6 @@ fn pages_of_one_size_are_mapped_in_time_that_grows_with_their_number() {
         {"name": "order", "type": "code", "labels": ["Order number"], "patterns": ["\\d{4}"], "multiple": true},
         {"name": "date", "type": "date", "labels": ["Date"]},
     ]);
-    let found = map(&document, None, &taxonomy(&points, &json!({}))).data_points;
+    let found = map_document(&document, None, &taxonomy(&points, &json!({}))).data_points;
     assert_eq!(found.len(), 6_002);
 }

@@ -1,6 +1,6 @@
-//! Words as labels are compared by: folded, with abbreviations and compounds made alike.
+//! Normalizes words to compare labels: folds them, and unifies abbreviations and compounds.
 //!
-//! `Rechnungs-Nr.`, `Rechnungsnummer` and `Rechnung Nr` are all `rechnung #`; `Beleg-Datum` and `Belegdatum` are
+//! `Rechnungs-Nr.`, `Rechnungsnummer` and `Rechnung Nr` all become `rechnung #`; `Beleg-Datum` and `Belegdatum` become
 //! `beleg datum`.
 
 use crate::normalize::{Span, fold};
@@ -8,20 +8,20 @@ use crate::normalize::{Span, fold};
 /// A part of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Folded and made alike.
+    /// Folded and normalized.
     pub(super) text: String,
-    /// Bytes of the text that it stands for. Parts of a compound share the compound's end or begin within it.
+    /// Range of bytes in the text. The parts of a compound may share a range.
     pub(super) span: Span,
     /// Whether it is a later part of a word: `datum` in `Belegdatum` or `Beleg-Datum`.
-    pub(super) inner: bool,
+    pub(super) is_inner: bool,
 }
 
-/// All that stands for "number".
-const NUMBER: [&str; 13] =
+/// Words and signs for "number".
+const NUMBER_WORDS: [&str; 13] =
     ["nr", "no", "n°", "nos", "nrs", "num", "numero", "nummer", "number", "n", "nbr", "№", "#"];
 
-/// Second parts of compounds, and what they are called alone.
-const HEADS: [(&str, &str); 8] = [
+/// Second parts of German and Dutch compounds, with their normalized form.
+const COMPOUND_HEADS: [(&str, &str); 8] = [
     ("nummer", "#"),
     ("nr", "#"),
     ("datum", "datum"),
@@ -31,26 +31,26 @@ const HEADS: [(&str, &str); 8] = [
     ("totaal", "totaal"),
     ("tag", "datum"),
 ];
-/// A first part is at least this long.
-const LEAST_STEM: usize = 4;
-/// Before `tag` only, so that days of the week stay whole.
-const LEAST_STEM_OF_DAY: usize = 8;
-/// Words from this length on lose a final `s`, which joins German compounds and makes English plurals.
-const LEAST_PLURAL: usize = 6;
+/// Least length of the first part of a compound.
+const MIN_STEM_CHARS: usize = 4;
+/// Least length of the first part before `tag`, so that names of weekdays stay whole.
+const MIN_DAY_STEM_CHARS: usize = 8;
+/// Words of at least this length lose a final `s`, which joins German compounds and forms English plurals.
+const MIN_PLURAL_CHARS: usize = 6;
 
-/// The tokens of a text.
-pub(super) fn tokens(text: &str) -> Vec<Token> {
+/// Splits a text into tokens.
+pub(super) fn tokenize(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
-        if !is_part(c) {
+        if !is_word_char(c) {
             continue;
         }
         let mut end = start + c.len_utf8();
-        // Number signs are tokens of their own, but "n°" is one.
+        // Number signs are separate tokens, except in "n°".
         if !matches!(c, '#' | '№') {
             while let Some((at, next)) =
-                chars.next_if(|(_, next)| is_part(*next) && !matches!(next, '#' | '№'))
+                chars.next_if(|(_, next)| is_word_char(*next) && !matches!(next, '#' | '№'))
             {
                 end = at + next.len_utf8();
                 if next == '°' {
@@ -58,41 +58,41 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
                 }
             }
         }
-        let inner = text[..start].ends_with(['-', '_', '/'])
+        let is_inner = text[..start].ends_with(['-', '_', '/'])
             && text[..start - 1].ends_with(char::is_alphanumeric)
             && !tokens.is_empty();
-        word(&text[start..end], start..end, inner, &mut tokens);
+        push_word(&text[start..end], start..end, is_inner, &mut tokens);
     }
     tokens
 }
 
-fn is_part(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '°' | 'º' | '#' | '№') || is_mark(c)
+fn is_word_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '°' | 'º' | '#' | '№') || is_combining_mark(c)
 }
 
-fn is_mark(c: char) -> bool {
+fn is_combining_mark(c: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&c)
 }
 
-fn word(printed: &str, span: Span, inner: bool, tokens: &mut Vec<Token>) {
+fn push_word(printed: &str, span: Span, is_inner: bool, tokens: &mut Vec<Token>) {
     let folded = fold(printed);
-    for (head, name) in HEADS {
+    for (head, name) in COMPOUND_HEADS {
         let Some(stem) = folded.strip_suffix(head) else { continue };
-        let least = if head == "tag" { LEAST_STEM_OF_DAY } else { LEAST_STEM };
+        let least = if head == "tag" { MIN_DAY_STEM_CHARS } else { MIN_STEM_CHARS };
         if stem.chars().count() >= least && !stem.ends_with(|c: char| c.is_ascii_digit()) {
-            tokens.push(Token { text: alike(stem), span: span.clone(), inner });
-            tokens.push(Token { text: name.to_owned(), span, inner: true });
+            tokens.push(Token { text: normalize_word(stem), span: span.clone(), is_inner });
+            tokens.push(Token { text: name.to_owned(), span, is_inner: true });
             return;
         }
     }
-    tokens.push(Token { text: alike(&folded), span, inner });
+    tokens.push(Token { text: normalize_word(&folded), span, is_inner });
 }
 
-fn alike(folded: &str) -> String {
-    if NUMBER.contains(&folded) {
+fn normalize_word(folded: &str) -> String {
+    if NUMBER_WORDS.contains(&folded) {
         return "#".to_owned();
     }
-    let singular = folded.strip_suffix('s').filter(|_| folded.chars().count() >= LEAST_PLURAL);
+    let singular = folded.strip_suffix('s').filter(|_| folded.chars().count() >= MIN_PLURAL_CHARS);
     singular.unwrap_or(folded).to_owned()
 }
 
@@ -101,11 +101,11 @@ mod tests {
     use super::*;
 
     fn texts(text: &str) -> Vec<String> {
-        tokens(text).into_iter().map(|token| token.text).collect()
+        tokenize(text).into_iter().map(|token| token.text).collect()
     }
 
     #[test]
-    fn spellings_of_a_label_are_alike() {
+    fn label_spellings_have_the_same_tokens() {
         for (text, expected) in [
             ("Rechnungs-Nr.:", ["rechnung", "#"]),
             ("Rechnungsnummer", ["rechnung", "#"]),
@@ -125,10 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn later_parts_of_a_word_are_marked() {
-        let inner = |text: &str| tokens(text).into_iter().map(|token| token.inner).collect::<Vec<_>>();
-        assert_eq!(inner("Leistungsdatum"), [false, true]);
-        assert_eq!(inner("Leistungs-Datum"), [false, true]);
-        assert_eq!(inner("Leistung - Datum"), [false, false]);
+    fn later_parts_of_compounds_are_marked() {
+        let is_inner =
+            |text: &str| tokenize(text).into_iter().map(|token| token.is_inner).collect::<Vec<_>>();
+        assert_eq!(is_inner("Leistungsdatum"), [false, true]);
+        assert_eq!(is_inner("Leistungs-Datum"), [false, true]);
+        assert_eq!(is_inner("Leistung - Datum"), [false, false]);
     }
 }

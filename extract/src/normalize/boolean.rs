@@ -1,6 +1,6 @@
-//! Yes and no.
+//! Reads yes and no.
 
-use super::fold;
+use super::text::fold;
 
 const YES: [&str; 15] =
     ["true", "yes", "y", "ja", "j", "oui", "o", "si", "s", "x", "1", "wahr", "vrai", "vero", "verdadero"];
@@ -8,8 +8,8 @@ const NO: [&str; 12] =
     ["false", "no", "n", "nein", "nee", "non", "0", "falsch", "faux", "falso", "-", "onwaar"];
 const CHECKED: [char; 6] = ['☑', '☒', '✓', '✔', '✗', '✘'];
 
-/// Reads one word, or a check box, as yes or no; None where it is neither.
-pub fn boolean(text: &str) -> Option<bool> {
+/// Parses one word or check box as yes or no; `None` for other text.
+pub(crate) fn parse_boolean(text: &str) -> Option<bool> {
     let text = text.trim();
     if let Some(mark) = text.chars().next().filter(|_| text.chars().count() == 1) {
         if CHECKED.contains(&mark) {
@@ -29,18 +29,18 @@ pub fn boolean(text: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::boolean;
+    use super::parse_boolean;
 
     #[test]
-    fn words_and_boxes_are_read() {
+    fn words_and_check_boxes_are_parsed() {
         for text in ["Ja", "YES", "oui", "Sí", "true", "[x]", "☑", "☒"] {
-            assert_eq!(boolean(text), Some(true), "{text}");
+            assert_eq!(parse_boolean(text), Some(true), "{text}");
         }
         for text in ["nein", "No", "non", "nee", "false", "☐", "0"] {
-            assert_eq!(boolean(text), Some(false), "{text}");
+            assert_eq!(parse_boolean(text), Some(false), "{text}");
         }
         for text in ["", "maybe", "yesterday", "[ ]"] {
-            assert_eq!(boolean(text), None, "{text}");
+            assert_eq!(parse_boolean(text), None, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Dates: the formats that a taxonomy names first, then what is common in Europe and America.
+//! Reads dates in the formats of a taxonomy, then in the usual European and American ones.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use chrono::NaiveDate;
 use regex::{Captures, Regex};
 
-use super::Span;
-use super::month::month;
+use super::month::month_number;
+use super::text::Span;
 
 static YEAR_FIRST: LazyLock<Regex> = LazyLock::new(|| compile(r"(\d{4})([-/.])(\d{1,2})([-/.])(\d{1,2})"));
 static NUMERIC: LazyLock<Regex> =
@@ -25,32 +25,32 @@ fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a valid pattern")
 }
 
-/// Years of two digits from here on are of the twentieth century.
+/// Two-digit years from this one on belong to the twentieth century.
 const PIVOT: i32 = 70;
 
 /// A date in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundDate {
+pub(crate) struct FoundDate {
     /// First byte.
-    pub start: usize,
+    pub(crate) start: usize,
     /// Byte after the last.
-    pub end: usize,
+    pub(crate) end: usize,
     /// The day.
-    pub date: NaiveDate,
-    /// False where day and month might be the other way round and nothing in the document tells.
-    pub sure: bool,
+    pub(crate) date: NaiveDate,
+    /// False if day and month could be swapped and the document does not tell the order.
+    pub(crate) is_unambiguous: bool,
 }
 
 impl FoundDate {
-    /// Where.
-    pub fn span(&self) -> Span {
+    /// Returns the range of the date in the text.
+    pub(crate) fn span(&self) -> Span {
         self.start..self.end
     }
 }
 
-/// A format of a taxonomy: `%d.%m.%Y` (strftime), or `DD.MM.YYYY` where there is no percent sign in it.
+/// A date format of a taxonomy: `%d.%m.%Y` (strftime), or `DD.MM.YYYY` if it has no percent sign.
 #[derive(Debug, Clone)]
-pub struct DateFormat {
+pub(crate) struct DateFormat {
     regex: Regex,
     fields: Vec<Field>,
 }
@@ -76,8 +76,8 @@ impl Field {
 }
 
 impl DateFormat {
-    /// Reads a format; the error is a sentence for its author.
-    pub fn parse(format: &str) -> Result<Self, String> {
+    /// Parses a format. The error is a message for the author of the taxonomy.
+    pub(crate) fn parse(format: &str) -> Result<Self, String> {
         let mut pattern = String::new();
         let mut fields = Vec::new();
         let mut chars = format.chars().peekable();
@@ -91,7 +91,9 @@ impl DateFormat {
                     'B' | 'b' | 'h' => Field::MonthName,
                     'Y' => Field::Year,
                     'y' => Field::ShortYear,
-                    other => return Err(format!("uses %{other}; known are %d, %e, %m, %b, %B, %y and %Y")),
+                    other => {
+                        return Err(format!("uses %{other}; supported are %d, %e, %m, %b, %B, %y and %Y"));
+                    }
                 }
             } else if !directives && c.is_ascii_alphabetic() {
                 let mut length = 1;
@@ -133,30 +135,30 @@ impl DateFormat {
         Ok(Self { regex, fields })
     }
 
-    /// Some(true) where the month comes before the day, None where the month is a name.
+    /// Whether the month precedes the day; `None` if the month is a name.
     fn month_first(&self) -> Option<bool> {
         let place = |wanted| self.fields.iter().position(|field| *field == wanted);
         Some(place(Field::Month)? < place(Field::Day)?)
     }
 
-    fn date(&self, found: &Captures<'_>) -> Option<NaiveDate> {
-        let (mut day, mut month_number, mut year) = (None, None, None);
+    fn read(&self, found: &Captures<'_>) -> Option<NaiveDate> {
+        let (mut day, mut month, mut year) = (None, None, None);
         for (field, group) in self.fields.iter().zip(found.iter().skip(1)) {
             let text = group?.as_str();
             match field {
                 Field::Day => day = text.parse().ok(),
-                Field::Month => month_number = text.parse().ok(),
-                Field::MonthName => month_number = month(text),
+                Field::Month => month = text.parse().ok(),
+                Field::MonthName => month = month_number(text),
                 Field::Year | Field::ShortYear => year = parse_year(text),
             }
         }
-        NaiveDate::from_ymd_opt(year?, month_number?, day?)
+        NaiveDate::from_ymd_opt(year?, month?, day?)
     }
 }
 
-/// Reads dates of one document.
+/// Reads the dates of one document.
 #[derive(Debug, Clone)]
-pub struct DateReader {
+pub(crate) struct DateReader {
     formats: Vec<DateFormat>,
     month_first: bool,
     /// Whether the order of day and month is known rather than assumed.
@@ -164,9 +166,13 @@ pub struct DateReader {
 }
 
 impl DateReader {
-    /// A reader for a document. `formats` come first; whether `03/04/2024` is in March or April is told by them, else by
-    /// other dates of the document, else `american` is assumed or not.
-    pub fn new<'t>(formats: Vec<DateFormat>, pages: impl Iterator<Item = &'t str>, american: bool) -> Self {
+    /// Creates a reader for a document. The order of day and month in `03/04/2024` comes from `formats`, else from
+    /// other dates of the document, else from `american`.
+    pub(crate) fn new<'t>(
+        formats: Vec<DateFormat>,
+        pages: impl Iterator<Item = &'t str>,
+        american: bool,
+    ) -> Self {
         if let Some(month_first) = formats.iter().find_map(DateFormat::month_first) {
             return Self { formats, month_first, order_known: true };
         }
@@ -189,46 +195,53 @@ impl DateReader {
         }
     }
 
-    /// Reads a text that holds one date.
-    pub fn read(&self, text: &str) -> Option<FoundDate> {
+    /// Returns the first date of a text.
+    pub(crate) fn read(&self, text: &str) -> Option<FoundDate> {
         self.find(text).into_iter().next()
     }
 
-    /// Every date of the text, in order.
-    pub fn find(&self, text: &str) -> Vec<FoundDate> {
+    /// Returns every date of a text, in order.
+    pub(crate) fn find(&self, text: &str) -> Vec<FoundDate> {
         let mut found = BTreeMap::new();
         for format in &self.formats {
-            collect(text, &format.regex, &mut found, |captures| Some((format.date(captures)?, true)));
+            collect(text, &format.regex, &mut found, |captures| Some((format.read(captures)?, true)));
         }
         collect(text, &YEAR_FIRST, &mut found, |c| {
             (c[2] == c[4]).then_some(())?;
             Some((NaiveDate::from_ymd_opt(parse_year(&c[1])?, c[3].parse().ok()?, c[5].parse().ok()?)?, true))
         });
-        collect(text, &NUMERIC, &mut found, |c| self.numeric(c));
+        collect(text, &NUMERIC, &mut found, |c| self.parse_numeric(c));
         collect(text, &DAY_NAME, &mut found, |c| {
-            Some((NaiveDate::from_ymd_opt(parse_year(&c[3])?, month(&c[2])?, c[1].parse().ok()?)?, true))
+            Some((
+                NaiveDate::from_ymd_opt(parse_year(&c[3])?, month_number(&c[2])?, c[1].parse().ok()?)?,
+                true,
+            ))
         });
         collect(text, &NAME_DAY, &mut found, |c| {
-            Some((NaiveDate::from_ymd_opt(parse_year(&c[3])?, month(&c[1])?, c[2].parse().ok()?)?, true))
+            Some((
+                NaiveDate::from_ymd_opt(parse_year(&c[3])?, month_number(&c[1])?, c[2].parse().ok()?)?,
+                true,
+            ))
         });
         found.into_values().collect()
     }
 
-    fn numeric(&self, found: &Captures<'_>) -> Option<(NaiveDate, bool)> {
+    fn parse_numeric(&self, found: &Captures<'_>) -> Option<(NaiveDate, bool)> {
         (found[2] == found[4]).then_some(())?;
         let (first, second): (u32, u32) = (found[1].parse().ok()?, found[3].parse().ok()?);
         let year = parse_year(&found[5])?;
-        // Points are European.
+        // Dates with points are European.
         let month_first = self.month_first && &found[2] != ".";
-        let (day, month_number) = if month_first { (second, first) } else { (first, second) };
-        let sure = self.order_known || first > 12 || second > 12 || first == second || &found[2] == ".";
-        let date = NaiveDate::from_ymd_opt(year, month_number, day)
-            .or_else(|| NaiveDate::from_ymd_opt(year, day, month_number).filter(|_| &found[2] != "."))?;
-        Some((date, sure))
+        let (day, month) = if month_first { (second, first) } else { (first, second) };
+        let is_unambiguous =
+            self.order_known || first > 12 || second > 12 || first == second || &found[2] == ".";
+        let date = NaiveDate::from_ymd_opt(year, month, day)
+            .or_else(|| NaiveDate::from_ymd_opt(year, day, month).filter(|_| &found[2] != "."))?;
+        Some((date, is_unambiguous))
     }
 }
 
-/// Adds what a pattern finds, unless it overlaps something found before or lies within a longer number or word.
+/// Adds the matches of a pattern, except those that overlap an earlier match or lie within a longer number or word.
 fn collect(
     text: &str,
     regex: &Regex,
@@ -241,31 +254,31 @@ fn collect(
         let (start, end) = (whole.start(), whole.end());
         let before = found.range(..end).next_back();
         let free = before.is_none_or(|(_, date)| date.end <= start);
-        match read(&captures).filter(|_| free && open(text, start, end)) {
-            Some((date, sure)) => {
-                found.insert(start, FoundDate { start, end, date, sure });
+        match read(&captures).filter(|_| free && is_bounded(text, start, end)) {
+            Some((date, is_unambiguous)) => {
+                found.insert(start, FoundDate { start, end, date, is_unambiguous });
                 from = end;
             }
-            // The next may begin within this one, as in "1 11.12.2013".
+            // The next date may begin within this match, as in "1 11.12.2013".
             None => from = start + text[start..].chars().next().map_or(1, char::len_utf8),
         }
     }
 }
 
-/// Whether a date may stand between these places.
-fn open(text: &str, start: usize, end: usize) -> bool {
-    let mut back = text[..start].chars().rev();
-    let mut ahead = text[end..].chars();
-    let before = match back.next() {
+/// Whether the text around a match allows it to be a date.
+fn is_bounded(text: &str, start: usize, end: usize) -> bool {
+    let mut behind = text[..start].chars().rev();
+    let mut following = text[end..].chars();
+    let before = match behind.next() {
         Some(c) if c.is_alphanumeric() => false,
-        Some('.' | '/' | '-' | ',') => !back.next().is_some_and(|c| c.is_ascii_digit()),
+        Some('.' | '/' | '-' | ',') => !behind.next().is_some_and(|c| c.is_ascii_digit()),
         _ => true,
     };
-    let after = match ahead.next() {
+    let after = match following.next() {
         // A time may follow as in 2024-01-31T10:00.
-        Some('T') => ahead.next().is_some_and(|c| c.is_ascii_digit()),
+        Some('T') => following.next().is_some_and(|c| c.is_ascii_digit()),
         Some(c) if c.is_alphanumeric() => false,
-        Some('.' | '/' | '-') => !ahead.next().is_some_and(|c| c.is_ascii_digit()),
+        Some('.' | '/' | '-') => !following.next().is_some_and(|c| c.is_ascii_digit()),
         _ => true,
     };
     before && after
@@ -319,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_left_alone() {
+    fn other_numbers_are_not_dates() {
         let reader = reader(None, false);
         for text in [
             "31.02.2013",
@@ -335,18 +348,21 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_day_and_month_comes_from_the_format_then_the_document() {
+    fn day_month_order_follows_format_then_document() {
         assert_eq!(iso(&reader(Some("%m/%d/%Y"), false), "03/04/2023"), ["2023-03-04"]);
         assert_eq!(iso(&reader(Some("DD/MM/YYYY"), true), "03/04/2023"), ["2023-04-03"]);
         let text = "03/20/2023 04/05/2023";
         let inferred = DateReader::new(Vec::new(), [text].into_iter(), false);
         assert_eq!(iso(&inferred, text), ["2023-03-20", "2023-04-05"]);
         let assumed = reader(None, true).find("03/04/2023");
-        assert_eq!((assumed[0].date.to_string(), assumed[0].sure), ("2023-03-04".to_owned(), false));
+        assert_eq!(
+            (assumed[0].date.to_string(), assumed[0].is_unambiguous),
+            ("2023-03-04".to_owned(), false)
+        );
     }
 
     #[test]
-    fn formats_are_checked() {
+    fn date_formats_are_validated() {
         for format in ["%d.%m.%Y", "%B %d, %Y", "%-d/%-m/%y", "YYYY-MM-DD", "d MMMM yyyy"] {
             assert!(DateFormat::parse(format).is_ok(), "{format}");
         }
@@ -357,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_a_century_is_read_back() {
+    fn printed_dates_are_read_back_unchanged() {
         let reader = reader(None, false);
         let first = NaiveDate::from_ymd_opt(1990, 1, 1).expect("a day");
         for date in first.iter_days().step_by(13).take(2_000) {

@@ -1,6 +1,6 @@
-//! From text as printed to values that programs compare: dates, numbers, yes and no, folded words.
+//! Normalizes printed dates, numbers, booleans and words for comparison.
 //!
-//! Nothing here knows of pages or taxonomies' data points: each reader takes a text and says what stands where in it.
+//! The readers know no pages or data points: each takes a text and returns positioned values.
 
 mod boolean;
 mod date;
@@ -8,10 +8,7 @@ mod month;
 mod number;
 mod text;
 
-pub use boolean::boolean;
-pub use date::{DateFormat, DateReader, FoundDate};
-pub use number::{Currency, FoundNumber, NumberReader};
-pub use text::{compact, fold};
-
-/// A range of bytes in a text.
-pub type Span = std::ops::Range<usize>;
+pub(crate) use boolean::parse_boolean;
+pub(crate) use date::{DateFormat, DateReader, FoundDate};
+pub(crate) use number::{Currency, FoundNumber, NumberReader};
+pub(crate) use text::{Span, fold, strip_whitespace};

@@ -1,8 +1,8 @@
 //! Names of months in German, French, English, Dutch, Spanish and Italian.
 
-use super::fold;
+use super::text::fold;
 
-/// January to December; each row without diacritics, in the order of the languages above.
+/// January to December. Names have no diacritics, and each row follows the order of the languages above.
 const MONTHS: [&[&str]; 12] = [
     &["januar", "janner", "janvier", "january", "januari", "enero", "gennaio"],
     &["februar", "feber", "fevrier", "february", "februari", "febrero", "febbraio"],
@@ -18,8 +18,8 @@ const MONTHS: [&[&str]; 12] = [
     &["dezember", "decembre", "december", "diciembre", "dicembre"],
 ];
 
-/// The number of a month from its name or an abbreviation of three letters or more that is not ambiguous.
-pub(super) fn month(name: &str) -> Option<u32> {
+/// Returns the number of a month from its name, or from an unambiguous abbreviation of three or more letters.
+pub(super) fn month_number(name: &str) -> Option<u32> {
     let name = fold(name.trim_end_matches('.'));
     if name.len() < 3 {
         return None;
@@ -41,10 +41,10 @@ pub(super) fn month(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::month;
+    use super::month_number;
 
     #[test]
-    fn names_and_abbreviations_are_known() {
+    fn month_names_and_abbreviations_are_recognized() {
         for (name, number) in [
             ("März", 3),
             ("Mrz", 0),
@@ -60,7 +60,7 @@ mod tests {
             ("of", 0),
             ("Seite", 0),
         ] {
-            assert_eq!(month(name).unwrap_or(0), number, "{name}");
+            assert_eq!(month_number(name).unwrap_or(0), number, "{name}");
         }
     }
 }

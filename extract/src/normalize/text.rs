@@ -1,10 +1,13 @@
-//! Words as they are compared: without case, accents and ligatures.
+//! Folds words for comparison, without case, accents and ligatures.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// Folds case, diacritics and compatibility forms (NFKD without marks): `N° Échéance` and `n° echeance` are the same.
-pub fn fold(text: &str) -> String {
+/// A range of bytes in a text.
+pub(crate) type Span = std::ops::Range<usize>;
+
+/// Folds case, diacritics and compatibility forms (NFKD without marks), so that `N° Échéance` equals `n° echeance`.
+pub(crate) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
         match c {
@@ -20,8 +23,8 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
-/// The text without white space, for codes.
-pub fn compact(text: &str) -> String {
+/// Removes white space, which has no meaning in codes.
+pub(crate) fn strip_whitespace(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
@@ -30,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folding_leaves_what_people_read() {
+    fn folding_removes_case_accents_and_ligatures() {
         for (text, folded) in [
             ("Fälligkeit", "falligkeit"),
             ("ÉCHÉANCE", "echeance"),
@@ -42,6 +45,6 @@ mod tests {
         ] {
             assert_eq!(fold(text), folded, "{text}");
         }
-        assert_eq!(compact("DE08 7009\u{a0}0100"), "DE0870090100");
+        assert_eq!(strip_whitespace("DE08 7009\u{a0}0100"), "DE0870090100");
     }
 }

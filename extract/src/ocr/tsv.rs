@@ -1,59 +1,60 @@
-//! What `tesseract` found, as its tab separated values say it: to words with places.
+//! Converts the tab-separated values of `tesseract` to positioned words.
 //!
-//! Its columns are level, page_num, block_num, par_num, line_num, word_num, left, top, width, height, conf and text, with
-//! boxes in pixels from the top left corner; level 1 is the page, 4 a line, 5 a word.
+//! Columns: level, page_num, block_num, par_num, line_num, word_num, left, top, width, height, conf, text. Boxes are in
+//! pixels from the top left corner. Level 1 is the page, 4 a line, 5 a word.
 
 use crate::document::Page;
 use crate::layout::{self, Direction, Glyph, Hints};
 
-/// Starts what was found on a page. `tesseract`'s own lines start with a level.
-const HEADING: &str = "page";
-/// Words of less confidence (0 to 100) are mostly specks and pictures.
-const LEAST_CONFIDENCE: f32 = 20.0;
-/// What a line's box covers of its em: from the top of capitals and ascenders to the bottom of descenders.
-const BOX_EMS: f32 = 0.97;
-/// Where in a line's box its baseline is, from the top.
-const BASELINE: f32 = 0.75 / BOX_EMS;
+/// Begins the output for a page. Lines of `tesseract` begin with a level.
+const PAGE_PREFIX: &str = "page";
+/// Words with a lower confidence (0 to 100) are mostly specks and images.
+const MIN_CONFIDENCE: f32 = 20.0;
+/// Height of a line's box in ems: from the top of ascenders to the bottom of descenders.
+const LINE_BOX_EMS: f32 = 0.97;
+/// Position of the baseline in a line's box, as a share of its height from the top.
+const BASELINE_SHARE: f32 = 0.75 / LINE_BOX_EMS;
 
-/// The line that goes before what was found on a page.
-pub(super) fn heading(page: u32) -> String {
-    format!("{HEADING}\t{page}\n")
+/// Returns the line that precedes the output of `tesseract` for a page.
+pub(super) fn page_line(page: u32) -> String {
+    format!("{PAGE_PREFIX}\t{page}\n")
 }
 
-/// Puts what was found in the pages: for each of them a [`heading`], then what `tesseract` printed. Lines that are not
-/// understood are left out.
+/// Merges recognized text into the pages. The text has, for each page, a [`page_line`] and the output of `tesseract`.
+/// Malformed lines are ignored.
 pub(crate) fn merge(pages: &mut [Page], hints: &mut Hints, recognized: &str) {
-    let mut found: Option<Found> = None;
+    let mut found: Option<RecognizedPage> = None;
     for line in recognized.lines() {
-        if let Some(number) = line.strip_prefix(HEADING).and_then(|rest| rest.trim().parse::<u32>().ok()) {
-            if let Some(found) = found.replace(Found::new(number)) {
-                found.put(pages, hints);
+        if let Some(number) = line.strip_prefix(PAGE_PREFIX).and_then(|rest| rest.trim().parse::<u32>().ok())
+        {
+            if let Some(found) = found.replace(RecognizedPage::new(number)) {
+                found.write_to(pages, hints);
             }
         } else if let Some(found) = &mut found {
-            found.line(line);
+            found.push_line(line);
         }
     }
     if let Some(found) = found {
-        found.put(pages, hints);
+        found.write_to(pages, hints);
     }
 }
 
-/// What was found on one page, in pixels.
-struct Found {
+/// The text recognized on one page, in pixels.
+struct RecognizedPage {
     number: u32,
     /// Width and height of the page.
     size: (f32, f32),
-    /// Top and height of the line that words belong to.
+    /// Top and height of the present line.
     line: (f32, f32),
     glyphs: Vec<Glyph>,
 }
 
-impl Found {
+impl RecognizedPage {
     fn new(number: u32) -> Self {
         Self { number, size: (0.0, 0.0), line: (0.0, 0.0), glyphs: Vec::new() }
     }
 
-    fn line(&mut self, line: &str) {
+    fn push_line(&mut self, line: &str) {
         let columns: Vec<&str> = line.splitn(12, '\t').collect();
         let [level, _, _, _, _, _, left, top, width, height, confidence, text] = columns.as_slice() else {
             return;
@@ -67,29 +68,29 @@ impl Found {
         match *level {
             "1" => self.size = (width, height),
             "4" => self.line = (top, height),
-            "5" if confidence >= LEAST_CONFIDENCE => self.word(text.trim(), left, width),
+            "5" if confidence >= MIN_CONFIDENCE => self.push_word(text.trim(), left, width),
             _ => {}
         }
     }
 
-    /// Characters of a word share its width; a space after it parts it from the next.
-    fn word(&mut self, text: &str, left: f32, width: f32) {
+    /// Adds a word, whose characters share its width, and a space.
+    fn push_word(&mut self, text: &str, left: f32, width: f32) {
         let count = text.chars().count();
         let (top, height) = self.line;
         let advance = width / count as f32;
         for (i, ch) in text.chars().chain([' ']).enumerate().take(if count == 0 { 0 } else { count + 1 }) {
             self.glyphs.push(Glyph {
                 ch,
-                origin: (left + advance * i as f32, top + height * BASELINE),
+                origin: (left + advance * i as f32, top + height * BASELINE_SHARE),
                 advance: if ch == ' ' { 0.0 } else { advance },
-                size: height / BOX_EMS,
+                size: height / LINE_BOX_EMS,
                 direction: Direction::HORIZONTAL,
                 bold: false,
             });
         }
     }
 
-    fn put(mut self, pages: &mut [Page], hints: &mut Hints) {
+    fn write_to(mut self, pages: &mut [Page], hints: &mut Hints) {
         let (width, height) = self.size;
         let Some(i) = pages.iter().position(|page| page.number == self.number) else { return };
         if width <= 0.0 || height <= 0.0 || self.glyphs.is_empty() {
@@ -102,12 +103,12 @@ impl Found {
             glyph.advance *= x_scale;
             glyph.size *= y_scale;
         }
-        let (laid, laid_hints) = layout::page(page.number, page.width, page.height, &self.glyphs);
-        *page = laid;
+        let (new_page, new_hints) = layout::lay_out_page(page.number, page.width, page.height, &self.glyphs);
+        *page = new_page;
         if let Some(hints) = hints.pages.get_mut(i) {
-            // Pictures and lines stay; blocks and bold type were of no words.
-            hints.bold = laid_hints.bold;
-            hints.blocks = laid_hints.blocks;
+            // Images and rules stay. Blocks and bold type described the page without its recognized text.
+            hints.bold = new_hints.bold;
+            hints.blocks = new_hints.blocks;
         }
     }
 }
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_get_their_places() {
+    fn recognized_words_are_positioned() {
         let page =
             |number| Page { number, width: 600.0, height: 800.0, text: String::new(), words: Vec::new() };
         let mut pages = [page(1), page(2)];

@@ -1,123 +1,146 @@
-//! Listens to the drawing of a page: glyphs, pictures, lines.
+//! Records the glyphs, images and lines that a page draws.
 
 use hayro_interpret::font::GlyphRun;
+use hayro_interpret::hayro_syntax::Pdf;
 use hayro_interpret::hayro_syntax::object::{self, Dict};
+use hayro_interpret::hayro_syntax::page::Page as PdfPage;
 use hayro_interpret::kurbo::{BezPath, Rect};
-use hayro_interpret::{BlendMode, ClipPath, Device, DrawMode, DrawProps, Image, ImageDrawProps, SoftMask};
+use hayro_interpret::{
+    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
+    InterpreterSettings, SoftMask, TransformExt, interpret_page,
+};
 
 use super::glyphs;
-use super::marks::Marks;
+use super::graphics::PageGraphics;
 use super::unicode;
 use crate::document::BBox;
 use crate::layout::Glyph;
 
-/// Collects what one page draws.
-pub(super) struct Listener {
+/// Records what a page draws.
+pub(super) struct PageRecorder {
     size: (f64, f64),
     glyphs: Vec<Glyph>,
-    limit: usize,
-    overflowed: bool,
-    marks: Marks,
-    /// Pixels of the largest picture.
-    largest_picture: u64,
-    /// Marked content that is open; with its replacement text where it has one.
-    marked: Vec<Option<Replacement>>,
-    /// What glyphs are read as; their bytes are allocated anew for each otherwise.
-    scratch: String,
+    max_glyphs: usize,
+    exceeded_limit: bool,
+    graphics: PageGraphics,
+    /// Pixels of the largest image.
+    largest_image: u64,
+    /// Open marked content, with its replacement text if it has one.
+    marked_content: Vec<Option<Replacement>>,
+    /// Text of the present glyph; kept to avoid an allocation for each glyph.
+    text_buffer: String,
 }
 
-/// Text that stands for what is drawn (ISO 32000-1, 14.9.4).
+/// Text that replaces drawn glyphs (ISO 32000-1, 14.9.4).
 struct Replacement {
     text: String,
-    /// Index of the first glyph that is replaced.
+    /// Index of the first replaced glyph.
     from: usize,
 }
 
-impl Listener {
-    /// For a page of this size in points; keeps at most `limit` glyphs.
-    pub(super) fn new(width: f64, height: f64, limit: usize) -> Self {
+impl PageRecorder {
+    /// Creates a recorder for a page of this size in points, which keeps at most `max_glyphs` glyphs.
+    pub(super) fn new(width: f64, height: f64, max_glyphs: usize) -> Self {
         Self {
             size: (width, height),
             glyphs: Vec::new(),
-            limit,
-            overflowed: false,
-            marks: Marks::default(),
-            largest_picture: 0,
-            marked: Vec::new(),
-            scratch: String::new(),
+            max_glyphs,
+            exceeded_limit: false,
+            graphics: PageGraphics::default(),
+            largest_image: 0,
+            marked_content: Vec::new(),
+            text_buffer: String::new(),
         }
     }
 
-    /// Whether there were more glyphs than the limit.
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed
+    /// Whether the page draws more than `max_glyphs` glyphs.
+    pub(super) fn exceeded_limit(&self) -> bool {
+        self.exceeded_limit
     }
 
-    /// In the order in which they are drawn.
+    /// Returns the glyphs in the order in which they are drawn.
     pub(super) fn glyphs(&self) -> &[Glyph] {
         &self.glyphs
     }
 
-    /// Pictures and drawings, and lines, on a page of this size.
-    pub(super) fn marks(&self, width: f32, height: f32) -> (Vec<BBox>, Vec<BBox>) {
-        self.marks.boxes(width, height)
+    /// Returns the boxes of images and drawings, and those of lines, on a page of this size.
+    pub(super) fn graphics(&self, width: f32, height: f32) -> (Vec<BBox>, Vec<BBox>) {
+        self.graphics.boxes(width, height)
     }
 
-    /// Pixels of the largest picture that the page draws.
-    pub(super) fn largest_picture(&self) -> u64 {
-        self.largest_picture
+    /// Returns the pixels of the largest image.
+    pub(super) fn largest_image(&self) -> u64 {
+        self.largest_image
     }
 
-    /// Puts a replacement text where the glyphs are that it stands for.
+    /// Replaces drawn glyphs by the replacement text.
     fn replace(&mut self, replacement: &Replacement) {
         let drawn = self.glyphs.get(replacement.from..).unwrap_or_default();
-        // What is drawn for a soft hyphen is a hyphen at the end of a line; that is what the reader sees.
+        // The page shows a hyphen at the end of a line for a soft hyphen, so the hyphen stays.
         let only_soft_hyphens =
             !replacement.text.is_empty() && replacement.text.chars().all(|c| c == unicode::SOFT_HYPHEN);
         if only_soft_hyphens {
             return;
         }
         if let Some(line) = glyphs::as_one_line(drawn) {
-            self.scratch.clear();
-            unicode::push(&mut self.scratch, &replacement.text);
+            self.text_buffer.clear();
+            unicode::push_readable(&mut self.text_buffer, &replacement.text);
             self.glyphs.truncate(replacement.from);
-            glyphs::spread(&mut self.glyphs, &self.scratch, line);
+            glyphs::push_spread(&mut self.glyphs, &self.text_buffer, line);
         }
     }
 }
 
-impl<'a> Device<'a> for Listener {
+/// Interprets a page with a recorder.
+pub(super) fn record_page<'a>(
+    pdf: &'a Pdf,
+    page: &PdfPage<'a>,
+    cache: &InterpreterCache<'a>,
+    recorder: &mut PageRecorder,
+) {
+    let (width, height) = page.render_dimensions();
+    let mut context = Context::new(
+        page.initial_transform(true).to_kurbo(),
+        Rect::new(0.0, 0.0, f64::from(width), f64::from(height)),
+        cache,
+        pdf.xref(),
+        InterpreterSettings::default(),
+    );
+    interpret_page(page, &mut context, recorder);
+}
+
+impl<'a> Device<'a> for PageRecorder {
     fn draw_glyph_run(&mut self, run: &GlyphRun<'_, 'a>, props: DrawProps<'a>, _: &DrawMode) {
-        if self.glyphs.len() + run.glyphs().len() > self.limit {
-            self.overflowed = true;
+        if self.glyphs.len() + run.glyphs().len() > self.max_glyphs {
+            self.exceeded_limit = true;
             return;
         }
-        glyphs::collect(&mut self.glyphs, &mut self.scratch, run, props.transform, self.size);
+        glyphs::push_run(&mut self.glyphs, &mut self.text_buffer, run, props.transform, self.size);
     }
 
     fn draw_path(&mut self, path: &BezPath, props: DrawProps<'a>, draw_mode: &DrawMode) {
-        self.marks.path(path, props.transform, draw_mode);
+        self.graphics.add_path(path, props.transform, draw_mode);
     }
 
     fn draw_image(&mut self, image: Image<'a, '_>, props: ImageDrawProps<'a>) {
         let (width, height) = (image.width(), image.height());
-        self.largest_picture = self.largest_picture.max(u64::from(width) * u64::from(height));
+        self.largest_image = self.largest_image.max(u64::from(width) * u64::from(height));
         let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
-        self.marks.picture(props.transform.transform_rect_bbox(area));
+        self.graphics.add_image(props.transform.transform_rect_bbox(area));
     }
 
     fn begin_marked_content(&mut self, _: &[u8], properties: Option<&Dict<'_>>) {
-        let nested = self.marked.iter().any(Option::is_some);
+        let nested = self.marked_content.iter().any(Option::is_some);
         let text =
             properties.filter(|_| !nested).and_then(|dict| dict.get::<object::String<'_>>("ActualText"));
-        self.marked.push(text.map(|text| Replacement {
-            text: unicode::text_string(text.as_bytes()),
+        self.marked_content.push(text.map(|text| Replacement {
+            text: unicode::decode_text_string(text.as_bytes()),
             from: self.glyphs.len(),
         }));
     }
 
     fn end_marked_content(&mut self) {
-        if let Some(Some(replacement)) = self.marked.pop() {
+        if let Some(Some(replacement)) = self.marked_content.pop() {
             self.replace(&replacement);
         }
     }

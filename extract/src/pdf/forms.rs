@@ -1,4 +1,4 @@
-//! Refuses forms that draw forms that draw forms: a few kilobytes that take years to draw.
+//! Refuses nested forms that would take years to draw.
 
 use std::collections::HashMap;
 
@@ -6,18 +6,17 @@ use hayro_interpret::hayro_syntax::content::TypedIter;
 use hayro_interpret::hayro_syntax::content::ops::TypedInstruction;
 use hayro_interpret::hayro_syntax::object::{Dict, Name, ObjectIdentifier, Stream};
 
-use super::too_complex;
 use crate::failure::Failure;
 
-/// `hayro` draws no form that is nested deeper.
+/// `hayro` draws no forms below this depth.
 const MAX_DEPTH: usize = 50;
 
-/// Which form draws which others, and how often.
+/// Number of times that each form draws each other form.
 #[derive(Debug, Default)]
-pub(super) struct Forms(HashMap<ObjectIdentifier, HashMap<ObjectIdentifier, u64>>);
+pub(super) struct FormGraph(HashMap<ObjectIdentifier, HashMap<ObjectIdentifier, u64>>);
 
-impl Forms {
-    /// Takes note of a stream if it is a form with forms or pictures of its own.
+impl FormGraph {
+    /// Adds a stream if it is a form that draws forms or images.
     pub(super) fn add(&mut self, stream: &Stream<'_>) {
         let dict = stream.dict();
         let is_form = dict.get::<Name<'_>>("Subtype").is_some_and(|name| name.as_str() == "Form");
@@ -37,9 +36,9 @@ impl Forms {
         self.0.insert(stream.obj_id(), drawn);
     }
 
-    /// Checks that drawing one form draws no more than `limit` forms and pictures in turn, all levels together.
+    /// Checks that no form draws more than `limit` forms and images, all levels together.
     pub(super) fn check(&self, limit: u64) -> Result<(), Failure> {
-        // How many are drawn down to a depth, deeper with each round. Loops need no care, for depth is bounded.
+        // Each round adds a level. The depth is bounded, so loops need no special treatment.
         let mut totals: HashMap<ObjectIdentifier, u64> = HashMap::new();
         for _ in 0..MAX_DEPTH {
             totals = self
@@ -47,7 +46,7 @@ impl Forms {
                 .iter()
                 .map(|(form, children)| {
                     let below = children.iter().map(|(child, times)| {
-                        // What is no such form draws nothing but itself.
+                        // Other objects draw only themselves.
                         let each = totals.get(child).copied().unwrap_or(0).saturating_add(1);
                         times.saturating_mul(each)
                     });
@@ -55,9 +54,8 @@ impl Forms {
                 })
                 .collect();
             if totals.values().any(|total| *total > limit) {
-                return Err(too_complex(
-                    "The PDF draws the same things over and over, nested in one another. It is damaged or was made to \
-                     overload programs."
+                return Err(Failure::too_complex(
+                    "The PDF contains forms that are nested too often. It is damaged or was made to overload programs."
                         .to_owned(),
                 ));
             }

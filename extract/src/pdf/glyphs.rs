@@ -1,4 +1,4 @@
-//! From `hayro`'s glyph runs to characters with places.
+//! Converts `hayro`'s glyph runs to positioned characters.
 
 use hayro_interpret::font::{Glyph as Drawn, GlyphRun, PositionedGlyph};
 use hayro_interpret::hayro_cmap::{BfString, WritingMode};
@@ -7,61 +7,61 @@ use hayro_interpret::kurbo::{Affine, Point, Vec2};
 use super::unicode;
 use crate::layout::{Direction, Glyph};
 
-/// `hayro` scales all fonts to this many units per em.
+/// Units per em to which `hayro` scales all fonts.
 const UNITS_PER_EM: f64 = 1000.0;
-/// From the origin of an upright glyph to the middle of its top edge, where a vertical line runs, in units: the default
-/// of the `DW2` entry for a glyph one em wide (ISO 32000-1, 9.7.4.3).
+/// Offset in units from the origin of an upright glyph to the middle of its top edge, where a vertical line runs. This
+/// is the default of `DW2` for a glyph one em wide (ISO 32000-1, 9.7.4.3).
 const VERTICAL_ORIGIN: Point = Point::new(500.0, 880.0);
-/// From this weight on a font is bold (OpenType, `usWeightClass`: 600 is semi-bold).
+/// Least weight of a bold font (OpenType, `usWeightClass`: 600 is semi-bold).
 const BOLD_WEIGHT: u32 = 600;
 
-/// Where text stands, that is still to be given to characters.
+/// A part of a line that characters are to fill.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     origin: (f32, f32),
-    /// Along the line, in points.
+    /// Length along the line, in points.
     length: f32,
     size: f32,
     direction: Direction,
     bold: bool,
 }
 
-/// A drawn glyph's geometry in points.
+/// The geometry of a drawn glyph, in points.
 struct Placement {
     origin: Point,
-    /// Along the line, of length 1.
+    /// Unit vector along the line.
     along: Vec2,
-    /// Size of the em along the line; with the stretch of a substituted font, or the horizontal scaling.
-    em_along: f64,
+    /// Size of the em along the line, which includes horizontal scaling and the stretch of a substitute font.
+    em_along_line: f64,
     /// Size of the em across the line.
     em: f64,
-    /// In ems.
+    /// Advance in ems.
     advance: f64,
 }
 
-/// Adds a run's characters to `into`, leaving out what lies off the page.
-pub(super) fn collect(
-    into: &mut Vec<Glyph>,
-    scratch: &mut String,
+/// Adds the characters of a run, except those outside the page.
+pub(super) fn push_run(
+    glyphs: &mut Vec<Glyph>,
+    text_buffer: &mut String,
     run: &GlyphRun<'_, '_>,
     transform: Affine,
     page: (f64, f64),
 ) {
     let vertical = run.writing_mode() == WritingMode::Vertical;
     let placements: Vec<Placement> =
-        run.glyphs().iter().map(|glyph| place(glyph, transform * glyph.transform(), vertical)).collect();
+        run.glyphs().iter().map(|glyph| placement(glyph, transform * glyph.transform(), vertical)).collect();
     let scale = scale_along(&placements);
     let bold = run.glyphs().first().is_some_and(|glyph| is_bold(glyph));
     for (glyph, placement) in run.glyphs().iter().zip(&placements) {
-        scratch.clear();
+        text_buffer.clear();
         match glyph.as_unicode() {
-            Some(BfString::Char(c)) => unicode::push(scratch, c.encode_utf8(&mut [0; 4])),
-            Some(BfString::String(text)) => unicode::push(scratch, &text),
+            Some(BfString::Char(c)) => unicode::push_readable(text_buffer, c.encode_utf8(&mut [0; 4])),
+            Some(BfString::String(text)) => unicode::push_readable(text_buffer, &text),
             None => {}
         }
-        let em_along = scale.unwrap_or(placement.em_along / placement.em) * placement.em;
+        let em_along_line = scale.unwrap_or(placement.em_along_line / placement.em) * placement.em;
         let Placement { origin, along, em, advance, .. } = *placement;
-        let length = advance * em_along;
+        let length = advance * em_along_line;
         if !on_page(origin, along * length, em, page) {
             continue;
         }
@@ -69,20 +69,20 @@ pub(super) fn collect(
             origin: (origin.x as f32, origin.y as f32),
             length: length as f32,
             size: em as f32,
-            direction: Direction::of(along.x, along.y, vertical),
+            direction: Direction::from_vector(along.x, along.y, vertical),
             bold,
         };
-        spread(into, scratch, line);
+        push_spread(glyphs, text_buffer, line);
     }
 }
 
-/// Gives each character of a text an equal share of a line.
-pub(super) fn spread(into: &mut Vec<Glyph>, text: &str, line: Line) {
+/// Spreads the characters of a text evenly over a line.
+pub(super) fn push_spread(glyphs: &mut Vec<Glyph>, text: &str, line: Line) {
     let count = text.chars().count() as f32;
     let radians = f32::from(line.direction.degrees).to_radians();
     let (sin, cos) = radians.sin_cos();
     let advance = line.length / count;
-    into.extend(text.chars().enumerate().map(|(i, ch)| {
+    glyphs.extend(text.chars().enumerate().map(|(i, ch)| {
         let offset = advance * i as f32;
         Glyph {
             ch,
@@ -95,7 +95,7 @@ pub(super) fn spread(into: &mut Vec<Glyph>, text: &str, line: Line) {
     }));
 }
 
-/// The line that glyphs fill, if they stand on one.
+/// Returns the line that glyphs fill, if they are on one line.
 pub(super) fn as_one_line(glyphs: &[Glyph]) -> Option<Line> {
     let first = glyphs.first()?;
     let (sin, cos) = f32::from(first.direction.degrees).to_radians().sin_cos();
@@ -117,40 +117,40 @@ pub(super) fn as_one_line(glyphs: &[Glyph]) -> Option<Line> {
     })
 }
 
-fn place(glyph: &PositionedGlyph<'_>, transform: Affine, vertical: bool) -> Placement {
+fn placement(glyph: &PositionedGlyph<'_>, transform: Affine, vertical: bool) -> Placement {
     let [a, b, c, d, _, _] = transform.as_coeffs();
     let (x_axis, y_axis) = (Vec2::new(a, b), Vec2::new(c, d));
     let (axis, other) = if vertical { (-y_axis, x_axis) } else { (x_axis, y_axis) };
-    let em_along = axis.hypot() * UNITS_PER_EM;
+    let em_along_line = axis.hypot() * UNITS_PER_EM;
     let mut em = other.hypot() * UNITS_PER_EM;
     let width = match &**glyph {
         Drawn::Outline(glyph) => glyph.advance_width(),
         Drawn::Type3(glyph) => glyph.advance_width(),
     };
     let mut advance = if vertical { 1.0 } else { f64::from(width.unwrap_or(0.0)) / UNITS_PER_EM };
-    let mut em_along = em_along;
+    let mut em_along_line = em_along_line;
     if let Drawn::Type3(_) = &**glyph {
-        // A Type 3 font chooses its own units; where its em is absurd, half an em is what a letter is wide.
-        const SANE: std::ops::RangeInclusive<f64> = 0.1..=2.0;
-        if advance > 0.0 && !SANE.contains(&advance) {
+        // A Type 3 font chooses its own units. If its em is implausible, assume that a letter is half an em wide.
+        const PLAUSIBLE_EMS: std::ops::RangeInclusive<f64> = 0.1..=2.0;
+        if advance > 0.0 && !PLAUSIBLE_EMS.contains(&advance) {
             let factor = advance / 0.5;
             em *= factor;
-            em_along *= factor;
+            em_along_line *= factor;
             advance = 0.5;
         }
     }
     let origin = transform * if vertical { VERTICAL_ORIGIN } else { Point::ORIGIN };
-    Placement { origin, along: axis / axis.hypot().max(f64::MIN_POSITIVE), em_along, em, advance }
+    Placement { origin, along: axis / axis.hypot().max(f64::MIN_POSITIVE), em_along_line, em, advance }
 }
 
-/// The scale along the line, relative to the em, that a run's advances have; nothing if each glyph's own is to be taken.
+/// Returns the scale of a run's advances along the line, relative to the em; `None` if each glyph has its own.
 ///
-/// A glyph's transform holds the horizontal scaling (`Tz`), which advances share, and the stretch of a font that
-/// stands in for a missing one, which they do not. The former is the same for the whole run. Where all stretches are the
-/// same too, the distances between the glyphs tell which of the two it is.
+/// A glyph's transform contains the horizontal scaling (`Tz`), which also scales advances, and the stretch of a
+/// substitute font, which does not. The horizontal scaling is the same for the whole run. If all stretches are equal
+/// too, the distances between the glyphs distinguish the two.
 fn scale_along(placements: &[Placement]) -> Option<f64> {
     const SAME: f64 = 0.01;
-    let ratios = || placements.iter().filter(|p| p.em > 0.0).map(|p| p.em_along / p.em);
+    let ratios = || placements.iter().filter(|p| p.em > 0.0).map(|p| p.em_along_line / p.em);
     let first = ratios().next()?;
     if !ratios().all(|ratio| (ratio - first).abs() < SAME * first) {
         return Some(1.0);

@@ -1,4 +1,4 @@
-//! Refuses streams that inflate beyond all measure, before they are inflated, and drawings without end.
+//! Refuses streams that inflate to too many bytes, before they are inflated, and forms without end.
 
 use std::io::Read;
 
@@ -6,25 +6,22 @@ use flate2::read::ZlibDecoder;
 use hayro_interpret::hayro_syntax::object::{Name, Object, Stream};
 use hayro_interpret::hayro_syntax::{Filter, Pdf};
 
-use super::forms::Forms;
-use super::too_complex;
+use super::forms::FormGraph;
 use crate::failure::Failure;
 use crate::limits::Limits;
 
-/// What one byte of DEFLATE can inflate to at most (zlib's technical notes: 1032 to 1).
-const DEFLATE_RATIO: u64 = 1032;
+/// Most bytes that one byte of DEFLATE inflates to (zlib's technical notes: 1032 to 1).
+const MAX_DEFLATE_RATIO: u64 = 1032;
 
-/// Checks that no stream inflates to more than [`Limits::stream_bytes`], and that forms draw no more than
-/// [`Limits::nested_drawings`]. Pictures are left out: they are decoded only where a page is rendered, which has limits
-/// of its own.
-pub(super) fn check(pdf: &Pdf, limits: &Limits) -> Result<(), Failure> {
-    let mut forms = Forms::default();
+/// Checks that no stream inflates to more than [`Limits::stream_bytes`], and that no form draws more than
+/// [`Limits::nested_drawings`]. Images are left out: only rendering decodes them, and it has limits of its own.
+pub(super) fn check_streams(pdf: &Pdf, limits: &Limits) -> Result<(), Failure> {
+    let mut forms = FormGraph::default();
     for object in pdf.objects() {
         let Object::Stream(stream) = object else { continue };
         if inflates_beyond(&stream, limits.stream_bytes) {
-            return Err(too_complex(format!(
-                "The PDF holds compressed data that would take up more than {} MiB. It is damaged or was made to \
-                 overload programs.",
+            return Err(Failure::too_complex(format!(
+                "The PDF contains compressed data of more than {} MiB. It is damaged or was made to overload programs.",
                 limits.stream_bytes >> 20
             )));
         }
@@ -35,21 +32,21 @@ pub(super) fn check(pdf: &Pdf, limits: &Limits) -> Result<(), Failure> {
 
 fn inflates_beyond(stream: &Stream<'_>, limit: u64) -> bool {
     let is_picture = stream.dict().get::<Name<'_>>("Subtype").is_some_and(|name| name.as_str() == "Image");
-    // Only layers on the outside can be measured without undoing the others; they are what bombs are made of.
+    // Only outer layers can be measured without decoding the others. Decompression bombs consist of outer layers.
     let layers = stream.filters().iter().take_while(|filter| **filter == Filter::FlateDecode).count();
     if is_picture || layers == 0 {
         return false;
     }
     let raw = stream.raw_data();
-    let most = (0..layers).fold(raw.len() as u64, |size, _| size.saturating_mul(DEFLATE_RATIO));
+    let most = (0..layers).fold(raw.len() as u64, |size, _| size.saturating_mul(MAX_DEFLATE_RATIO));
     if most <= limit {
         return false;
     }
-    // A layer inside may inflate beyond the limit too, though what comes out last is small.
+    // An inner layer may exceed the limit even if the final output is small.
     (1..=layers).any(|layers| inflated_size(&raw, layers, limit) > limit)
 }
 
-/// The size after undoing `layers` of compression, counted no further than just past `limit`.
+/// Returns the size after inflating `layers` times, counted only slightly beyond `limit`.
 fn inflated_size(raw: &[u8], layers: usize, limit: u64) -> u64 {
     let mut reader: Box<dyn Read + '_> = Box::new(raw);
     for _ in 0..layers {
@@ -61,7 +58,7 @@ fn inflated_size(raw: &[u8], layers: usize, limit: u64) -> u64 {
         match reader.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => counted += read as u64,
-            // Damage ends a stream; the reader of the document decides what that means.
+            // A damaged stream ends here; the PDF reader decides how to treat it.
             Err(_) => break,
         }
     }

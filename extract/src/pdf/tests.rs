@@ -1,6 +1,7 @@
 use super::*;
+use crate::failure::Code;
 
-/// A PDF whose objects are given from number 1 on; the first is the catalog.
+/// Builds a PDF from its objects, numbered from 1. The first is the catalog.
 fn pdf(objects: &[&str]) -> Arc<Vec<u8>> {
     let mut bytes = b"%PDF-1.7\n".to_vec();
     let mut offsets = Vec::new();
@@ -22,7 +23,7 @@ fn stream(entries: &str, content: &str) -> String {
     format!("<< {entries} /Length {} >>\nstream\n{content}\nendstream", content.len())
 }
 
-/// One page with Helvetica as /F and a picture as /I.
+/// Builds a page with Helvetica as /F and an image as /I.
 fn page_with(entries: &str, content: &str) -> Arc<Vec<u8>> {
     let page = format!(
         "<< /Type /Page /Parent 2 0 R {entries} /Contents 4 0 R \
@@ -48,7 +49,7 @@ fn read_default(bytes: Arc<Vec<u8>>) -> PdfText {
 }
 
 fn text(entries: &str, content: &str) -> String {
-    read_default(page_with(entries, content)).laid.document.pages[0].text.clone()
+    read_default(page_with(entries, content)).layout.document.pages[0].text.clone()
 }
 
 fn code(bytes: Arc<Vec<u8>>, limits: &Limits) -> Code {
@@ -56,9 +57,9 @@ fn code(bytes: Arc<Vec<u8>>, limits: &Limits) -> Code {
 }
 
 #[test]
-fn text_and_places_are_read() {
+fn text_and_positions_are_read() {
     let read = read_default(page_with(PAPER, "BT /F 20 Tf 60 700 Td (Hello) Tj 100 0 Td (World) Tj ET"));
-    let page = &read.laid.document.pages[0];
+    let page = &read.layout.document.pages[0];
     assert!(
         page.text.split_whitespace().eq(["Hello", "World"]) && page.text.contains("Hello   "),
         "{:?}",
@@ -67,23 +68,23 @@ fn text_and_places_are_read() {
     assert_eq!((page.width, page.height), (600.0, 800.0));
     let bbox = page.words[0].bbox;
     assert!((bbox.x - 0.1).abs() < 1e-3, "{bbox:?}");
-    // The baseline is 100 points below the top; ascenders rise above it, descenders hang below.
+    // The baseline is 100 points below the top, between ascenders and descenders.
     assert!(bbox.y < 0.125 && bbox.y > 0.1 && bbox.y + bbox.height > 0.125, "{bbox:?}");
     assert_eq!(read.meta, PagesMeta { pdf_type: Some(PdfType::Text), total_pages: 1 });
-    assert!(read.pictures_only.is_empty());
+    assert!(read.image_only_pages.is_empty());
 }
 
 #[test]
-fn rotation_and_crop_box_say_what_is_seen() {
+fn rotation_and_crop_box_determine_the_shown_page() {
     let content = "BT /F 10 Tf 100 700 Td (seen) Tj 0 -600 Td (cut) Tj ET";
     let read = read_default(page_with(&format!("{PAPER} /CropBox [50 400 350 800]"), content));
-    let page = &read.laid.document.pages[0];
+    let page = &read.layout.document.pages[0];
     assert_eq!((page.text.trim(), page.width, page.height), ("seen", 300.0, 400.0));
     assert!((page.words[0].bbox.x - 50.0 / 300.0).abs() < 1e-3);
-    // Written upwards on paper that is shown turned clockwise, the text reads from the left.
+    // Text drawn upward on a page that is rotated clockwise reads from left to right.
     let content = "BT /F 10 Tf 0 1 -1 0 500 100 Tm (two words) Tj ET";
     let read = read_default(page_with(&format!("{PAPER} /Rotate 90"), content));
-    let page = &read.laid.document.pages[0];
+    let page = &read.layout.document.pages[0];
     assert_eq!((page.text.trim(), page.width, page.height), ("two words", 800.0, 600.0));
     let bbox = page.words[0].bbox;
     assert!(
@@ -93,7 +94,7 @@ fn rotation_and_crop_box_say_what_is_seen() {
 }
 
 #[test]
-fn invisible_text_counts_and_replaced_text_replaces() {
+fn invisible_text_and_replacement_text_are_read() {
     assert_eq!(text(PAPER, "BT 3 Tr /F 10 Tf 100 700 Td (scanned) Tj ET"), "scanned\n");
     let content = "BT /F 10 Tf 100 700 Td /Span << /ActualText (fi) >> BDC (X) Tj EMC (sh) Tj ET";
     assert_eq!(text(PAPER, content), "fish\n");
@@ -108,23 +109,23 @@ fn horizontal_scaling_keeps_words_together() {
 }
 
 #[test]
-fn pages_with_nothing_but_a_picture_are_scans() {
+fn pages_with_only_an_image_are_scans() {
     let read = read_default(page_with(PAPER, "q 600 0 0 800 0 0 cm /I Do Q"));
     assert_eq!(read.meta.pdf_type, Some(PdfType::Scan));
-    assert_eq!(read.pictures_only, [1]);
-    assert_eq!(read.laid.document.pages[0].text, "");
-    let image = read.laid.hints.pages[0].images[0];
+    assert_eq!(read.image_only_pages, [1]);
+    assert_eq!(read.layout.document.pages[0].text, "");
+    let image = read.layout.hints.pages[0].images[0];
     assert!((image.width - 1.0).abs() < 1e-3 && (image.height - 1.0).abs() < 1e-3, "{image:?}");
 }
 
 #[test]
-fn ruled_lines_are_noticed() {
+fn ruled_lines_are_recorded() {
     let read = read_default(page_with(PAPER, "60 700 m 540 700 l S 60 600 100 50 re S"));
-    assert_eq!(read.laid.hints.pages[0].rules.len(), 5);
+    assert_eq!(read.layout.hints.pages[0].rules.len(), 5);
 }
 
 #[test]
-fn limits_are_kept() {
+fn pdf_limits_are_enforced() {
     let page = || page_with(PAPER, "BT /F 10 Tf 100 700 Td (more than ten glyphs) Tj ET");
     let defaults = Limits::default();
     assert_eq!(code(page(), &Limits { glyphs_per_page: 10, ..defaults }), Code::DocumentTooComplex);
@@ -133,13 +134,13 @@ fn limits_are_kept() {
 }
 
 #[test]
-fn streams_that_inflate_without_end_are_refused() {
+fn decompression_bombs_are_refused() {
     use std::io::Write;
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
     let bomb: String = encoder.finish().unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
     let limit = Limits { stream_bytes: 1 << 16, ..Limits::default() };
-    // In hexadecimal the bytes survive in a string; layers inside another filter are not measured, so it is undone here.
+    // The hexadecimal digits are decoded here, because layers inside another filter are not measured.
     let raw: Vec<u8> =
         (0..bomb.len()).step_by(2).map(|i| u8::from_str_radix(&bomb[i..i + 2], 16).unwrap()).collect();
     let mut bytes = b"%PDF-1.7\n1 0 obj << /Type /Catalog /Pages 2 0 R >> endobj\n\
@@ -155,7 +156,7 @@ fn streams_that_inflate_without_end_are_refused() {
 }
 
 #[test]
-fn forms_that_draw_forms_without_end_are_refused() {
+fn endlessly_nested_forms_are_refused() {
     let form = |child: usize, content: &str| {
         stream(
             &format!("/Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /I {child} 0 R >> >>"),
@@ -175,13 +176,13 @@ fn forms_that_draw_forms_without_end_are_refused() {
     };
     let fan: Vec<String> = (6..26).map(|child| form(child, &"/I Do ".repeat(10))).collect();
     assert_eq!(code(document(&fan), &Limits::default()), Code::DocumentTooComplex);
-    // A form that draws itself twice; once is a loop that ends where nesting is too deep.
+    // A form that draws itself twice is refused; one that draws itself once ends at the depth limit.
     assert_eq!(code(document(&[form(5, "/I Do /I Do")]), &Limits::default()), Code::DocumentTooComplex);
     assert!(read(document(&[form(5, "/I Do")]), &Limits::default(), &mut |_| {}).is_ok());
 }
 
 #[test]
-fn what_is_no_pdf_is_told_apart() {
+fn invalid_pdfs_have_distinct_codes() {
     let limits = Limits::default();
     assert_eq!(code(Arc::new(Vec::new()), &limits), Code::DocumentEmpty);
     assert_eq!(code(Arc::new(b"PK\x03\x04 something".to_vec()), &limits), Code::DocumentTypeUnsupported);
@@ -210,7 +211,7 @@ fn pages_are_rendered_within_limits() {
 }
 
 #[test]
-fn pictures_with_absurd_sizes_are_not_decoded() {
+fn images_with_huge_sizes_are_not_decoded() {
     let bytes = pdf(&[
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

@@ -1,35 +1,35 @@
-//! What a font says that its glyphs mean, as text that can be searched.
+//! Converts the text of glyphs to searchable characters.
 
 use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use unicode_normalization::UnicodeNormalization;
 
-/// A hyphen that is seen only where a line breaks.
+/// A hyphen that is visible only at the end of a line.
 pub(super) const SOFT_HYPHEN: char = '\u{AD}';
 
-/// Adds the text of one glyph: ligatures and presentation forms taken apart, what cannot be seen or read left out.
-pub(super) fn push(into: &mut String, text: &str) {
+/// Adds the text of one glyph. Splits ligatures and presentation forms, and drops invisible and unreadable characters.
+pub(super) fn push_readable(output: &mut String, text: &str) {
     for c in text.chars() {
         match c {
-            // Drawn, so it is seen: fonts name their hyphen so.
-            SOFT_HYPHEN => into.push('-'),
-            c if c.is_whitespace() => into.push(' '),
+            // It is drawn, so it is visible: fonts name their hyphen so.
+            SOFT_HYPHEN => output.push('-'),
+            c if c.is_whitespace() => output.push(' '),
             '\u{FFFD}' | '\u{FEFF}' | '\u{200B}' => {}
             c if c.is_control() => {}
             // Latin, Armenian and Hebrew ligatures.
-            '\u{FB00}'..='\u{FB4F}' => into.extend(std::iter::once(c).nfkc()),
-            // Arabic: letters are sorted by place later, from the left; the parts of a ligature are read from the right.
+            '\u{FB00}'..='\u{FB4F}' => output.extend(std::iter::once(c).nfkc()),
+            // Letters are sorted from left to right later, so the parts of an Arabic ligature are reversed here.
             '\u{FB50}'..='\u{FDFF}' | '\u{FE70}'..='\u{FEFE}' => {
                 let parts: Vec<char> = std::iter::once(c).nfkc().collect();
-                into.extend(parts.into_iter().rev());
+                output.extend(parts.into_iter().rev());
             }
-            c => into.push(c),
+            c => output.push(c),
         }
     }
 }
 
-/// A PDF text string (ISO 32000-2, 7.9.2.2). PDFDocEncoding is read as Windows-1252: they agree on what is printable
-/// outside 0x18 to 0x1F and 0x80 to 0x9F.
-pub(super) fn text_string(bytes: &[u8]) -> String {
+/// Decodes a PDF text string (ISO 32000-2, 7.9.2.2). PDFDocEncoding is read as Windows-1252; printable characters are
+/// the same in both, except for 0x18 to 0x1F and 0x80 to 0x9F.
+pub(super) fn decode_text_string(bytes: &[u8]) -> String {
     let encoding = match bytes {
         [0xFE, 0xFF, ..] => UTF_16BE,
         [0xFF, 0xFE, ..] => UTF_16LE,

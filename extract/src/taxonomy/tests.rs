@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn problems(definition: &Value) -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn a_full_definition_is_read_and_unknown_keys_are_left_alone() {
+fn full_definition_is_parsed_and_unknown_keys_ignored() {
     let taxonomy = Taxonomy::parse(&json!({
         "name": "invoices", "version": 3, "author": "Ada",
         "options": {"decimal_separator": ",", "date_formats": ["%d.%m.%Y", "DD/MM/YYYY"], "languages": ["de-AT"],
@@ -32,7 +32,7 @@ fn a_full_definition_is_read_and_unknown_keys_are_left_alone() {
 }
 
 #[test]
-fn all_problems_come_at_once_each_with_its_place() {
+fn all_problems_are_reported_with_their_pointers() {
     let found = problems(&json!({
         "options": {"decimal_separator": ";", "date_formats": ["%d.%m"], "languages": ["german"], "currency": "euro"},
         "data_points": [
@@ -65,7 +65,7 @@ fn all_problems_come_at_once_each_with_its_place() {
 }
 
 #[test]
-fn names_are_unique() {
+fn names_must_be_unique() {
     let found = problems(&json!({
         "name": "x",
         "data_points": [{"name": "a", "type": "date"}, {"name": "a", "type": "code"}],
@@ -92,7 +92,7 @@ fn sizes_are_limited() {
 }
 
 #[test]
-fn every_size_has_its_limit() {
+fn each_limit_is_enforced() {
     let point = |key: &str, value: Value| json!({"data_points": [{"name": "a", "type": "enum", "values": ["v"], (key): value}]});
     let keyword = |value: Value| json!({"keywords": [{"term": "t", "synonyms": value}]});
     let two = || json!(["x", "y"]);
@@ -136,15 +136,16 @@ fn every_size_has_its_limit() {
 }
 
 #[test]
-fn a_definition_that_is_no_object_is_one_problem() {
+fn definition_that_is_not_an_object_is_one_problem() {
     assert_eq!(problems(&json!([])), [(String::new(), "WRONG_TYPE")]);
 }
 
 #[test]
-fn literal_patterns_are_told_from_shapes() {
+fn literal_patterns_are_distinguished_from_shapes() {
     let compile = |source: &str| {
         let limits = Limits::default();
-        pattern::compile(source, &limits, &mut pattern::Budget::new(&limits)).expect("a pattern")
+        pattern::compile_pattern(source, &limits, &mut pattern::CompileBudget::new(&limits))
+            .expect("a pattern")
     };
     let literal = |source: &str| compile(source).literal;
     assert!(literal("Blue Whale") && literal(r"\b(?:EUR|USD)\b") && literal("[$€]"));
@@ -155,19 +156,19 @@ fn literal_patterns_are_told_from_shapes() {
 }
 
 #[test]
-fn patterns_that_are_too_large_use_up_the_work_of_those_behind_them() {
+fn oversized_patterns_use_up_the_compile_budget() {
     let limits = Limits::default();
-    let mut budget = pattern::Budget::new(&limits);
+    let mut budget = pattern::CompileBudget::new(&limits);
     let messages: Vec<_> = (0..40)
-        .map(|i| pattern::compile(&format!(r"(\pL{{900}}x{i})"), &limits, &mut budget).err())
+        .map(|i| pattern::compile_pattern(&format!(r"(\pL{{900}}x{i})"), &limits, &mut budget).err())
         .collect();
     assert!(messages.iter().all(Option::is_some));
     let last = messages[39].as_deref().unwrap_or_default();
-    assert!(last.contains("was not looked at"), "{last}");
+    assert!(last.contains("was not compiled"), "{last}");
 }
 
 #[test]
-fn patterns_share_a_budget() {
+fn patterns_share_a_memory_budget() {
     let limits = Limits { patterns_memory: 100_000, ..Limits::default() };
     let point = json!({"name": "a", "type": "code", "patterns": ["a", "b"]});
     let problems =

@@ -1,20 +1,20 @@
-//! What marks an item of a list or a numbered section.
+//! Recognizes list markers and section numbers.
 
 use super::rows::Row;
 
-/// Whether a row begins with what marks an item: a bullet, or a number or letter with a dot or bracket.
+/// Whether a row begins with a list marker: a bullet, or a number or letter with a dot or bracket.
 pub(super) fn has_marker(row: &Row) -> bool {
     let Some(first) = row.segments.first() else { return false };
     let mut words = first.text.split_whitespace();
     let Some(marker) = words.next() else { return false };
-    // Something must follow it, on the same line.
+    // Text must follow the marker on the same line.
     if words.next().is_none() && row.segments.len() < 2 {
         return false;
     }
     is_marker(marker)
 }
 
-/// Whether a word is a marker and nothing else.
+/// Whether a word is a list marker.
 pub(super) fn is_marker(marker: &str) -> bool {
     let mut chars = marker.chars();
     if let (Some(c), None) = (chars.next(), chars.next()) {
@@ -48,13 +48,14 @@ pub(super) fn is_marker(marker: &str) -> bool {
     !body.is_empty() && (number || letter || roman)
 }
 
-/// "2 Basic Idea", "3.1.4 Results": a section's number without a dot behind it, then a capital.
+/// Whether a text is a numbered title such as "2 Basic Idea" or "3.1.4 Results". The number has no final dot, and the
+/// title begins with a capital.
 pub(super) fn is_numbered_title(text: &str) -> bool {
     let Some((number, title)) = text.split_once(char::is_whitespace) else { return false };
     let parts = number.split('.');
     parts.clone().count() <= 5
         && parts.clone().all(|part| !part.is_empty() && part.len() <= 2 && part.chars().all(|c| c.is_ascii_digit()))
         && title.trim_start().chars().next().is_some_and(char::is_uppercase)
-        // An amount or a date goes on with numbers.
+        // Amounts and dates have further numbers.
         && !title.chars().any(|c| c.is_ascii_digit())
 }

@@ -1,25 +1,25 @@
-//! Words to segments and rows: the units that zones are made of.
+//! Combines words into segments and rows.
 
 use std::ops::Range;
 
 use crate::document::{BBox, Page, Word};
 
 /// A gap wider than this, in ems, ends a segment.
-const SEGMENT_GAP: f32 = 1.0;
-/// A box of a word is this many ems high (see `layout`: ascent and descent).
+const MIN_SEGMENT_GAP: f32 = 1.0;
+/// Height of a word's box in ems (ascent and descent in `layout`).
 const BOX_EMS: f32 = 0.97;
 
-/// A rectangle in points, y downwards.
+/// A rectangle in points, y downward.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Area {
+pub(super) struct Rect {
     pub(super) x0: f32,
     pub(super) y0: f32,
     pub(super) x1: f32,
     pub(super) y1: f32,
 }
 
-impl Area {
-    pub(super) fn of(bbox: BBox, page: &Page) -> Self {
+impl Rect {
+    pub(super) fn from_box(bbox: BBox, page: &Page) -> Self {
         Self {
             x0: bbox.x * page.width,
             y0: bbox.y * page.height,
@@ -58,7 +58,7 @@ impl Area {
         (self.y0 + self.y1) / 2.0
     }
 
-    /// The share of this area's surface that lies in the other.
+    /// Returns the share of this rectangle that is inside the other.
     pub(super) fn share_in(self, other: Self) -> f32 {
         let width = self.x1.min(other.x1) - self.x0.max(other.x0);
         let height = self.y1.min(other.y1) - self.y0.max(other.y0);
@@ -66,8 +66,8 @@ impl Area {
         if width <= 0.0 || height <= 0.0 || surface <= 0.0 { 0.0 } else { width * height / surface }
     }
 
-    /// The smallest area around all; nothing around none.
-    pub(super) fn around(areas: impl IntoIterator<Item = Self>) -> Option<Self> {
+    /// Returns the smallest rectangle around all; `None` if there are none.
+    pub(super) fn bounding(areas: impl IntoIterator<Item = Self>) -> Option<Self> {
         areas.into_iter().reduce(Self::union)
     }
 }
@@ -77,43 +77,43 @@ impl Area {
 pub(super) struct Segment {
     pub(super) text: String,
     pub(super) words: usize,
-    pub(super) area: Area,
-    /// Of the type, in points.
+    pub(super) area: Rect,
+    /// Type size in points.
     pub(super) size: f32,
-    /// All of it is bold.
+    /// Whether all words are bold.
     pub(super) bold: bool,
 }
 
-/// Segments at the same height, from the left.
+/// Segments at the same height, from left to right.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) segments: Vec<Segment>,
-    pub(super) area: Area,
+    pub(super) area: Rect,
 }
 
 impl Row {
-    /// Size of the type of the longest segment.
+    /// Returns the type size of the longest segment.
     pub(super) fn size(&self) -> f32 {
         self.segments.iter().max_by_key(|segment| segment.text.len()).map_or(0.0, |segment| segment.size)
     }
 
-    pub(super) fn bold(&self) -> bool {
+    pub(super) fn is_bold(&self) -> bool {
         self.segments.iter().all(|segment| segment.bold)
     }
 
-    /// Its text; two spaces between segments.
+    /// Returns the text, with two spaces between segments.
     pub(super) fn text(&self) -> String {
         self.segments.iter().map(|segment| segment.text.as_str()).collect::<Vec<_>>().join("  ")
     }
 }
 
-/// The words of a page, by their indices, that run along its lines, and those that run across them.
-pub(super) fn sideways(page: &Page) -> (Vec<usize>, Vec<usize>) {
-    let mut before: Option<Area> = None;
+/// Splits the words of a page, by index, into those along its lines and those across them.
+pub(super) fn split_by_direction(page: &Page) -> (Vec<usize>, Vec<usize>) {
+    let mut before: Option<Rect> = None;
     let (across, along): (Vec<usize>, Vec<usize>) = (0..page.words.len()).partition(|i| {
-        let area = Area::of(page.words[*i].bbox, page);
+        let area = Rect::from_box(page.words[*i].bbox, page);
         let tall = is_tall(&page.words[*i], area);
-        // A short word tells nothing by its shape; it goes with the one before if that one runs through it.
+        // The shape of a short word tells nothing, so it follows the preceding word if that one overlaps its width.
         let follows = before.is_some_and(|before| {
             page.words[*i].text.chars().nth(2).is_none()
                 && area.x0 >= before.x0 - 1.0
@@ -129,35 +129,35 @@ pub(super) fn sideways(page: &Page) -> (Vec<usize>, Vec<usize>) {
     }
 }
 
-/// Whether most of what is written stands in words that are higher than wide.
+/// Whether most text is in words that are higher than wide.
 pub(super) fn is_mostly_tall(page: &Page) -> bool {
-    let length = |pick: fn(&Word, Area) -> bool| {
-        let words = page.words.iter().filter(|word| pick(word, Area::of(word.bbox, page)));
+    let length = |pick: fn(&Word, Rect) -> bool| {
+        let words = page.words.iter().filter(|word| pick(word, Rect::from_box(word.bbox, page)));
         words.map(|word| word.text.len()).sum::<usize>()
     };
     length(is_tall) * 2 > length(|_, _| true)
 }
 
-/// Whether a word of three characters or more is higher than wide.
-fn is_tall(word: &Word, area: Area) -> bool {
+/// Whether a word of at least three characters is higher than wide.
+fn is_tall(word: &Word, area: Rect) -> bool {
     area.height() > 1.5 * area.width() && word.text.chars().nth(2).is_some()
 }
 
-/// The segments of a page's words, which come in reading order, line by line.
-pub(super) fn segments(page: &Page, words: &[usize], bold: &[Range<u32>]) -> Vec<Segment> {
+/// Combines words, which are in reading order, into segments.
+pub(super) fn build_segments(page: &Page, words: &[usize], bold: &[Range<u32>]) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let is_bold = |i: usize| {
         let found = bold.partition_point(|run| run.end as usize <= i);
         bold.get(found).is_some_and(|run| run.start as usize <= i)
     };
     for (i, word) in words.iter().filter_map(|i| Some((*i, page.words.get(*i)?))) {
-        let area = Area::of(word.bbox, page);
-        match segments.last_mut().filter(|segment| goes_on(segment, area)) {
+        let area = Rect::from_box(word.bbox, page);
+        match segments.last_mut().filter(|segment| continues_segment(segment, area)) {
             Some(segment) => {
                 segment.text.push(' ');
                 segment.text.push_str(&word.text);
                 segment.area = segment.area.union(area);
-                segment.size = segment.size.max(size(word, area));
+                segment.size = segment.size.max(type_size(word, area));
                 segment.bold &= is_bold(i);
                 segment.words += 1;
             }
@@ -165,7 +165,7 @@ pub(super) fn segments(page: &Page, words: &[usize], bold: &[Range<u32>]) -> Vec
                 text: word.text.clone(),
                 words: 1,
                 area,
-                size: size(word, area),
+                size: type_size(word, area),
                 bold: is_bold(i),
             }),
         }
@@ -173,20 +173,20 @@ pub(super) fn segments(page: &Page, words: &[usize], bold: &[Range<u32>]) -> Vec
     segments
 }
 
-/// Size of type of a word, in points.
-fn size(word: &Word, area: Area) -> f32 {
+/// Returns the type size of a word, in points.
+fn type_size(word: &Word, area: Rect) -> f32 {
     (if is_tall(word, area) { area.width() } else { area.height() }) / BOX_EMS
 }
 
-fn goes_on(segment: &Segment, area: Area) -> bool {
+fn continues_segment(segment: &Segment, area: Rect) -> bool {
     let em = segment.size.min(area.height());
     let gap = area.x0 - segment.area.x1;
     let overlap = segment.area.y1.min(area.y1) - segment.area.y0.max(area.y0);
-    overlap > 0.4 * em && gap < SEGMENT_GAP * em && gap > -0.5 * em
+    overlap > 0.4 * em && gap < MIN_SEGMENT_GAP * em && gap > -0.5 * em
 }
 
-/// Rows of segments, from the top.
-pub(super) fn rows(mut segments: Vec<Segment>) -> Vec<Row> {
+/// Combines segments into rows, from top to bottom.
+pub(super) fn build_rows(mut segments: Vec<Segment>) -> Vec<Row> {
     segments.sort_by(|a, b| a.area.middle().total_cmp(&b.area.middle()));
     let mut rows: Vec<Row> = Vec::new();
     for segment in segments {

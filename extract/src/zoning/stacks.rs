@@ -1,20 +1,20 @@
-//! Text side by side that is no table: address blocks, labels over their values.
+//! Groups text side by side that is not a table, such as address blocks, and labels above their values.
 //!
-//! A *stack* is made of segments each of which stands closely below the one before.
+//! A *stack* consists of segments that are closely below each other.
 
 use super::markers::is_marker;
-use super::rows::{Area, Row, Segment};
+use super::rows::{Rect, Row, Segment};
 
-/// What stands further below than this, in ems, begins a stack of its own.
-const BELOW: f32 = 2.5;
-/// A marker or section number belongs to text that is no further away than this, in ems.
-const MARKER_GAP: f32 = 4.0;
-/// Segments of one stack start at the same place but for this, in ems, or lie one over the other for the most part.
-const ALIGNED: f32 = 1.0;
+/// Segments further below than this, in ems, begin a new stack.
+const MAX_STACK_GAP: f32 = 2.5;
+/// Greatest distance between a marker or section number and its text, in ems.
+const MAX_MARKER_GAP: f32 = 4.0;
+/// Left edges of segments in a stack differ by at most this, in ems, unless the segments mostly overlap.
+const MAX_MISALIGNMENT: f32 = 1.0;
 
-/// The stacks of rows in reading order: by their first row, then from the left.
-pub(super) fn stacks(rows: Vec<Row>) -> Vec<Vec<Row>> {
-    let rows = mended(rows);
+/// Groups rows into stacks in reading order: by their first row, then from left to right.
+pub(super) fn build_stacks(rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let rows = join_fragments(rows);
     let mut stacks: Vec<Vec<Row>> = Vec::new();
     for row in rows {
         let alone = row.segments.len() == 1;
@@ -38,31 +38,32 @@ fn is_below(above: &Row, segment: &Segment, alone: bool) -> bool {
     let gap = segment.area.y0 - above.area.y1;
     let overlap = above.area.x1.min(segment.area.x1) - above.area.x0.max(segment.area.x0);
     let narrower = above.area.width().min(segment.area.width());
-    let start = (above.area.x0 - segment.area.x0).abs() < ALIGNED * em;
-    let near = gap > -0.5 * em && gap < BELOW * em;
-    // What has a line for itself goes on with anything above it; what has neighbours must line up.
+    let start = (above.area.x0 - segment.area.x0).abs() < MAX_MISALIGNMENT * em;
+    let near = gap > -0.5 * em && gap < MAX_STACK_GAP * em;
+    // A segment on a line of its own continues any stack above it; others must align.
     near && overlap > 0.0 && (start || alone || overlap > 0.8 * narrower)
 }
 
-/// Joins segments that only seem to be apart: a marker and its item, words of a line with wide spaces.
-fn mended(mut rows: Vec<Row>) -> Vec<Row> {
-    let areas: Vec<Vec<Area>> =
+/// Joins segments that only appear separate: a marker and its item, and words of a line with wide spaces.
+fn join_fragments(mut rows: Vec<Row>) -> Vec<Row> {
+    let areas: Vec<Vec<Rect>> =
         rows.iter().map(|row| row.segments.iter().map(|segment| segment.area).collect()).collect();
     for (i, row) in rows.iter_mut().enumerate() {
         let neighbours = [i.checked_sub(1), Some(i + 1)];
-        let crossed = |from: f32, to: f32| {
+        let is_covered = |from: f32, to: f32| {
             neighbours.iter().flatten().filter_map(|j| areas.get(*j)).flatten().any(|other| {
                 let near =
                     other.y0 - row.area.y1 < row.area.height() && row.area.y0 - other.y1 < row.area.height();
                 near && other.x0 < from && other.x1 > to
             })
         };
-        let mut mended: Vec<Segment> = Vec::new();
+        let mut joined: Vec<Segment> = Vec::new();
         for segment in row.segments.drain(..) {
-            match mended.last_mut() {
+            match joined.last_mut() {
                 Some(last)
-                    if crossed(last.area.x1, segment.area.x0)
-                        || marks(last) && segment.area.x0 - last.area.x1 < MARKER_GAP * last.size =>
+                    if is_covered(last.area.x1, segment.area.x0)
+                        || is_lone_marker(last)
+                            && segment.area.x0 - last.area.x1 < MAX_MARKER_GAP * last.size =>
                 {
                     last.text.push(' ');
                     last.text.push_str(&segment.text);
@@ -71,16 +72,16 @@ fn mended(mut rows: Vec<Row>) -> Vec<Row> {
                     last.bold &= segment.bold;
                     last.size = last.size.max(segment.size);
                 }
-                _ => mended.push(segment),
+                _ => joined.push(segment),
             }
         }
-        row.segments = mended;
+        row.segments = joined;
     }
     rows
 }
 
-/// A bullet, an item's number or a section's number alone.
-fn marks(segment: &Segment) -> bool {
+/// Whether a segment is only a bullet, an item number or a section number.
+fn is_lone_marker(segment: &Segment) -> bool {
     let number =
         segment.text.split('.').all(|part| part.len() <= 2 && part.chars().all(|c| c.is_ascii_digit()));
     segment.words == 1 && (is_marker(&segment.text) || number)

@@ -5,7 +5,7 @@ use crate::layout::{Block, Hints};
 const WIDTH: f32 = 600.0;
 const HEIGHT: f32 = 800.0;
 
-/// A page from lines of (x, y of the top, size, text), in points; characters are half an em wide.
+/// Builds a page from lines of (x, top y, size, text), in points. Characters are half an em wide.
 fn page(number: u32, lines: &[(f32, f32, f32, &str)]) -> Page {
     let mut words = Vec::new();
     for (x, y, size, text) in lines {
@@ -21,16 +21,16 @@ fn page(number: u32, lines: &[(f32, f32, f32, &str)]) -> Page {
     Page { number, width: WIDTH, height: HEIGHT, text: String::new(), words }
 }
 
-fn found(pages: Vec<Page>, hints: &Hints) -> Vec<(ZoneKind, String)> {
-    zones(&TextDocument { pages }, hints).zones.into_iter().map(|zone| (zone.kind, zone.text)).collect()
+fn find(pages: Vec<Page>, hints: &Hints) -> Vec<(ZoneKind, String)> {
+    find_zones(&TextDocument { pages }, hints).zones.into_iter().map(|zone| (zone.kind, zone.text)).collect()
 }
 
 fn kinds(pages: Vec<Page>) -> Vec<ZoneKind> {
-    found(pages, &Hints::default()).into_iter().map(|(kind, _)| kind).collect()
+    find(pages, &Hints::default()).into_iter().map(|(kind, _)| kind).collect()
 }
 
 #[test]
-fn a_heading_is_larger_and_a_table_lines_up() {
+fn headings_tables_and_lists_are_recognized() {
     let page = page(
         1,
         &[
@@ -50,7 +50,7 @@ fn a_heading_is_larger_and_a_table_lines_up() {
             (50.0, 282.0, 10.0, "• another thing to do"),
         ],
     );
-    let found = found(vec![page], &Hints::default());
+    let found = find(vec![page], &Hints::default());
     let kinds: Vec<ZoneKind> = found.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [ZoneKind::Heading, ZoneKind::Paragraph, ZoneKind::Table, ZoneKind::List]);
     assert_eq!(found[2].1, "Item  Amount  Price\nPen  2  1.00\nPaper  500  9.99");
@@ -62,10 +62,10 @@ fn columns_are_read_one_after_the_other() {
     for i in 0..8 {
         let y = 120.0 + 12.0 * i as f32;
         lines.push((50.0, y, 10.0, "left words in a row that fill"));
-        // The columns' lines need not be at the same height.
+        // The lines of the columns may have different heights.
         lines.push((320.0, y + 4.0, 10.0, "right words in a row that fill"));
     }
-    let found = found(vec![page(1, &lines)], &Hints::default());
+    let found = find(vec![page(1, &lines)], &Hints::default());
     assert_eq!(found.len(), 3);
     assert_eq!(found[0].0, ZoneKind::Heading);
     assert!(found[1].1.lines().all(|line| line.starts_with("left")), "{found:?}");
@@ -73,7 +73,7 @@ fn columns_are_read_one_after_the_other() {
 }
 
 #[test]
-fn what_repeats_on_pages_is_header_or_footer() {
+fn repeated_lines_are_headers_and_footers() {
     let pages = (1..=3)
         .map(|number| {
             let footer = format!("Page {number} of 3");
@@ -81,7 +81,7 @@ fn what_repeats_on_pages_is_header_or_footer() {
                 number,
                 &[
                     (50.0, 30.0, 10.0, "ACME Ltd"),
-                    (50.0, 300.0, 10.0, &format!("What page {number} says is something else.")),
+                    (50.0, 300.0, 10.0, &format!("Page {number} says something other than the rest.")),
                     (50.0, 770.0, 10.0, &footer),
                 ],
             )
@@ -104,7 +104,7 @@ fn address_blocks_side_by_side_stay_whole() {
             (400.0, 182.0, 10.0, "Shelbyville, Ohio."),
         ],
     );
-    let found = found(vec![page], &Hints::default());
+    let found = find(vec![page], &Hints::default());
     let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(
         texts,
@@ -113,7 +113,7 @@ fn address_blocks_side_by_side_stay_whole() {
 }
 
 #[test]
-fn pictures_are_figures_with_what_is_written_in_them() {
+fn figures_contain_their_labels() {
     let page = page(
         1,
         &[
@@ -124,31 +124,31 @@ fn pictures_are_figures_with_what_is_written_in_them() {
     );
     let image = BBox { x: 0.1, y: 0.2, width: 0.5, height: 0.2 };
     let hints = Hints { pages: vec![PageHints { images: vec![image], ..PageHints::default() }] };
-    let found = found(vec![page], &hints);
+    let found = find(vec![page], &hints);
     let kinds: Vec<ZoneKind> = found.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [ZoneKind::Paragraph, ZoneKind::Figure, ZoneKind::Paragraph]);
     assert_eq!(found[1].1, "label");
 }
 
 #[test]
-fn what_the_format_says_is_taken() {
+fn blocks_of_the_format_become_zones() {
     let page = page(1, &[(50.0, 100.0, 10.0, "Title"), (50.0, 120.0, 10.0, "Some text.")]);
     let blocks = vec![
         Block { kind: ZoneKind::Heading, words: 0..1 },
         Block { kind: ZoneKind::Paragraph, words: 1..3 },
     ];
     let hints = Hints { pages: vec![PageHints { blocks, ..PageHints::default() }] };
-    let zones = zones(&TextDocument { pages: vec![page] }, &hints).zones;
+    let zones = find_zones(&TextDocument { pages: vec![page] }, &hints).zones;
     assert_eq!(zones.len(), 2);
     assert_eq!(
         (zones[0].id.as_str(), zones[0].kind, zones[0].text.as_str()),
         ("p1-z1", ZoneKind::Heading, "Title")
     );
-    assert_eq!((zones[1].id.as_str(), zones[1].confidence), ("p1-z2", NAMED));
+    assert_eq!((zones[1].id.as_str(), zones[1].confidence), ("p1-z2", FORMAT_CONFIDENCE));
 }
 
 #[test]
-fn a_page_of_vertical_text_is_read_from_the_right() {
+fn vertical_text_is_read_from_right_to_left() {
     let column = |x: f32, text: &str| Word {
         text: text.to_owned(),
         bbox: BBox { x, y: 0.1, width: 0.02, height: 0.3 },
@@ -164,7 +164,7 @@ fn a_page_of_vertical_text_is_read_from_the_right() {
             column(0.40, "わかよたれそ"),
         ],
     };
-    let zones = zones(&TextDocument { pages: vec![page] }, &Hints::default()).zones;
+    let zones = find_zones(&TextDocument { pages: vec![page] }, &Hints::default()).zones;
     assert_eq!(zones[0].text, "いろはにほへと\nちりぬるを");
     assert!(
         (zones[0].bbox.x - 0.777).abs() < 0.01 && (zones[0].bbox.height - 0.3).abs() < 0.01,
@@ -175,7 +175,7 @@ fn a_page_of_vertical_text_is_read_from_the_right() {
 }
 
 #[test]
-fn an_empty_document_has_no_zones() {
+fn empty_document_has_no_zones() {
     assert!(
         kinds(vec![page(1, &[])].into_iter().map(|page| Page { words: Vec::new(), ..page }).collect())
             .is_empty()

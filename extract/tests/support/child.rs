@@ -1,6 +1,6 @@
-//! The program that tests run documents in: `docket-extract-child drive OPERATION FILE FOLDER` does a step as a server
-//! does (the operation as JSON, the file as its first input) and prints how it ended; as `docket-extract-child
-//! extract-child …` it is the child.
+//! The child process of the tests, and a driver. `docket-extract-child drive OPERATION FILE FOLDER` runs a step like a
+//! server and prints its result; OPERATION is JSON, FILE the first input. As `docket-extract-child extract-child …` it
+//! is the child process.
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use docket_extract::operation::Operation;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if child::is_asked_for() {
+    if child::is_child_process() {
         return Ok(child::main());
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();

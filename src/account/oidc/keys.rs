@@ -1,5 +1,5 @@
-//! The issuer's keys: fetched when they are needed, kept, and fetched again when they are old or a token names one that is not
-//! there. However many tokens name made-up keys, the issuer is asked once in `oidc.retry_seconds`.
+//! The issuer's keys: fetched when they are first needed, cached, and fetched again when they are stale or a token
+//! names an unknown key. Tokens with made-up key names cause at most one fetch in `oidc.retry_seconds`.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,18 +12,18 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::fetch::Fetch;
+use super::fetch::KeyFetcher;
 use super::invalid;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Oidc;
 use crate::error::{Error, Result};
 
-/// Keys that could not be fetched anew count for so many times `oidc.keys_seconds`: the issuer may have taken one back.
+/// Multiple of `oidc.keys_seconds` after which keys that cannot be refreshed expire: the issuer may have revoked one.
 const STALE_FACTOR: i32 = 24;
-/// Keys of one issuer.
-const MOST_KEYS: usize = 100;
-/// Bytes of the modulus of an RSA key (RFC 7518 section 3.3).
-const SHORTEST_MODULUS: usize = 256;
+/// Maximum number of keys of the issuer.
+const MAX_KEYS: usize = 100;
+/// Minimum length of the modulus of an RSA key in bytes (RFC 7518 section 3.3).
+const MIN_MODULUS_BYTES: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -33,114 +33,116 @@ pub(super) struct Keys {
 
 #[derive(Debug)]
 struct Shared {
-    fetch: Fetch,
+    fetcher: KeyFetcher,
     clock: Clock,
     algorithms: Vec<Algorithm>,
     fresh: TimeDelta,
     retry: TimeDelta,
-    known: RwLock<Known>,
-    /// Whoever fetches.
-    turn: Mutex<()>,
+    cache: RwLock<CachedKeys>,
+    /// Held while the keys are fetched.
+    fetch_lock: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct CachedKeys {
     keys: Arc<[Key]>,
     fetched_at: Option<Timestamp>,
-    tried_at: Option<Timestamp>,
+    attempted_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
 struct Key {
     kid: Option<String>,
     decoding: DecodingKey,
-    /// What it may verify.
+    /// Algorithms that the key may verify.
     algorithms: Vec<Algorithm>,
 }
 
 impl Keys {
     pub(super) fn new(config: &Oidc, clock: Clock, tasks: TaskTracker) -> Result<Self, String> {
         let shared = Shared {
-            fetch: Fetch::new(config)?,
+            fetcher: KeyFetcher::new(config)?,
             clock,
             algorithms: config.algorithms.clone(),
             fresh: TimeDelta::seconds(config.keys_seconds.into()),
             retry: TimeDelta::seconds(config.retry_seconds.into()),
-            known: RwLock::default(),
-            turn: Mutex::default(),
+            cache: RwLock::default(),
+            fetch_lock: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared), tasks })
     }
 
-    /// The key that a token names, where it may verify this algorithm. UNAVAILABLE where the issuer's keys are not known.
+    /// Returns the key that a token names, if it may verify `algorithm`. Returns UNAVAILABLE while the issuer's keys
+    /// are unknown.
     pub(super) async fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey> {
         if !self.shared.algorithms.contains(&algorithm) {
             return Err(invalid());
         }
-        let (keys, age) = self.shared.known();
-        let found = named(&keys, kid, algorithm);
+        let (keys, age) = self.shared.cached();
+        let found = select_key(&keys, kid, algorithm);
         let fresh = age.is_some_and(|age| age < self.shared.fresh);
         let usable = age.is_some_and(|age| age < self.shared.fresh * STALE_FACTOR);
         match found {
             Some(key) if fresh => return Ok(key),
-            // Somebody else fetches; until then the old one is good enough.
-            Some(key) if usable && self.shared.turn.try_lock().is_err() => return Ok(key),
+            // Another task fetches; until it has finished, the stale key is good enough.
+            Some(key) if usable && self.shared.fetch_lock.try_lock().is_err() => return Ok(key),
             _ => {}
         }
-        // In a task of its own: a client that goes away in the middle would have used up the issuer's turn for nothing.
+        // In a task of its own: a client that disconnects would otherwise use up the one fetch in `retry_seconds`.
         let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move { shared.refresh(age).await }).await.map_err(Error::internal)?;
-        let (keys, age) = self.shared.known();
+        let (keys, age) = self.shared.cached();
         if age.is_none_or(|age| age >= self.shared.fresh * STALE_FACTOR) {
-            let message = "The keys of the token's issuer cannot be fetched just now. Try again shortly.";
+            let message =
+                "The keys of the token's issuer cannot be fetched at the moment. Try again shortly.";
             return Err(Error::Unavailable(message.into()));
         }
-        named(&keys, kid, algorithm).ok_or_else(invalid)
+        select_key(&keys, kid, algorithm).ok_or_else(invalid)
     }
 }
 
 impl Shared {
-    /// The keys, and how old they are; no age where there are none.
-    fn known(&self) -> (Arc<[Key]>, Option<TimeDelta>) {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back makes them old, not new for ever.
-        let age = known.fetched_at.map(|at| (self.clock.now() - at).abs());
-        (Arc::clone(&known.keys), age)
+    /// Returns the cached keys and their age; the age is `None` before the first fetch.
+    fn cached(&self) -> (Arc<[Key]>, Option<TimeDelta>) {
+        let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back makes the keys look old, not fresh forever.
+        let age = cached.fetched_at.map(|at| (self.clock.now() - at).abs());
+        (Arc::clone(&cached.keys), age)
     }
 
-    /// Fetches the keys, unless somebody has since these were looked at, or has tried just now.
+    /// Fetches the keys, unless another task has fetched them since `seen` was read, or has tried recently.
     async fn refresh(&self, seen: Option<TimeDelta>) {
-        let _turn = self.turn.lock().await;
+        let _guard = self.fetch_lock.lock().await;
         let now = self.clock.now();
         {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            let newer = known.fetched_at.is_some_and(|at| seen.is_none_or(|seen| (now - at).abs() < seen));
-            if newer || known.tried_at.is_some_and(|at| (now - at).abs() < self.retry) {
+            let mut cached = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+            let newer = cached.fetched_at.is_some_and(|at| seen.is_none_or(|seen| (now - at).abs() < seen));
+            if newer || cached.attempted_at.is_some_and(|at| (now - at).abs() < self.retry) {
                 return;
             }
-            known.tried_at = Some(now);
+            cached.attempted_at = Some(now);
         }
-        match self.fetch.keys().await {
+        match self.fetcher.fetch_keys().await {
             Ok(set) => {
                 let keys: Arc<[Key]> =
-                    set.keys.into_iter().take(MOST_KEYS).filter_map(|key| self.key(key)).collect();
-                tracing::info!(keys = keys.len(), "the keys of the OpenID Connect issuer were fetched");
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                (known.keys, known.fetched_at) = (keys, Some(now));
+                    set.keys.into_iter().take(MAX_KEYS).filter_map(|key| self.parse_key(key)).collect();
+                tracing::info!(keys = keys.len(), "fetched the keys of the OpenID Connect issuer");
+                let mut cached = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+                (cached.keys, cached.fetched_at) = (keys, Some(now));
             }
             Err(error) => {
-                tracing::warn!(error, "the keys of the OpenID Connect issuer could not be fetched");
+                tracing::warn!(error, "could not fetch the keys of the OpenID Connect issuer");
             }
         }
     }
 
-    /// A key of a set, where it is one that can verify a signature by an algorithm of the configuration.
-    fn key(&self, json: Value) -> Option<Key> {
+    /// Parses a key of a set; returns `None` unless it can verify signatures with a configured algorithm.
+    fn parse_key(&self, json: Value) -> Option<Key> {
         let jwk: Jwk = serde_json::from_value(json).ok()?;
         if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
             return None;
         }
-        let mut algorithms = fitting(&jwk.algorithm);
+        let mut algorithms = supported_algorithms(&jwk.algorithm);
         algorithms.retain(|algorithm| self.algorithms.contains(algorithm));
         if let Some(only) = jwk.common.key_algorithm {
             algorithms.retain(|algorithm| KeyAlgorithm::from(*algorithm) == only);
@@ -153,14 +155,14 @@ impl Shared {
     }
 }
 
-/// What a key can verify by its kind. A symmetric one verifies nothing: whoever can read it could sign.
-fn fitting(key: &AlgorithmParameters) -> Vec<Algorithm> {
+/// Returns the algorithms that a key of this type can verify: none for a symmetric key, whose readers could sign.
+fn supported_algorithms(key: &AlgorithmParameters) -> Vec<Algorithm> {
     use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
 
     match key {
         AlgorithmParameters::RSA(rsa) => {
             let modulus = BASE64_URL_SAFE_NO_PAD.decode(&rsa.n).unwrap_or_default();
-            let long = modulus.len() >= SHORTEST_MODULUS;
+            let long = modulus.len() >= MIN_MODULUS_BYTES;
             if long { vec![RS256, RS384, RS512, PS256, PS384, PS512] } else { Vec::new() }
         }
         AlgorithmParameters::EllipticCurve(ec) => match ec.curve {
@@ -173,12 +175,12 @@ fn fitting(key: &AlgorithmParameters) -> Vec<Algorithm> {
     }
 }
 
-/// The key of this name; without a name the only one that fits, if it is the only one.
-fn named(keys: &[Key], kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
-    let mut fit = keys.iter().filter(|key| key.algorithms.contains(&algorithm));
+/// Returns the key with this ID; without an ID, the only key for the algorithm, if there is exactly one.
+fn select_key(keys: &[Key], kid: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
+    let mut candidates = keys.iter().filter(|key| key.algorithms.contains(&algorithm));
     match kid {
-        Some(kid) => fit.find(|key| key.kid.as_deref() == Some(kid)).map(|key| key.decoding.clone()),
-        None => match (fit.next(), fit.next()) {
+        Some(kid) => candidates.find(|key| key.kid.as_deref() == Some(kid)).map(|key| key.decoding.clone()),
+        None => match (candidates.next(), candidates.next()) {
             (Some(only), None) => Some(only.decoding.clone()),
             _ => None,
         },
@@ -201,31 +203,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_verify_only_what_they_are_for() {
+    async fn keys_verify_only_their_own_algorithms() {
         let keys = keys(|_| ());
         let long = BASE64_URL_SAFE_NO_PAD.encode([0xAB; 256]);
         let rsa = json!({"kty": "RSA", "n": long, "e": "AQAB"});
         let with = |further: Value| {
             let mut key = rsa.clone();
             key.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
-            keys.shared.key(key).map(|key| key.algorithms)
+            keys.shared.parse_key(key).map(|key| key.algorithms)
         };
-        assert_eq!(with(json!({})), Some(vec![Algorithm::RS256]), "of those that are configured");
+        assert_eq!(with(json!({})), Some(vec![Algorithm::RS256]), "only configured algorithms");
         assert_eq!(with(json!({"use": "sig", "alg": "RS256"})), Some(vec![Algorithm::RS256]));
         assert_eq!(with(json!({"use": "enc"})), None);
         assert_eq!(with(json!({"alg": "RS512"})), None, "not configured");
         assert_eq!(with(json!({"alg": "RSA-OAEP"})), None);
         assert_eq!(with(json!({"n": BASE64_URL_SAFE_NO_PAD.encode([0xAB; 128])})), None, "too short");
         let symmetric = json!({"kty": "oct", "k": BASE64_URL_SAFE_NO_PAD.encode([7; 32]), "alg": "HS256"});
-        assert!(keys.shared.key(symmetric).is_none());
-        assert!(keys.shared.key(json!({"kty": "new", "x": 1})).is_none());
+        assert!(keys.shared.parse_key(symmetric).is_none());
+        assert!(keys.shared.parse_key(json!({"kty": "new", "x": 1})).is_none());
     }
 
     #[tokio::test]
-    async fn an_issuer_that_says_nothing_is_waited_for_so_long() {
-        // Connections are made, and nobody reads what comes over them.
-        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = mute.local_addr().unwrap();
+    async fn fetch_from_a_silent_issuer_times_out() {
+        // The kernel accepts connections, but no code reads from them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
         let keys = keys(|config| {
             config.jwks_url = format!("http://{address}/keys");
             config.fetch_seconds = 1;
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_keys_nobody_is_called_a_liar() {
+    async fn unknown_keys_give_unavailable_instead_of_unauthenticated() {
         let keys = keys(|config| config.retry_seconds = 60);
         for _ in 0..2 {
             let found = keys.find(Some("a"), Algorithm::RS256).await;
@@ -245,7 +247,7 @@ mod tests {
         let found = keys.find(Some("a"), Algorithm::RS384).await;
         assert!(
             matches!(found, Err(Error::Unauthenticated(_))),
-            "for what nobody configured there is no need to"
+            "an algorithm that is not configured needs no keys"
         );
     }
 }

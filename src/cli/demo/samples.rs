@@ -1,26 +1,26 @@
-//! The demo's own documents, and the taxonomy that they are read with. All are made up for it.
+//! The sample documents of the demo and their taxonomy. All contents are fictitious.
 
 use std::path::Path;
 
 use crate::client::{ClientError, Result};
 
-/// What is looked for in the samples: a definition as `putTaxonomy` takes it.
+/// The definition of the taxonomy, as `putTaxonomy` takes it.
 pub const TAXONOMY: &str = include_str!("samples/demo-invoice.json");
-/// Its name.
+/// The name of the taxonomy.
 pub const TAXONOMY_NAME: &str = "demo-invoice";
 
-/// A document that comes with the program.
+/// A sample document that is embedded in the program.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// File name.
+    /// The file name.
     pub name: &'static str,
-    /// What it is, for people.
+    /// The description for people.
     pub about: &'static str,
-    /// The file.
+    /// The bytes of the file.
     pub bytes: &'static [u8],
 }
 
-/// All of them; the demo submits the first.
+/// All samples; the demo submits the first.
 pub const SAMPLES: [Sample; 3] = [
     Sample {
         name: "invoice-harbour-lane.pdf",
@@ -39,7 +39,7 @@ pub const SAMPLES: [Sample; 3] = [
     },
 ];
 
-/// Writes the samples and the taxonomy into a folder, which is made where it does not exist.
+/// Writes the samples and the taxonomy into a folder, and creates it if it does not exist.
 pub fn write_to(folder: &Path) -> Result<()> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -59,30 +59,30 @@ pub fn write_to(folder: &Path) -> Result<()> {
 mod tests {
     use std::sync::Arc;
 
-    use docket_extract::layout::Laid;
+    use docket_extract::layout::DocumentLayout;
     use docket_extract::limits::Limits;
     use docket_extract::taxonomy::Taxonomy;
     use docket_extract::{html, mapping, pdf, zoning};
 
     use super::*;
 
-    fn laid(sample: &Sample) -> Laid {
+    fn layout(sample: &Sample) -> DocumentLayout {
         let limits = Limits::default();
         if sample.name.ends_with(".pdf") {
-            pdf::read(Arc::new(sample.bytes.to_vec()), &limits, &mut |_| {}).unwrap().laid
+            pdf::read(Arc::new(sample.bytes.to_vec()), &limits, &mut |_| {}).unwrap().layout
         } else {
             html::read(sample.bytes, &limits).unwrap()
         }
     }
 
-    /// What the demo's taxonomy finds in a sample: names with normalized values.
+    /// Returns the values that the demo's taxonomy finds in a sample: names with normalized values.
     fn found(sample: &Sample) -> Vec<(String, String)> {
         let definition = serde_json::from_str(TAXONOMY).unwrap();
         let taxonomy = Taxonomy::parse(&definition).unwrap();
         assert_eq!(taxonomy.name, TAXONOMY_NAME);
-        let laid = laid(sample);
-        let zones = zoning::zones(&laid.document, &laid.hints);
-        let points = mapping::map(&laid.document, Some(&zones), &taxonomy).data_points;
+        let layout = layout(sample);
+        let zones = zoning::find_zones(&layout.document, &layout.hints);
+        let points = mapping::map_document(&layout.document, Some(&zones), &taxonomy).data_points;
         points.into_iter().map(|point| (point.name, point.normalized.unwrap_or_default())).collect()
     }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_written_beside_their_taxonomy() {
+    fn samples_and_taxonomy_are_written_to_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("demo/samples");
         write_to(&inner).unwrap();

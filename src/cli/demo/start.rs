@@ -1,4 +1,4 @@
-//! `docket demo`: a server of its own on the embedded default, a user, a taxonomy, and the tour.
+//! `docket demo`: starts a server on the embedded defaults, creates a user and a taxonomy, and runs a sample.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::Args;
 use super::{put_taxonomy, run};
 use crate::account::NewAccount;
 use crate::app::Migrations;
-use crate::cli::serve::{Parts, Running, asked_to_stop, start};
+use crate::cli::serve::{Parts, Running, listen_for_shutdown, start};
 use crate::client::{Client, Console};
 use crate::config::{Config, Flags, Secret};
 use crate::telemetry;
@@ -18,30 +18,30 @@ const EMAIL: &str = "demo@example.com";
 /// Options of `docket demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Folder to keep everything in; a temporary one, removed at the end, where it is not given.
+    /// Folder for all data; by default a temporary one, which is removed at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// sqlite:///path or postgres://…; SQLite in the folder where it is not given [env: DOCKET_DATABASE_URL].
+    /// Database: sqlite:///path or postgres://…; SQLite in the folder by default [env: DOCKET_DATABASE_URL].
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// Address to listen on; a free port is taken where it is in use.
+    /// Address to listen on; if its port is in use, a free one is taken.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
-    /// Stop when the tour is over instead of staying up.
+    /// Stop after the sample instead of keeping the server running.
     #[arg(long)]
     once: bool,
 }
 
-/// Starts the server, gives the tour, and stays up until it is interrupted.
+/// Starts the server, runs the sample, and serves until it is interrupted.
 pub async fn demo(args: DemoArgs) -> Result<(), String> {
     let (folder, _temporary) = match args.data_dir {
         Some(folder) => (folder, None),
         None => {
-            let made = tempfile::Builder::new()
+            let created = tempfile::Builder::new()
                 .prefix("docket-demo-")
                 .tempdir()
                 .map_err(|error| error.to_string())?;
-            (made.path().to_owned(), Some(made))
+            (created.path().to_owned(), Some(created))
         }
     };
     let data_dir = Some(folder.join("data"));
@@ -51,25 +51,25 @@ pub async fn demo(args: DemoArgs) -> Result<(), String> {
         config.listen.set_port(0);
     }
     if config.log == "info" {
-        // The tour is for people; what they did not ask for would stand between its lines.
+        // Log lines at `info` would interrupt the output of the demo.
         "warn".clone_into(&mut config.log);
     }
-    let traces = telemetry::start(&config)?;
-    let stop = asked_to_stop()?;
+    let traces = telemetry::init(&config)?;
+    let stop = listen_for_shutdown()?;
     let running = start(config, Parts::All, Migrations::Run).await?;
-    let toured = tokio::select! {
-        toured = tour(&running, &folder) => toured,
+    let result = tokio::select! {
+        result = run_sample(&running, &folder) => result,
         () = stop.cancelled() => Ok(()),
     };
-    if toured.is_ok() && !args.once {
+    if result.is_ok() && !args.once {
         stop.cancelled().await;
     }
     let stopped = running.stop().await;
     traces.stop().await;
-    stopped.and(toured)
+    stopped.and(result)
 }
 
-async fn tour(running: &Running, folder: &std::path::Path) -> Result<(), String> {
+async fn run_sample(running: &Running, folder: &std::path::Path) -> Result<(), String> {
     let token = Secret::from(sign_in(running).await.map_err(|error| error.to_string())?);
     let url = running.app.config.public_url(running.address);
     let explain = |error: crate::client::ClientError| error.to_string();
@@ -80,7 +80,7 @@ async fn tour(running: &Running, folder: &std::path::Path) -> Result<(), String>
     run(&client, folder, &token, &mut console).await.map(drop).map_err(explain)
 }
 
-/// The demo's user, made where a folder that is used again does not have it yet, with a password that nobody keeps.
+/// Returns an access token of the demo's user, and creates the user without a password if it does not exist.
 async fn sign_in(running: &Running) -> crate::error::Result<String> {
     let accounts = &running.app.accounts;
     let account = match accounts.by_email(EMAIL).await? {
@@ -91,5 +91,5 @@ async fn sign_in(running: &Running) -> crate::error::Result<String> {
             accounts.create(new).await?
         }
     };
-    Ok(accounts.token_for(&account)?.text)
+    Ok(accounts.issue_token(&account)?.text)
 }

@@ -1,23 +1,23 @@
-//! Values in columns, for people.
+//! Tables of text for the terminal.
 
 use std::fmt;
 
 use crate::client::error::printable;
 
-/// Characters that a cell shows.
-const WIDEST: usize = 40;
-/// Between two columns.
+/// Maximum width of a cell in characters.
+const MAX_CELL_CHARS: usize = 40;
+/// The gap between two columns.
 const GAP: &str = "  ";
 const COLUMNS: usize = 4;
 
-/// Rows of cells, the first being the heads of the columns. A width is counted in characters.
+/// Rows of cells, of which the first has the column headings. Widths are counted in characters.
 pub(super) struct Table {
     rows: Vec<[String; COLUMNS]>,
 }
 
 impl Table {
-    pub(super) fn new(heads: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![heads.map(cell)] }
+    pub(super) fn new(headings: [&str; COLUMNS]) -> Self {
+        Self { rows: vec![headings.map(cell)] }
     }
 
     pub(super) fn row(&mut self, cells: [&str; COLUMNS]) {
@@ -25,13 +25,13 @@ impl Table {
     }
 }
 
-/// A text on one line, cut to the widest that a cell may be.
+/// Formats text as a cell: on one line, cut to the maximum width.
 fn cell(text: &str) -> String {
     let text = printable(text);
-    if text.chars().count() <= WIDEST {
+    if text.chars().count() <= MAX_CELL_CHARS {
         return text.into_owned();
     }
-    text.chars().take(WIDEST - 1).chain(['…']).collect()
+    text.chars().take(MAX_CELL_CHARS - 1).chain(['…']).collect()
 }
 
 impl fmt::Display for Table {
@@ -64,7 +64,7 @@ mod tests {
         let text = table.to_string();
         let [head, row] = text.lines().collect::<Vec<_>>()[..] else { panic!("two lines: {text}") };
         assert!(!row.contains('\u{1b}') && row.contains('…'));
-        let place = |line: &str, c: char| line.chars().position(|d| d == c);
-        assert_eq!(place(head, 'd'), place(row, '1'));
+        let position = |line: &str, c: char| line.chars().position(|d| d == c);
+        assert_eq!(position(head, 'd'), position(row, '1'));
     }
 }

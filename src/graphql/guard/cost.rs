@@ -1,7 +1,7 @@
-//! What an operation costs, with fragments expanded.
+//! Cost of an operation after fragments are expanded.
 //!
-//! Each fragment is walked once and its tally remembered, so that a chain of fragments that spread each other twice takes
-//! linear time although its expansion is exponential. All sums saturate.
+//! Each fragment is visited once and its complexity is cached. A chain of fragments that spread each other twice
+//! therefore takes linear time, although its expansion is exponential. All sums saturate.
 
 use std::collections::HashMap;
 
@@ -12,193 +12,202 @@ use async_graphql::{Pos, Positioned};
 
 use super::limits::Limits;
 use super::refusal::Refusal;
-use super::size::Sizes;
-use super::variables::{holds_file_marker, unstorable};
+use super::size::ListSizes;
+use super::variables::{contains_file_marker, find_unstorable};
 
-/// What a selection set comes to when its fragments are expanded.
+/// Complexity of a selection set after its fragments are expanded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// Cost of the fields outside `nodes` and `edges`: in a connection they stand once.
-    once: u64,
-    /// Cost of `nodes` and `edges`: in a connection they stand once for each entry.
-    per_entry: u64,
+pub(super) struct Complexity {
+    /// Cost of the fields outside `nodes` and `edges`, which a connection has once.
+    fixed_cost: u64,
+    /// Cost of `nodes` and `edges`, which a connection has once for each entry.
+    entry_cost: u64,
     /// Cost of `__schema` and `__type`.
-    pub(super) introspection: u64,
-    /// Fields of this very set.
+    pub(super) introspection_cost: u64,
+    /// Fields of this set alone.
     pub(super) fields: u64,
-    /// Fields and fragments of this set and those within it.
+    /// Fields and fragments, including nested sets.
     pub(super) selections: u64,
-    /// Aliases likewise.
+    /// Aliases, including nested sets.
     pub(super) aliases: u64,
-    /// Fields of `Limits::heavy` likewise.
-    pub(super) heavy: u64,
-    /// Selection sets within each other, this one included.
-    levels: usize,
+    /// Fields of `Limits::heavy`, including nested sets.
+    pub(super) heavy_fields: u64,
+    /// Depth of nested selection sets, including this one.
+    depth: usize,
 }
 
-impl Tally {
-    /// Cost without introspection.
+impl Complexity {
+    /// Returns the cost without introspection.
     pub(super) fn cost(&self) -> u64 {
-        self.once.saturating_add(self.per_entry)
+        self.fixed_cost.saturating_add(self.entry_cost)
     }
 
     fn add(&mut self, other: &Self) {
         for (sum, more) in [
-            (&mut self.once, other.once),
-            (&mut self.per_entry, other.per_entry),
-            (&mut self.introspection, other.introspection),
+            (&mut self.fixed_cost, other.fixed_cost),
+            (&mut self.entry_cost, other.entry_cost),
+            (&mut self.introspection_cost, other.introspection_cost),
             (&mut self.fields, other.fields),
             (&mut self.selections, other.selections),
             (&mut self.aliases, other.aliases),
-            (&mut self.heavy, other.heavy),
+            (&mut self.heavy_fields, other.heavy_fields),
         ] {
             *sum = sum.saturating_add(more);
         }
-        self.levels = self.levels.max(other.levels);
+        self.depth = self.depth.max(other.depth);
     }
 
-    /// Counts the fragment itself where one is spread.
-    fn spread(mut self) -> Self {
+    /// Adds the fragment itself to the number of selections.
+    fn count_fragment(mut self) -> Self {
         self.selections = self.selections.saturating_add(1);
         self
     }
 }
 
-enum Memo {
+enum FragmentState {
     InProgress,
-    Done(Tally),
+    Done(Complexity),
 }
 
-/// Walks one document for one set of list sizes.
-pub(super) struct Walk<'a> {
+/// Measures the selection sets of one document for one set of list sizes.
+pub(super) struct ComplexityVisitor<'a> {
     document: &'a ExecutableDocument,
     limits: &'a Limits,
-    sizes: Sizes<'a>,
-    fragments: HashMap<&'a str, Memo>,
-    /// Fragments that are being walked, outermost first.
+    sizes: ListSizes<'a>,
+    fragments: HashMap<&'a str, FragmentState>,
+    /// Names of the fragments in progress, outermost first.
     path: Vec<&'a str>,
-    /// Fields and fragments that were looked at; at most as many as the document has.
+    /// Number of visited fields and fragments; each one in the document is visited at most once.
     pub(super) visits: usize,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(document: &'a ExecutableDocument, limits: &'a Limits, sizes: Sizes<'a>) -> Self {
+impl<'a> ComplexityVisitor<'a> {
+    pub(super) fn new(document: &'a ExecutableDocument, limits: &'a Limits, sizes: ListSizes<'a>) -> Self {
         Self { document, limits, sizes, fragments: HashMap::new(), path: Vec::new(), visits: 0 }
     }
 
-    /// Tallies an operation.
-    pub(super) fn operation(
+    /// Measures an operation.
+    pub(super) fn visit_operation(
         &mut self,
         operation: &'a Positioned<OperationDefinition>,
-    ) -> Result<Tally, Refusal> {
+    ) -> Result<Complexity, Refusal> {
         let definition = &operation.node;
-        self.directives(&definition.directives, operation.pos)?;
+        self.check_directives(&definition.directives, operation.pos)?;
         if definition.variable_definitions.len() > self.limits.variables {
-            let (count, most) = (definition.variable_definitions.len(), self.limits.variables);
-            let message = format!("An operation defines {count} variables; the most is {most}.");
-            return Err(Refusal::too_complex(message, (count, most), operation.pos));
+            let (count, limit) = (definition.variable_definitions.len(), self.limits.variables);
+            let message = format!("An operation defines {count} variables; the limit is {limit}.");
+            return Err(Refusal::too_complex(message, (count, limit), operation.pos));
         }
         for variable in &definition.variable_definitions {
-            self.directives(&variable.node.directives, variable.pos)?;
-            if variable.node.default_value.as_ref().is_some_and(|default| holds_file_marker(&default.node)) {
-                return Err(file_marker(variable.pos));
-            }
+            self.check_directives(&variable.node.directives, variable.pos)?;
             let default = variable.node.default_value.as_ref();
-            let found = default.and_then(|value| unstorable(&variable.node.name.node, &value.node));
-            if let Some((pointer, message)) = found {
-                return Err(Refusal::literal(pointer, message, variable.pos));
+            if default.is_some_and(|default| contains_file_marker(&default.node)) {
+                return Err(file_marker_refusal(variable.pos));
+            }
+            let found = default.and_then(|value| find_unstorable(&variable.node.name.node, &value.node));
+            if let Some((path, message)) = found {
+                return Err(Refusal::invalid_literal(path, message, variable.pos));
             }
         }
-        self.set(&definition.selection_set, 1)
+        self.visit_selection_set(&definition.selection_set, 1)
     }
 
-    /// Tallies a fragment whose name is in the document, whether an operation spreads it or not.
-    pub(super) fn fragment(&mut self, name: &'a str) -> Result<Tally, Refusal> {
-        self.expand(name, Pos::default(), 0)
+    /// Measures a fragment of the document, whether an operation spreads it or not.
+    pub(super) fn visit_fragment(&mut self, name: &'a str) -> Result<Complexity, Refusal> {
+        self.expand_fragment(name, Pos::default(), 0)
     }
 
-    /// `level` counts the selection sets around this one, and this one. It bounds the recursion.
-    fn set(&mut self, set: &'a Positioned<SelectionSet>, level: usize) -> Result<Tally, Refusal> {
-        self.level(level, set.pos)?;
-        self.duplicates(set)?;
-        let mut tally = Tally::default();
+    /// Measures a selection set. The `level` counts this set and the enclosing ones, and bounds the recursion.
+    fn visit_selection_set(
+        &mut self,
+        set: &'a Positioned<SelectionSet>,
+        level: usize,
+    ) -> Result<Complexity, Refusal> {
+        self.check_depth(level, set.pos)?;
+        self.check_response_keys(set)?;
+        let mut complexity = Complexity::default();
         for selection in &set.node.items {
             self.visits += 1;
-            self.directives(selection.node.directives(), selection.pos)?;
+            self.check_directives(selection.node.directives(), selection.pos)?;
             let part = match &selection.node {
-                Selection::Field(field) => self.field(field, level)?,
+                Selection::Field(field) => self.visit_field(field, level)?,
                 Selection::InlineFragment(fragment) => {
-                    self.set(&fragment.node.selection_set, level + 1)?.spread()
+                    self.visit_selection_set(&fragment.node.selection_set, level + 1)?.count_fragment()
                 }
                 Selection::FragmentSpread(spread) => {
-                    self.expand(spread.node.fragment_name.node.as_str(), spread.pos, level)?.spread()
+                    let name = spread.node.fragment_name.node.as_str();
+                    self.expand_fragment(name, spread.pos, level)?.count_fragment()
                 }
             };
-            tally.add(&part);
+            complexity.add(&part);
         }
-        tally.levels += 1;
-        Ok(tally)
+        complexity.depth += 1;
+        Ok(complexity)
     }
 
-    fn field(&mut self, field: &'a Positioned<Field>, level: usize) -> Result<Tally, Refusal> {
+    fn visit_field(&mut self, field: &'a Positioned<Field>, level: usize) -> Result<Complexity, Refusal> {
         let (at, field) = (field.pos, &field.node);
         let name = field.name.node.as_str();
         if field.arguments.len() > self.limits.arguments {
-            let (count, most) = (field.arguments.len(), self.limits.arguments);
+            let (count, limit) = (field.arguments.len(), self.limits.arguments);
             return Err(Refusal::too_complex(
-                format!("{name} has {count} arguments; the most is {most}."),
-                (count, most),
+                format!("The field {name} has {count} arguments; the limit is {limit}."),
+                (count, limit),
                 at,
             ));
         }
-        let arguments = self.sizes.arguments(field);
-        if arguments.iter().any(|(_, value)| holds_file_marker(value)) {
-            return Err(file_marker(at));
+        let arguments = self.sizes.resolve_arguments(field);
+        if arguments.iter().any(|(_, value)| contains_file_marker(value)) {
+            return Err(file_marker_refusal(at));
         }
-        if let Some((pointer, message)) = arguments.iter().find_map(|(name, value)| unstorable(name, value)) {
-            return Err(Refusal::literal(pointer, message, at));
+        let found = arguments.iter().find_map(|(name, value)| find_unstorable(name, value));
+        if let Some((path, message)) = found {
+            return Err(Refusal::invalid_literal(path, message, at));
         }
         let inner = match field.selection_set.node.items.as_slice() {
-            [] => Tally::default(),
-            _ => self.set(&field.selection_set, level + 1)?,
+            [] => Complexity::default(),
+            _ => self.visit_selection_set(&field.selection_set, level + 1)?,
         };
-        let entries = Sizes::entries(&arguments).or_else(|| self.limits.list_sizes.get(name).copied());
-        let inside = match entries {
+        let entries =
+            ListSizes::requested_entries(&arguments).or_else(|| self.limits.list_sizes.get(name).copied());
+        let inner_cost = match entries {
             None => inner.cost(),
-            Some(entries) if inner.per_entry > 0 => {
-                inner.once.saturating_add(inner.per_entry.saturating_mul(entries))
+            Some(entries) if inner.entry_cost > 0 => {
+                inner.fixed_cost.saturating_add(inner.entry_cost.saturating_mul(entries))
             }
-            Some(entries) => inner.once.saturating_mul(entries),
+            Some(entries) => inner.fixed_cost.saturating_mul(entries),
         };
-        let cost = inside.saturating_add(self.limits.weights.get(name).copied().unwrap_or(1));
-        let mut tally = Tally {
+        let cost = inner_cost.saturating_add(self.limits.weights.get(name).copied().unwrap_or(1));
+        let mut complexity = Complexity {
             fields: 1,
             selections: inner.selections.saturating_add(1),
             aliases: inner.aliases.saturating_add(u64::from(field.alias.is_some())),
-            heavy: inner.heavy.saturating_add(u64::from(self.limits.heavy.contains(name))),
-            introspection: inner.introspection,
-            levels: inner.levels,
-            ..Tally::default()
+            heavy_fields: inner.heavy_fields.saturating_add(u64::from(self.limits.heavy.contains(name))),
+            introspection_cost: inner.introspection_cost,
+            depth: inner.depth,
+            ..Complexity::default()
         };
         match name {
-            "__schema" | "__type" => tally.introspection = tally.introspection.saturating_add(cost),
-            "nodes" | "edges" => tally.per_entry = cost,
-            _ => tally.once = cost,
+            "__schema" | "__type" => {
+                complexity.introspection_cost = complexity.introspection_cost.saturating_add(cost);
+            }
+            "nodes" | "edges" => complexity.entry_cost = cost,
+            _ => complexity.fixed_cost = cost,
         }
-        Ok(tally)
+        Ok(complexity)
     }
 
-    /// Tallies a fragment's selection set, the first time it is met.
-    fn expand(&mut self, name: &'a str, at: Pos, level: usize) -> Result<Tally, Refusal> {
+    /// Returns the complexity of the selection set of a fragment, which is measured at its first spread.
+    fn expand_fragment(&mut self, name: &'a str, at: Pos, level: usize) -> Result<Complexity, Refusal> {
         match self.fragments.get(name) {
-            Some(Memo::Done(tally)) => {
-                let tally = *tally;
-                self.level(level.saturating_add(tally.levels), at)?;
-                return Ok(tally);
+            Some(FragmentState::Done(complexity)) => {
+                let complexity = *complexity;
+                self.check_depth(level.saturating_add(complexity.depth), at)?;
+                return Ok(complexity);
             }
-            Some(Memo::InProgress) => {
-                let from = self.path.iter().position(|other| *other == name).unwrap_or(0);
-                let chain = self.path[from..].join(" → ");
+            Some(FragmentState::InProgress) => {
+                let start = self.path.iter().position(|other| *other == name).unwrap_or(0);
+                let chain = self.path[start..].join(" → ");
                 return Err(Refusal::invalid(
                     format!("The fragment {name} spreads itself: {chain} → {name}."),
                     at,
@@ -206,59 +215,62 @@ impl<'a> Walk<'a> {
             }
             None => {}
         }
-        // A fragment that does not exist is validation's to refuse.
-        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Tally::default()) };
-        self.fragments.insert(name, Memo::InProgress);
+        // Validation refuses a fragment that does not exist.
+        let Some(fragment) = self.document.fragments.get(name) else { return Ok(Complexity::default()) };
+        self.fragments.insert(name, FragmentState::InProgress);
         self.path.push(name);
-        self.directives(&fragment.node.directives, fragment.pos)?;
-        let tally = self.set(&fragment.node.selection_set, level + 1)?;
+        self.check_directives(&fragment.node.directives, fragment.pos)?;
+        let complexity = self.visit_selection_set(&fragment.node.selection_set, level + 1)?;
         self.path.pop();
-        self.fragments.insert(name, Memo::Done(tally));
-        Ok(tally)
+        self.fragments.insert(name, FragmentState::Done(complexity));
+        Ok(complexity)
     }
 
-    fn level(&self, level: usize, at: Pos) -> Result<(), Refusal> {
+    fn check_depth(&self, level: usize, at: Pos) -> Result<(), Refusal> {
         if level <= self.limits.depth {
             return Ok(());
         }
-        let most = self.limits.depth;
-        let message =
-            format!("The document nests {level} selection sets, fragments expanded; the most is {most}.");
-        Err(Refusal::too_complex(message, (level, most), at))
+        let limit = self.limits.depth;
+        let message = format!(
+            "The document nests {level} selection sets after fragments are expanded; the limit is {limit}."
+        );
+        Err(Refusal::too_complex(message, (level, limit), at))
     }
 
-    fn directives(&self, directives: &[Positioned<Directive>], at: Pos) -> Result<(), Refusal> {
+    fn check_directives(&self, directives: &[Positioned<Directive>], at: Pos) -> Result<(), Refusal> {
         if directives.len() <= self.limits.directives {
             return Ok(());
         }
-        let (count, most) = (directives.len(), self.limits.directives);
+        let (count, limit) = (directives.len(), self.limits.directives);
         Err(Refusal::too_complex(
-            format!("There are {count} directives in one place; the most is {most}."),
-            (count, most),
+            format!("One location has {count} directives; the limit is {limit}."),
+            (count, limit),
             at,
         ))
     }
 
-    fn duplicates(&self, set: &'a Positioned<SelectionSet>) -> Result<(), Refusal> {
+    fn check_response_keys(&self, set: &'a Positioned<SelectionSet>) -> Result<(), Refusal> {
         if set.node.items.len() <= self.limits.duplicates {
             return Ok(());
         }
-        let mut seen = HashMap::<&str, usize>::new();
+        let mut counts = HashMap::<&str, usize>::new();
         for selection in &set.node.items {
             let Selection::Field(field) = &selection.node else { continue };
             let key = field.node.response_key().node.as_str();
-            let count = seen.entry(key).or_default();
+            let count = counts.entry(key).or_default();
             *count += 1;
             if *count > self.limits.duplicates {
-                let most = self.limits.duplicates;
-                let message = format!("One selection set names {key} {count} times; the most is {most}.");
-                return Err(Refusal::too_complex(message, (*count, most), field.pos));
+                let limit = self.limits.duplicates;
+                let message = format!(
+                    "The response key {key} occurs {count} times in one selection set; the limit is {limit}."
+                );
+                return Err(Refusal::too_complex(message, (*count, limit), field.pos));
             }
         }
         Ok(())
     }
 }
 
-fn file_marker(at: Pos) -> Refusal {
-    Refusal::invalid("Text must not start with \"#__graphql_file__:\".", at)
+fn file_marker_refusal(at: Pos) -> Refusal {
+    Refusal::invalid("A string must not start with \"#__graphql_file__:\".", at)
 }

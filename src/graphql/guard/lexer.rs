@@ -1,7 +1,7 @@
-//! Counts a document's tokens and open brackets without recursion, before the recursive parser sees it.
+//! Counts the tokens and open brackets of a document without recursion, before the recursive parser reads it.
 //!
-//! What this takes for a string or a comment, the parser must take for one too; otherwise brackets could hide in it. Where the
-//! two could differ (a string that does not end), the document is refused here.
+//! The lexer and the parser must agree on strings and comments; otherwise brackets could hide in them. Where they could
+//! differ (an unterminated string), the lexer refuses the document.
 
 use async_graphql::Pos;
 
@@ -9,23 +9,22 @@ use super::limits::Limits;
 use super::refusal::Refusal;
 use crate::error::Code;
 
-/// What a document holds.
+/// Lexical size of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Scan {
-    /// Tokens.
+pub(super) struct TokenCounts {
     pub(super) tokens: usize,
-    /// Most brackets open at once.
+    /// Maximum number of brackets open at once.
     pub(super) nesting: usize,
 }
 
-/// Refuses what is too long, has too many tokens, or nests too deeply. One pass, no allocation.
-pub(super) fn scan(document: &str, limits: &Limits) -> Result<Scan, Refusal> {
+/// Refuses a document that is too long, has too many tokens, or nests too deeply. One pass, no allocation.
+pub(super) fn count_tokens(document: &str, limits: &Limits) -> Result<TokenCounts, Refusal> {
     if document.len() > limits.bytes {
-        let message = format!("The document has {} bytes; the most is {}.", document.len(), limits.bytes);
+        let message = format!("The document has {} bytes; the limit is {}.", document.len(), limits.bytes);
         return Err(Refusal::too_complex(message, (document.len(), limits.bytes), None));
     }
     let bytes = document.as_bytes();
-    let mut scan = Scan { tokens: 0, nesting: 0 };
+    let mut counts = TokenCounts { tokens: 0, nesting: 0 };
     let (mut at, mut open) = (0, 0_usize);
     while let Some(&byte) = bytes.get(at) {
         let start = at;
@@ -35,17 +34,17 @@ pub(super) fn scan(document: &str, limits: &Limits) -> Result<Scan, Refusal> {
                 continue;
             }
             b'#' => {
-                at = run(bytes, at, |b| b != b'\n' && b != b'\r');
+                at = end_of_run(bytes, at, |b| b != b'\n' && b != b'\r');
                 continue;
             }
             _ if bytes[at..].starts_with(BYTE_ORDER_MARK) => {
                 at += BYTE_ORDER_MARK.len();
                 continue;
             }
-            b'"' => string_end(bytes, at).ok_or_else(|| unterminated(document, start))?,
+            b'"' => end_of_string(bytes, at).ok_or_else(|| unterminated_string(document, start))?,
             b'{' | b'[' | b'(' => {
                 open += 1;
-                scan.nesting = scan.nesting.max(open);
+                counts.nesting = counts.nesting.max(open);
                 at + 1
             }
             b'}' | b']' | b')' => {
@@ -54,43 +53,44 @@ pub(super) fn scan(document: &str, limits: &Limits) -> Result<Scan, Refusal> {
             }
             b'.' if bytes[at..].starts_with(b"...") => at + 3,
             b'-' | b'0'..=b'9' => {
-                run(bytes, at + 1, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-'))
+                end_of_run(bytes, at + 1, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-'))
             }
-            b'_' | b'a'..=b'z' | b'A'..=b'Z' => run(bytes, at, |b| b.is_ascii_alphanumeric() || b == b'_'),
-            _ => run(bytes, at + 1, |b| b & 0b1100_0000 == 0b1000_0000),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' => {
+                end_of_run(bytes, at, |b| b.is_ascii_alphanumeric() || b == b'_')
+            }
+            _ => end_of_run(bytes, at + 1, |b| b & 0b1100_0000 == 0b1000_0000),
         };
-        scan.tokens += 1;
-        if scan.tokens > limits.tokens {
-            let message = format!("The document has more than {} tokens, which is the most.", limits.tokens);
-            let bound = (scan.tokens, limits.tokens);
-            return Err(Refusal::too_complex(message, bound, position(document, start)));
+        counts.tokens += 1;
+        if counts.tokens > limits.tokens {
+            let message = format!("The document has more than {} tokens, which is the limit.", limits.tokens);
+            let usage = (counts.tokens, limits.tokens);
+            return Err(Refusal::too_complex(message, usage, position_of(document, start)));
         }
         if open > limits.nesting {
-            let message = format!(
-                "The document opens {open} brackets within each other; the most is {}.",
-                limits.nesting
-            );
-            return Err(Refusal::too_complex(message, (open, limits.nesting), position(document, start)));
+            let message =
+                format!("The document nests brackets {open} levels deep; the limit is {}.", limits.nesting);
+            return Err(Refusal::too_complex(message, (open, limits.nesting), position_of(document, start)));
         }
     }
-    if scan.tokens == 0 {
+    if counts.tokens == 0 {
         return Err(Refusal::new(
             Code::ParseFailed,
-            "The document is empty. Send a query, mutation or subscription.",
+            "The document is empty. Send a query, mutation, or subscription.",
             vec![],
         ));
     }
-    Ok(scan)
+    Ok(counts)
 }
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-fn run(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {
-    bytes[from..].iter().position(|byte| !belongs(*byte)).map_or(bytes.len(), |length| from + length)
+/// Returns the end of the longest run of matching bytes that starts at `from`.
+fn end_of_run(bytes: &[u8], from: usize, is_part: impl Fn(u8) -> bool) -> usize {
+    bytes[from..].iter().position(|byte| !is_part(*byte)).map_or(bytes.len(), |length| from + length)
 }
 
-/// Where the string that starts here ends; `None` where it does not.
-fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+/// Returns the end of the string that starts at `start`; `None` if it is unterminated.
+fn end_of_string(bytes: &[u8], start: usize) -> Option<usize> {
     const BLOCK: &[u8] = b"\"\"\"";
     let block = bytes[start..].starts_with(BLOCK);
     let mut at = start + if block { 3 } else { 1 };
@@ -108,15 +108,14 @@ fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-fn unterminated(document: &str, start: usize) -> Refusal {
-    let at = position(document, start);
-    let message =
-        format!("Syntax error at line {}, column {}: this string does not end.", at.line, at.column);
+fn unterminated_string(document: &str, start: usize) -> Refusal {
+    let at = position_of(document, start);
+    let message = format!("Syntax error at line {}, column {}: unterminated string.", at.line, at.column);
     Refusal::new(Code::ParseFailed, message, vec![at])
 }
 
-/// Line and column (in characters), both from 1, of a byte.
-fn position(document: &str, byte: usize) -> Pos {
+/// Returns the line and the column (in characters) of a byte, both from 1.
+fn position_of(document: &str, byte: usize) -> Pos {
     let before = document.get(..byte).unwrap_or(document);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Pos { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
@@ -127,8 +126,8 @@ mod tests {
     use super::*;
 
     fn counts(document: &str) -> (usize, usize) {
-        let scan = scan(document, &Limits::default()).unwrap();
-        (scan.tokens, scan.nesting)
+        let counts = count_tokens(document, &Limits::default()).unwrap();
+        (counts.tokens, counts.nesting)
     }
 
     #[test]
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_strings_and_comments_are_text() {
+    fn brackets_in_strings_and_comments_are_not_counted() {
         assert_eq!(counts(r#"{ a(x: "[[[[\"{{{\\") }"#), (8, 2));
         assert_eq!(counts("{ a(x: \"\"\" [[[ \" \\\"\"\" {{{ \"\"\") }"), (8, 2));
         assert_eq!(counts("{ a(x: \"\"\"\"\"\") }"), (8, 2), "an empty block string");
@@ -148,19 +147,19 @@ mod tests {
     }
 
     #[test]
-    fn strings_that_do_not_end_are_refused_where_they_start() {
+    fn unterminated_string_is_refused_at_its_start() {
         for document in
             ["{ a(x: \"b) }", "{ a(x: \"b\n\") }", "{ a(x: \"\"\"b\") }", "{ a(x: \"\\", "{ a(x: \"\\\n\") }"]
         {
-            let refusal = scan(document, &Limits::default()).unwrap_err();
+            let refusal = count_tokens(document, &Limits::default()).unwrap_err();
             assert_eq!(refusal.code, Code::ParseFailed);
-            assert_eq!(refusal.message, "Syntax error at line 1, column 8: this string does not end.");
+            assert_eq!(refusal.message, "Syntax error at line 1, column 8: unterminated string.");
         }
     }
 
     #[test]
-    fn places_count_characters_and_lines() {
-        let refusal = scan("{ ä\n  ö(x: \"", &Limits::default()).unwrap_err();
+    fn positions_count_lines_and_characters() {
+        let refusal = count_tokens("{ ä\n  ö(x: \"", &Limits::default()).unwrap_err();
         assert_eq!(refusal.locations, [Pos { line: 2, column: 8 }]);
     }
 }

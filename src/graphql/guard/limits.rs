@@ -1,4 +1,4 @@
-//! What one GraphQL request may ask for.
+//! Limits of one GraphQL request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,73 +6,73 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::switch::Switch;
 
-/// Limits of the guard. A configuration names only what it changes; a table that it names replaces the whole default table.
+/// Limits of the guard. Omitted keys keep their defaults. A configured table replaces the whole default table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Whether `__schema` and `__type` can be queried, and `GET /schema.graphql` serves the schema. Default `on`.
     pub introspection: Switch,
-    /// UTF-8 bytes of a document. Default 16,384.
+    /// Maximum UTF-8 bytes of a document. Default 16,384.
     pub bytes: usize,
-    /// Lexical tokens of a document; whitespace, commas and comments are none. Default 2,000.
+    /// Maximum lexical tokens of a document, without whitespace, commas, and comments. Default 2,000.
     pub tokens: usize,
-    /// Brackets of any kind open at once, checked before the recursive parser runs. Default 24.
+    /// Maximum brackets of any kind open at once, checked before the recursive parser runs. Default 24.
     pub nesting: usize,
-    /// Operations in a document, of which one is run. Default 10.
+    /// Maximum operations in a document, of which one runs. Default 10.
     pub operations: usize,
-    /// Selection sets within each other after fragments are expanded; a fragment counts as one. The full introspection
+    /// Maximum nested selection sets after fragments are expanded; a fragment counts as one. The full introspection
     /// query has 18. Default 20.
     pub depth: usize,
-    /// Fields and fragments of the whole document after fragments are expanded: what validation has to walk. Default 5,000.
+    /// Maximum fields and fragments of a document after fragments are expanded, which validation walks. Default 5,000.
     pub selections: u64,
-    /// Fields of the response, list sizes multiplied in. A page of 100 jobs with 20 fields each and their steps
+    /// Maximum fields of the response, multiplied by list sizes. A page of 100 jobs with 20 fields each and their steps
     /// (8 are assumed, 5 fields each) costs about 6,700. Default 15,000.
     pub cost: u64,
-    /// The same for what stands under `__schema` and `__type`, which reads memory only. Default 200,000.
+    /// Maximum fields of the response under `__schema` and `__type`, which read memory only. Default 200,000.
     pub introspection_cost: u64,
-    /// Fields of a query's root, aliases and fragments included. Default 30.
+    /// Maximum root fields of a query, including aliases and fragments. Default 30.
     pub root_fields: u64,
-    /// Fields of a mutation's root, aliases and fragments included. Default 10.
+    /// Maximum root fields of a mutation, including aliases and fragments. Default 10.
     pub mutation_fields: u64,
-    /// Aliases of an operation after fragments are expanded. Default 50.
+    /// Maximum aliases of an operation after fragments are expanded. Default 50.
     pub aliases: u64,
-    /// Arguments of one field. Default 20.
+    /// Maximum arguments of one field. Default 20.
     pub arguments: usize,
-    /// Directives in one place. Default 5.
+    /// Maximum directives in one location. Default 5.
     pub directives: usize,
-    /// How often one selection set may name the same response key. Default 5.
+    /// Maximum occurrences of one response key in a selection set. Default 5.
     pub duplicates: usize,
-    /// Fields that take a core for some tens of milliseconds each. Default `signIn` and `signUp`: they hash a password.
+    /// Fields that use tens of milliseconds of CPU time each. Default `signIn` and `signUp`, which hash a password.
     pub heavy: BTreeSet<String>,
-    /// How many of `heavy` an operation may have in all. Default 1.
+    /// Maximum fields of `heavy` in an operation. Default 1.
     pub heavy_fields: u64,
-    /// Variables of a request. Default 100.
+    /// Maximum variables of a request. Default 100.
     pub variables: usize,
-    /// Values inside all variables; each entry of a list or object is one. Default 50,000.
+    /// Maximum values in all variables; each entry of a list or object is one. Default 50,000.
     pub variable_values: usize,
-    /// UTF-8 bytes of all keys and strings inside the variables. Default 1,048,576.
+    /// Maximum UTF-8 bytes of all keys and strings in the variables. Default 1,048,576.
     pub variable_bytes: usize,
-    /// Lists and objects within each other inside a variable. Default 32.
+    /// Maximum nested lists and objects in a variable. Default 32.
     pub variable_depth: usize,
-    /// Bytes of a response as JSON; also of the rows and of the JSON values that it is made from. Default 16,777,216.
+    /// Maximum bytes of a response as JSON; also of the rows, and of the JSON values, in it. Default 16,777,216.
     pub response_bytes: usize,
-    /// Errors of a response; those beyond are left out. Default 20.
+    /// Maximum errors of a response; the excess is omitted. Default 20.
     pub errors: usize,
-    /// Characters of an error's message, and of each problem in it; the rest is cut. Default 1,000.
+    /// Maximum characters of an error message, and of each problem in it; the rest is cut. Default 1,000.
     pub message_characters: usize,
-    /// Problems that one error names in its extensions; those beyond are left out. Default 100.
+    /// Maximum problems in the extensions of one error; the excess is omitted. Default 100.
     pub problems: usize,
-    /// UTF-8 bytes of documents that are kept parsed, for the next time and for whoever names one by its hash; a parsed
-    /// document takes some twenty times as much memory. Default 1,048,576.
+    /// Maximum UTF-8 bytes of the documents in the cache of parsed documents, which also serves persisted queries. A
+    /// parsed document takes about twenty times as much memory. Default 1,048,576.
     pub cached_bytes: u64,
-    /// Entries assumed where a list has no `first`, `last`, `limit` or `ids`, by the field's name. Fields that are not
-    /// here are taken as single values.
+    /// Assumed number of entries of a list without `first`, `last`, `limit`, or `ids`, by field name. Other fields
+    /// count as single values.
     pub list_sizes: BTreeMap<String, u64>,
-    /// Cost of a field itself where it is not 1, by its name.
+    /// Cost of a field itself if it is not 1, by field name.
     pub weights: BTreeMap<String, u64>,
 }
 
-/// Lists of Docket's schema and of introspection, with what a usual one holds.
+/// Usual number of entries of the lists in the schema and in introspection.
 const LIST_SIZES: [(&str, u64); 25] = [
     ("apiKeys", 10),
     ("args", 3),
@@ -101,7 +101,7 @@ const LIST_SIZES: [(&str, u64); 25] = [
     ("webhooks", 20),
 ];
 
-/// Fields that ask the database on their own, or read more rows than they return.
+/// Fields that run their own database query, or read more rows than they return.
 const WEIGHTS: [(&str, u64); 9] = [
     ("deliveries", 20),
     ("documents", 100),

@@ -1,9 +1,9 @@
-//! Stands in front of async-graphql, for HTTP and WebSocket alike: what it lets through is cheap to validate and bounded to run.
+//! Limits every operation before async-graphql validates it, over HTTP and WebSocket alike.
 //!
-//! async-graphql walks fragments before its own limits apply, in exponential time, and its parser recurses as deeply as a
-//! document nests. So a document is counted without recursion first ([`Limits::bytes`], `tokens`, `nesting`), then parsed,
-//! then measured with each fragment walked once. Nothing here does I/O, and nothing here knows the schema: whether fields
-//! and types exist is for validation to say, which comes after.
+//! async-graphql walks fragments in exponential time before its own limits apply. Its parser recurses as deeply as a
+//! document nests. The guard therefore first counts tokens and brackets without recursion ([`Limits::bytes`], `tokens`,
+//! `nesting`). It then parses the document, and measures it with each fragment walked once. The guard does no I/O and
+//! does not use the schema: the later validation checks whether fields and types exist.
 
 mod cost;
 mod lexer;
@@ -22,44 +22,44 @@ use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 
 use crate::config::switch::Switch;
 
-use self::cost::{Tally, Walk};
+use self::cost::{Complexity, ComplexityVisitor};
 pub use self::limits::Limits;
-pub use self::refusal::{Bound, Refusal};
-use self::size::Sizes;
+pub use self::refusal::{LimitUsage, Refusal};
+use self::size::ListSizes;
 pub use crate::error::Code;
 
-/// A document that may be run, with what its operation comes to.
+/// A request that passed the guard.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedRequest {
     /// The parsed document, for [`Request::set_parsed_query`].
     pub document: ExecutableDocument,
-    /// The operation that is to be run.
+    /// The operation to run, with its cost.
     pub operation: Operation,
 }
 
 /// The operation of a request.
 #[derive(Debug)]
 pub struct Operation {
-    /// Query, mutation or subscription.
+    /// Query, mutation, or subscription.
     pub kind: OperationType,
-    /// Fields of the response, list sizes multiplied in, without introspection.
+    /// Number of fields in the response, multiplied by list sizes, without introspection.
     pub cost: u64,
-    /// The same of introspection.
+    /// The same number for introspection.
     pub introspection_cost: u64,
-    /// Defaults of the variables that the request leaves out.
+    /// Default values of the variables that the request omits.
     defaults: Vec<(Name, Value)>,
 }
 
-impl Checked {
-    /// Puts the parsed document and the defaults of variables into the request that it was made from.
-    pub fn put_into(self, request: &mut Request) {
+impl CheckedRequest {
+    /// Sets the parsed document and the default values of variables in the request.
+    pub fn apply_to(self, request: &mut Request) {
         self.operation.fill_defaults(&mut request.variables);
         request.set_parsed_query(self.document);
     }
 }
 
 impl Operation {
-    /// Gives variables that were left out their defaults: async-graphql's `@skip` and `@include` see only what is given.
+    /// Sets omitted variables to their default values: `@skip` and `@include` of async-graphql do not apply these.
     pub fn fill_defaults(self, variables: &mut Variables) {
         for (name, value) in self.defaults {
             variables.entry(name).or_insert(value);
@@ -67,29 +67,30 @@ impl Operation {
     }
 }
 
-/// Parses a request's document and checks it with its variables.
+/// Parses the document of a request and checks it with its variables.
 ///
-/// `operation_name` may be absent where the document has one operation.
+/// `operation_name` can be absent if the document has one operation.
 pub fn check(
     document: &str,
     operation_name: Option<&str>,
     variables: &Variables,
     limits: &Limits,
-) -> Result<Checked, Refusal> {
+) -> Result<CheckedRequest, Refusal> {
     let document = parse(document, limits)?;
     let operation = measure(&document, operation_name, variables, limits)?;
-    Ok(Checked { document, operation })
+    Ok(CheckedRequest { document, operation })
 }
 
-/// The part of [`check`] that does not depend on variables; its result may be kept and measured again.
+/// Runs the part of [`check`] that does not depend on variables; the result can be cached and measured again.
 pub fn parse(document: &str, limits: &Limits) -> Result<ExecutableDocument, Refusal> {
-    lexer::scan(document, limits)?;
-    let parsed = parse_query(document).map_err(|error: ParserError| Refusal::parser(&error, document))?;
-    structure(&parsed, limits)?;
+    lexer::count_tokens(document, limits)?;
+    let parsed =
+        parse_query(document).map_err(|error: ParserError| Refusal::from_parser(&error, document))?;
+    check_structure(&parsed, limits)?;
     Ok(parsed)
 }
 
-/// The part of [`check`] that depends on variables, for a document that [`parse`] has let through.
+/// Runs the part of [`check`] that depends on variables, for a document that [`parse`] has accepted.
 pub fn measure(
     document: &ExecutableDocument,
     operation_name: Option<&str>,
@@ -97,19 +98,20 @@ pub fn measure(
     limits: &Limits,
 ) -> Result<Operation, Refusal> {
     variables::check(variables, limits)?;
-    let operation = select(document, operation_name)?;
+    let operation = select_operation(document, operation_name)?;
     let definition = &operation.node;
-    let sizes = Sizes::new(variables, &definition.variable_definitions);
-    let tally = Walk::new(document, limits, sizes).operation(operation)?;
+    let sizes = ListSizes::new(variables, &definition.variable_definitions);
+    let complexity = ComplexityVisitor::new(document, limits, sizes).visit_operation(operation)?;
     let kind = definition.ty;
-    affordable(kind, &tally, operation.pos, limits)?;
+    check_complexity(kind, &complexity, operation.pos, limits)?;
     let default = |variable: &Positioned<VariableDefinition>| {
         let name = &variable.node.name.node;
         let default = variable.node.default_value.as_ref().filter(|_| !variables.contains_key(name))?;
         Some((name.clone(), default.node.clone()))
     };
     let defaults = definition.variable_definitions.iter().filter_map(default).collect();
-    Ok(Operation { kind, cost: tally.cost(), introspection_cost: tally.introspection, defaults })
+    let (cost, introspection_cost) = (complexity.cost(), complexity.introspection_cost);
+    Ok(Operation { kind, cost, introspection_cost, defaults })
 }
 
 /// Returns the variables that an operation of a document defines.
@@ -117,36 +119,37 @@ pub fn variable_definitions<'a>(
     document: &'a ExecutableDocument,
     operation_name: Option<&str>,
 ) -> &'a [Positioned<VariableDefinition>] {
-    let selected = select(document, operation_name);
+    let selected = select_operation(document, operation_name);
     selected.map(|operation| operation.node.variable_definitions.as_slice()).unwrap_or_default()
 }
 
-/// Checks every definition, used or not, since validation walks them all. Returns how many selections were looked at.
-fn structure(document: &ExecutableDocument, limits: &Limits) -> Result<usize, Refusal> {
+/// Checks every definition, used or not, because validation walks them all. Returns the number of visited selections.
+fn check_structure(document: &ExecutableDocument, limits: &Limits) -> Result<usize, Refusal> {
     let operations = document.operations.iter().len();
     if operations > limits.operations {
-        let message = format!("The document has {operations} operations; the most is {}.", limits.operations);
+        let message =
+            format!("The document has {operations} operations; the limit is {}.", limits.operations);
         return Err(Refusal::too_complex(message, (operations, limits.operations), None));
     }
-    let mut walk = Walk::new(document, limits, Sizes::default());
+    let mut visitor = ComplexityVisitor::new(document, limits, ListSizes::default());
     let mut selections = 0_u64;
     for (_, operation) in document.operations.iter() {
-        selections = selections.saturating_add(walk.operation(operation)?.selections);
+        selections = selections.saturating_add(visitor.visit_operation(operation)?.selections);
     }
     for name in document.fragments.keys() {
-        selections = selections.saturating_add(walk.fragment(name.as_str())?.selections);
+        selections = selections.saturating_add(visitor.visit_fragment(name.as_str())?.selections);
     }
     if selections > limits.selections {
-        let most = limits.selections;
+        let limit = limits.selections;
         let message = format!(
-            "The document has {selections} fields and fragments once fragments are expanded; the most is {most}."
+            "The document has {selections} fields and fragments after fragments are expanded; the limit is {limit}."
         );
-        return Err(Refusal::too_complex(message, (selections, most), None));
+        return Err(Refusal::too_complex(message, (selections, limit), None));
     }
-    Ok(walk.visits)
+    Ok(visitor.visits)
 }
 
-fn select<'a>(
+fn select_operation<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Result<&'a Positioned<OperationDefinition>, Refusal> {
@@ -162,7 +165,7 @@ fn select<'a>(
             match (all.next(), all.next()) {
                 (Some(only), None) => Ok(only),
                 _ => Err(refuse(format!(
-                    "The document has {} operations; operationName must say which one to run.",
+                    "The document has {} operations. Set operationName to the one to run.",
                     operations.len()
                 ))),
             }
@@ -170,44 +173,50 @@ fn select<'a>(
     }
 }
 
-fn affordable(kind: OperationType, tally: &Tally, at: Pos, limits: &Limits) -> Result<(), Refusal> {
-    if tally.introspection > 0 && limits.introspection == Switch::Off {
+fn check_complexity(
+    kind: OperationType,
+    complexity: &Complexity,
+    at: Pos,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    if complexity.introspection_cost > 0 && limits.introspection == Switch::Off {
         return Err(Refusal::invalid(
             "Introspection is off on this server: __schema and __type cannot be queried.",
             at,
         ));
     }
-    if kind == OperationType::Subscription && tally.fields != 1 {
-        let message = format!("A subscription has exactly one root field; this one has {}.", tally.fields);
+    if kind == OperationType::Subscription && complexity.fields != 1 {
+        let message =
+            format!("A subscription has exactly one root field; this one has {}.", complexity.fields);
         return Err(Refusal::invalid(message, at));
     }
     let root_fields =
         if kind == OperationType::Mutation { limits.mutation_fields } else { limits.root_fields };
-    for (what, count, most, instead) in [
-        ("root fields", tally.fields, root_fields, "Send several requests."),
-        ("aliases", tally.aliases, limits.aliases, "Send several requests."),
+    for (unit, count, limit, remedy) in [
+        ("root fields", complexity.fields, root_fields, "Send several requests."),
+        ("aliases", complexity.aliases, limits.aliases, "Send several requests."),
         (
-            "fields that hash a password or the like",
-            tally.heavy,
+            "expensive fields, such as signIn",
+            complexity.heavy_fields,
             limits.heavy_fields,
             "Send several requests.",
         ),
         (
-            "points of cost",
-            tally.cost(),
+            "cost points",
+            complexity.cost(),
             limits.cost,
-            "Ask for fewer entries (first, last) or for fewer fields.",
+            "Request fewer entries (first, last) or fewer fields.",
         ),
         (
-            "points of introspection cost",
-            tally.introspection,
+            "introspection cost points",
+            complexity.introspection_cost,
             limits.introspection_cost,
-            "Ask for fewer fields.",
+            "Request fewer fields.",
         ),
     ] {
-        if count > most {
-            let message = format!("The {kind} has {count} {what}; the most is {most}. {instead}");
-            return Err(Refusal::too_complex(message, (count, most), at));
+        if count > limit {
+            let message = format!("The {kind} has {count} {unit}; the limit is {limit}. {remedy}");
+            return Err(Refusal::too_complex(message, (count, limit), at));
         }
     }
     Ok(())

@@ -1,82 +1,82 @@
-//! Why a request is not run, in words for the client.
+//! Reason why the guard refuses a request, with a message for the client.
 
 use async_graphql::parser::Error as ParserError;
 use async_graphql::{ErrorExtensionValues, Pos, Response, ServerError, Value, value};
 
 use crate::error::Code;
 
-/// What was asked for, and the most that may be.
+/// A requested amount and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bound {
-    /// As the request has it.
+pub struct LimitUsage {
+    /// Amount in the request.
     pub requested: u64,
-    /// As the configuration has it.
+    /// Limit in the configuration.
     pub limit: u64,
 }
 
-impl From<(u64, u64)> for Bound {
+impl From<(u64, u64)> for LimitUsage {
     fn from((requested, limit): (u64, u64)) -> Self {
         Self { requested, limit }
     }
 }
 
-impl From<(usize, usize)> for Bound {
+impl From<(usize, usize)> for LimitUsage {
     fn from((requested, limit): (usize, usize)) -> Self {
-        let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
-        Self { requested: wide(requested), limit: wide(limit) }
+        let saturate = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Self { requested: saturate(requested), limit: saturate(limit) }
     }
 }
 
-/// Why a request is not run.
+/// Reason why the guard refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// For programs.
+    /// Machine-readable error code.
     pub code: Code,
-    /// For people, in one line: what is wrong and what would be right.
+    /// Human-readable message in one line: the problem and the remedy.
     pub message: String,
-    /// Where in the document; empty where it is not about one place.
+    /// Locations in the document; empty if the problem has no location.
     pub locations: Vec<Pos>,
-    /// JSON Pointer (RFC 6901) into the variables, or from an argument on, where a value there is wrong.
-    pub variable: Option<String>,
-    /// The numbers of a limit that it is beyond.
-    pub bound: Option<Bound>,
+    /// JSON Pointer (RFC 6901) to an invalid value: into the variables, the request, or the arguments of a field.
+    pub path: Option<String>,
+    /// The exceeded limit.
+    pub exceeded: Option<LimitUsage>,
 }
 
 impl Refusal {
-    /// A refusal that says no more than this.
+    /// Creates a refusal without a path or an exceeded limit.
     pub fn new(code: Code, message: impl Into<String>, locations: Vec<Pos>) -> Self {
-        Self { code, message: message.into(), locations, variable: None, bound: None }
+        Self { code, message: message.into(), locations, path: None, exceeded: None }
     }
 
     pub(super) fn too_complex(
         message: impl Into<String>,
-        bound: impl Into<Bound>,
+        exceeded: impl Into<LimitUsage>,
         at: impl Into<Option<Pos>>,
     ) -> Self {
         let locations = at.into().into_iter().collect();
-        Self { bound: Some(bound.into()), ..Self::new(Code::TooComplex, message, locations) }
+        Self { exceeded: Some(exceeded.into()), ..Self::new(Code::TooComplex, message, locations) }
     }
 
     pub(super) fn invalid(message: impl Into<String>, at: Pos) -> Self {
         Self::new(Code::ValidationFailed, message, vec![at])
     }
 
-    /// Something in the request is wrong, at a JSON Pointer.
-    pub fn variable(pointer: String, message: impl Into<String>) -> Self {
-        Self { variable: Some(pointer), ..Self::new(Code::BadInput, message, Vec::new()) }
+    /// Creates a refusal of a value of the request at a JSON Pointer.
+    pub fn invalid_value(path: String, message: impl Into<String>) -> Self {
+        Self { path: Some(path), ..Self::new(Code::BadInput, message, Vec::new()) }
     }
 
-    pub(super) fn literal(pointer: String, message: impl Into<String>, at: Pos) -> Self {
-        Self { variable: Some(pointer), ..Self::new(Code::BadInput, message, vec![at]) }
+    pub(super) fn invalid_literal(path: String, message: impl Into<String>, at: Pos) -> Self {
+        Self { path: Some(path), ..Self::new(Code::BadInput, message, vec![at]) }
     }
 
-    /// Says in one line what the parser draws in six.
-    pub(super) fn parser(error: &ParserError, document: &str) -> Self {
+    /// Converts the parser's message of several lines into one line.
+    pub(super) fn from_parser(error: &ParserError, document: &str) -> Self {
         let locations = error.positions().collect();
         match error {
             ParserError::Syntax { message, start, .. } => {
                 let expected = message.lines().last().unwrap_or_default().trim_start_matches([' ', '=']);
-                Self::syntax(document, *start, &readable(expected))
+                Self::syntax_error(document, *start, &readable_rules(expected))
             }
             ParserError::RecursionLimitExceeded => {
                 Self::new(Code::TooComplex, "The document is nested too deeply to be parsed.", locations)
@@ -86,7 +86,7 @@ impl Refusal {
             }
             ParserError::MultipleOperations { .. } => Self::new(
                 Code::ValidationFailed,
-                "An operation without a name must be the only one of its document.",
+                "An anonymous operation must be the only operation in its document.",
                 locations,
             ),
             ParserError::OperationDuplicated { operation, .. } => Self::new(
@@ -103,25 +103,25 @@ impl Refusal {
         }
     }
 
-    pub(super) fn syntax(document: &str, at: Pos, expected: &str) -> Self {
+    pub(super) fn syntax_error(document: &str, at: Pos, expected: &str) -> Self {
         let message = format!(
             "Syntax error at line {}, column {}: {expected}, found {}.",
             at.line,
             at.column,
-            found(document, at)
+            token_at(document, at)
         );
         Self::new(Code::ParseFailed, message, vec![at])
     }
 
-    /// As an entry of a response's `errors`.
+    /// Converts the refusal into an entry of the `errors` of a response.
     pub fn into_error(self) -> ServerError {
         let mut extensions = ErrorExtensionValues::default();
         extensions.set("code", self.code.as_str());
-        if let Some(path) = &self.variable {
+        if let Some(path) = &self.path {
             let problem = value!({ "path": path, "code": "INVALID", "message": (self.message.clone()) });
             extensions.set("problems", Value::List(vec![problem]));
         }
-        if let Some(Bound { requested, limit }) = self.bound {
+        if let Some(LimitUsage { requested, limit }) = self.exceeded {
             extensions.set("requested", requested);
             extensions.set("limit", limit);
         }
@@ -144,8 +144,8 @@ impl From<Refusal> for Response {
     }
 }
 
-/// The parser names its grammar's rules; people have other words for them.
-fn readable(expected: &str) -> String {
+/// Replaces the names of grammar rules in a parser message with plain words.
+fn readable_rules(expected: &str) -> String {
     let words = expected.split(' ').map(|word| {
         let rule = word.trim_end_matches([',', ';']);
         let words = match rule {
@@ -163,8 +163,8 @@ fn readable(expected: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The token at or after a place: a name or number as a whole, of anything else one character.
-fn found(document: &str, at: Pos) -> String {
+/// Returns the token at or after a position: a whole name or number, or one character of any other token.
+fn token_at(document: &str, at: Pos) -> String {
     let line_start: usize =
         document.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum();
     let line = document.get(line_start..).unwrap_or_default();

@@ -1,54 +1,55 @@
-//! How many entries a field's arguments ask for, variables and their defaults included.
+//! Number of list entries that the arguments of a field request, including variables and their default values.
 
 use std::convert::Infallible;
 
 use async_graphql::parser::types::{Field, VariableDefinition};
 use async_graphql::{Name, Positioned, Value, Variables};
 
-/// Arguments, and fields of an argument that is an object, that say how many entries a list may have.
-const SIZES: [&str; 3] = ["first", "last", "limit"];
-/// Arguments that name the entries one by one.
-const NAMES: [&str; 1] = ["ids"];
+/// Arguments that limit the number of entries of a list, also as fields of an input object.
+const SIZE_ARGUMENTS: [&str; 3] = ["first", "last", "limit"];
+/// Arguments that list the requested entries.
+const ID_ARGUMENTS: [&str; 1] = ["ids"];
 
-/// The values that variables have in an operation.
+/// Computes list sizes from arguments, with the values of the variables of an operation.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sizes<'a> {
-    given: Option<&'a Variables>,
+pub(super) struct ListSizes<'a> {
+    variables: Option<&'a Variables>,
     definitions: &'a [Positioned<VariableDefinition>],
 }
 
-impl<'a> Sizes<'a> {
-    pub(super) fn new(given: &'a Variables, definitions: &'a [Positioned<VariableDefinition>]) -> Self {
-        Self { given: Some(given), definitions }
+impl<'a> ListSizes<'a> {
+    pub(super) fn new(variables: &'a Variables, definitions: &'a [Positioned<VariableDefinition>]) -> Self {
+        Self { variables: Some(variables), definitions }
     }
 
-    /// The literal arguments of a field, with what matters of each variable in its place.
-    pub(super) fn arguments(&self, field: &'a Field) -> Vec<(&'a str, Value)> {
+    /// Returns the arguments of a field, with each variable replaced by the sizes in its value.
+    pub(super) fn resolve_arguments(&self, field: &'a Field) -> Vec<(&'a str, Value)> {
         let arguments = field.arguments.iter().map(|(name, value)| {
             let Ok(value) =
-                value.node.clone().into_const_with(|name| Ok::<_, Infallible>(self.variable(&name)));
+                value.node.clone().into_const_with(|name| Ok::<_, Infallible>(self.variable_sizes(&name)));
             (name.node.as_str(), value)
         });
         arguments.collect()
     }
 
-    /// The most entries that any of the arguments asks for; `None` where none does. Never 0, so that nothing is free.
-    pub(super) fn entries(arguments: &[(&str, Value)]) -> Option<u64> {
-        arguments.iter().filter_map(|(name, value)| entries(name, value)).max()
+    /// Returns the maximum number of entries that an argument requests; `None` if no argument requests any.
+    /// The number is at least 1, so that no list is free.
+    pub(super) fn requested_entries(arguments: &[(&str, Value)]) -> Option<u64> {
+        arguments.iter().filter_map(|(name, value)| argument_entries(name, value)).max()
     }
 
-    /// A number stays, a list becomes its length, of an object the sizes stay; nothing else matters, and nothing large is
-    /// copied.
-    fn variable(&self, name: &Name) -> Value {
+    /// Returns the sizes in the value of a variable: a number, the length of a list, or the size fields of an object.
+    /// Other values become null, so that no large value is copied.
+    fn variable_sizes(&self, name: &Name) -> Value {
         let default = || {
             let definition = self.definitions.iter().find(|definition| definition.node.name.node == *name)?;
             definition.node.default_value.as_ref().map(|default| &default.node)
         };
-        match self.given.and_then(|variables| variables.get(name)).or_else(default) {
+        match self.variables.and_then(|variables| variables.get(name)).or_else(default) {
             Some(Value::Number(number)) => Value::Number(number.clone()),
             Some(Value::List(values)) => Value::from(values.len()),
             Some(Value::Object(fields)) => {
-                let sizes = SIZES.iter().filter_map(|size| fields.get_key_value(*size));
+                let sizes = SIZE_ARGUMENTS.iter().filter_map(|size| fields.get_key_value(*size));
                 let numbers = sizes.filter(|(_, value)| matches!(value, Value::Number(_)));
                 Value::Object(numbers.map(|(name, value)| (name.clone(), value.clone())).collect())
             }
@@ -57,19 +58,21 @@ impl<'a> Sizes<'a> {
     }
 }
 
-fn entries(name: &str, value: &Value) -> Option<u64> {
+fn argument_entries(name: &str, value: &Value) -> Option<u64> {
     match value {
-        Value::Number(number) if SIZES.contains(&name) || NAMES.contains(&name) => {
-            // Negative numbers and fractions are refused later; here they only must not be free.
+        Value::Number(number) if SIZE_ARGUMENTS.contains(&name) || ID_ARGUMENTS.contains(&name) => {
+            // Negative numbers and fractions are refused later. Until then, they count as 1.
             Some(number.as_u64().unwrap_or(1).max(1))
         }
-        Value::List(values) if NAMES.contains(&name) => {
+        Value::List(values) if ID_ARGUMENTS.contains(&name) => {
             Some(u64::try_from(values.len()).unwrap_or(u64::MAX).max(1))
         }
         Value::Object(fields) => fields
             .iter()
-            .filter(|(name, value)| SIZES.contains(&name.as_str()) && matches!(value, Value::Number(_)))
-            .filter_map(|(name, value)| entries(name, value))
+            .filter(|(name, value)| {
+                SIZE_ARGUMENTS.contains(&name.as_str()) && matches!(value, Value::Number(_))
+            })
+            .filter_map(|(name, value)| argument_entries(name, value))
             .max(),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! What variables may hold, whatever their types.
+//! Limits of variables, regardless of their types.
 
 use async_graphql::{Name, Value, Variables};
 
@@ -6,87 +6,90 @@ use super::limits::Limits;
 use super::refusal::Refusal;
 use crate::json::{LONG_NUMBER, NO_NUL, escape, is_long};
 
-/// async-graphql's marker for the n-th file of a multipart request. Where a client writes it as plain text, its `Upload`
-/// scalar indexes out of bounds and panics.
+/// Marker of async-graphql for the n-th file of a multipart request. If a client sends it as plain text, the `Upload`
+/// scalar of async-graphql indexes out of bounds and panics.
 const FILE_MARKER: &str = "#__graphql_file__:";
 
-/// The character that no text may have.
+/// Character that no string may contain.
 const NUL: char = '\0';
 
-/// Whether a string would be taken for an uploaded file.
+/// Returns whether async-graphql would read a string as an uploaded file.
 pub(super) fn is_file_marker(text: &str) -> bool {
     text.starts_with(FILE_MARKER)
 }
 
-/// Refuses variables that are too many, too large or too deep, text that async-graphql takes for a file, U+0000, and numbers
-/// of too many digits.
+/// Refuses too many, too large, or too deeply nested variables. Also refuses file markers of async-graphql, U+0000, and
+/// numbers with too many digits.
 pub(super) fn check(variables: &Variables, limits: &Limits) -> Result<(), Refusal> {
     if variables.len() > limits.variables {
         let message =
-            format!("The request has {} variables; the most is {}.", variables.len(), limits.variables);
-        return Err(Refusal::variable(String::new(), message));
+            format!("The request has {} variables; the limit is {}.", variables.len(), limits.variables);
+        return Err(Refusal::invalid_value(String::new(), message));
     }
-    let mut walk = Walk { limits, values: 0, bytes: 0, path: Vec::new() };
-    variables.iter().try_for_each(|(name, value)| walk.entry(Step::Key(name), value))
+    let mut visitor = ValueVisitor { limits, values: 0, bytes: 0, path: Vec::new() };
+    variables.iter().try_for_each(|(name, value)| visitor.visit_entry(PathSegment::Key(name), value))
 }
 
-/// Refuses a literal of the document that async-graphql would take for a file.
-pub(super) fn holds_file_marker(value: &Value) -> bool {
+/// Returns whether async-graphql would read a string in a literal of the document as an uploaded file.
+pub(super) fn contains_file_marker(value: &Value) -> bool {
     match value {
         Value::String(text) => is_file_marker(text),
-        Value::List(values) => values.iter().any(holds_file_marker),
-        Value::Object(fields) => fields.values().any(holds_file_marker),
+        Value::List(values) => values.iter().any(contains_file_marker),
+        Value::Object(fields) => fields.values().any(contains_file_marker),
         _ => false,
     }
 }
 
-/// Returns what in a literal of the document cannot be stored: a JSON Pointer from the argument that it belongs to, and a
-/// message.
-pub(super) fn unstorable(name: &str, value: &Value) -> Option<(String, &'static str)> {
-    let below = |(found, message): (String, &'static str)| (format!("/{name}{found}"), message);
+/// Finds a value that cannot be stored in a literal of the document.
+/// Returns a JSON Pointer that starts with the name of the argument, and a message.
+pub(super) fn find_unstorable(name: &str, value: &Value) -> Option<(String, &'static str)> {
+    let prepend_name = |(path, message): (String, &'static str)| (format!("/{name}{path}"), message);
     match value {
-        Value::String(text) if text.contains(NUL) => Some(below((String::new(), NO_NUL))),
-        Value::Number(number) if is_long(number) => Some(below((String::new(), LONG_NUMBER))),
+        Value::String(text) if text.contains(NUL) => Some(prepend_name((String::new(), NO_NUL))),
+        Value::Number(number) if is_long(number) => Some(prepend_name((String::new(), LONG_NUMBER))),
         Value::List(values) => {
-            values.iter().enumerate().find_map(|(i, value)| unstorable(&i.to_string(), value)).map(below)
+            let mut entries = values.iter().enumerate();
+            entries.find_map(|(index, value)| find_unstorable(&index.to_string(), value)).map(prepend_name)
         }
-        Value::Object(fields) => fields.iter().find_map(|(name, value)| unstorable(name, value)).map(below),
+        Value::Object(fields) => {
+            fields.iter().find_map(|(name, value)| find_unstorable(name, value)).map(prepend_name)
+        }
         _ => None,
     }
 }
 
 #[derive(Clone, Copy)]
-enum Step<'a> {
+enum PathSegment<'a> {
     Key(&'a Name),
     Index(usize),
 }
 
-struct Walk<'a> {
+struct ValueVisitor<'a> {
     limits: &'a Limits,
     values: usize,
     bytes: usize,
-    path: Vec<Step<'a>>,
+    path: Vec<PathSegment<'a>>,
 }
 
-impl<'a> Walk<'a> {
-    fn entry(&mut self, step: Step<'a>, value: &'a Value) -> Result<(), Refusal> {
-        self.path.push(step);
-        if let Step::Key(name) = step {
+impl<'a> ValueVisitor<'a> {
+    fn visit_entry(&mut self, segment: PathSegment<'a>, value: &'a Value) -> Result<(), Refusal> {
+        self.path.push(segment);
+        if let PathSegment::Key(name) = segment {
             self.bytes += name.len();
             if name.contains(NUL) {
                 return Err(self.refuse(NO_NUL));
             }
         }
-        self.value(value)?;
+        self.visit_value(value)?;
         self.path.pop();
         Ok(())
     }
 
-    fn value(&mut self, value: &'a Value) -> Result<(), Refusal> {
+    fn visit_value(&mut self, value: &'a Value) -> Result<(), Refusal> {
         self.values += 1;
         match value {
             Value::String(text) if is_file_marker(text) => {
-                return Err(self.refuse(&format!("Text must not start with {FILE_MARKER:?}.")));
+                return Err(self.refuse(&format!("A string must not start with {FILE_MARKER:?}.")));
             }
             Value::String(text) if text.contains(NUL) => return Err(self.refuse(NO_NUL)),
             Value::Number(number) if is_long(number) => return Err(self.refuse(LONG_NUMBER)),
@@ -95,50 +98,51 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         if self.values > self.limits.variable_values {
-            return Err(
-                self.refuse(&format!("The variables hold more than {} values.", self.limits.variable_values))
-            );
+            return Err(self.refuse(&format!(
+                "The variables contain more than {} values.",
+                self.limits.variable_values
+            )));
         }
         if self.bytes > self.limits.variable_bytes {
-            return Err(
-                self.refuse(&format!("The variables hold more than {} bytes.", self.limits.variable_bytes))
-            );
+            return Err(self
+                .refuse(&format!("The variables contain more than {} bytes.", self.limits.variable_bytes)));
         }
         if !matches!(value, Value::List(_) | Value::Object(_)) {
             return Ok(());
         }
         if self.path.len() > self.limits.variable_depth {
             return Err(
-                self.refuse(&format!("A variable nests more than {} levels.", self.limits.variable_depth))
+                self.refuse(&format!("The variable nests more than {} levels.", self.limits.variable_depth))
             );
         }
         match value {
             Value::List(values) => {
-                values.iter().enumerate().try_for_each(|(index, value)| self.entry(Step::Index(index), value))
+                let mut entries = values.iter().enumerate();
+                entries.try_for_each(|(index, value)| self.visit_entry(PathSegment::Index(index), value))
             }
             Value::Object(fields) => {
-                fields.iter().try_for_each(|(name, value)| self.entry(Step::Key(name), value))
+                fields.iter().try_for_each(|(name, value)| self.visit_entry(PathSegment::Key(name), value))
             }
             _ => Ok(()),
         }
     }
 
-    /// Names the place by a JSON Pointer (RFC 6901, section 3), which is cut where it would be long.
+    /// Creates a refusal of the current value, with a JSON Pointer (RFC 6901, section 3) that is cut if it is too long.
     fn refuse(&self, message: &str) -> Refusal {
-        const LONGEST: usize = 200;
+        const MAX_POINTER_CHARS: usize = 200;
         let mut pointer = String::new();
-        for step in &self.path {
+        for segment in &self.path {
             pointer.push('/');
-            match step {
-                Step::Key(name) => pointer.push_str(&escape(name)),
-                Step::Index(index) => pointer.push_str(&index.to_string()),
+            match segment {
+                PathSegment::Key(name) => pointer.push_str(&escape(name)),
+                PathSegment::Index(index) => pointer.push_str(&index.to_string()),
             }
-            if let Some((end, _)) = pointer.char_indices().nth(LONGEST) {
+            if let Some((end, _)) = pointer.char_indices().nth(MAX_POINTER_CHARS) {
                 pointer.truncate(end);
                 break;
             }
         }
         let message = format!("Variable {pointer}: {message}");
-        Refusal::variable(pointer, message)
+        Refusal::invalid_value(pointer, message)
     }
 }

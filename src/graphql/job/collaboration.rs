@@ -6,7 +6,7 @@ use crate::access;
 use crate::error::Result;
 use crate::graphql::account::{Team, User};
 use crate::graphql::context::RequestContext;
-use crate::graphql::document::user;
+use crate::graphql::document::load_user;
 use crate::graphql::loader::{self, AccessOf};
 use crate::id::{JobId, TeamId, UserId};
 
@@ -34,7 +34,10 @@ impl Collaboration {
                     teams.extend(found.map(|team| TeamCollaborator { team: Team(team), steps }));
                 }
                 "USER" => {
-                    users.push(UserCollaborator { user: user(ctx, UserId(row.principal_id)).await?, steps });
+                    users.push(UserCollaborator {
+                        user: load_user(ctx, UserId(row.principal_id)).await?,
+                        steps,
+                    });
                 }
                 _ => {}
             }

@@ -13,15 +13,15 @@ use chrono::{DateTime, Utc};
 
 use super::account::{KeyMode, User};
 use super::context::RequestContext;
-use super::document::user;
+use super::document::load_user;
 use super::history::JobEvent;
 use super::job_input::JobStatus;
 use super::job_type::JobType;
 use super::loader::{ContentsOf, EventsOf, InputOf, OutputOf, ReviewOf, TaskOf};
-use super::paging::{Connection, USUAL, connection};
+use super::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use super::review::Review;
 use super::scalar::JsonObject;
-use crate::access::policy::{self, Action, Standing, Verdict, works_on};
+use crate::access::policy::{self, AccessDecision, Action, Standing, works_on};
 use crate::entity::{content as content_entity, job, task};
 use crate::error::{Error, Result};
 use crate::job::progress::{self, StepNow};
@@ -42,7 +42,7 @@ pub(super) use step::JobStep;
 #[derive(Clone)]
 pub(super) struct Job {
     row: job::Model,
-    /// Task read together with the row; the outer `None` means that it was not read.
+    /// Task that was read together with the row; the outer `None` means that it was not read.
     task: Option<Option<task::Model>>,
 }
 
@@ -67,18 +67,22 @@ impl Job {
     }
 
     /// Withholds comments of reviewers from viewers without access to the step.
-    async fn withhold(&self, ctx: &Context<'_>, steps: impl Iterator<Item = &mut StepNow>) -> Result<()> {
-        let said: Vec<_> = steps.filter(|now| now.step.comment.is_some()).collect();
-        if !said.is_empty() {
-            progress::withhold(&self.standing(ctx).await?, said);
+    async fn withhold_comments(
+        &self,
+        ctx: &Context<'_>,
+        steps: impl Iterator<Item = &mut StepNow>,
+    ) -> Result<()> {
+        let commented: Vec<_> = steps.filter(|step| step.step.comment.is_some()).collect();
+        if !commented.is_empty() {
+            progress::withhold_comments(&self.standing(ctx).await?, commented);
         }
         Ok(())
     }
 
-    /// Returns the step with this name.
+    /// Returns the step with the given name.
     pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
         let steps = progress::steps_now(&self.row, task)?;
-        Ok(steps.into_iter().find(|now| now.step.name == name).map(JobStep))
+        Ok(steps.into_iter().find(|step| step.step.name == name).map(JobStep))
     }
 
     async fn steps_now(&self, ctx: &Context<'_>) -> Result<Vec<StepNow>> {
@@ -116,14 +120,14 @@ impl Job {
     /// User who created the job and has every permission on it.
     /// Steps with `fourEyes` are an exception.
     async fn owner(&self, ctx: &Context<'_>) -> Result<User> {
-        user(ctx, self.row.owner_id).await
+        load_user(ctx, self.row.owner_id).await
     }
 
     /// Current input of the job.
     /// It is visible to everyone who can see the job.
     async fn input_content(&self, ctx: &Context<'_>) -> Result<Content> {
-        let held = ctx.loaders()?.rows.load_one(InputOf(self.row.id)).await?;
-        held.map(Content::of).ok_or_else(|| Error::Internal(format!("job {} has no input", self.row.id)))
+        let content = ctx.loaders()?.rows.load_one(InputOf(self.row.id)).await?;
+        content.map(Content::of).ok_or_else(|| Error::Internal(format!("job {} has no input", self.row.id)))
     }
 
     /// Current output of the job.
@@ -135,7 +139,7 @@ impl Job {
             }
             let standing = self.standing(ctx).await?;
             let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
-            if !contents::visible(&standing, &job_type, crate::job_type::OUTPUT) {
+            if !contents::is_visible(&standing, &job_type, crate::job_type::OUTPUT) {
                 return Ok(None);
             }
             Ok(ctx.loaders()?.rows.load_one(OutputOf(self.row.id)).await?.map(Content::of))
@@ -157,10 +161,10 @@ impl Job {
         let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
         let key = ContentsOf { job: self.row.id, role, superseded: superseded.unwrap_or_default() };
         let found = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
-        let seen = |(content, _): &(content_entity::Model, _)| {
-            contents::visible(&standing, &job_type, &content.role)
+        let is_visible = |(content, _): &(content_entity::Model, _)| {
+            contents::is_visible(&standing, &job_type, &content.role)
         };
-        Ok(found.into_iter().filter(seen).map(Content::of).collect())
+        Ok(found.into_iter().filter(is_visible).map(Content::of).collect())
     }
 
     /// Collaborators of the job, and the steps that each of them has access to.
@@ -171,14 +175,14 @@ impl Job {
     /// Metadata of the job: the fields of the job type with their defaults, and the client's own fields.
     /// Numbers keep all their digits.
     async fn metadata(&self, ctx: &Context<'_>) -> Result<JsonObject> {
-        ctx.budget()?.show(&self.row.metadata)?;
+        ctx.budget()?.charge_value(&self.row.metadata)?;
         Ok(JsonObject(self.row.metadata.as_object().cloned().unwrap_or_default()))
     }
 
     /// Steps of the job, in the order in which they run.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
         let mut steps = self.steps_now(ctx).await?;
-        self.withhold(ctx, steps.iter_mut()).await?;
+        self.withhold_comments(ctx, steps.iter_mut()).await?;
         Ok(steps.into_iter().map(JobStep).collect())
     }
 
@@ -190,7 +194,7 @@ impl Job {
                 return Ok(None);
             }
             let mut step = progress::current(self.steps_now(ctx).await?);
-            self.withhold(ctx, step.iter_mut()).await?;
+            self.withhold_comments(ctx, step.iter_mut()).await?;
             Ok(step.map(JobStep))
         }
         .await;
@@ -205,8 +209,8 @@ impl Job {
                 return Ok(None);
             }
             let standing = self.standing(ctx).await?;
-            let open = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
-            Ok(open.filter(|review| works_on(&standing, &review.step)).map(Review))
+            let review = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
+            Ok(review.filter(|review| works_on(&standing, &review.step)).map(Review))
         }
         .await;
         found.transpose()
@@ -239,34 +243,34 @@ impl Job {
     ) -> Result<Connection<JobEvent>> {
         let app = ctx.app()?;
         let standing = self.standing(ctx).await?;
-        let from =
-            after.as_deref().map(|cursor| history::parse_cursor_of(self.row.id, cursor)).transpose()?;
-        let size = page::first(first, USUAL, app.config.limits.page_size)?;
+        let start =
+            after.as_deref().map(|cursor| history::parse_job_cursor(self.row.id, cursor)).transpose()?;
+        let size = page::forward_page_size(first, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
-        let key = EventsOf { job: self.row.id, after: from.unwrap_or(0), limit };
+        let key = EventsOf { job: self.row.id, after: start.unwrap_or(0), limit };
         let mut rows = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
         let job_type = app.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
         let has_next = rows.len() as u64 > size;
         rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let page = Page { rows, has_next, has_previous: from.is_some_and(|sequence| sequence > 0) };
+        let page = Page { rows, has_next, has_previous: start.is_some_and(|sequence| sequence > 0) };
         Ok(connection(page, EmptyFields, |row| {
-            let event = JobEvent::seen_by(&standing, &job_type, row, self.row.clone());
-            (event.cursor_text(), event)
+            let event = JobEvent::visible_to(&standing, &job_type, row, self.row.clone());
+            (event.encode_cursor(), event)
         }))
     }
 
     /// Actions that the viewer can take on the job.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<JobPermission>> {
         let standing = self.standing(ctx).await?;
-        let works = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
-        let allowed = |action| policy::permits(&standing, action) == Verdict::Yes;
+        let can_work = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
+        let is_allowed = |action| policy::permits(&standing, action) == AccessDecision::Allowed;
         let all = [
-            (JobPermission::View, allowed(Action::View)),
-            (JobPermission::Edit, allowed(Action::Edit)),
-            (JobPermission::Work, works),
-            (JobPermission::Share, allowed(Action::Share)),
-            (JobPermission::Cancel, allowed(Action::Cancel)),
-            (JobPermission::Delete, allowed(Action::Delete)),
+            (JobPermission::View, is_allowed(Action::View)),
+            (JobPermission::Edit, is_allowed(Action::Edit)),
+            (JobPermission::Work, can_work),
+            (JobPermission::Share, is_allowed(Action::Share)),
+            (JobPermission::Cancel, is_allowed(Action::Cancel)),
+            (JobPermission::Delete, is_allowed(Action::Delete)),
         ];
         Ok(all.into_iter().filter_map(|(permission, yes)| yes.then_some(permission)).collect())
     }

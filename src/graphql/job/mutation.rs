@@ -21,7 +21,7 @@ pub(in crate::graphql) struct JobPayload {
     pub(in crate::graphql) job: Job,
 }
 
-fn parse(id: &str) -> Result<JobId> {
+fn parse_job_id(id: &str) -> Result<JobId> {
     JobId::parse(id).ok_or_else(|| Error::not_found("job"))
 }
 
@@ -52,7 +52,7 @@ impl JobMutation {
         #[graphql(desc = "Job and changes. Omitted fields stay unchanged.")] input: UpdateJobInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Edit>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
+        let grant = access::job::<Edit>(app.db.read(), ctx.actor()?, parse_job_id(&input.id)?).await?;
         let changes = Changes { metadata: input.metadata.map(|object| object.0), priority: input.priority };
         Ok(JobPayload { job: Job::new(app.jobs.update(&grant, changes).await?) })
     }
@@ -67,7 +67,7 @@ impl JobMutation {
         #[graphql(desc = "Reason, at most 10,000 characters (configurable).")] reason: Option<String>,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&id)?).await?;
+        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse_job_id(&id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.cancel(&grant, reason).await?) })
     }
 
@@ -80,7 +80,7 @@ impl JobMutation {
         #[graphql(desc = "UUID of the job.")] id: ID,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&id)?).await?;
+        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse_job_id(&id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.retry(&grant).await?) })
     }
 
@@ -93,7 +93,7 @@ impl JobMutation {
         #[graphql(desc = "Job, step to take it back to, and reason.")] input: RewindJobInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse(&input.id)?).await?;
+        let grant = access::job::<Cancel>(app.db.read(), ctx.actor()?, parse_job_id(&input.id)?).await?;
         Ok(JobPayload { job: Job::new(app.jobs.rewind(&grant, Some(input.to_step), input.reason).await?) })
     }
 
@@ -108,10 +108,9 @@ impl JobMutation {
         input: AddCollaboratorInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
-        let shared =
-            collaboration::share(&app.jobs, &grant, &input.collaborator.into(), &input.steps).await?;
-        Ok(JobPayload { job: Job::new(shared) })
+        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse_job_id(&input.job_id)?).await?;
+        let job = collaboration::share(&app.jobs, &grant, &input.collaborator.into(), &input.steps).await?;
+        Ok(JobPayload { job: Job::new(job) })
     }
 
     /// Removes a collaborator from a job, effective immediately.
@@ -124,9 +123,9 @@ impl JobMutation {
         #[graphql(desc = "Job and collaborator to remove.")] input: RemoveCollaboratorInput,
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse(&input.job_id)?).await?;
-        let revoked = collaboration::revoke(&app.jobs, &grant, &input.collaborator.into()).await?;
-        Ok(JobPayload { job: Job::new(revoked) })
+        let grant = access::job::<Share>(app.db.read(), ctx.actor()?, parse_job_id(&input.job_id)?).await?;
+        let job = collaboration::revoke(&app.jobs, &grant, &input.collaborator.into()).await?;
+        Ok(JobPayload { job: Job::new(job) })
     }
 
     /// Deletes a job, its history, and all documents that its steps produced.
@@ -139,7 +138,7 @@ impl JobMutation {
         #[graphql(desc = "UUID of the job.")] id: ID,
     ) -> Result<DeletePayload> {
         let app = ctx.app()?;
-        let grant = access::job::<Delete>(app.db.read(), ctx.actor()?, parse(&id)?).await?;
+        let grant = access::job::<Delete>(app.db.read(), ctx.actor()?, parse_job_id(&id)?).await?;
         app.jobs.delete(&grant).await?;
         Ok(DeletePayload { deleted_id: grant.job().id.to_string().into() })
     }

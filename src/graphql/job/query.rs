@@ -7,7 +7,7 @@ use crate::access::{self, View};
 use crate::error::{Error, Problem, Result};
 use crate::graphql::context::RequestContext;
 use crate::graphql::job_input::{CreateJobInput, JobFilter, JobOrder};
-use crate::graphql::paging::{Connection, USUAL, connection};
+use crate::graphql::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use crate::id::JobId;
 use crate::job::query::{Filter, OrderBy};
 use crate::page::{Cursor, Direction, Paging};
@@ -40,7 +40,7 @@ impl JobQuery {
     /// Returns the jobs that the viewer can see.
     /// Pages stay stable while jobs are added and removed. Page forward with `first` and `after`, or backward with
     /// `last` and `before`; mixing both fails with BAD_USER_INPUT.
-    #[expect(clippy::too_many_arguments, reason = "the arguments are the contract's")]
+    #[expect(clippy::too_many_arguments, reason = "the API contract defines the arguments")]
     async fn jobs(
         &self,
         ctx: &Context<'_>,
@@ -58,9 +58,9 @@ impl JobQuery {
             None => (OrderBy::Created, Direction::Descending),
         };
         let paging = Paging { first, after, last, before };
-        let window = paging.window(field.list(), USUAL, app.config.limits.page_size)?;
+        let window = paging.window(field.list(), DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let page = app.jobs.list(actor, &filter, (field, direction), window).await?;
-        ctx.budget()?.read(page.rows.iter().map(|row| &row.metadata))?;
+        ctx.budget()?.charge_rows(page.rows.iter().map(|row| &row.metadata))?;
         Ok(connection(page, JobList(filter), |row| {
             (Cursor { at: field.of(&row), id: row.id.0 }.encode(field.list()), Job::new(row))
         }))

@@ -55,8 +55,9 @@ impl JobTiming {
                 return Ok(None);
             }
             let steps = Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)?;
-            let open = |step: &Step| matches!(step.status, State::Queued | State::Running | State::Blocked);
-            let Some(step) = steps.into_iter().find(open) else { return Ok(None) };
+            let is_current =
+                |step: &Step| matches!(step.status, State::Queued | State::Running | State::Blocked);
+            let Some(step) = steps.into_iter().find(is_current) else { return Ok(None) };
             let (app, row) = (ctx.app()?, &self.row);
             let since = step.started_at.unwrap_or_else(|| app.clock.now());
             let range = app.jobs.remaining(&row.type_id, &step.name, since, app.clock.now()).await?;

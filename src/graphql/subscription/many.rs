@@ -15,19 +15,19 @@ use super::super::history::JobEvent;
 use super::super::job::Job;
 use super::super::job_input::JobFilter;
 use super::super::review::{Review, ReviewFilter};
-use super::{PAGE, while_good};
+use super::{BATCH_ROWS, wait_until_expiry};
 use crate::access::Actor;
 use crate::app::App;
+use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
 use crate::clock::Timestamp;
 use crate::entity::{self, job};
 use crate::error::Result;
-use crate::events::feed::Place;
-use crate::job::news::{Following, News, Reader};
+use crate::events::feed::FeedPosition;
 use crate::job::{Jobs, history, query};
 use crate::review;
 
 /// Maximum time between reading the clock and the commit of a transaction that waited for a lock.
-const MARGIN: TimeDelta = TimeDelta::seconds(5);
+const COMMIT_DELAY_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 #[derive(Default)]
 pub(in crate::graphql) struct ListSubscription;
@@ -43,32 +43,32 @@ impl ListSubscription {
         #[graphql(desc = "Conditions that the jobs must meet.")] filter: Option<JobFilter>,
     ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
-        let follower = Follower::start(ctx, &filter)?;
-        // An invalid filter fails now, not at the first change.
-        follower.app.jobs.among(&follower.actor, &filter, []).await?;
+        let subscriber = ChangeSubscriber::start(ctx, ReaderFilter::Jobs(filter.clone()))?;
+        // This query reports an invalid filter immediately, not at the first change.
+        subscriber.app.jobs.among(&subscriber.actor, &filter, []).await?;
         let pending: VecDeque<job::Model> = VecDeque::new();
-        Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
+        Ok(try_unfold((subscriber, filter, pending), |(mut subscriber, filter, mut pending)| async move {
             loop {
-                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                if shares_changed(&mut follower.reader, jobs) && !pending.is_empty() {
+                let (jobs, actor) = (&subscriber.app.jobs, &subscriber.actor);
+                if has_access_changed(&mut subscriber.reader, jobs) && !pending.is_empty() {
                     pending = jobs.among(actor, &filter, pending.iter().map(|row| row.id)).await?.into();
                 }
                 if let Some(row) = pending.pop_front() {
-                    return Ok(Some((Job::new(row), (follower, filter, pending))));
+                    return Ok(Some((Job::new(row), (subscriber, filter, pending))));
                 }
-                if let Some(after) = follower.missed.take() {
-                    pending = jobs.changed_after(actor, &filter, after, PAGE).await?.into();
-                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == PAGE) {
-                        follower.missed = Some((last.updated_at, last.id.0));
+                if let Some(after) = subscriber.missed_after.take() {
+                    pending = jobs.changed_after(actor, &filter, after, BATCH_ROWS).await?.into();
+                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == BATCH_ROWS) {
+                        subscriber.missed_after = Some((last.updated_at, last.id.0));
                     }
                     continue;
                 }
-                let news = follower.next().await?;
-                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let ids = news.jobs(actor, follower.began, true);
+                let broadcast = subscriber.next().await?;
+                let (jobs, actor) = (&subscriber.app.jobs, &subscriber.actor);
+                let ids = broadcast.jobs(actor, subscriber.started, true);
                 if !ids.is_empty() {
                     let read = || jobs.among(actor, &filter, ids.clone());
-                    let rows = news.job_rows.get(&follower.reader, ids.clone(), read).await?;
+                    let rows = broadcast.job_rows.get(&subscriber.reader, ids.clone(), read).await?;
                     pending = rows.iter().cloned().collect();
                 }
             }
@@ -84,31 +84,31 @@ impl ListSubscription {
         #[graphql(desc = "Conditions that the reviews must meet.")] filter: Option<ReviewFilter>,
     ) -> Result<impl Stream<Item = Result<Review>> + use<>> {
         let filter = filter.map(review::Filter::from).unwrap_or_default();
-        let follower = Follower::start(ctx, &filter)?;
+        let subscriber = ChangeSubscriber::start(ctx, ReaderFilter::Reviews(filter.clone()))?;
         let pending: VecDeque<entity::review::Model> = VecDeque::new();
-        Ok(try_unfold((follower, filter, pending), |(mut follower, filter, mut pending)| async move {
+        Ok(try_unfold((subscriber, filter, pending), |(mut subscriber, filter, mut pending)| async move {
             loop {
-                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                if shares_changed(&mut follower.reader, jobs) && !pending.is_empty() {
+                let (jobs, actor) = (&subscriber.app.jobs, &subscriber.actor);
+                if has_access_changed(&mut subscriber.reader, jobs) && !pending.is_empty() {
                     pending =
                         review::among(jobs, actor, &filter, pending.iter().map(|row| row.id)).await?.into();
                 }
                 if let Some(row) = pending.pop_front() {
-                    return Ok(Some((Review(row), (follower, filter, pending))));
+                    return Ok(Some((Review(row), (subscriber, filter, pending))));
                 }
-                if let Some(after) = follower.missed.take() {
-                    pending = review::changed_after(jobs, actor, &filter, after, PAGE).await?.into();
-                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == PAGE) {
-                        follower.missed = last.updated_at.map(|at| (at, last.id.0));
+                if let Some(after) = subscriber.missed_after.take() {
+                    pending = review::changed_after(jobs, actor, &filter, after, BATCH_ROWS).await?.into();
+                    if let Some(last) = pending.back().filter(|_| pending.len() as u64 == BATCH_ROWS) {
+                        subscriber.missed_after = last.updated_at.map(|at| (at, last.id.0));
                     }
                     continue;
                 }
-                let news = follower.next().await?;
-                let (jobs, actor) = (&follower.app.jobs, &follower.actor);
-                let ids = news.reviews(actor, follower.began);
+                let broadcast = subscriber.next().await?;
+                let (jobs, actor) = (&subscriber.app.jobs, &subscriber.actor);
+                let ids = broadcast.reviews(actor, subscriber.started);
                 if !ids.is_empty() {
                     let read = || review::among(jobs, actor, &filter, ids.clone());
-                    let rows = news.review_rows.get(&follower.reader, ids.clone(), read).await?;
+                    let rows = broadcast.review_rows.get(&subscriber.reader, ids.clone(), read).await?;
                     pending = rows.iter().cloned().collect();
                 }
             }
@@ -125,36 +125,36 @@ impl ListSubscription {
         #[graphql(desc = "Cursor of the last event received; null means the start.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobEvent>> + use<>> {
         let filter = filter.map(JobFilter::parse).transpose()?.unwrap_or_default();
-        let from = after.as_deref().map(history::parse_cursor).transpose()?.unwrap_or(Place::START);
-        let feed = Feed {
-            follower: Follower::start(ctx, &filter)?,
+        let from = after.as_deref().map(history::parse_cursor).transpose()?.unwrap_or(FeedPosition::START);
+        let feed = FeedSubscriber {
+            subscriber: ChangeSubscriber::start(ctx, ReaderFilter::Jobs(filter.clone()))?,
             filter,
             sent: from,
             read: from,
             pending: VecDeque::new(),
-            news: None,
+            broadcast: None,
         };
         Ok(try_unfold(feed, |mut feed| async move {
             loop {
-                if shares_changed(&mut feed.follower.reader, &feed.follower.app.jobs) {
+                if has_access_changed(&mut feed.subscriber.reader, &feed.subscriber.app.jobs) {
                     // Pending events may no longer be visible to the viewer, so they are read again.
                     (feed.read, feed.pending) = (feed.sent, VecDeque::new());
                 }
                 if let Some(history::FeedEvent { event, job, standing }) = feed.pending.pop_front() {
-                    feed.sent = Place::of(&event);
-                    let types = &feed.follower.app.jobs.types;
+                    feed.sent = FeedPosition::of(&event);
+                    let types = &feed.subscriber.app.jobs.types;
                     let job_type = types.version(&job.type_id, job.type_version).await?;
-                    return Ok(Some((JobEvent::seen_by(&standing, &job_type, event, job), feed)));
+                    return Ok(Some((JobEvent::visible_to(&standing, &job_type, event, job), feed)));
                 }
                 feed.sent = feed.read;
-                let Follower { app, actor, reader, .. } = &feed.follower;
-                let read = || app.jobs.feed(actor, &feed.filter, feed.read, PAGE);
-                let part = match &feed.news {
-                    Some(news) => news.parts.get(reader, feed.read, read).await?,
+                let ChangeSubscriber { app, actor, reader, .. } = &feed.subscriber;
+                let read = || app.jobs.feed(actor, &feed.filter, feed.read, BATCH_ROWS);
+                let batch = match &feed.broadcast {
+                    Some(broadcast) => broadcast.feed_pages.get(reader, feed.read, read).await?,
                     None => Arc::new(read().await?),
                 };
-                (feed.read, feed.pending) = (part.next, part.events.iter().cloned().collect());
-                if feed.pending.is_empty() && !part.more {
+                (feed.read, feed.pending) = (batch.next, batch.events.iter().cloned().collect());
+                if feed.pending.is_empty() && !batch.more {
                     feed.wait().await?;
                 }
             }
@@ -162,30 +162,30 @@ impl ListSubscription {
     }
 }
 
-/// State of a subscription to the feed.
-struct Feed {
-    follower: Follower,
+/// Subscription of one viewer to the feed.
+struct FeedSubscriber {
+    subscriber: ChangeSubscriber,
     filter: query::Filter,
-    /// Every event up to this position was sent, or is not visible to the viewer.
-    sent: Place,
-    /// Every event up to this position was read; those that were not sent are pending.
-    read: Place,
+    /// Position up to which every event was sent or is invisible to the viewer.
+    sent: FeedPosition,
+    /// Position up to which every event was read; unsent events are pending.
+    read: FeedPosition,
     pending: VecDeque<history::FeedEvent>,
-    /// The latest broadcast. Other readers that continue from the same position share the events read after it.
-    news: Option<Arc<News>>,
+    /// The latest broadcast, which subscribers at the same position use to share the events that they read.
+    broadcast: Option<Arc<Changes>>,
 }
 
-impl Feed {
+impl FeedSubscriber {
     /// Waits until there may be a new event for this viewer.
     async fn wait(&mut self) -> Result<()> {
-        // The broadcast is exhausted, and keeping it would keep the rows of other readers alive.
-        self.news = None;
+        // The broadcast is exhausted. Keeping it would keep rows of other subscribers in memory.
+        self.broadcast = None;
         loop {
-            let news = self.follower.next().await?;
-            match news.passed(&self.follower.actor, self.read) {
-                Some(place) => self.read = place,
+            let broadcast = self.subscriber.next().await?;
+            match broadcast.skip(&self.subscriber.actor, self.read) {
+                Some(position) => self.read = position,
                 None => {
-                    self.news = Some(news);
+                    self.broadcast = Some(broadcast);
                     break;
                 }
             }
@@ -195,41 +195,41 @@ impl Feed {
     }
 }
 
-/// Returns whether anyone's access has changed since the last call.
-fn shares_changed(reader: &mut Reader, jobs: &Jobs) -> bool {
-    let now = jobs.hub.shares();
-    std::mem::replace(&mut reader.shares, now) != now
+/// Returns whether the access of any user has changed since the last call.
+fn has_access_changed(reader: &mut Reader, jobs: &Jobs) -> bool {
+    let now = jobs.hub.access_version();
+    std::mem::replace(&mut reader.access_version, now) != now
 }
 
-/// The change broadcasts that one viewer receives.
-struct Follower {
+/// Receiver of the change broadcasts for one viewer.
+struct ChangeSubscriber {
     app: App,
     actor: Actor,
-    following: Following,
-    began: Instant,
-    /// Changes before this time have been looked up.
-    since: Timestamp,
-    /// Position after which missed changes are looked up, by time of change and ID.
-    missed: Option<(Timestamp, Uuid)>,
+    receiver: ChangeReceiver,
+    started: Instant,
+    /// Time before which all changes were read.
+    read_until: Timestamp,
+    /// Time of change and ID after which missed changes are read.
+    missed_after: Option<(Timestamp, Uuid)>,
     reader: Reader,
 }
 
-impl Follower {
-    fn start(ctx: &Context<'_>, filter: &impl std::fmt::Debug) -> Result<Self> {
+impl ChangeSubscriber {
+    fn start(ctx: &Context<'_>, filter: ReaderFilter) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
-        let began = Instant::now();
-        let (following, since) = (app.jobs.news.follow(), app.clock.now());
-        let reader = Reader::new(&actor, filter, app.jobs.hub.shares());
-        Ok(Self { app, actor, following, began, since, missed: None, reader })
+        let started = Instant::now();
+        let (receiver, read_until) = (app.changes.subscribe(), app.clock.now());
+        let reader = Reader::new(&actor, filter, app.jobs.hub.access_version());
+        Ok(Self { app, actor, receiver, started, read_until, missed_after: None, reader })
     }
 
-    /// Waits for the next broadcast, and notes the start of any missed changes.
-    async fn next(&mut self) -> Result<Arc<News>> {
-        let news = while_good(&self.app, &self.actor, self.following.next()).await?;
-        let since = std::mem::replace(&mut self.since, self.app.clock.now() - MARGIN);
-        if news.missed {
-            self.missed = Some((since, Uuid::nil()));
+    /// Waits for the next broadcast, and records the start of missed changes.
+    async fn next(&mut self) -> Result<Arc<Changes>> {
+        let broadcast = wait_until_expiry(&self.app, &self.actor, self.receiver.next()).await?;
+        let read_until = std::mem::replace(&mut self.read_until, self.app.clock.now() - COMMIT_DELAY_MARGIN);
+        if broadcast.missed {
+            self.missed_after = Some((read_until, Uuid::nil()));
         }
-        Ok(news)
+        Ok(broadcast)
     }
 }

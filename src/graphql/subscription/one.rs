@@ -11,17 +11,17 @@ use sea_orm::DbBackend;
 use super::super::context::RequestContext;
 use super::super::history::JobEvent;
 use super::super::job::Job;
-use super::{PAGE, while_good};
+use super::{BATCH_ROWS, wait_until_expiry};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, View};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::events::Watch;
+use crate::events::ChangeSubscription;
 use crate::id::JobId;
 use crate::job::{Snapshot, history};
 
-/// Interval at which a job is read without a wake-up, if other nodes may have changed it: a wake-up can be lost.
-const FLOOR: Duration = Duration::from_secs(30);
+/// Interval at which a job is read without a wake-up, because wake-ups from other nodes can be lost.
+const FALLBACK_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(in crate::graphql) struct JobSubscription;
@@ -35,21 +35,21 @@ impl JobSubscription {
         ctx: &Context<'_>,
         #[graphql(desc = "UUID of the job.")] id: ID,
     ) -> Result<impl Stream<Item = Result<Job>> + use<>> {
-        let watcher = Watcher::start(ctx, &id).await?;
-        Ok(try_unfold((watcher, None, false), |(mut watcher, mut sent, ended)| async move {
-            if ended {
+        let subscriber = JobSubscriber::start(ctx, &id).await?;
+        Ok(try_unfold((subscriber, None, false), |(mut subscriber, mut sent, has_ended)| async move {
+            if has_ended {
                 return Ok(None);
             }
             loop {
-                let Some(snapshot) = watcher.look().await? else { return Ok(None) };
-                let seen = Seen::of(&snapshot);
-                if sent.as_ref() != Some(&seen) {
-                    sent = Some(seen);
-                    let ended = snapshot.job.status.is_final();
+                let Some(snapshot) = subscriber.read_snapshot().await? else { return Ok(None) };
+                let state = SentState::of(&snapshot);
+                if sent.as_ref() != Some(&state) {
+                    sent = Some(state);
+                    let has_ended = snapshot.job.status.is_final();
                     let job = Job::with_task(snapshot.job.clone(), snapshot.task.clone());
-                    return Ok(Some((job, (watcher, sent, ended))));
+                    return Ok(Some((job, (subscriber, sent, has_ended))));
                 }
-                watcher.wait().await?;
+                subscriber.wait().await?;
             }
         }))
     }
@@ -63,49 +63,50 @@ impl JobSubscription {
         #[graphql(desc = "UUID of the job.")] job_id: ID,
         #[graphql(desc = "Cursor of the last event received; null means the start.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobEvent>> + use<>> {
-        let watcher = Watcher::start(ctx, &job_id).await?;
-        let from = after
+        let subscriber = JobSubscriber::start(ctx, &job_id).await?;
+        let start = after
             .as_deref()
-            .map(|cursor| history::parse_cursor_of(watcher.id, cursor))
+            .map(|cursor| history::parse_job_cursor(subscriber.id, cursor))
             .transpose()?
             .unwrap_or(0);
         let pending: VecDeque<JobEvent> = VecDeque::new();
-        Ok(try_unfold((watcher, from, pending), |(mut watcher, mut last, mut pending)| async move {
+        Ok(try_unfold((subscriber, start, pending), |(mut subscriber, mut last, mut pending)| async move {
             loop {
-                // Checked while events are pending, too: a viewer who loses access receives none of them.
-                let Some(snapshot) = watcher.look().await? else { return Ok(None) };
+                // Access is checked before each event: a viewer who loses access receives no pending events.
+                let Some(snapshot) = subscriber.read_snapshot().await? else { return Ok(None) };
                 if let Some(event) = pending.pop_front() {
-                    return Ok(Some((event, (watcher, last, pending))));
+                    return Ok(Some((event, (subscriber, last, pending))));
                 }
                 if snapshot.job.seq > last {
-                    let rows = watcher.app.jobs.history(watcher.id, last, PAGE).await?;
+                    let rows = subscriber.app.jobs.history(subscriber.id, last, BATCH_ROWS).await?;
                     if let Some(newest) = rows.last() {
                         last = newest.sequence;
-                        let (types, job) = (&watcher.app.jobs.types, &snapshot.job);
+                        let (types, job) = (&subscriber.app.jobs.types, &snapshot.job);
                         let job_type = types.version(&job.type_id, job.type_version).await?;
-                        let seen = |row| JobEvent::seen_by(&watcher.standing, &job_type, row, job.clone());
-                        pending = rows.into_iter().map(seen).collect();
+                        let event =
+                            |row| JobEvent::visible_to(&subscriber.standing, &job_type, row, job.clone());
+                        pending = rows.into_iter().map(event).collect();
                         continue;
                     }
                 }
                 if snapshot.job.status.is_final() {
                     return Ok(None);
                 }
-                watcher.wait().await?;
+                subscriber.wait().await?;
             }
         }))
     }
 }
 
-/// The parts of a job whose change is sent to a subscriber.
+/// State of a job that was sent to a subscriber. Any difference causes the job to be sent again.
 #[derive(PartialEq)]
-struct Seen {
+struct SentState {
     sequence: i64,
     fraction: Option<f64>,
     message: Option<String>,
 }
 
-impl Seen {
+impl SentState {
     fn of(snapshot: &Snapshot) -> Self {
         let task = snapshot.task.as_ref();
         Self {
@@ -116,27 +117,27 @@ impl Seen {
     }
 }
 
-/// The subscription of one viewer to one job.
-struct Watcher {
+/// Subscription of one viewer to one job.
+struct JobSubscriber {
     app: App,
     actor: Actor,
     id: JobId,
-    watch: Watch<Snapshot>,
+    subscription: ChangeSubscription<Snapshot>,
     standing: Standing,
 }
 
-impl Watcher {
+impl JobSubscriber {
     async fn start(ctx: &Context<'_>, id: &str) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let id = JobId::parse(id).ok_or_else(|| Error::not_found("job"))?;
-        let watch = app.jobs.hub.watch(id);
+        let subscription = app.jobs.hub.subscribe(id);
         let standing = access::job::<View>(app.db.read(), &actor, id).await?.standing().clone();
-        Ok(Self { app, actor, id, watch, standing })
+        Ok(Self { app, actor, id, subscription, standing })
     }
 
-    /// Returns the job as of the last wake-up, shared with its other subscribers; `None` once it is deleted.
-    async fn look(&mut self) -> Result<Option<std::sync::Arc<Snapshot>>> {
-        let generation = self.watch.now();
+    /// Returns the snapshot since the last wake-up, shared with other subscribers; `None` if the job is deleted.
+    async fn read_snapshot(&mut self) -> Result<Option<std::sync::Arc<Snapshot>>> {
+        let generation = self.subscription.current();
         let read = || async { self.app.jobs.snapshot(self.id).await?.ok_or_else(|| Error::not_found("job")) };
         let snapshot = match generation.get(read).await {
             Ok(snapshot) => snapshot,
@@ -145,19 +146,19 @@ impl Watcher {
         };
         let standing = snapshot.audience.standing(&self.actor, snapshot.job.owner_id);
         self.standing =
-            standing.ok_or_else(|| Error::Forbidden("This job is not shared with you any more.".into()))?;
+            standing.ok_or_else(|| Error::Forbidden("This job is no longer shared with you.".into()))?;
         Ok(Some(snapshot))
     }
 
     /// Waits for the next wake-up. Returns an error if the viewer's credential expires first.
     async fn wait(&mut self) -> Result<()> {
-        let Self { app, actor, watch, .. } = self;
+        let Self { app, actor, subscription, .. } = self;
         if app.db.backend() != DbBackend::Postgres {
-            return while_good(app, actor, watch.changed()).await;
+            return wait_until_expiry(app, actor, subscription.changed()).await;
         }
-        let hinted = tokio::time::timeout(FLOOR, watch.changed());
-        if while_good(app, actor, hinted).await?.is_err() {
-            watch.refresh(FLOOR);
+        let wake_up = tokio::time::timeout(FALLBACK_POLL_INTERVAL, subscription.changed());
+        if wait_until_expiry(app, actor, wake_up).await?.is_err() {
+            subscription.refresh(FALLBACK_POLL_INTERVAL);
         }
         Ok(())
     }

@@ -10,18 +10,19 @@ use futures_util::stream::try_unfold;
 use tokio::time::Instant;
 
 use super::super::context::RequestContext;
-use super::while_good;
+use super::wait_until_expiry;
 use crate::access::Actor;
 use crate::app::App;
+use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
 use crate::error::{Error, Result};
-use crate::job::news::{self, Following, News, Reader, Waiting};
+use crate::job::queue::backlog::QueuedSteps;
 
-/// Changes within this time are looked up together.
-const TOGETHER: Duration = Duration::from_millis(250);
-/// Interval at which the queue is read without a wake-up: other nodes queue steps too, and retries become due.
-const POLL: Duration = Duration::from_secs(1);
+/// Minimum time between two reads of the queue, so that one read covers several changes.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(250);
+/// Interval at which the queue is read without a wake-up. Other nodes queue steps too, and retries become due.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which waiting steps are announced again, in case a worker missed the announcement.
-const AGAIN: Duration = Duration::from_secs(10);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Steps of one job type that a worker can claim.
 #[derive(SimpleObject)]
@@ -48,91 +49,91 @@ impl QueueSubscription {
     ) -> Result<impl Stream<Item = Result<StepsQueued>> + use<>> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let types: Vec<String> = types.into_iter().map(|id| id.0).collect();
-        let problems = app.jobs.types_problems(&types).await?;
+        let problems = app.jobs.type_problems(&types).await?;
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let following = app.jobs.news.follow();
-        // A TEST key sees other steps than an access token of the same user.
-        let reader = Reader::new(&actor, &(&types, actor.mode), app.jobs.hub.shares());
-        let (said, pending) = (HashMap::new(), VecDeque::new());
-        let queue = Queue { app, actor, following, types, reader, said, pending, read: None };
-        Ok(try_unfold(queue, |mut queue| async move {
+        let receiver = app.changes.subscribe();
+        // A TEST key and an access token of the same user have different steps.
+        let reader =
+            Reader::new(&actor, ReaderFilter::Queue(types.clone(), actor.mode), app.jobs.hub.access_version());
+        let (announced, pending) = (HashMap::new(), VecDeque::new());
+        let subscriber =
+            QueueSubscriber { app, actor, receiver, types, reader, announced, pending, last_read: None };
+        Ok(try_unfold(subscriber, |mut subscriber| async move {
             loop {
-                if let Some(news) = queue.pending.pop_front() {
-                    return Ok(Some((news, queue)));
+                if let Some(announcement) = subscriber.pending.pop_front() {
+                    return Ok(Some((announcement, subscriber)));
                 }
-                let news = queue.wait().await?;
-                queue.read(news).await?;
+                let broadcast = subscriber.wait().await?;
+                subscriber.read(broadcast).await?;
             }
         }))
     }
 }
 
-/// The subscription of one worker to the queue.
-struct Queue {
+/// Subscription of one worker to the queue.
+struct QueueSubscriber {
     app: App,
     actor: Actor,
-    following: Following,
+    receiver: ChangeReceiver,
     types: Vec<String>,
     reader: Reader,
-    /// The last announcement of each type, and its time.
-    said: HashMap<String, (Waiting, Instant)>,
+    /// Last announcement of each type, and its time.
+    announced: HashMap<String, (QueuedSteps, Instant)>,
     pending: VecDeque<StepsQueued>,
-    /// Time when the queue was last read, and when the reading started; another subscriber may have started it earlier.
-    read: Option<(Instant, Instant)>,
+    /// Time when the queue was last read, and when that read started; another subscriber may have started it earlier.
+    last_read: Option<(Instant, Instant)>,
 }
 
-impl Queue {
-    /// Waits until the queue is to be read. Returns the broadcast that caused the read, if there is one.
-    async fn wait(&mut self) -> Result<Option<Arc<News>>> {
-        let Some((read, began)) = self.read else { return Ok(None) };
-        let Self { app, actor, following, .. } = self;
-        let news = async {
-            tokio::time::sleep_until(read + TOGETHER).await;
+impl QueueSubscriber {
+    /// Waits until the queue must be read. Returns the broadcast that causes the read, if any.
+    async fn wait(&mut self) -> Result<Option<Arc<Changes>>> {
+        let Some((last_read, started)) = self.last_read else { return Ok(None) };
+        let Self { app, actor, receiver, .. } = self;
+        let broadcast = async {
+            tokio::time::sleep_until(last_read + MIN_READ_INTERVAL).await;
             let changed = async {
                 loop {
-                    let news = following.next().await;
-                    if news.missed || !news.jobs(actor, began, false).is_empty() {
-                        return news;
+                    let broadcast = receiver.next().await;
+                    if broadcast.missed || !broadcast.jobs(actor, started, false).is_empty() {
+                        return broadcast;
                     }
                 }
             };
-            // The queue is read whether it changed or not.
-            tokio::time::timeout_at(read + POLL, changed).await.ok()
+            // After the timeout, the queue is read without a broadcast.
+            tokio::time::timeout_at(last_read + POLL_INTERVAL, changed).await.ok()
         };
-        while_good(app, actor, news).await
+        wait_until_expiry(app, actor, broadcast).await
     }
 
-    async fn read(&mut self, news: Option<Arc<News>>) -> Result<()> {
+    /// Reads the queue, and adds announcements of types with new or still waiting steps.
+    async fn read(&mut self, broadcast: Option<Arc<Changes>>) -> Result<()> {
         let now = Instant::now();
         let Self { app, actor, types, reader, .. } = self;
-        reader.shares = app.jobs.hub.shares();
-        let read = || async {
-            let began = Instant::now();
-            Ok(news::Queue { began, types: app.jobs.waiting_for(actor, types).await? })
+        reader.access_version = app.jobs.hub.access_version();
+        let read = || app.jobs.backlog(actor, types);
+        let waiting = match broadcast {
+            Some(broadcast) => broadcast.backlogs.get(reader, (), read).await?,
+            None => app.changes.recent_reads().backlogs.get(reader, (), read).await?,
         };
-        let waiting = match news {
-            Some(news) => news.queue.get(reader, (), read).await?,
-            None => app.jobs.news.moment().queue.get(reader, (), read).await?,
-        };
-        self.read = Some((now, waiting.began));
+        self.last_read = Some((now, waiting.started));
         for job_type in &self.types {
-            let Some(waits) = waiting.types.get(job_type).copied() else {
-                self.said.remove(job_type);
+            let Some(current) = waiting.types.get(job_type).copied() else {
+                self.announced.remove(job_type);
                 continue;
             };
-            let said = self.said.get(job_type).copied();
-            let news = said.is_none_or(|(before, at)| {
-                // New steps may have replaced as many claimed ones.
-                waits.count > before.count || waits.newest > before.newest || now - at >= AGAIN
+            let previous = self.announced.get(job_type).copied();
+            let is_due = previous.is_none_or(|(before, at)| {
+                // The count can stay the same if new steps replace claimed ones.
+                current.count > before.count || current.newest > before.newest || now - at >= REPEAT_INTERVAL
             });
-            if news {
-                let shown = i32::try_from(waits.count).unwrap_or(i32::MAX);
-                self.pending.push_back(StepsQueued { job_type: job_type.as_str().into(), count: shown });
+            if is_due {
+                let count = i32::try_from(current.count).unwrap_or(i32::MAX);
+                self.pending.push_back(StepsQueued { job_type: job_type.as_str().into(), count });
             }
-            let at = said.filter(|_| !news).map_or(now, |(_, at)| at);
-            self.said.insert(job_type.clone(), (waits, at));
+            let at = previous.filter(|_| !is_due).map_or(now, |(_, at)| at);
+            self.announced.insert(job_type.clone(), (current, at));
         }
         Ok(())
     }

@@ -1,18 +1,18 @@
-//! Why a connection ends, and the close code that says so.
+//! The reasons for the end of a connection, and their close codes.
 
 use axum::extract::ws::CloseFrame;
 
-use super::{PROTOCOL, Refused};
+use super::{InitRefusal, PROTOCOL};
 
 /// The end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// The peer is told why, by a code and a reason.
+    /// The server closes the connection with a code and a reason.
     Close(u16, String),
     /// The peer sent a close frame.
     ClosedByPeer,
-    /// Nobody is there to be told.
-    Gone,
+    /// The peer has disconnected, or does not read.
+    Disconnected,
 }
 
 impl End {
@@ -25,13 +25,14 @@ impl End {
     }
 
     pub(super) fn expired() -> Self {
-        Self::Close(4401, "Unauthorized: the credential has ended".into())
+        Self::Close(4401, "Unauthorized: the credential has expired or was revoked".into())
     }
 
-    pub(super) fn foreign_protocol() -> Self {
-        Self::Close(4406, format!("Subprotocol not acceptable: this is {PROTOCOL}"))
+    pub(super) fn unsupported_protocol() -> Self {
+        Self::Close(4406, format!("Subprotocol not acceptable: use {PROTOCOL}"))
     }
 
+    // The protocol defines the reasons of 4408, 4409 and 4429.
     pub(super) fn init_timeout() -> Self {
         Self::Close(4408, "Connection initialisation timeout".into())
     }
@@ -49,33 +50,34 @@ impl End {
     }
 
     pub(super) fn stopping() -> Self {
-        Self::Close(1001, "The server is stopping".into())
+        Self::Close(1001, "The server is shutting down".into())
     }
 
-    /// As it is sent; `None` where nothing is.
+    /// Returns the close frame to send, if any.
     pub(super) fn frame(&self) -> Option<CloseFrame> {
         match self {
-            Self::Close(code, reason) => Some(CloseFrame { code: *code, reason: cut(reason).into() }),
-            Self::ClosedByPeer | Self::Gone => None,
+            Self::Close(code, reason) => Some(CloseFrame { code: *code, reason: truncate(reason).into() }),
+            Self::ClosedByPeer | Self::Disconnected => None,
         }
     }
 }
 
-impl From<Refused> for End {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Forbidden(reason) if reason.is_empty() => Self::Close(4403, "Forbidden".into()),
-            Refused::Forbidden(reason) => Self::Close(4403, reason),
-            Refused::Unavailable(reason) => Self::Close(1013, reason),
-            Refused::Internal => Self::Close(4500, "Internal server error".into()),
+impl From<InitRefusal> for End {
+    fn from(refusal: InitRefusal) -> Self {
+        match refusal {
+            InitRefusal::Forbidden(reason) if reason.is_empty() => Self::Close(4403, "Forbidden".into()),
+            InitRefusal::Forbidden(reason) => Self::Close(4403, reason),
+            InitRefusal::Unavailable(reason) => Self::Close(1013, reason),
+            InitRefusal::Internal => Self::Close(4500, "Internal server error".into()),
         }
     }
 }
 
-/// A control frame carries 125 bytes (RFC 6455, section 5.5), two of which are the code. Cuts between characters.
-fn cut(reason: &str) -> &str {
-    const MOST: usize = 123;
-    &reason[..reason.floor_char_boundary(MOST)]
+/// Truncates a reason between characters. A control frame has at most 125 bytes (RFC 6455, section 5.5), and the code
+/// takes two of them.
+fn truncate(reason: &str) -> &str {
+    const MAX_REASON_BYTES: usize = 123;
+    &reason[..reason.floor_char_boundary(MAX_REASON_BYTES)]
 }
 
 #[cfg(test)]
@@ -83,9 +85,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"x".repeat(124)).len(), 123);
-        assert_eq!(cut(&"ä".repeat(100)).len(), 122);
+    fn reasons_are_truncated_between_characters() {
+        assert_eq!(truncate("short"), "short");
+        assert_eq!(truncate(&"x".repeat(124)).len(), 123);
+        assert_eq!(truncate(&"ä".repeat(100)).len(), 122);
     }
 }

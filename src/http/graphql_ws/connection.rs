@@ -1,4 +1,4 @@
-//! One connection, driven by one task.
+//! One connection, which one task serves.
 
 use std::future::{Future, pending};
 use std::panic::AssertUnwindSafe;
@@ -17,35 +17,35 @@ use tokio_util::sync::CancellationToken;
 
 use super::close::End;
 use super::message::{ClientMessage, ServerMessage, next};
-use super::{Operations, Refused, Settings};
+use super::{InitRefusal, Operations, Settings};
 use crate::error::Code;
-use crate::http::{Parameters, Written, tracking};
+use crate::http::{EncodedResponse, Parameters, tracking};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How far the handshake is.
+/// The phase of the handshake.
 enum Phase<S> {
-    /// Nothing has come yet.
+    /// `connection_init` has not arrived.
     Waiting,
-    /// `connection_init` has come and is being looked at.
-    Initialising(BoxFuture<Result<S, Refused>>),
-    /// Acknowledged. The future resolves when the credential ends.
+    /// `connection_init` has arrived and is being authenticated.
+    Initializing(BoxFuture<Result<S, InitRefusal>>),
+    /// `connection_init` was acknowledged. The future resolves when the credential ends.
     Open(S, BoxFuture<()>),
 }
 
-/// What an operation has to say.
+/// The next item of an operation.
 enum Output {
-    Response(Written),
+    Response(EncodedResponse),
     Panicked,
     Done,
 }
 
-/// What happens next.
-enum Event<S> {
+/// An event that the connection must handle.
+enum ConnectionEvent<S> {
     Stopping,
     Expired,
     InitTimeout,
-    Initialised(Result<S, Refused>),
+    Initialized(Result<S, InitRefusal>),
     Received(Option<Result<Message, axum::Error>>),
     Output(Option<(String, Output)>),
     Heartbeat,
@@ -57,31 +57,31 @@ pub(super) struct Connection<O: Operations> {
     settings: Settings,
     phase: Phase<O::Session>,
     running: StreamMap<String, BoxStream<'static, Output>>,
-    opened: Instant,
-    next_ping: Instant,
-    /// When the peer must have been heard; `None` where it was since the last ping.
-    pong_due: Option<Instant>,
+    opened_at: Instant,
+    next_ping_at: Instant,
+    /// Deadline for the next message of the peer; `None` if one has arrived since the last ping.
+    pong_deadline: Option<Instant>,
 }
 
 impl<O: Operations> Connection<O> {
     pub(super) fn new(socket: WebSocket, operations: O, settings: Settings) -> Self {
-        let opened = Instant::now();
+        let opened_at = Instant::now();
         Self {
             socket,
             operations: Arc::new(operations),
             phase: Phase::Waiting,
             running: StreamMap::new(),
-            opened,
-            next_ping: opened + Duration::from_millis(settings.ping_milliseconds),
-            pong_due: None,
+            opened_at,
+            next_ping_at: opened_at + Duration::from_millis(settings.ping_milliseconds),
+            pong_deadline: None,
             settings,
         }
     }
 
-    /// Serves the connection until it ends and says goodbye.
+    /// Serves the connection until it ends, and closes it.
     pub(super) async fn serve(mut self, stopping: &CancellationToken) {
         let end = loop {
-            let event = self.event(stopping).await;
+            let event = self.next_event(stopping).await;
             if let Err(end) = self.handle(event).await {
                 break end;
             }
@@ -89,80 +89,83 @@ impl<O: Operations> Connection<O> {
         self.close(end).await;
     }
 
-    /// Says goodbye to who speaks another subprotocol.
-    pub(super) async fn refuse(self) {
-        self.close(End::foreign_protocol()).await;
+    /// Closes the connection of a client that does not support the subprotocol.
+    pub(super) async fn refuse_protocol(self) {
+        self.close(End::unsupported_protocol()).await;
     }
 
     async fn close(mut self, end: End) {
-        tracing::debug!(?end, "websocket ends");
-        if end == End::Gone {
+        tracing::debug!(?end, "closing websocket");
+        if end == End::Disconnected {
             return;
         }
         self.running.clear();
-        // The peer's answer is awaited, since data that nobody reads would reset the connection under the close frame.
-        let goodbye = async {
+        // Reads until the peer answers, because unread data would reset the connection before the close frame arrives.
+        let handshake = async {
             if let Some(frame) = end.frame() {
                 self.socket.send(Message::Close(Some(frame))).await?;
             }
             while self.socket.recv().await.transpose()?.is_some() {}
             Ok::<_, axum::Error>(())
         };
-        match timeout(self.settings.write_timeout(), goodbye).await {
+        match timeout(self.settings.write_timeout(), handshake).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "websocket broke while closing"),
+            Ok(Err(error)) => tracing::debug!(%error, "websocket failed while closing"),
             Err(_) => tracing::debug!("websocket peer did not answer the close frame"),
         }
     }
 
-    /// Waits for whatever comes first. What ends the connection precedes what the peer can flood it with, and reading
-    /// precedes writing, so that `complete` is heard in time.
-    async fn event(&mut self, stopping: &CancellationToken) -> Event<O::Session> {
-        let init_due = self.opened + Duration::from_millis(self.settings.init_milliseconds);
-        let heartbeat = self.pong_due.map_or(self.next_ping, |due| due.min(self.next_ping));
-        let opening = !matches!(self.phase, Phase::Open(..));
+    /// Waits for the next event.
+    ///
+    /// Events that end the connection precede events that the peer can cause in large numbers. Reading precedes
+    /// writing, so that `complete` takes effect in time.
+    async fn next_event(&mut self, stopping: &CancellationToken) -> ConnectionEvent<O::Session> {
+        let init_deadline = self.opened_at + Duration::from_millis(self.settings.init_milliseconds);
+        let heartbeat =
+            self.pong_deadline.map_or(self.next_ping_at, |deadline| deadline.min(self.next_ping_at));
+        let is_opening = !matches!(self.phase, Phase::Open(..));
         let handshake = async {
             match &mut self.phase {
                 Phase::Waiting => pending().await,
-                Phase::Initialising(init) => Event::Initialised(init.await),
+                Phase::Initializing(init) => ConnectionEvent::Initialized(init.await),
                 Phase::Open(_, ended) => {
                     ended.await;
-                    Event::Expired
+                    ConnectionEvent::Expired
                 }
             }
         };
         tokio::select! {
             biased;
-            () = stopping.cancelled() => Event::Stopping,
+            () = stopping.cancelled() => ConnectionEvent::Stopping,
             event = handshake => event,
-            () = sleep_until(init_due), if opening => Event::InitTimeout,
-            received = self.socket.recv() => Event::Received(received),
-            output = self.running.next(), if !self.running.is_empty() => Event::Output(output),
-            () = sleep_until(heartbeat) => Event::Heartbeat,
+            () = sleep_until(init_deadline), if is_opening => ConnectionEvent::InitTimeout,
+            received = self.socket.recv() => ConnectionEvent::Received(received),
+            output = self.running.next(), if !self.running.is_empty() => ConnectionEvent::Output(output),
+            () = sleep_until(heartbeat) => ConnectionEvent::Heartbeat,
         }
     }
 
-    async fn handle(&mut self, event: Event<O::Session>) -> Result<(), End> {
+    async fn handle(&mut self, event: ConnectionEvent<O::Session>) -> Result<(), End> {
         match event {
-            Event::Stopping => Err(self.stop().await),
-            Event::Expired => Err(End::expired()),
-            Event::InitTimeout => Err(End::init_timeout()),
-            Event::Initialised(session) => {
+            ConnectionEvent::Stopping => Err(self.stop().await),
+            ConnectionEvent::Expired => Err(End::expired()),
+            ConnectionEvent::InitTimeout => Err(End::init_timeout()),
+            ConnectionEvent::Initialized(session) => {
                 let session = session?;
-                let ended = Box::pin(self.operations.ended(&session));
+                let ended = Box::pin(self.operations.credential_ended(&session));
                 self.phase = Phase::Open(session, ended);
-                self.tell(&ServerMessage::ConnectionAck).await
+                self.send(&ServerMessage::ConnectionAck).await
             }
-            Event::Received(None) => Err(End::Gone),
-            // Whether it was too long, not UTF-8 or no frame at all: where the peer is still there, it is told.
-            Event::Received(Some(Err(error))) => Err(End::invalid(error)),
-            Event::Received(Some(Ok(message))) => {
-                self.pong_due = None;
+            ConnectionEvent::Received(None) => Err(End::Disconnected),
+            // The message was too long, not UTF-8, or not a frame.
+            ConnectionEvent::Received(Some(Err(error))) => Err(End::invalid(error)),
+            ConnectionEvent::Received(Some(Ok(message))) => {
+                self.pong_deadline = None;
                 self.receive(message).await
             }
-            Event::Output(Some((id, output))) => self.output(&id, output).await,
-            Event::Output(None) => Ok(()),
-            Event::Heartbeat => self.heartbeat().await,
+            ConnectionEvent::Output(Some((id, output))) => self.send_output(&id, output).await,
+            ConnectionEvent::Output(None) => Ok(()),
+            ConnectionEvent::Heartbeat => self.check_heartbeat().await,
         }
     }
 
@@ -170,19 +173,19 @@ impl<O: Operations> Connection<O> {
         let text = match message {
             Message::Text(text) => text,
             Message::Binary(_) => {
-                return Err(End::invalid("a binary frame; messages are JSON in text frames"));
+                return Err(End::invalid("binary frames are not supported; send JSON in text frames"));
             }
-            // A ping is answered beneath.
+            // The WebSocket library answers pings.
             Message::Ping(_) | Message::Pong(_) => return Ok(()),
             Message::Close(_) => return Err(End::ClosedByPeer),
         };
         match ClientMessage::parse(&text, self.settings.id_bytes).map_err(End::invalid)? {
             ClientMessage::ConnectionInit { payload } => self.init(payload),
-            ClientMessage::Ping { payload } => self.tell(&ServerMessage::Pong { payload }).await,
+            ClientMessage::Ping { payload } => self.send(&ServerMessage::Pong { payload }).await,
             ClientMessage::Pong => Ok(()),
             ClientMessage::Subscribe { id, payload } => self.subscribe(id, payload).await,
             ClientMessage::Complete { id } => {
-                // It may have ended by itself while the message was under way.
+                // The operation may have ended before this message arrived.
                 self.running.remove(&id);
                 Ok(())
             }
@@ -195,24 +198,24 @@ impl<O: Operations> Connection<O> {
         }
         let operations = Arc::clone(&self.operations);
         let payload = payload.map_or(serde_json::Value::Null, serde_json::Value::Object);
-        self.phase = Phase::Initialising(Box::pin(async move { operations.init(payload).await }));
+        self.phase = Phase::Initializing(Box::pin(async move { operations.init(payload).await }));
         Ok(())
     }
 
-    async fn subscribe(&mut self, id: String, asked: Parameters) -> Result<(), End> {
+    async fn subscribe(&mut self, id: String, parameters: Parameters) -> Result<(), End> {
         let Phase::Open(session, _) = &self.phase else { return Err(End::too_early()) };
         if self.running.contains_key(&id) {
             return Err(End::duplicate(&id));
         }
         if self.running.len() >= self.settings.operations {
-            let most = self.settings.operations;
+            let limit = self.settings.operations;
             let message =
-                format!("{most} operations run on this connection, which is the most. Complete one first.");
+                format!("This connection runs {limit} operations, which is the limit. Complete one first.");
             return self
-                .tell(&ServerMessage::Error { id: &id, payload: &[error("UNAVAILABLE", message)] })
+                .send(&ServerMessage::Error { id: &id, payload: &[error("UNAVAILABLE", message)] })
                 .await;
         }
-        let responses = self.operations.execute(session, asked);
+        let responses = self.operations.execute(session, parameters);
         let outputs = AssertUnwindSafe(responses)
             .catch_unwind()
             .map(|response| response.map_or(Output::Panicked, Output::Response));
@@ -220,77 +223,74 @@ impl<O: Operations> Connection<O> {
         Ok(())
     }
 
-    async fn output(&mut self, id: &str, output: Output) -> Result<(), End> {
+    async fn send_output(&mut self, id: &str, output: Output) -> Result<(), End> {
         match output {
-            Output::Response(response) if !response.refused.is_empty() => {
+            Output::Response(response) if !response.request_errors.is_empty() => {
                 self.running.remove(id);
-                self.tell(&ServerMessage::Error { id, payload: &response.refused }).await
+                self.send(&ServerMessage::Error { id, payload: &response.request_errors }).await
             }
             Output::Response(response) => self.write(Message::Text(next(id, &response.json).into())).await,
             Output::Panicked => {
                 self.running.remove(id);
-                tracing::error!(id, "an operation panicked");
-                let message = "Something went wrong on the server.".into();
-                self.tell(&ServerMessage::Error { id, payload: &[error(Code::Internal.as_str(), message)] })
+                tracing::error!(id, "operation panicked");
+                let message = "Internal server error.".into();
+                self.send(&ServerMessage::Error { id, payload: &[error(Code::Internal.as_str(), message)] })
                     .await
             }
             Output::Done => {
                 self.running.remove(id);
-                self.tell(&ServerMessage::Complete { id }).await
+                self.send(&ServerMessage::Complete { id }).await
             }
         }
     }
 
-    async fn heartbeat(&mut self) -> Result<(), End> {
+    async fn check_heartbeat(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if self.pong_due.is_some_and(|due| due <= now) {
+        if self.pong_deadline.is_some_and(|deadline| deadline <= now) {
             return Err(End::silent());
         }
-        self.next_ping = now + Duration::from_millis(self.settings.ping_milliseconds);
-        self.pong_due.get_or_insert(now + Duration::from_millis(self.settings.pong_milliseconds));
+        self.next_ping_at = now + Duration::from_millis(self.settings.ping_milliseconds);
+        self.pong_deadline.get_or_insert(now + Duration::from_millis(self.settings.pong_milliseconds));
         self.write(Message::Ping(Bytes::new())).await
     }
 
-    /// Completes every operation, all within the time of one write.
+    /// Completes all operations within the time limit of one write.
     async fn stop(&mut self) -> End {
         let ids: Vec<String> = self.running.keys().cloned().collect();
         self.running.clear();
         let limit = self.settings.write_timeout();
         let complete = async {
             for id in ids {
-                self.tell(&ServerMessage::Complete { id: &id }).await?;
+                self.send(&ServerMessage::Complete { id: &id }).await?;
             }
             Ok::<_, End>(())
         };
         match timeout(limit, complete).await {
             Ok(Ok(())) => End::stopping(),
-            _ => End::Gone,
+            _ => End::Disconnected,
         }
     }
 
-    async fn tell(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+    async fn send(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
         let text = serde_json::to_string(message).map_err(|error| {
-            tracing::error!(%error, "a message cannot be written as JSON");
-            End::from(Refused::Internal)
+            tracing::error!(%error, "message serialization failed");
+            End::from(InitRefusal::Internal)
         })?;
         self.write(Message::Text(text.into())).await
     }
 
-    /// Returns when the message has left for the network. Until then nothing else of this connection goes on, which is
-    /// what keeps a slow reader from filling the server.
+    /// Writes a message to the socket. The rest of the connection waits for it, so that a slow reader cannot fill the
+    /// memory of the server.
     async fn write(&mut self, message: Message) -> Result<(), End> {
         match timeout(self.settings.write_timeout(), self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "websocket broke");
-                Err(End::Gone)
+                tracing::debug!(%error, "websocket failed");
+                Err(End::Disconnected)
             }
             Err(_) => {
-                tracing::debug!(
-                    milliseconds = self.settings.write_milliseconds,
-                    "websocket peer reads too slowly"
-                );
-                Err(End::Gone)
+                tracing::debug!(milliseconds = self.settings.write_milliseconds, "websocket write timed out");
+                Err(End::Disconnected)
             }
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::http::Parameters;
 
-/// From the client.
+/// A message from the client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ClientMessage {
@@ -29,25 +29,25 @@ pub(super) enum ClientMessage {
 }
 
 impl ClientMessage {
-    /// The error is for the client.
+    /// Parses a message. The error goes to the client.
     pub(super) fn parse(text: &str, id_bytes: usize) -> Result<Self, String> {
         let message: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         match &message {
-            Self::Subscribe { id, .. } if id.is_empty() => Err("id is empty; it names the operation".into()),
+            Self::Subscribe { id, .. } if id.is_empty() => Err("id must not be empty".into()),
             Self::Subscribe { id, .. } if id.len() > id_bytes => {
-                Err(format!("id has {} bytes; the most is {id_bytes}", id.len()))
+                Err(format!("id has {} bytes; the limit is {id_bytes}", id.len()))
             }
             _ => Ok(message),
         }
     }
 }
 
-/// `next`, with a payload that is JSON already.
+/// Returns the message `next` with a payload that is encoded as JSON.
 pub(super) fn next(id: &str, payload: &str) -> String {
     format!(r#"{{"type":"next","id":{},"payload":{payload}}}"#, Value::from(id))
 }
 
-/// To the client, all but [`next`].
+/// A message to the client. [`next`] writes the message `next`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ServerMessage<'a> {

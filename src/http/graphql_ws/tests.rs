@@ -1,4 +1,4 @@
-//! The protocol frame by frame, against a schema that only has what the protocol needs.
+//! Tests of the protocol frame by frame, with a minimal schema.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::http::layout::DataLayout;
 mod closing;
 mod running;
 
-/// What tests watch and steer.
+/// State that tests observe and control.
 struct Probe {
-    /// A permit for each subscription that was dropped.
+    /// Receives a permit for each dropped subscription.
     dropped: Semaphore,
-    /// A permit lets one slow `init` go on.
+    /// A permit lets one slow `init` continue.
     admit: Semaphore,
     produced: AtomicUsize,
     credential: CancellationToken,
@@ -63,7 +63,7 @@ impl Queries {
         tracking::current()
     }
     async fn panics(&self, message: Option<String>) -> i32 {
-        message.map_or_else(|| panic!("as asked"), |_| 1)
+        message.map_or_else(|| panic!("test panic"), |_| 1)
     }
 }
 
@@ -83,7 +83,7 @@ impl Subscriptions {
     async fn count(&self, to: i32) -> impl Stream<Item = i32> {
         futures_util::stream::iter(1..=to)
     }
-    /// Says that it has begun, and then nothing more.
+    /// Sends one item and then waits forever.
     async fn wait(&self) -> impl Stream<Item = i32> {
         let on_drop = OnDrop(Arc::clone(&self.0));
         futures_util::stream::iter([0]).chain(futures_util::stream::pending()).inspect(move |_| {
@@ -104,45 +104,45 @@ impl Subscriptions {
     }
 }
 
-type ToySchema = Schema<Queries, Mutations, Subscriptions>;
+type TestSchema = Schema<Queries, Mutations, Subscriptions>;
 
 #[derive(Clone)]
-struct Toy {
-    schema: ToySchema,
+struct TestOperations {
+    schema: TestSchema,
     probe: Arc<Probe>,
 }
 
-impl Operations for Toy {
+impl Operations for TestOperations {
     type Session = ();
 
-    async fn init(&self, payload: Value) -> Result<(), Refused> {
+    async fn init(&self, payload: Value) -> Result<(), InitRefusal> {
         match payload["as"].as_str() {
             None | Some("ada") => Ok(()),
             Some("slow") => {
-                self.probe.admit.acquire().await.map_err(|_| Refused::Internal)?.forget();
+                self.probe.admit.acquire().await.map_err(|_| InitRefusal::Internal)?.forget();
                 Ok(())
             }
-            Some("nobody") => Err(Refused::Forbidden(String::new())),
-            Some("down") => Err(Refused::Unavailable("Try again shortly".into())),
-            Some("broken") => Err(Refused::Internal),
-            Some(other) => Err(Refused::Forbidden(other.repeat(40))),
+            Some("nobody") => Err(InitRefusal::Forbidden(String::new())),
+            Some("down") => Err(InitRefusal::Unavailable("Try again shortly".into())),
+            Some("broken") => Err(InitRefusal::Internal),
+            Some(other) => Err(InitRefusal::Forbidden(other.repeat(40))),
         }
     }
 
-    fn ended(&self, (): &()) -> impl Future<Output = ()> + Send + 'static {
+    fn credential_ended(&self, (): &()) -> impl Future<Output = ()> + Send + 'static {
         self.probe.credential.clone().cancelled_owned()
     }
 
-    fn execute(&self, (): &(), asked: Parameters) -> BoxStream<'static, Written> {
-        let mut request = Request::new(asked.query.unwrap_or_default()).variables(asked.variables);
-        request.operation_name = asked.operation_name;
+    fn execute(&self, (): &(), parameters: Parameters) -> BoxStream<'static, EncodedResponse> {
+        let mut request = Request::new(parameters.query.unwrap_or_default()).variables(parameters.variables);
+        request.operation_name = parameters.operation_name;
         let kind = if request.query.starts_with("subscription") {
             OperationType::Subscription
         } else {
             OperationType::Query
         };
         let written =
-            move |answer| Written::new(answer, kind, &DataLayout::default(), &Limits::default(), "t");
+            move |answer| EncodedResponse::new(answer, kind, &DataLayout::default(), &Limits::default(), "t");
         self.schema.execute_stream(request).map(written).boxed()
     }
 }
@@ -156,10 +156,10 @@ struct Server {
 
 async fn handler(
     upgrade: WebSocketUpgrade,
-    State(state): State<(Toy, Settings, TaskTracker, CancellationToken)>,
+    State(state): State<(TestOperations, Settings, TaskTracker, CancellationToken)>,
 ) -> HttpResponse {
-    let (toy, settings, tasks, stopping) = state;
-    super::upgrade(upgrade, toy, settings, &tasks, stopping)
+    let (operations, settings, tasks, stopping) = state;
+    super::upgrade(upgrade, operations, settings, &tasks, stopping)
 }
 
 impl Server {
@@ -172,10 +172,10 @@ impl Server {
             credential: CancellationToken::new(),
         });
         let schema = Schema::new(Queries, Mutations(Arc::clone(&probe)), Subscriptions(Arc::clone(&probe)));
-        let toy = Toy { schema, probe: Arc::clone(&probe) };
+        let operations = TestOperations { schema, probe: Arc::clone(&probe) };
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         let router = Router::new().route("/", any(handler)).with_state((
-            toy,
+            operations,
             settings,
             tasks.clone(),
             stopping.clone(),
@@ -183,7 +183,7 @@ impl Server {
         let router = router.layer(from_fn(tracking::track));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // Not in `tasks`: those are the connections that tests wait for.
+        // Not in `tasks`, because tests wait for the connections in it.
         TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
         Self { address, probe, tasks, stopping }
     }
@@ -214,15 +214,15 @@ impl Server {
         client
     }
 
-    /// Waits until a subscription of the probe was dropped.
-    async fn dropped(&self) {
-        let permit = timeout(PATIENCE, self.probe.dropped.acquire()).await.expect("dropped in time");
+    /// Waits until a subscription of the probe is dropped.
+    async fn wait_for_drop(&self) {
+        let permit = timeout(TEST_TIMEOUT, self.probe.dropped.acquire()).await.expect("dropped in time");
         permit.unwrap().forget();
     }
 }
 
-/// How long a test waits before it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit of every wait in a test.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Client(WebSocketStream<TcpStream>);
 
@@ -236,10 +236,10 @@ impl Client {
     }
 
     async fn frame(&mut self) -> Message {
-        timeout(PATIENCE, self.0.next()).await.expect("a frame in time").expect("a frame").unwrap()
+        timeout(TEST_TIMEOUT, self.0.next()).await.expect("a frame in time").expect("a frame").unwrap()
     }
 
-    /// The next message, pings aside.
+    /// Returns the next message that is not a ping.
     async fn message(&mut self) -> Value {
         loop {
             match self.frame().await {
@@ -254,7 +254,7 @@ impl Client {
         assert_eq!(self.message().await, *message);
     }
 
-    async fn closed(&mut self) -> (u16, String) {
+    async fn wait_for_close(&mut self) -> (u16, String) {
         loop {
             match self.frame().await {
                 Message::Close(Some(frame)) => return (frame.code.into(), frame.reason.to_string()),
@@ -264,13 +264,13 @@ impl Client {
         }
     }
 
-    /// Begins an operation that does not end by itself.
-    async fn wait(&mut self, id: &str) {
+    /// Starts an operation that does not end by itself.
+    async fn start_waiting(&mut self, id: &str) {
         self.subscribe(id, "subscription { wait }").await;
         self.expect(&next(id, &json!({"wait": 0}))).await;
     }
 
-    async fn still_works(&mut self) {
+    async fn assert_works(&mut self) {
         self.subscribe("still", "{ one }").await;
         self.expect(&json!({"id": "still", "type": "next", "payload": {"data": {"one": 1}}})).await;
         self.expect(&json!({"id": "still", "type": "complete"})).await;

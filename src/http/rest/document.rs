@@ -5,10 +5,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
 use super::super::{Server, documents};
-use super::answer::{Envelope, Failure, done};
-use super::input::{Caller, Place};
+use super::envelope::{Envelope, Failure, success};
+use super::input::{Caller, JsonPath};
 use super::view::Document;
-use super::{ROOT, in_time};
+use super::{ROOT, run_with_timeout};
 use crate::access::Actor;
 use crate::entity::document;
 use crate::error::{Error, Result};
@@ -16,8 +16,8 @@ use crate::id::DocumentId;
 
 /// Uploads a document
 ///
-/// The body is the bytes of the document. Headers carry its name and its type; without a type, the server detects it from
-/// the bytes. An interrupted upload stores nothing.
+/// The body is the bytes of the document. Headers carry its name and its type; without a type, the server detects it
+/// from the bytes. An interrupted upload stores nothing.
 #[utoipa::path(
     post,
     path = "/documents",
@@ -42,8 +42,8 @@ pub(super) async fn upload(
 ) -> Result<Response> {
     let document = documents::store(&server, &actor, request).await?;
     let location = format!("{ROOT}/documents/{}", document.id);
-    let described = Document::of(&document, &actor.user, server.app.jobs.documents.links());
-    let mut response = done(StatusCode::CREATED, described);
+    let view = Document::new(&document, &actor.user, server.app.jobs.documents.links());
+    let mut response = success(StatusCode::CREATED, view);
     response
         .headers_mut()
         .insert(header::LOCATION, HeaderValue::from_str(&location).map_err(Error::internal)?);
@@ -67,14 +67,14 @@ pub(super) async fn upload(
 pub(super) async fn describe(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
     let work = async {
         let document = find(&server, &actor, &id).await?;
         let owner = documents::owner(&server, &document).await?;
-        Ok(Document::of(&document, &owner, server.app.jobs.documents.links()))
+        Ok(Document::new(&document, &owner, server.app.jobs.documents.links()))
     };
-    Ok(done(StatusCode::OK, in_time(&server, work).await?))
+    Ok(success(StatusCode::OK, run_with_timeout(&server, work).await?))
 }
 
 /// Fetches the bytes of a document
@@ -102,11 +102,11 @@ pub(super) async fn describe(
 pub(super) async fn contents(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let document = in_time(&server, find(&server, &actor, &id)).await?;
+    let document = run_with_timeout(&server, find(&server, &actor, &id)).await?;
     documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 

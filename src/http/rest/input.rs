@@ -1,4 +1,5 @@
-//! The parts of requests that all routes share: the caller, the parameters, and JSON bodies with field names in any case.
+//! The parts of requests that all routes share: the caller, the parameters, and JSON bodies with field names in any
+//! case.
 
 use std::collections::HashSet;
 
@@ -9,7 +10,7 @@ use mime::Mime;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::super::documents::signed_in;
+use super::super::documents::require_actor;
 use super::super::{Server, graphql};
 use crate::access::Actor;
 use crate::error::{Error, Problem, Result};
@@ -19,9 +20,9 @@ use crate::json::{NO_NUL, is_json, pointer, storage_problem, without_byte_order_
 /// Charsets whose text is UTF-8.
 const UTF_8: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
 /// Maximum number of parameters in the query of a list.
-const MOST_PARAMETERS: usize = 100;
-/// Maximum number of characters of a message by serde, which may quote the client.
-const LONGEST_SAYING: usize = 300;
+const MAX_QUERY_PARAMETERS: usize = 100;
+/// Maximum length of a message from serde, which may quote the request.
+const MAX_SERDE_MESSAGE_CHARACTERS: usize = 300;
 
 /// The authenticated sender of a request.
 pub(super) struct Caller(pub(super) Actor);
@@ -30,14 +31,14 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Server) -> Result<Self> {
-        signed_in(parts.extensions.get::<Viewer>().cloned().unwrap_or_default()).map(Self)
+        require_actor(parts.extensions.get::<Viewer>().cloned().unwrap_or_default()).map(Self)
     }
 }
 
 /// The parameters in a path.
-pub(super) struct Place<T>(pub(super) T);
+pub(super) struct JsonPath<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Server> for Place<T> {
+impl<T: DeserializeOwned + Send> FromRequestParts<Server> for JsonPath<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self> {
@@ -49,7 +50,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Server> for Place<T> {
     }
 }
 
-/// The parameters of a query, in the order in which they came.
+/// The parameters of a query, in their order.
 pub(super) struct Parameters(pub(super) Vec<(String, String)>);
 
 impl FromRequestParts<Server> for Parameters {
@@ -58,8 +59,8 @@ impl FromRequestParts<Server> for Parameters {
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self> {
         let query = Query::<Vec<(String, String)>>::from_request_parts(parts, server).await;
         let Query(pairs) = query.map_err(|error| Error::invalid("", "QUERY", error.body_text()))?;
-        if pairs.len() > MOST_PARAMETERS {
-            let message = format!("A request has {MOST_PARAMETERS} parameters at the most.");
+        if pairs.len() > MAX_QUERY_PARAMETERS {
+            let message = format!("A request may have at most {MAX_QUERY_PARAMETERS} parameters.");
             return Err(Error::invalid("", "TOO_MANY", message));
         }
         match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
@@ -91,19 +92,19 @@ impl OptionalFromRequest<Server> for JsonObject {
 }
 
 impl JsonObject {
-    /// Reads a body whatever its content type says.
+    /// Reads a JSON body of any content type.
     pub(super) async fn of_any_type(request: Request, server: &Server) -> Result<Self> {
         Self::required(request, server, true).await
     }
 
     async fn required(request: Request, server: &Server, accepts_any_type: bool) -> Result<Self> {
-        let missing = || Error::invalid("", "REQUIRED", "The request has no body.");
+        let missing = || Error::invalid("", "REQUIRED", "The request must have a JSON body.");
         object(request, server, accepts_any_type).await?.map(Self).ok_or_else(missing)
     }
 }
 
-/// Whether a body of any content type may be JSON: a browser sends this header to another site only after that site has
-/// allowed it.
+/// Returns whether a body of any content type may be JSON. A browser sends `Authorization` to another site only after a
+/// preflight request.
 fn accepts_any_type(request: &Request) -> bool {
     request.headers().contains_key(header::AUTHORIZATION)
 }
@@ -116,7 +117,7 @@ async fn object(
 ) -> Result<Option<Map<String, Value>>> {
     let headers = request.headers();
     let media_type = media_type(headers);
-    let bytes = graphql::body(request, server.app.config.limits.request_bytes).await?;
+    let bytes = graphql::read_body(request, server.app.config.limits.request_bytes).await?;
     let bytes = without_byte_order_mark(&bytes).trim_ascii();
     if bytes.is_empty() {
         return Ok(None);
@@ -131,15 +132,15 @@ async fn object(
         if !is_json && media_type.is_some() {
             return unsupported();
         }
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Error::invalid("", "JSON", format!("The body is not JSON: it ends or goes wrong at {place}."))
+        let position = format!("line {}, column {}", error.line(), error.column());
+        Error::invalid("", "JSON", format!("The body is not valid JSON: syntax error or end at {position}."))
     })?;
     if let Some(problem) = storage_problem(&json) {
         return Err(Error::Invalid(vec![problem]));
     }
     match json {
         Value::Object(object) => Ok(Some(object)),
-        _ => Err(Error::invalid("", "SHAPE", "The body is a JSON object.")),
+        _ => Err(Error::invalid("", "SHAPE", "The body must be a JSON object.")),
     }
 }
 
@@ -159,38 +160,38 @@ pub(super) fn utf_8(media_type: &Mime) -> Result<()> {
     }
 }
 
-/// The known fields of an object, each with the known fields of the objects in it. A field without fields of its own is a
-/// plain value or JSON of the client.
-pub(super) struct Names(pub(super) &'static [(&'static str, Self)]);
+/// The known fields of an object, each with its own known fields. A field without known fields is a plain value, or
+/// JSON of the client.
+pub(super) struct FieldNames(pub(super) &'static [(&'static str, Self)]);
 
 impl JsonObject {
     /// Converts the body to a type. Its field names may be written in any case: `InputContent`, `input-content` and
     /// `INPUT_CONTENT` are `input_content`.
-    pub(super) fn read<T: DeserializeOwned>(self, names: &Names) -> Result<T> {
-        typed(self.renamed(names)?)
+    pub(super) fn read<T: DeserializeOwned>(self, names: &FieldNames) -> Result<T> {
+        deserialize(self.rename_fields(names)?)
     }
 
-    /// Converts the body to a type, and returns the unknown fields separately. A flattened field of serde would lose numbers
-    /// of more than 64 bits.
+    /// Converts the body to a type, and returns the unknown fields separately. A flattened field of serde would lose
+    /// numbers of more than 64 bits.
     pub(super) fn read_with_unknown<T: DeserializeOwned>(
         self,
-        names: &Names,
+        names: &FieldNames,
     ) -> Result<(T, Map<String, Value>)> {
-        let mut fields = self.renamed(names)?;
+        let mut fields = self.rename_fields(names)?;
         let known = names.split(&mut fields);
-        Ok((typed(known)?, fields))
+        Ok((deserialize(known)?, fields))
     }
 
-    fn renamed(self, names: &Names) -> Result<Map<String, Value>> {
+    fn rename_fields(self, names: &FieldNames) -> Result<Map<String, Value>> {
         let mut problems = Vec::new();
-        match renamed(Value::Object(self.0), names, "", &mut problems) {
+        match rename_fields(Value::Object(self.0), names, "", &mut problems) {
             Value::Object(fields) if problems.is_empty() => Ok(fields),
             _ => Err(Error::Invalid(problems)),
         }
     }
 }
 
-impl Names {
+impl FieldNames {
     /// Removes the known fields from an object and returns them.
     pub(super) fn split(&self, fields: &mut Map<String, Value>) -> Map<String, Value> {
         let take = |(name, _): &(&str, Self)| Some(((*name).to_owned(), fields.remove(*name)?));
@@ -198,90 +199,89 @@ impl Names {
     }
 }
 
-fn typed<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T> {
+fn deserialize<T: DeserializeOwned>(fields: Map<String, Value>) -> Result<T> {
     // From text, because serde_json reads some long numbers of a `Value` as floats.
     let text = Value::Object(fields).to_string();
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|error| {
         let path = pointer(error.path());
-        let said = error.into_inner().to_string();
-        // The position is one in `text`, which the client has not seen.
-        let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
-        let said: String = said.chars().take(LONGEST_SAYING).collect();
-        Error::invalid(path, "SHAPE", format!("The request is malformed: {said}."))
+        let message = error.into_inner().to_string();
+        // The position is in `text`, which the client has not seen.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        let message: String = message.chars().take(MAX_SERDE_MESSAGE_CHARACTERS).collect();
+        Error::invalid(path, "SHAPE", format!("The request is malformed: {message}."))
     })
 }
 
-fn renamed(value: Value, names: &Names, at: &str, problems: &mut Vec<Problem>) -> Value {
+/// Replaces the keys of known fields by their names, whatever case they are written in.
+fn rename_fields(value: Value, names: &FieldNames, path: &str, problems: &mut Vec<Problem>) -> Value {
     match value {
         Value::Object(fields) if !names.0.is_empty() => {
             let (mut known, mut rest) = (Map::new(), Map::new());
             let mut seen = HashSet::new();
             for (key, value) in fields {
-                let Some((name, inner)) = names.0.iter().find(|(name, _)| plain(name) == plain(&key)) else {
+                let Some((name, inner)) = names.0.iter().find(|(name, _)| normalize(name) == normalize(&key))
+                else {
                     rest.insert(key, value);
                     continue;
                 };
-                let path = format!("{at}/{name}");
+                let path = format!("{path}/{name}");
                 if !seen.insert(*name) {
-                    problems.push(Problem::new(
-                        &path,
-                        "DUPLICATE",
-                        format!("{key:?} says {name} once more."),
-                    ));
+                    let message = format!("The field {name} is given more than once, also as {key:?}.");
+                    problems.push(Problem::new(&path, "DUPLICATE", message));
                 }
-                known.insert((*name).to_owned(), renamed(value, inner, &path, problems));
+                known.insert((*name).to_owned(), rename_fields(value, inner, &path, problems));
             }
             known.extend(rest);
             Value::Object(known)
         }
         Value::Array(values) => {
-            // serde would read a list as the fields of an object, in their order.
-            let wrong = |(_, value): &(usize, &Value)| !names.0.is_empty() && !value.is_object();
-            if let Some((i, _)) = values.iter().enumerate().find(wrong) {
-                problems.push(Problem::new(format!("{at}/{i}"), "SHAPE", "An object is wanted."));
+            // serde would take a list for the fields of an object in their order.
+            let is_wrong = |(_, value): &(usize, &Value)| !names.0.is_empty() && !value.is_object();
+            if let Some((i, _)) = values.iter().enumerate().find(is_wrong) {
+                problems.push(Problem::new(format!("{path}/{i}"), "SHAPE", "Expected an object."));
             }
             let entries = values.into_iter().enumerate();
-            Value::Array(
-                entries.map(|(i, value)| renamed(value, names, &format!("{at}/{i}"), problems)).collect(),
-            )
+            let renamed =
+                entries.map(|(i, value)| rename_fields(value, names, &format!("{path}/{i}"), problems));
+            Value::Array(renamed.collect())
         }
         other => other,
     }
 }
 
 /// Returns a name in lower case without separators.
-pub(super) fn plain(name: &str) -> String {
+pub(super) fn normalize(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-/// Moves the problems of an error to the paths of this API. The longest path that matches counts.
-pub(super) fn relocated(error: Error, places: &[(String, String)]) -> Error {
+/// Replaces the domain paths of the problems of an error by the paths of this API. The longest match of `paths` counts.
+pub(super) fn map_problem_paths(error: Error, paths: &[(String, String)]) -> Error {
     let Error::Invalid(mut problems) = error else { return error };
     for problem in &mut problems {
-        let fits = |(from, _): &&(String, String)| {
+        let matches = |(from, _): &&(String, String)| {
             problem
                 .path
                 .strip_prefix(from.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if let Some((from, to)) = places.iter().filter(fits).max_by_key(|(from, _)| from.len()) {
+        if let Some((from, to)) = paths.iter().filter(matches).max_by_key(|(from, _)| from.len()) {
             problem.path = format!("{to}{}", &problem.path[from.len()..]);
         }
     }
     Error::Invalid(problems)
 }
 
-/// Returns the one of two alternatives that was given.
+/// Returns the value of two alternatives, of which exactly one must be given.
 pub(super) fn one_of<T>(
-    found: [Option<T>; 2],
+    values: [Option<T>; 2],
     path: &str,
     names: &str,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    match found {
+    match values {
         [Some(one), None] | [None, Some(one)] => Some(one),
         _ => {
-            problems.push(Problem::new(path, "ONE_OF", format!("Give one of {names}, and only one.")));
+            problems.push(Problem::new(path, "ONE_OF", format!("Give exactly one of {names}.")));
             None
         }
     }
@@ -293,14 +293,17 @@ mod tests {
 
     use super::*;
 
-    const NAMES: Names = Names(&[("input_content", Names(&[("uri", Names(&[]))])), ("metadata", Names(&[]))]);
+    const NAMES: FieldNames = FieldNames(&[
+        ("input_content", FieldNames(&[("uri", FieldNames(&[]))])),
+        ("metadata", FieldNames(&[])),
+    ]);
 
     fn read(value: &Value) -> Result<Value> {
         JsonObject(value.as_object().unwrap().clone()).read(&NAMES)
     }
 
     #[test]
-    fn known_fields_are_known_in_any_case() {
+    fn known_fields_may_be_written_in_any_case() {
         let expected =
             json!({"input_content": {"uri": "x"}, "metadata": {"Uri": 1}, "Own_Field": {"Uri": 1}});
         for name in ["input_content", "inputContent", "InputContent", "INPUT_CONTENT", "input-content"] {
@@ -317,23 +320,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_said_with_its_place() {
+    fn malformed_field_is_refused_with_its_path() {
         let read = JsonObject(json!({"a": {"b": [1, "x"]}}).as_object().unwrap().clone());
         let error = read
-            .read::<std::collections::HashMap<String, std::collections::HashMap<String, Vec<u8>>>>(&Names(
-                &[],
-            ));
+            .read::<std::collections::HashMap<String, std::collections::HashMap<String, Vec<u8>>>>(
+                &FieldNames(&[]),
+            );
         let Err(Error::Invalid(problems)) = error else { panic!("{error:?}") };
         assert_eq!(problems[0].path, "/a/b/1");
     }
 
     #[test]
-    fn problems_move_to_where_the_client_wrote() {
-        let places = [
+    fn problem_paths_are_mapped_to_the_request() {
+        let paths = [
             ("/contents/0".to_owned(), "/contents/1".to_owned()),
             ("/contents/0/source".into(), "/x".into()),
         ];
-        let error = |path: &str| match relocated(Error::invalid(path, "C", "m"), &places) {
+        let error = |path: &str| match map_problem_paths(Error::invalid(path, "C", "m"), &paths) {
             Error::Invalid(problems) => problems[0].path.clone(),
             other => panic!("{other:?}"),
         };

@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::super::{Server, documents, rejected};
-use super::answer::{Envelope, Failure, done};
-use super::input::{Caller, JsonObject, Parameters, Place, relocated};
+use super::super::{Server, documents, refuse_request};
+use super::envelope::{Envelope, Failure, success};
+use super::input::{Caller, JsonObject, JsonPath, Parameters, map_problem_paths};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
 use super::job_list;
 use super::view::{Job, JobStatus};
-use super::{ROOT, in_time, to_the_end};
+use super::{ROOT, run_to_completion, run_with_timeout};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, Cancel, Delete, Edit, Share, View};
 use crate::app::App;
@@ -23,14 +23,13 @@ use crate::collaboration;
 use crate::entity::job;
 use crate::error::{Error, Result};
 use crate::id::JobId;
-use crate::job::control::Edits;
+use crate::job::control::CheckedChanges;
 use crate::job::query::Ownership;
 use crate::job::state::Status;
 use crate::page::Cursor;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Default size of a page.
-const USUAL: u32 = 20;
+const DEFAULT_PAGE_SIZE: u32 = 20;
 
 /// A page of jobs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,7 +61,7 @@ pub(super) struct JobPage {
         ("input_name" = Option<String>, Query, description = "Substring of the input document's name, in any case."),
         ("metadata" = Option<Object>, Query, style = Form, explode, description = "Parameters such as `metadata.mapping.taxonomy=invoices`: the field must have this value. JSON values keep their type (`7`, `true`, `\"7\"`); any other value is text."),
         ("order_by" = inline(Option<job_list::Order>), Query, description = "Time of creation (default) or of the last change."),
-        ("direction" = inline(Option<job_list::Way>), Query, description = "Newest first (default) or oldest first."),
+        ("direction" = inline(Option<job_list::OrderDirection>), Query, description = "Newest first (default) or oldest first."),
         ("first" = Option<i32>, Query, minimum = 1, description = "Size of the page. Default: 20."),
         ("limit" = Option<i32>, Query, minimum = 1, description = "The same as `first`; give one of them."),
         ("after" = Option<String>, Query, description = "`next` of the previous page."),
@@ -75,24 +74,25 @@ pub(super) async fn list(
     Parameters(parameters): Parameters,
 ) -> Result<Response> {
     let app = &server.app;
-    let asked = job_list::listing(parameters)?;
+    let listing = job_list::parse(parameters)?;
     let work = async {
-        let (by, direction) = asked.order;
-        let window = asked.paging.window(by.list(), USUAL, app.config.limits.page_size)?;
-        let page = app.jobs.list(&actor, &asked.filter, (by, direction), window).await?;
+        let (by, direction) = listing.order;
+        let window = listing.paging.window(by.list(), DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
+        let page = app.jobs.list(&actor, &listing.filter, (by, direction), window).await?;
         let last = page.rows.last().filter(|_| page.has_next);
         let next = last.map(|row| Cursor { at: by.of(row), id: row.id.0 }.encode(by.list()));
         Ok(JobPage { jobs: views(app, &actor, page.rows).await?, next })
     };
-    let page = in_time(&server, work).await.map_err(|error| relocated(error, &asked.places))?;
-    Ok(done(StatusCode::OK, page))
+    let page =
+        run_with_timeout(&server, work).await.map_err(|error| map_problem_paths(error, &listing.paths))?;
+    Ok(success(StatusCode::OK, page))
 }
 
 /// Creates a job
 ///
-/// Queues the first step. Field names may be written in any case (`InputContent`, `input-content`). Unknown fields become
-/// part of `metadata`, which the schema of the job type checks. The input is `input_content`, or the role `input` in
-/// `contents`.
+/// Queues the first step. Field names may be written in any case (`InputContent`, `input-content`). Unknown fields
+/// become part of `metadata`, which the schema of the job type checks. The input is `input_content`, or the role
+/// `input` in `contents`.
 #[utoipa::path(
     post,
     path = "/jobs",
@@ -114,18 +114,23 @@ pub(super) async fn create(
 ) -> Result<Response> {
     let key = headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str().map(str::to_owned));
     let key = key.transpose().map_err(|_| {
-        Error::invalid(job_input::KEY, "INVALID", "The key has visible ASCII characters and spaces only.")
+        Error::invalid(
+            job_input::IDEMPOTENCY_KEY_PATH,
+            "INVALID",
+            "Idempotency-Key must consist of visible ASCII characters and spaces.",
+        )
     })?;
     let (job, unknown) = body.read_with_unknown::<CreateJob>(&job_input::CREATE)?;
-    let (new, places) = job.parse(&unknown, key)?;
+    let (new, paths) = job.parse(&unknown, key)?;
     let app = server.app.clone();
     let work = async move {
-        let made = app.jobs.create(&actor, new).await?;
-        view(&app, &actor, made).await
+        let job = app.jobs.create(&actor, new).await?;
+        view(&app, &actor, job).await
     };
-    let (id, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
+    let (id, job) =
+        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
     let location = HeaderValue::from_str(&format!("{ROOT}/jobs/{id}")).map_err(Error::internal)?;
-    let mut response = done(StatusCode::CREATED, job);
+    let mut response = success(StatusCode::CREATED, job);
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
@@ -151,24 +156,24 @@ pub(super) async fn create(
 pub(super) async fn describe(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let app = &server.app;
     let work = async {
         let grant = access::job::<View>(app.db.read(), &actor, parse(&id)?).await?;
-        let etag = tag(app, grant.job(), grant.standing()).await?;
-        let mut response = if documents::names_tag(&headers, header::IF_NONE_MATCH, &etag) {
+        let etag = etag(app, grant.job(), grant.standing()).await?;
+        let mut response = if documents::matches_etag(&headers, header::IF_NONE_MATCH, &etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            done(StatusCode::OK, view(app, &actor, grant.job().clone()).await?.1)
+            success(StatusCode::OK, view(app, &actor, grant.job().clone()).await?.1)
         };
         let headers = response.headers_mut();
         headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Error::internal)?);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         Ok(response)
     };
-    in_time(&server, work).await
+    run_with_timeout(&server, work).await
 }
 
 /// Changes a job
@@ -196,46 +201,49 @@ pub(super) async fn describe(
 pub(super) async fn update(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     headers: HeaderMap,
     body: JsonObject,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
-    let Update { changes, shared, places } = body.read::<UpdateJob>(&job_input::UPDATE)?.parse()?;
-    let mut seen = None;
+    let Update { changes, collaborators, paths } = body.read::<UpdateJob>(&job_input::UPDATE)?.parse()?;
+    let mut seen_seq = None;
     if headers.contains_key(header::IF_MATCH) {
         let grant = access::job::<Edit>(app.db.read(), &actor, id).await?;
-        // ETags of jobs are weak, because they leave out times and links of the response. They are compared as strong ones
-        // here, because a client has no other.
-        let etag = tag(&app, grant.job(), grant.standing()).await?;
-        if !documents::names_tag(&headers, header::IF_MATCH, &etag) {
-            let message = format!("The job has the entity tag {etag}.");
-            return Ok(rejected(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
+        // ETags of jobs are weak, because they leave out times and links of the response. Here they match like strong
+        // ones, because a client has no others.
+        let etag = etag(&app, grant.job(), grant.standing()).await?;
+        if !documents::matches_etag(&headers, header::IF_MATCH, &etag) {
+            let message = format!("The entity tag of the job is {etag}.");
+            return Ok(refuse_request(StatusCode::PRECONDITION_FAILED, "IF_MATCH", message));
         }
-        // Another request may change the job in between.
-        seen = Some(grant.job().seq).filter(|_| headers[header::IF_MATCH] != "*");
+        // Another request may change the job before this one does.
+        seen_seq = Some(grant.job().seq).filter(|_| headers[header::IF_MATCH] != "*");
     }
     let work = async move {
         // All checks come before the first change.
         let edit = access::job::<Edit>(app.db.read(), &actor, id).await?;
-        let sharing = match shared {
+        let sharing = match collaborators {
             Some((teams, users)) => {
                 let share = access::job::<Share>(app.db.read(), &actor, id).await?;
-                let wanted = collaboration::wanted(&app.jobs, &share, teams, users).await?;
-                Some((share, wanted))
+                let collaborators = collaboration::new_collaborators(&app.jobs, &share, teams, users).await?;
+                Some((share, collaborators))
             }
             None => None,
         };
-        let edits = app.jobs.edits(&edit, changes).await?;
-        let edits = seen.into_iter().fold(edits, Edits::only_after);
+        let changes = app.jobs.check_changes(&edit, changes).await?;
+        let changes = seen_seq.into_iter().fold(changes, CheckedChanges::only_after);
         let job = match sharing {
-            Some((share, wanted)) => collaboration::replace(&app.jobs, &share, wanted, edits).await?,
-            None => app.jobs.edit(&edit, edits).await?,
+            Some((share, collaborators)) => {
+                collaboration::replace(&app.jobs, &share, collaborators, changes).await?
+            }
+            None => app.jobs.apply_changes(&edit, changes).await?,
         };
         view(&app, &actor, job).await
     };
-    let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
-    Ok(done(StatusCode::OK, job))
+    let (_, job) =
+        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    Ok(success(StatusCode::OK, job))
 }
 
 /// A deleted job.
@@ -264,15 +272,15 @@ pub(super) struct Deleted {
 pub(super) async fn delete(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
         let grant = access::job::<Delete>(app.db.read(), &actor, id).await?;
         app.jobs.delete(&grant).await
     };
-    to_the_end(&server, work).await?;
-    Ok(done(StatusCode::OK, Deleted { id: id.0 }))
+    run_to_completion(&server, work).await?;
+    Ok(success(StatusCode::OK, Deleted { id: id.0 }))
 }
 
 /// Cancels a job
@@ -295,7 +303,7 @@ pub(super) async fn delete(
 pub(super) async fn cancel(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     body: Option<JsonObject>,
 ) -> Result<Response> {
     let (id, given) = (parse(&id)?, body.map(|body| body.read::<CancelJob>(&job_input::CANCEL)).transpose()?);
@@ -306,13 +314,13 @@ pub(super) async fn cancel(
         let job = app.jobs.cancel(&grant, reason).await?;
         view(&app, &actor, job).await
     };
-    Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))
+    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?.1))
 }
 
 /// Rewinds a job
 ///
-/// Takes a job of any status back to a step that it has reached before. The default is the step before the current one, or
-/// the last step of a job that has ended. Contents of that step and of later steps are superseded, not deleted.
+/// Takes a job of any status back to a step that it has reached before. The default is the step before the current one,
+/// or the last step of a job that has ended. Contents of that step and of later steps are superseded, not deleted.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/rewind",
@@ -330,7 +338,7 @@ pub(super) async fn cancel(
 pub(super) async fn rewind(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     body: Option<JsonObject>,
 ) -> Result<Response> {
     let given = body.map(|body| body.read::<RewindJob>(&job_input::REWIND)).transpose()?.unwrap_or_default();
@@ -341,14 +349,15 @@ pub(super) async fn rewind(
         let job = app.jobs.rewind(&grant, given.to_step, given.reason).await?;
         view(&app, &actor, job).await
     };
-    let places = [("/toStep".to_owned(), "/to_step".to_owned())];
-    let (_, job) = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
-    Ok(done(StatusCode::OK, job))
+    let paths = [("/toStep".to_owned(), "/to_step".to_owned())];
+    let (_, job) =
+        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    Ok(success(StatusCode::OK, job))
 }
 
 /// Runs a job again
 ///
-/// Runs a job that has failed or was cancelled, starting with the step at which it stopped.
+/// Runs a job that has failed or was canceled, starting with the step at which it stopped.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/retry",
@@ -359,13 +368,13 @@ pub(super) async fn rewind(
         (status = 200, description = "The job.", body = Envelope<Job>),
         (status = 403, description = "The caller sees the job but may not run it again.", body = Envelope<Failure>),
         (status = 404, description = "There is no such job, or not for the caller.", body = Envelope<Failure>),
-        (status = 409, description = "The job has neither failed nor been cancelled.", body = Envelope<Failure>),
+        (status = 409, description = "The job has neither failed nor been canceled.", body = Envelope<Failure>),
     )
 )]
 pub(super) async fn retry(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
@@ -373,7 +382,7 @@ pub(super) async fn retry(
         let job = app.jobs.retry(&grant).await?;
         view(&app, &actor, job).await
     };
-    Ok(done(StatusCode::OK, to_the_end(&server, work).await?.1))
+    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?.1))
 }
 
 /// Fetches the bytes of a content
@@ -403,21 +412,21 @@ pub(super) async fn retry(
 pub(super) async fn contents(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place((id, role, version)): Place<(String, String, String)>,
+    JsonPath((id, role, version)): JsonPath<(String, String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
     let version = match version.as_str() {
         "latest" => None,
         number => Some(number.parse().ok().filter(|number: &i32| *number > 0).ok_or_else(|| {
-            Error::invalid("/version", "INVALID", "A version is a number from 1, or latest.")
+            Error::invalid("/version", "INVALID", "The version must be a number from 1, or latest.")
         })?),
     };
     let work = async {
         let grant = access::job::<View>(server.app.db.read(), &actor, parse(&id)?).await?;
         server.app.jobs.content(&grant, &role, version).await
     };
-    let document = in_time(&server, work).await?;
+    let document = run_with_timeout(&server, work).await?;
     documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 
@@ -427,10 +436,10 @@ pub(super) fn parse(id: &str) -> Result<JobId> {
 
 async fn views(app: &App, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Job>> {
     let details = app.jobs.details(actor, jobs).await?;
-    details.into_iter().map(|details| Job::of(details, app.jobs.documents.links())).collect()
+    details.into_iter().map(|details| Job::new(details, app.jobs.documents.links())).collect()
 }
 
-/// Returns a job as it is now.
+/// Returns the current state of a job.
 pub(super) async fn view_by_id(app: &App, actor: &Actor, id: JobId) -> Result<Job> {
     let grant = access::job::<View>(app.db.read(), actor, id).await?;
     Ok(view(app, actor, grant.job().clone()).await?.1)
@@ -442,9 +451,9 @@ async fn view(app: &App, actor: &Actor, job: job::Model) -> Result<(JobId, Job)>
     found.map(|job| (id, job)).ok_or_else(|| Error::not_found("job"))
 }
 
-/// Returns an ETag that changes with everything that a caller with this access sees of a job: its history, the progress of
-/// its step, the claim of its review, and the access itself.
-async fn tag(app: &App, job: &job::Model, standing: &Standing) -> Result<String> {
+/// Returns an ETag that changes with everything that a caller with this access sees of a job: its history, the progress
+/// of its step, the claim of its review, and the access itself.
+async fn etag(app: &App, job: &job::Model, standing: &Standing) -> Result<String> {
     let (fraction, message) = match app.jobs.task(job.id).await? {
         Some(task) => (task.fraction, task.message),
         None => (0.0, None),

@@ -4,40 +4,41 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::input::Names;
+use super::input::FieldNames;
 use crate::error::{Error, Problem, Result};
 use crate::job::collaborator::PrincipalRef;
 use crate::job::control::Changes;
 use crate::job::request::{NewJob, Source};
 use crate::job_type::{INPUT, metadata};
-use crate::review::decide::{Choice, Decision};
+use crate::review::decide::{Choice, DecisionRequest};
 
-/// Pairs of paths: that of the domain, and that in the body of this API.
-pub(super) type Places = Vec<(String, String)>;
-type Shared = Vec<(PrincipalRef, Vec<String>)>;
+/// Pairs of a path of the domain and its path in the request.
+pub(super) type PathMap = Vec<(String, String)>;
+type Collaborators = Vec<(PrincipalRef, Vec<String>)>;
 
-/// Path of problems with the header of that name.
-pub(super) const KEY: &str = "/Idempotency-Key";
+/// Path of problems with the header `Idempotency-Key`.
+pub(super) const IDEMPOTENCY_KEY_PATH: &str = "/Idempotency-Key";
 
-const LEAF: Names = Names(&[]);
-const COLLABORATOR: Names = Names(&[("id", LEAF), ("name", LEAF), ("email", LEAF), ("steps", LEAF)]);
-const COLLABORATION: Names = Names(&[("teams", COLLABORATOR), ("users", COLLABORATOR)]);
-pub(super) const CREATE: Names = Names(&[
+const LEAF: FieldNames = FieldNames(&[]);
+const COLLABORATOR: FieldNames =
+    FieldNames(&[("id", LEAF), ("name", LEAF), ("email", LEAF), ("steps", LEAF)]);
+const COLLABORATION: FieldNames = FieldNames(&[("teams", COLLABORATOR), ("users", COLLABORATOR)]);
+pub(super) const CREATE: FieldNames = FieldNames(&[
     ("type", LEAF),
-    ("input_content", Names(&[("uri", LEAF)])),
-    ("contents", Names(&[("role", LEAF), ("uri", LEAF)])),
+    ("input_content", FieldNames(&[("uri", LEAF)])),
+    ("contents", FieldNames(&[("role", LEAF), ("uri", LEAF)])),
     ("collaboration", COLLABORATION),
     ("metadata", LEAF),
     ("priority", LEAF),
 ]);
-pub(super) const UPDATE: Names =
-    Names(&[("collaboration", COLLABORATION), ("metadata", LEAF), ("priority", LEAF)]);
-pub(super) const CANCEL: Names = Names(&[("reason", LEAF)]);
-pub(super) const REWIND: Names = Names(&[("to_step", LEAF), ("reason", LEAF)]);
-pub(super) const UNBLOCK: Names =
-    Names(&[("decision", LEAF), ("comment", LEAF), ("to_step", LEAF), ("content_sha256", LEAF)]);
-pub(super) const LOGIN: Names =
-    Names(&[("authentication_method", LEAF), ("username", LEAF), ("password", LEAF)]);
+pub(super) const UPDATE: FieldNames =
+    FieldNames(&[("collaboration", COLLABORATION), ("metadata", LEAF), ("priority", LEAF)]);
+pub(super) const CANCEL: FieldNames = FieldNames(&[("reason", LEAF)]);
+pub(super) const REWIND: FieldNames = FieldNames(&[("to_step", LEAF), ("reason", LEAF)]);
+pub(super) const UNBLOCK: FieldNames =
+    FieldNames(&[("decision", LEAF), ("comment", LEAF), ("to_step", LEAF), ("content_sha256", LEAF)]);
+pub(super) const LOGIN: FieldNames =
+    FieldNames(&[("authentication_method", LEAF), ("username", LEAF), ("password", LEAF)]);
 
 /// A document of this server.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -126,38 +127,43 @@ pub(super) struct CreateJob {
 }
 
 impl CreateJob {
-    /// Converts the body to a request of the domain. `unknown` has its unknown fields.
-    pub(super) fn parse(self, unknown: &Map<String, Value>, key: Option<String>) -> Result<(NewJob, Places)> {
+    /// Converts the body to a request of the domain. `unknown` contains the unknown fields of the body.
+    pub(super) fn parse(
+        self,
+        unknown: &Map<String, Value>,
+        key: Option<String>,
+    ) -> Result<(NewJob, PathMap)> {
         let mut problems = Vec::new();
-        let mut places: Places = vec![("/idempotencyKey".into(), KEY.into())];
+        let mut paths: PathMap = vec![("/idempotencyKey".into(), IDEMPOTENCY_KEY_PATH.into())];
         let mut input: Option<(String, String)> =
             self.input_content.map(|content| (content.uri, "/input_content".to_owned()));
         let mut contents = Vec::new();
         for (i, NewContent { role, uri }) in self.contents.into_iter().flatten().enumerate() {
-            let place = format!("/contents/{i}");
+            let path = format!("/contents/{i}");
             if role != INPUT {
-                places.push((format!("/contents/{}", contents.len()), place.clone()));
-                places.push((format!("/contents/{}/source", contents.len()), place));
+                paths.push((format!("/contents/{}", contents.len()), path.clone()));
+                paths.push((format!("/contents/{}/source", contents.len()), path));
                 contents.push((role, Source::Uri(uri)));
                 continue;
             }
             match &input {
-                Some((there, _)) if *there == uri => {}
+                Some((existing, _)) if *existing == uri => {}
                 Some((_, other)) => {
-                    let message = format!("The input is given once more, and differs from {other}.");
-                    problems.push(Problem::new(format!("{place}/uri"), "CLASH", message));
+                    let message =
+                        format!("This input differs from the one at {other}. Give the input only once.");
+                    problems.push(Problem::new(format!("{path}/uri"), "CLASH", message));
                 }
-                None => input = Some((uri, place)),
+                None => input = Some((uri, path)),
             }
         }
         let (teams, users) =
-            self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut places));
+            self.collaboration.map_or((None, None), |given| given.parse(&mut problems, &mut paths));
         let own = self.metadata.unwrap_or_default();
         let metadata = metadata::join([(&own, "/metadata"), (unknown, "")]).unwrap_or_else(|found| {
             problems.extend(found);
             Map::new()
         });
-        let Some((uri, place)) = input else {
+        let Some((uri, path)) = input else {
             let message = "Give the input as input_content, or as a content with the role input.";
             problems.push(Problem::new("/input_content", "REQUIRED", message));
             return Err(Error::Invalid(problems));
@@ -165,7 +171,7 @@ impl CreateJob {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        places.push(("/input".into(), place));
+        paths.push(("/input".into(), path));
         let new = NewJob {
             type_id: self.type_id,
             input: Source::Uri(uri),
@@ -175,54 +181,58 @@ impl CreateJob {
             idempotency_key: key,
             priority: self.priority.unwrap_or_default(),
         };
-        Ok((new, places))
+        Ok((new, paths))
     }
 }
 
 impl NewCollaboration {
-    /// Returns the given teams and users. The domain numbers the teams first.
-    fn parse(self, problems: &mut Vec<Problem>, places: &mut Places) -> (Option<Shared>, Option<Shared>) {
-        let all = || vec!["*".to_owned()];
+    /// Returns the teams and users of the body. In paths of the domain, the teams have the lowest indexes.
+    fn parse(
+        self,
+        problems: &mut Vec<Problem>,
+        paths: &mut PathMap,
+    ) -> (Option<Collaborators>, Option<Collaborators>) {
+        let all_steps = || vec!["*".to_owned()];
         let mut count = 0;
-        let mut place = |at: &str| {
+        let mut add_path = |path: &str| {
             let (collaborator, steps) =
                 (format!("/collaboration/{count}/collaborator"), format!("/collaboration/{count}/steps"));
-            places.extend([(collaborator, at.to_owned()), (steps, format!("{at}/steps"))]);
+            paths.extend([(collaborator, path.to_owned()), (steps, format!("{path}/steps"))]);
             count += 1;
         };
         let teams = self.teams.map(|teams| {
             let mut list = Vec::new();
             for (i, NewTeam { id, name, steps }) in teams.into_iter().enumerate() {
-                let at = format!("/collaboration/teams/{i}");
-                place(&at);
-                let who = match (id, name) {
+                let path = format!("/collaboration/teams/{i}");
+                add_path(&path);
+                let principal = match (id, name) {
                     (Some(id), Some(name)) => Some(PrincipalRef::Team { id, name }),
                     (Some(id), None) => Some(PrincipalRef::TeamId(id)),
                     (None, Some(name)) => Some(PrincipalRef::TeamName(name)),
                     (None, None) => {
-                        problems.push(Problem::new(&at, "REQUIRED", "Give the team's id or name."));
+                        problems.push(Problem::new(&path, "REQUIRED", "Give the team's id or name."));
                         None
                     }
                 };
-                list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
+                list.extend(principal.map(|principal| (principal, steps.unwrap_or_else(all_steps))));
             }
             list
         });
         let users = self.users.map(|users| {
             let mut list = Vec::new();
             for (i, NewUser { id, email, steps }) in users.into_iter().enumerate() {
-                let at = format!("/collaboration/users/{i}");
-                place(&at);
-                let who = match (id, email) {
+                let path = format!("/collaboration/users/{i}");
+                add_path(&path);
+                let principal = match (id, email) {
                     (Some(id), Some(email)) => Some(PrincipalRef::User { id, email }),
                     (Some(id), None) => Some(PrincipalRef::UserId(id)),
                     (None, Some(email)) => Some(PrincipalRef::UserEmail(email)),
                     (None, None) => {
-                        problems.push(Problem::new(&at, "REQUIRED", "Give the user's id or email."));
+                        problems.push(Problem::new(&path, "REQUIRED", "Give the user's id or email."));
                         None
                     }
                 };
-                list.extend(who.map(|who| (who, steps.unwrap_or_else(all))));
+                list.extend(principal.map(|principal| (principal, steps.unwrap_or_else(all_steps))));
             }
             list
         });
@@ -245,22 +255,22 @@ pub(super) struct UpdateJob {
     collaboration: Option<NewCollaboration>,
 }
 
-/// The changes as the domain takes them.
+/// The changes of a job, as a request of the domain.
 pub(super) struct Update {
     pub(super) changes: Changes,
-    pub(super) shared: Option<(Option<Shared>, Option<Shared>)>,
-    pub(super) places: Places,
+    pub(super) collaborators: Option<(Option<Collaborators>, Option<Collaborators>)>,
+    pub(super) paths: PathMap,
 }
 
 impl UpdateJob {
     pub(super) fn parse(self) -> Result<Update> {
-        let (mut problems, mut places) = (Vec::new(), Vec::new());
-        let shared = self.collaboration.map(|given| given.parse(&mut problems, &mut places));
+        let (mut problems, mut paths) = (Vec::new(), Vec::new());
+        let collaborators = self.collaboration.map(|given| given.parse(&mut problems, &mut paths));
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
         let changes = Changes { metadata: self.metadata, priority: self.priority };
-        Ok(Update { changes, shared, places })
+        Ok(Update { changes, collaborators, paths })
     }
 }
 
@@ -277,8 +287,8 @@ pub(super) struct CancelJob {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"to_step": "mapping", "reason": "Check the totals again."}))]
 pub(super) struct RewindJob {
-    /// Name of a step that the job has reached before. Default: the step before the current one, or the last reached step of
-    /// a job that has ended.
+    /// Name of a step that the job has reached before. Default: the step before the current one, or the last reached
+    /// step of a job that has ended.
     pub(super) to_step: Option<String>,
     /// Reason, for the history.
     pub(super) reason: Option<String>,
@@ -289,7 +299,7 @@ pub(super) struct RewindJob {
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"decision": "approve", "comment": "The total was read from the wrong line."}))]
 pub(super) struct Unblock {
-    /// `approve` (the default): the job goes on. `reject`: it fails. `send_back`: an earlier step runs again.
+    /// `approve` (the default): the job continues. `reject`: it fails. `send_back`: an earlier step runs again.
     #[schema(
         pattern = "^([Aa][Pp][Pp][Rr][Oo][Vv][Ee]|[Rr][Ee][Jj][Ee][Cc][Tt]|[Ss][Ee][Nn][Dd]_[Bb][Aa][Cc][Kk])$"
     )]
@@ -304,7 +314,7 @@ pub(super) struct Unblock {
 
 impl Unblock {
     /// Converts the body to a decision of the domain. `newest` is the hash of the content under review.
-    pub(super) fn parse(self, newest: Option<String>) -> Result<Decision> {
+    pub(super) fn parse(self, newest: Option<String>) -> Result<DecisionRequest> {
         let choice = match self.decision.as_deref().map(str::to_ascii_lowercase).as_deref() {
             None | Some("approve") => Choice::Approve,
             Some("reject") => Choice::Reject,
@@ -314,7 +324,7 @@ impl Unblock {
                 return Err(Error::invalid("/decision", "UNKNOWN_VALUE", message));
             }
         };
-        Ok(Decision {
+        Ok(DecisionRequest {
             choice,
             content_sha256: self.content_sha256.or(newest),
             contents: Vec::new(),
@@ -335,7 +345,7 @@ pub(super) struct Login {
     pub(super) authentication_method: Option<String>,
     /// E-mail address of the account.
     pub(super) username: String,
-    /// Its password.
+    /// Password of the account.
     pub(super) password: String,
 }
 
@@ -345,7 +355,7 @@ mod tests {
 
     use super::*;
 
-    fn create(body: &Value) -> Result<(NewJob, Places)> {
+    fn create(body: &Value) -> Result<(NewJob, PathMap)> {
         let mut unknown = body.as_object().unwrap().clone();
         let known = CREATE.split(&mut unknown);
         serde_json::from_value::<CreateJob>(Value::Object(known)).unwrap().parse(&unknown, None)
@@ -359,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_input_is_given_in_one_of_two_ways() {
+    fn input_is_given_as_input_content_or_as_a_content() {
         let input = |body: Value| match create(&body).unwrap() {
             (NewJob { input: Source::Uri(uri), contents, .. }, _) => (uri, contents.len()),
             other => panic!("{other:?}"),
@@ -377,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_metadata_and_may_not_contradict_it() {
+    fn unknown_fields_become_metadata_and_must_not_contradict_it() {
         let body = json!({"type": "t", "input_content": {"uri": "u"}, "customer": 7, "mapping.taxonomy": "x",
             "metadata": {"mapping": {"high": 1}, "customer": 7}});
         let expected = json!({"customer": 7, "mapping": {"taxonomy": "x", "high": 1}});

@@ -8,9 +8,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::Server;
-use super::answer::{Envelope, Failure, done};
-use super::in_time;
-use super::input::{Caller, Place};
+use super::envelope::{Envelope, Failure, success};
+use super::input::{Caller, JsonPath};
+use super::run_with_timeout;
 use super::view::StepKindName;
 use crate::error::{Error, Result};
 use crate::job_type;
@@ -100,8 +100,8 @@ pub(super) struct JobTypes {
     responses((status = 200, description = "The job types.", body = Envelope<JobTypes>))
 )]
 pub(super) async fn list(State(server): State<Server>, _: Caller) -> Result<Response> {
-    let all = in_time(&server, server.app.jobs.types.list()).await?;
-    Ok(done(StatusCode::OK, JobTypes { job_types: all.iter().map(|found| (&**found).into()).collect() }))
+    let all = run_with_timeout(&server, server.app.jobs.types.list()).await?;
+    Ok(success(StatusCode::OK, JobTypes { job_types: all.iter().map(|found| (&**found).into()).collect() }))
 }
 
 /// Describes a job type
@@ -121,9 +121,9 @@ pub(super) async fn list(State(server): State<Server>, _: Caller) -> Result<Resp
 pub(super) async fn describe(
     State(server): State<Server>,
     _: Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
-    let found = in_time(&server, server.app.jobs.types.newest(&id)).await?;
+    let found = run_with_timeout(&server, server.app.jobs.types.newest(&id)).await?;
     let found = found.ok_or_else(|| Error::not_found("job type"))?;
-    Ok(done(StatusCode::OK, JobType::from(&*found)))
+    Ok(success(StatusCode::OK, JobType::from(&*found)))
 }

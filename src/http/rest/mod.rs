@@ -1,7 +1,7 @@
 //! The REST façade under `/v1.1`: snake_case JSON in one envelope, over the same commands that GraphQL's resolvers use.
 
-mod answer;
 mod document;
+mod envelope;
 mod input;
 mod job;
 mod job_input;
@@ -13,7 +13,7 @@ mod session;
 mod status;
 mod view;
 
-pub(super) use answer::envelope;
+pub(super) use envelope::wrap_errors;
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 
 /// Root of the façade. The version is that of the original API.
 pub(super) const ROOT: &str = "/v1.1";
-/// The address of the same façade for older clients.
+/// Alternative root of the façade for older clients.
 pub(super) const ALIAS: &str = "/v1";
 
 /// Returns the routes and the OpenAPI document. Both come from one list, so they cannot differ.
@@ -50,7 +50,7 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
         .routes(routes!(job_type::describe))
         .routes(routes!(document::upload))
         .routes(routes!(document::describe))
-        .layer(CompressionLayer::new().compress_when(super::texts()));
+        .layer(CompressionLayer::new().compress_when(super::compressible()));
     let bytes = OpenApiRouter::new().routes(routes!(job::contents)).routes(routes!(document::contents));
     let signed_in = json.merge(bytes).layer(from_fn_with_state(server.clone(), auth::authenticate));
     let open = OpenApiRouter::new().routes(routes!(status::status));
@@ -58,39 +58,42 @@ pub(super) fn routes(server: &Server) -> Router<Server> {
         .routes(routes!(session::login))
         .layer(from_fn_with_state(server.clone(), auth::ignore_credential));
     let all = OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, signed_in.merge(login).merge(open));
-    let (router, described) = all.split_for_parts();
-    let described = axum::Json(openapi::complete(&described, &server.app.config.limits));
+    let (router, generated) = all.split_for_parts();
+    let document = axum::Json(openapi::complete(&generated, &server.app.config.limits));
     let texts = Router::new()
-        .route(&format!("{ROOT}/openapi.json"), get(async move || described))
+        .route(&format!("{ROOT}/openapi.json"), get(async move || document))
         .route(&format!("{ROOT}/docs"), get(async || graphiql::page("rest.html")))
-        .layer(CompressionLayer::new().compress_when(super::texts()));
+        .layer(CompressionLayer::new().compress_when(super::compressible()));
     router.merge(texts)
 }
 
 /// Runs a read within the time limit of requests.
-async fn in_time<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<T> {
+async fn run_with_timeout<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<T> {
     let seconds = server.app.config.http.execution_seconds;
-    let late = || {
-        Error::TimedOut(format!("It took longer than {seconds} s and was given up. Ask for less at once."))
+    let timed_out = || {
+        Error::TimedOut(format!(
+            "The request took longer than {seconds} s and was canceled. Request less at once."
+        ))
     };
-    tokio::time::timeout(Duration::from_secs(seconds), work).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(Duration::from_secs(seconds), work).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
-/// Runs a change to its end, even if the client disconnects.
-async fn to_the_end<T: Send + 'static>(
+/// Runs a change to its end, even after the time limit or if the client disconnects.
+async fn run_to_completion<T: Send + 'static>(
     server: &Server,
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let seconds = server.app.config.http.execution_seconds;
-    let work = tracking::within(tracking::current(), work.in_current_span());
-    let late = || {
+    let work = tracking::with_id(tracking::current(), work.in_current_span());
+    let timed_out = || {
         Error::TimedOut(format!(
-            "It takes longer than {seconds} s and goes on to its end: look at what changed before you send it again."
+            "Timed out after {seconds} s. The change continues in the background: check its effect before you send it \
+             again."
         ))
     };
     match tokio::time::timeout(Duration::from_secs(seconds), server.app.tasks.spawn(work)).await {
-        Ok(done) => done.map_err(Error::internal)?,
-        Err(_) => Err(late()),
+        Ok(result) => result.map_err(Error::internal)?,
+        Err(_) => Err(timed_out()),
     }
 }
 
@@ -102,21 +105,21 @@ mod tests {
     use crate::app::tests::open;
 
     #[tokio::test]
-    async fn whoever_waits_too_long_is_told_and_a_change_goes_on() {
+    async fn slow_read_times_out_and_slow_change_continues_in_the_background() {
         let (app, _dir) = open(|config| config.http.execution_seconds = 1).await;
         let server = super::super::tests::server(app.clone());
-        let read = in_time(&server, std::future::pending::<Result<()>>());
+        let read = run_with_timeout(&server, std::future::pending::<Result<()>>());
         let read = tokio::time::timeout(Duration::from_secs(60), read).await;
         assert!(matches!(read, Ok(Err(Error::TimedOut(_)))));
-        let (go_on, waiting) = oneshot::channel::<()>();
+        let (resume, waiting) = oneshot::channel::<()>();
         let (done, ended) = oneshot::channel();
         let change = async move {
             waiting.await.map_err(Error::internal)?;
-            done.send(()).map_err(|()| Error::internal("nobody listens"))
+            done.send(()).map_err(|()| Error::internal("the receiver was dropped"))
         };
-        let changed = tokio::time::timeout(Duration::from_secs(60), to_the_end(&server, change)).await;
+        let changed = tokio::time::timeout(Duration::from_secs(60), run_to_completion(&server, change)).await;
         assert!(matches!(changed, Ok(Err(Error::TimedOut(_)))));
-        go_on.send(()).unwrap();
+        resume.send(()).unwrap();
         assert_eq!(ended.await, Ok(()));
     }
 }

@@ -8,31 +8,28 @@ use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, O
 
 use crate::config::Limits;
 
-const DESCRIPTION: &str = "Jobs that turn documents into data, as plain HTTP and JSON. Every answer but the bytes of a document \
-is `{\"success\", \"status_code\", \"tracking\", \"response\"}`; where something was not done, `response` says why. \
-Subscriptions, teams, taxonomies and everything else are in the GraphQL API of the same server.";
+const DESCRIPTION: &str = "Jobs that turn documents into data, over plain HTTP and JSON. Every response except the bytes of a \
+document is `{\"success\", \"status_code\", \"tracking\", \"response\"}`; if the request failed, `response` is the reason. \
+Subscriptions, teams, taxonomies and all other features are in the GraphQL API of the same server.";
 
-/// Responses to any request: status, name of the response, description.
-const ANYWHERE: [(&str, &str, &str); 5] = [
-    ("400", "BadInput", "The request is wrong; `problems` says where and why."),
-    ("429", "TooManyRequests", "Too many requests; the header Retry-After says when to try again."),
-    (
-        "500",
-        "InternalError",
-        "A fault of the server. Its log knows more under the tracking ID; the answer says nothing.",
-    ),
-    ("503", "Unavailable", "Not now: the server is overloaded or shutting down."),
-    ("504", "Timeout", "It took longer than anybody is to wait. A change goes on to its end."),
+/// Responses of all operations: status, name and description.
+const COMMON_RESPONSES: [(&str, &str, &str); 5] = [
+    ("400", "BadInput", "The request is invalid; `problems` lists what is wrong."),
+    ("429", "TooManyRequests", "Too many requests. Retry after the seconds in the header Retry-After."),
+    ("500", "InternalError", "Internal error. The log of the server has its cause under the tracking ID."),
+    ("503", "Unavailable", "The server is overloaded or shutting down. Retry later."),
+    ("504", "Timeout", "Timed out. A change that has started continues in the background."),
 ];
-const SIGNED_IN: (&str, &str, &str) =
+/// Response of all operations that require a credential.
+const UNAUTHENTICATED: (&str, &str, &str) =
     ("401", "Unauthenticated", "The credential is missing, wrong or expired.");
-/// Responses to any request with a body.
-const WITH_BODY: [(&str, &str, &str); 2] = [
-    ("413", "TooLarge", "The body has more bytes than the server takes."),
-    ("415", "UnsupportedMediaType", "The body is not of a type that is taken here."),
+/// Responses of all operations with a request body.
+const BODY_RESPONSES: [(&str, &str, &str); 2] = [
+    ("413", "TooLarge", "The body exceeds the size limit."),
+    ("415", "UnsupportedMediaType", "The media type of the body is not supported."),
 ];
 
-/// The introduction above the routes.
+/// Returns the document without its routes.
 pub(super) fn head() -> OpenApi {
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new().title("Docket").version(env!("CARGO_PKG_VERSION"));
@@ -48,7 +45,7 @@ pub(super) fn head() -> OpenApi {
         .security_scheme("bearer", scheme(HttpAuthScheme::Bearer, "A token from `signIn`, or an API key."))
         .security_scheme(
             "basic",
-            scheme(HttpAuthScheme::Basic, "An API key as user name; the password does not matter."),
+            scheme(HttpAuthScheme::Basic, "An API key as user name; the password is ignored."),
         )
         .build();
     let credential = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
@@ -56,69 +53,70 @@ pub(super) fn head() -> OpenApi {
         .info(info)
         .servers(Some([Server::new("/")]))
         .tags(Some([
-            tag("Users", "Accounts and how they log in."),
+            tag("Users", "Accounts and login."),
             tag("Jobs", "Work that turns an input document into an output document."),
-            tag("Reviews", "Decisions that blocked jobs wait for."),
-            tag("Job types", "What a job can be."),
-            tag("Documents", "Bytes with a name: what jobs work on and what they make."),
-            tag("Server", "The server itself."),
+            tag("Reviews", "Decisions on blocked jobs."),
+            tag("Job types", "Kinds of jobs."),
+            tag("Documents", "Inputs and outputs of jobs: bytes with a name."),
+            tag("Server", "State of the server."),
         ]))
         .components(Some(components))
         .security(Some([credential("bearer"), credential("basic")]))
         .build()
 }
 
-/// Returns the generated document, completed.
-pub(super) fn complete(described: &OpenApi, limits: &Limits) -> Value {
-    #[expect(clippy::expect_used, reason = "names of fields and strings are JSON")]
-    let mut document = serde_json::to_value(described).expect("an OpenAPI document is JSON");
+/// Adds common responses and the limits of the configuration to the generated document.
+pub(super) fn complete(generated: &OpenApi, limits: &Limits) -> Value {
+    #[expect(clippy::expect_used, reason = "all keys of the document are strings")]
+    let mut document = serde_json::to_value(generated).expect("an OpenAPI document is JSON");
     for item in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
         for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
-            refusals(operation);
+            add_common_responses(operation);
             for parameter in
                 operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten()
             {
-                narrow(parameter, limits);
+                constrain_parameter(parameter, limits);
             }
             // An optional body is an object if it is present.
             if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
-                not_null(body);
+                remove_null(body);
             }
         }
     }
-    for (_, name, description) in ANYWHERE.into_iter().chain([SIGNED_IN]).chain(WITH_BODY) {
+    for (_, name, description) in COMMON_RESPONSES.into_iter().chain([UNAUTHENTICATED]).chain(BODY_RESPONSES)
+    {
         let schema = json!({"$ref": "#/components/schemas/Envelope_Failure"});
         let content = json!({"application/json": {"schema": schema}});
         document["components"]["responses"][name] = json!({"description": description, "content": content});
     }
-    schemas(&mut document["components"]["schemas"], limits);
+    complete_schemas(&mut document["components"]["schemas"], limits);
     document
 }
 
 /// Adds the common responses to an operation.
-fn refusals(operation: &mut Value) {
-    let open = operation.get("security").is_some();
-    if open {
+fn add_common_responses(operation: &mut Value) {
+    let is_public = operation.get("security").is_some();
+    if is_public {
         operation["security"] = json!([]);
     }
-    let body = operation.get("requestBody").is_some();
-    let all = ANYWHERE
+    let has_body = operation.get("requestBody").is_some();
+    let all = COMMON_RESPONSES
         .into_iter()
-        .chain((!open).then_some(SIGNED_IN))
-        .chain(WITH_BODY.into_iter().filter(|_| body));
+        .chain((!is_public).then_some(UNAUTHENTICATED))
+        .chain(BODY_RESPONSES.into_iter().filter(|_| has_body));
     for (status, name, _) in all {
-        // An operation may describe one of them itself.
+        // An operation may override a common response.
         if operation["responses"].get(status).is_none() {
             operation["responses"][status] = json!({"$ref": format!("#/components/responses/{name}")});
         }
     }
 }
 
-/// Removes null from the types of parameters, and sets the largest page of this server.
-fn narrow(parameter: &mut Value, limits: &Limits) {
+/// Removes null from the type of a parameter, and sets the maximum page size and the pattern of text.
+fn constrain_parameter(parameter: &mut Value, limits: &Limits) {
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
     let schema = &mut parameter["schema"];
-    not_null(schema);
+    remove_null(schema);
     match name.as_str() {
         "first" | "limit" => schema["maximum"] = json!(limits.page_size),
         "metadata" => {
@@ -128,16 +126,16 @@ fn narrow(parameter: &mut Value, limits: &Limits) {
                 "additionalProperties": false, "maxProperties": 20,
             });
         }
-        _ if plain_text(schema) => schema["pattern"] = json!(r"^[^\u0000]*$"),
+        _ if is_unconstrained_text(schema) => schema["pattern"] = json!(r"^[^\u0000]*$"),
         _ => {}
     }
-    if let Some(items) = schema.get_mut("items").filter(|items| plain_text(items)) {
+    if let Some(items) = schema.get_mut("items").filter(|items| is_unconstrained_text(items)) {
         items["pattern"] = json!(r"^[^\u0000]*$");
     }
 }
 
-/// Returns the schema without null.
-fn not_null(schema: &mut Value) {
+/// Removes null from the types of a schema.
+fn remove_null(schema: &mut Value) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|one| one != "null");
         if let [one] = types.as_slice() {
@@ -152,17 +150,17 @@ fn not_null(schema: &mut Value) {
     }
 }
 
-/// Sets the default pattern of text: any character except U+0000.
-fn plain_text(schema: &Value) -> bool {
-    schema["type"] == "string" && ["enum", "format", "pattern"].iter().all(|said| schema.get(said).is_none())
+/// Returns whether a schema is a string without constraints. Then its pattern excludes U+0000.
+fn is_unconstrained_text(schema: &Value) -> bool {
+    schema["type"] == "string" && ["enum", "format", "pattern"].iter().all(|key| schema.get(key).is_none())
 }
 
 /// Adds properties of requests that their types do not express.
-fn schemas(schemas: &mut Value, limits: &Limits) {
+fn complete_schemas(schemas: &mut Value, limits: &Limits) {
     schemas["CreateJob"]["additionalProperties"] = json!(true);
-    for (name, ways) in [("NewTeam", ["id", "name"]), ("NewUser", ["id", "email"])] {
+    for (name, keys) in [("NewTeam", ["id", "name"]), ("NewUser", ["id", "email"])] {
         schemas[name]["oneOf"] =
-            ways.map(|way| json!({"required": [way], "properties": {way: {"type": "string"}}})).into();
+            keys.map(|key| json!({"required": [key], "properties": {key: {"type": "string"}}})).into();
     }
     for (name, envelope) in schemas.as_object_mut().into_iter().flatten() {
         let Some(inner) = name.strip_prefix("Envelope_") else { continue };

@@ -1,21 +1,22 @@
-//! `/jobs/{id}/checkout`, `/release`, `/unblock` and `PUT /jobs/{id}/contents/{role}`: the review that a job is blocked on.
+//! `/jobs/{id}/checkout`, `/release`, `/unblock` and `PUT /jobs/{id}/contents/{role}`: the review that a job is blocked
+//! on.
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::super::{Server, documents};
-use super::answer::{Envelope, Failure, done};
-use super::input::{Caller, JsonObject, Place, media_type, relocated, utf_8};
+use super::envelope::{Envelope, Failure, success};
+use super::input::{Caller, JsonObject, JsonPath, map_problem_paths, media_type, utf_8};
 use super::job::{parse, view_by_id};
 use super::job_input::{self, Unblock};
-use super::to_the_end;
+use super::run_to_completion;
 use super::view::{Content, Job};
 use crate::error::Result;
 use crate::json::is_json;
 use crate::review::{self, claim, decide, replace};
 
-/// Attempts to decide on the newest version while newer ones arrive.
+/// Maximum number of attempts to decide on the newest version while newer versions arrive.
 const MAX_ATTEMPTS: u32 = 20;
 
 /// Checks a job out
@@ -38,7 +39,7 @@ const MAX_ATTEMPTS: u32 = 20;
 pub(super) async fn checkout(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
@@ -46,7 +47,7 @@ pub(super) async fn checkout(
         claim::claim(&app.jobs, &grant).await?;
         view_by_id(&app, &actor, id).await
     };
-    Ok(done(StatusCode::OK, to_the_end(&server, work).await?))
+    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?))
 }
 
 /// Releases a check-out
@@ -68,7 +69,7 @@ pub(super) async fn checkout(
 pub(super) async fn release(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let work = async move {
@@ -76,13 +77,13 @@ pub(super) async fn release(
         claim::release(&app.jobs, &grant).await?;
         view_by_id(&app, &actor, id).await
     };
-    Ok(done(StatusCode::OK, to_the_end(&server, work).await?))
+    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?))
 }
 
 /// Decides the review of a job
 ///
-/// Without a body, the request approves the newest version of the content. An unclaimed review is claimed and decided in
-/// one change.
+/// Without a body, the request approves the newest version of the content. An unclaimed review is claimed and decided
+/// in one change.
 #[utoipa::path(
     post,
     path = "/jobs/{id}/unblock",
@@ -100,7 +101,7 @@ pub(super) async fn release(
 pub(super) async fn unblock(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place(id): Place<String>,
+    JsonPath(id): JsonPath<String>,
     body: Option<JsonObject>,
 ) -> Result<Response> {
     let given = body.map(|body| body.read::<Unblock>(&job_input::UNBLOCK)).transpose()?.unwrap_or_default();
@@ -126,19 +127,19 @@ pub(super) async fn unblock(
             grant = again;
         }
     };
-    let places = [
+    let paths = [
         ("/toStep".to_owned(), "/to_step".to_owned()),
         ("/contentSha256".to_owned(), "/content_sha256".to_owned()),
     ];
-    let job = to_the_end(&server, work).await.map_err(|error| relocated(error, &places))?;
-    Ok(done(StatusCode::OK, job))
+    let job = run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    Ok(success(StatusCode::OK, job))
 }
 
 /// Replaces the content under review
 ///
-/// Requires the check-out. The role is the one under review, or any role of a manual step. The bytes become its next version
-/// and the content of the review. JSON is checked like the result of a correction. The server computes the items of the
-/// review again and discards a draft.
+/// Requires the check-out. The role is the one under review, or any role of a manual step. The bytes become its next
+/// version and the content of the review. JSON is checked like the result of a correction. The server computes the
+/// items of the review again and discards a draft.
 #[utoipa::path(
     put,
     path = "/jobs/{id}/contents/{role}",
@@ -161,16 +162,16 @@ pub(super) async fn unblock(
 pub(super) async fn put_content(
     State(server): State<Server>,
     Caller(actor): Caller,
-    Place((id, role)): Place<(String, String)>,
+    JsonPath((id, role)): JsonPath<(String, String)>,
     request: Request,
 ) -> Result<Response> {
     let (app, id) = (server.app.clone(), parse(&id)?);
     let grant = review::open_of_job(&app.jobs, &actor, id).await?;
-    let described = documents::described(request.headers())?;
+    let description = documents::read_description(request.headers())?;
     media_type(request.headers()).filter(is_json).as_ref().map_or(Ok(()), utf_8)?;
     let replaced = documents::receive(&server, &actor, request, |bytes| async move {
-        replace::replace(&app.jobs, &grant, &role, described, bytes).await
+        replace::replace(&app.jobs, &grant, &role, description, bytes).await
     });
-    let content = Content::of(&replaced.await?, server.app.jobs.documents.links());
-    Ok(done(StatusCode::CREATED, content))
+    let content = Content::new(&replaced.await?, server.app.jobs.documents.links());
+    Ok(success(StatusCode::CREATED, content))
 }

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::Server;
-use super::answer::{Envelope, Failure, done};
+use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonObject};
 use super::job_input::{self, Login};
-use super::to_the_end;
+use super::run_to_completion;
 use super::view::User;
 use crate::error::{Error, Result};
 use crate::graphql::Viewer;
@@ -45,8 +45,9 @@ struct ApiKeys {
 
 /// Logs in
 ///
-/// Creates two API keys named "login", one for real jobs and one for tests, that expire like a token. An account has the keys
-/// of at most 20 logins; one more revokes the oldest. Any content type is accepted. The limits of sign-in apply.
+/// Creates two API keys named "login", one for real jobs and one for tests, that expire like a token. An account has
+/// the keys of at most 20 logins; one more revokes the oldest. Any content type is accepted. The limits of sign-in
+/// apply.
 #[utoipa::path(
     post,
     path = "/users/login",
@@ -72,10 +73,10 @@ pub(super) async fn login(
     }
     let app = server.app.clone();
     let work = async move { app.accounts.log_in(&username, password, viewer.address).await };
-    let (account, keys) = to_the_end(&server, work).await?;
+    let (account, keys) = run_to_completion(&server, work).await?;
     let api_keys = ApiKeys { live: keys.live, test: keys.test };
     let user = LoggedIn { id: account.id.0, email: account.email, name: account.name, api_keys };
-    Ok(done(StatusCode::OK, user))
+    Ok(success(StatusCode::OK, user))
 }
 
 /// Shows the caller
@@ -89,5 +90,5 @@ pub(super) async fn login(
     responses((status = 200, description = "The caller's account.", body = Envelope<User>))
 )]
 pub(super) async fn me(Caller(actor): Caller) -> Result<Response> {
-    Ok(done(StatusCode::OK, User::from(&*actor.user)))
+    Ok(success(StatusCode::OK, User::from(&*actor.user)))
 }

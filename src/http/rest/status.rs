@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::{Server, health};
-use super::answer::{Envelope, Failure, done};
+use super::envelope::{Envelope, Failure, success};
 use crate::error::{Error, Result};
 
 /// A server that is ready.
@@ -38,7 +38,10 @@ pub(super) async fn status(State(server): State<Server>) -> Result<Response> {
     let parts = health::parts(&server).await;
     let failing: Vec<_> = parts.iter().filter(|(_, works)| !works).map(|(part, _)| *part).collect();
     match failing.is_empty() {
-        true => Ok(done(StatusCode::OK, Works { status: "ok", version: env!("CARGO_PKG_VERSION") })),
-        false => Err(Error::Unavailable(format!("These parts do not work: {}.", failing.join(", ")))),
+        true => Ok(success(StatusCode::OK, Works { status: "ok", version: env!("CARGO_PKG_VERSION") })),
+        false => Err(Error::Unavailable(format!(
+            "The server is not ready. Failing parts: {}.",
+            failing.join(", ")
+        ))),
     }
 }

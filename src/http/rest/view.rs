@@ -66,7 +66,7 @@ pub(super) struct Document {
 }
 
 impl Document {
-    pub(super) fn of(document: &document::Model, owner: &account::Model, links: &Links) -> Self {
+    pub(super) fn new(document: &document::Model, owner: &account::Model, links: &Links) -> Self {
         Self {
             id: document.id.0,
             name: document.name.clone(),
@@ -114,7 +114,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn of((content, document): &(content::Model, document::Model), links: &Links) -> Self {
+    pub(super) fn new((content, document): &(content::Model, document::Model), links: &Links) -> Self {
         Self {
             role: content.role.clone(),
             version: content.version,
@@ -230,7 +230,7 @@ struct JobFailure {
     /// Error code for programs.
     #[schema(example = "DOCUMENT_ENCRYPTED")]
     code: String,
-    /// Message that says what went wrong and what would help.
+    /// Message that describes the failure and its remedy.
     message: String,
     /// Step that failed.
     step: Option<String>,
@@ -260,8 +260,8 @@ pub(super) struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     blocking_task: Option<String>,
-    /// User who has checked the job out; null if nobody has. Present only while the job is blocked, for callers with access
-    /// to the step.
+    /// User who has checked the job out; null if nobody has. Present only while the job is blocked, for callers with
+    /// access to the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     claimed_by: Option<Option<User>>,
     /// Time at which the check-out ends unless it is renewed; null without a check-out.
@@ -302,13 +302,13 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn of(details: Details, links: &Links) -> Result<Self> {
+    pub(super) fn new(details: Details, links: &Links) -> Result<Self> {
         let status = details.job.status;
-        let content = |role| details.content(role).map(|held| Content::of(held, links));
-        let missing = || crate::error::Error::internal("a job without an input");
+        let content = |role| details.content(role).map(|held| Content::new(held, links));
+        let missing = || crate::error::Error::internal("a job has no input");
         let input_content = content(INPUT).ok_or_else(missing)?;
         let output_content = content(OUTPUT).filter(|_| status == Status::Completed);
-        let contents = details.contents.iter().map(|held| Content::of(held, links)).collect();
+        let contents = details.contents.iter().map(|held| Content::new(held, links)).collect();
         let failure = rows::failure(&details.job)?;
         let progress::Progress { current, total, fraction } = progress::Progress::of(&details.steps);
         let steps = details.steps.iter().map(Step::from).collect();
@@ -363,9 +363,9 @@ impl Job {
     }
 }
 
-/// The domain's enums as this API writes them: the names of GraphQL in lower case.
+/// Declares wrappers of domain enums, which serialize as the GraphQL names in lower case.
 macro_rules! enums {
-    ($($(#[$doc:meta])* $wire:ident($kind:ident) as $name:literal, $described:literal;)*) => {$(
+    ($($(#[$doc:meta])* $wire:ident($kind:ident) as $name:literal, $description:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
         pub(super) struct $wire(pub(super) $kind);
@@ -387,7 +387,7 @@ macro_rules! enums {
                 let names: Vec<_> = $kind::iter().map(|kind| $wire(kind).name()).collect();
                 ObjectBuilder::new()
                     .schema_type(Type::String)
-                    .description(Some($described))
+                    .description(Some($description))
                     .enum_values(Some(names))
                     .into()
             }
@@ -403,11 +403,11 @@ macro_rules! enums {
 
 enums! {
     /// Status of a job.
-    JobStatus(Status) as "JobStatus", "Status of a job: waiting for a worker, being processed, waiting for a person, done, ended by a user, or unable to go on.";
+    JobStatus(Status) as "JobStatus", "Status of a job: waiting for a worker, being processed, waiting for a person, completed, ended by a user, or failed.";
     /// Mode of a job.
     JobMode(Mode) as "Mode", "`live` or `test`. Reviews of test jobs approve themselves.";
     /// Kind of a step.
-    StepKindName(StepKind) as "StepKind", "Kind of a step: done by a machine or by a person.";
+    StepKindName(StepKind) as "StepKind", "Kind of a step: a worker or a person does it.";
     /// Status of a step.
     StepStatusName(StepStatus) as "StepStatus", "Status of a step.";
 }
@@ -418,7 +418,7 @@ impl PartialSchema for Ownership {
     }
 }
 
-/// Written out, since the domain's names are not those of the API.
+/// This API has its own names for the values, so the schema is not derived.
 impl ToSchema for Ownership {}
 
 /// Filter by the owner of a job.

@@ -1,4 +1,4 @@
-// Apollo Client: the links and cache policies that its documentation recommends.
+// Tests Apollo Client with the links and cache policies that its documentation recommends.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
@@ -25,19 +25,19 @@ function connect(link = new HttpLink({ uri: urls.http, headers: user.headers }))
   return new ApolloClient({ link, cache: new InMemoryCache({ typePolicies }) });
 }
 
-test('a query', async () => {
+test('runs a query', async () => {
   const { data } = await connect().query({ query: gql`query Who { viewer { id email } }` });
   assert.equal(data.viewer.email, user.email);
 });
 
-test('a mutation', async () => {
+test('runs a mutation', async () => {
   const mutation = gql`mutation Put($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { id name version } } }`;
   const input = taxonomyInput();
   const { data } = await connect().mutate({ mutation, variables: { input } });
   assert.equal(data.putTaxonomy.taxonomy.name, input.name);
 });
 
-test('a refused mutation is an error with its code', async () => {
+test('reports a refused mutation as an error with its code', async () => {
   const mutation = gql`mutation Cancel($id: ID!) { cancelJob(id: $id) { job { id } } }`;
   const refused = connect().mutate({ mutation, variables: { id: '01a21095-5deb-744c-bc85-97645f7bb85f' } });
   await assert.rejects(refused, (error) => {
@@ -47,7 +47,7 @@ test('a refused mutation is an error with its code', async () => {
   });
 });
 
-test('an upload', async () => {
+test('uploads a file', async () => {
   const link = new UploadHttpLink({ uri: urls.http, headers: { ...user.headers, 'Apollo-Require-Preflight': 'true' } });
   const mutation = gql`mutation Upload($file: Upload!) { uploadDocument(file: $file) { document { id name type size } } }`;
   const { data } = await connect(link).mutate({ mutation, variables: { file: file('apollo.txt') } });
@@ -55,7 +55,7 @@ test('an upload', async () => {
   assert.deepEqual({ name, type, size }, { name: 'apollo.txt', type: 'text/plain', size: file().size });
 });
 
-test('a subscription by GraphQLWsLink, until the job has ended', async () => {
+test('follows a job with GraphQLWsLink until it ends', async () => {
   const http = new HttpLink({ uri: urls.http, headers: user.headers });
   const split = ApolloLink.split(({ operationType }) => operationType === 'subscription', new GraphQLWsLink(socket), http);
   const id = await user.createJob();
@@ -76,7 +76,7 @@ test('a subscription by GraphQLWsLink, until the job has ended', async () => {
   assert.equal(statuses.at(-1), 'COMPLETED');
 });
 
-test('pages of a connection grow together in the cache', async () => {
+test('merges the pages of a connection in the cache', async () => {
   const names = ['1.txt', '2.txt', '3.txt', '4.txt', '5.txt'];
   const owner = await User.signUp();
   for (const name of names) await owner.upload(name);
@@ -101,19 +101,19 @@ test('pages of a connection grow together in the cache', async () => {
 
 describe('automatic persisted queries', () => {
   const sha256 = (text) => createHash('sha256').update(text).digest('hex');
-  // A name of its own: a query that no server has seen.
+  // A unique operation name makes the query unknown to the server.
   const query = (method) => gql(`query Persisted${method}${Date.now()} { viewer { id email } }`);
 
   for (const useGETForHashedQueries of [false, true]) {
     const method = useGETForHashedQueries ? 'GET' : 'POST';
-    test(`by ${method}: the hash is unknown, then learnt, then enough`, async () => {
+    test(`by ${method}: registers an unknown hash, then sends only the hash`, async () => {
       const { send, requests } = recordingFetch();
       const http = new HttpLink({ uri: urls.http, headers: user.headers, fetch: send });
       const client = connect(new PersistedQueryLink({ sha256, useGETForHashedQueries }).concat(http));
       const document = query(method);
-      const ask = () => client.query({ query: document, fetchPolicy: 'network-only' });
-      assert.equal((await ask()).data.viewer.email, user.email);
-      assert.equal((await ask()).data.viewer.email, user.email);
+      const run = () => client.query({ query: document, fetchPolicy: 'network-only' });
+      assert.equal((await run()).data.viewer.email, user.email);
+      assert.equal((await run()).data.viewer.email, user.email);
       const withText = requests.map(({ url, body }) => url.searchParams.has('query') || /"query":/.test(body ?? ''));
       assert.deepEqual(withText, [false, true, false]);
       assert.deepEqual([requests[0].method, requests[2].method], [method, method]);

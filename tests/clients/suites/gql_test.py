@@ -1,4 +1,4 @@
-"""gql, the Python client: requests over HTTP, subscriptions over WebSocket. It has no persisted queries of its own."""
+"""Tests the Python client gql: requests over HTTP, subscriptions over WebSocket. It does not support persisted queries."""
 
 import io
 import json
@@ -29,10 +29,10 @@ DOCUMENTS = gql("""query ($after: String) { documents(first: 2, after: $after) {
 
 
 def sign_up():
-    """The headers of a new user."""
+    """Creates a user; returns its request headers."""
     query = "mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken } }"
-    given = {"email": f"{uuid.uuid4()}@example.com", "name": "Ada", "password": "correct horse battery"}
-    body = json.dumps({"query": query, "variables": {"input": given}}).encode()
+    sign_up_input = {"email": f"{uuid.uuid4()}@example.com", "name": "Ada", "password": "correct horse battery"}
+    body = json.dumps({"query": query, "variables": {"input": sign_up_input}}).encode()
     request = urllib.request.Request(f"{URL}/graphql", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
         token = json.load(response)["data"]["signUp"]["accessToken"]
@@ -43,27 +43,27 @@ class Gql(unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self):
         self.headers = sign_up()
         transport = AIOHTTPTransport(f"{URL}/graphql", headers={**self.headers, "GraphQL-Require-Preflight": "1"})
-        # The schema is fetched, and every document is checked against it before it is sent.
+        # gql fetches the schema and validates every document before it sends it.
         self.client = Client(transport=transport, fetch_schema_from_transport=True)
         self.session = await self.client.connect_async()
 
     async def asyncTearDown(self):
         await self.client.close_async()
 
-    async def ask(self, query, upload_files=False, **variables):
+    async def run_query(self, query, upload_files=False, **variables):
         query.variable_values = variables
         return await self.session.execute(query, upload_files=upload_files)
 
     async def upload(self, name):
         file = FileVar(io.BytesIO(INVOICE), filename=name, content_type="text/plain")
-        return (await self.ask(UPLOAD, upload_files=True, file=file))["uploadDocument"]["document"]
+        return (await self.run_query(UPLOAD, upload_files=True, file=file))["uploadDocument"]["document"]
 
     async def put_taxonomy(self):
         name = f"clients-{uuid.uuid4()}"
-        return (await self.ask(PUT, input={"name": name, "definition": {"data_points": DATA_POINTS}}))["putTaxonomy"]["taxonomy"]
+        return (await self.run_query(PUT, input={"name": name, "definition": {"data_points": DATA_POINTS}}))["putTaxonomy"]["taxonomy"]
 
     async def test_query(self):
-        found = await self.ask(gql("{ viewer { name } }"))
+        found = await self.run_query(gql("{ viewer { name } }"))
         self.assertEqual(found["viewer"]["name"], "Ada")
 
     async def test_mutation(self):
@@ -71,7 +71,7 @@ class Gql(unittest.IsolatedAsyncioTestCase):
 
     async def test_refused_mutation(self):
         with self.assertRaises(TransportQueryError) as refused:
-            await self.ask(CLAIM, id=str(uuid.uuid4()))
+            await self.run_query(CLAIM, id=str(uuid.uuid4()))
         self.assertEqual(refused.exception.errors[0]["extensions"]["code"], "NOT_FOUND")
 
     async def test_upload(self):
@@ -84,7 +84,7 @@ class Gql(unittest.IsolatedAsyncioTestCase):
             await self.upload(name)
         seen, after, more = [], None, True
         while more:
-            page = (await self.ask(DOCUMENTS, after=after))["documents"]
+            page = (await self.run_query(DOCUMENTS, after=after))["documents"]
             seen += [node["name"] for node in page["nodes"]]
             after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
         self.assertEqual(seen, names[::-1])
@@ -92,8 +92,8 @@ class Gql(unittest.IsolatedAsyncioTestCase):
     async def test_subscription(self):
         document, taxonomy = await self.upload("invoice.txt"), await self.put_taxonomy()
         metadata = {"mapping.taxonomy": taxonomy["name"], "zoning.high_confidence_threshold": 0}
-        given = {"type": "data-point-extraction", "input": {"documentId": document["id"]}, "metadata": metadata}
-        job = (await self.ask(CREATE, input=given))["createJob"]["job"]
+        job_input = {"type": "data-point-extraction", "input": {"documentId": document["id"]}, "metadata": metadata}
+        job = (await self.run_query(CREATE, input=job_input))["createJob"]["job"]
         statuses = []
         WATCH.variable_values = {"id": job["id"]}
         transport = AIOHTTPWebsocketsTransport(SOCKET, init_payload=self.headers)
@@ -107,7 +107,7 @@ class Gql(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(statuses[-1], "COMPLETED")
 
     async def test_websockets_transport_assumes_the_older_protocol(self):
-        """A fault of gql. When this test fails, gql has fixed it: update examples/python/README.md."""
+        """A defect of gql. When this test fails, gql has fixed it: update examples/python/README.md."""
         transport = WebsocketsTransport(SOCKET, init_payload=self.headers)
         with self.assertRaises(TransportConnectionFailed):
             await self.subscribe_to_unknown_job(transport)
@@ -124,11 +124,11 @@ class Gql(unittest.IsolatedAsyncioTestCase):
         WATCH.variable_values = {"id": str(uuid.uuid4())}
         async with Client(transport=transport) as socket:
             async for result in socket.subscribe(WATCH):
-                self.fail(f"There is no such job, but the server sent {result}.")
+                self.fail(f"The job does not exist, but the server sent {result}.")
 
     async def approve(self, review):
-        await self.ask(CLAIM, id=review["id"])
-        await self.ask(DECIDE, input={"id": review["id"], "decision": "APPROVE",
+        await self.run_query(CLAIM, id=review["id"])
+        await self.run_query(DECIDE, input={"id": review["id"], "decision": "APPROVE",
                                       "contentSha256": review["content"]["document"]["sha256"]})
 
 

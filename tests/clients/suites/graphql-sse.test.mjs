@@ -1,4 +1,4 @@
-// GraphQL over SSE, distinct connections, by the client of the protocol's authors.
+// Tests the reference client of GraphQL over SSE in distinct connections mode.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createClient } from 'graphql-sse';
@@ -24,19 +24,19 @@ async function results(client, query, variables) {
   return all;
 }
 
-test('a query is one result, then complete', async () => {
+test('a query returns one result and completes', async () => {
   const [result, ...further] = await results(connect(), '{ viewer { email } }');
   assert.equal(result.data.viewer.email, user.email);
   assert.deepEqual(further, []);
 });
 
-test('a mutation', async () => {
+test('runs a mutation', async () => {
   const input = taxonomyInput();
   const [{ data }] = await results(connect(), 'mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { name } } }', { input });
   assert.equal(data.putTaxonomy.taxonomy.name, input.name);
 });
 
-test('jobUpdated until the job has ended', async () => {
+test('follows a job with jobUpdated until it ends', async () => {
   const id = await user.createJob();
   const statuses = [];
   const query = 'subscription ($id: ID!) { jobUpdated(id: $id) { status } }';
@@ -49,7 +49,7 @@ test('jobUpdated until the job has ended', async () => {
   assert.equal(statuses.at(-1), 'COMPLETED');
 });
 
-test('a history goes on from its cursor on the next connection', async () => {
+test('resumes a history from its cursor on the next connection', async () => {
   const id = await user.createJob(0);
   const query = 'subscription ($id: ID!, $after: String) { jobEvents(jobId: $id, after: $after) { sequence cursor } }';
   const seen = [];
@@ -62,18 +62,18 @@ test('a history goes on from its cursor on the next connection', async () => {
   assert.deepEqual(seen.map(({ sequence }) => sequence), seen.map((_, index) => index + 1));
 });
 
-test('a subscription on /graphql itself, where only an event stream is accepted', async () => {
+test('subscribes on /graphql if only event streams are accepted', async () => {
   const id = await user.createJob(0);
   const query = 'subscription ($id: ID!) { jobUpdated(id: $id) { status } }';
   const all = await results(connect({ url: urls.http }), query, { id });
   assert.equal(all.at(-1).data.jobUpdated.status, 'COMPLETED');
 });
 
-test('a document that does not fit the schema is an error', async () => {
+test('reports an invalid document as an error', async () => {
   const [{ errors }] = await results(connect(), '{ noSuchField }');
   assert.equal(errors[0].extensions.code, 'GRAPHQL_VALIDATION_FAILED');
 });
 
-test('a wrong credential is refused', async () => {
+test('refuses an invalid credential', async () => {
   await assert.rejects(results(connect({ headers: { Authorization: 'Bearer not-a-token' } }), '{ viewer { email } }'));
 });

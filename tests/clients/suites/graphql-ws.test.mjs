@@ -1,4 +1,4 @@
-// The client of the graphql-transport-ws protocol's authors, and bare sockets where it would never do wrong itself.
+// Tests the reference client of graphql-transport-ws, and raw sockets for violations that the client never commits.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -28,8 +28,8 @@ function connect({ headers, ...options } = {}) {
   return client;
 }
 
-/** The data of the one result of an operation. */
-async function one(client, query, variables) {
+/** Returns the data of the first result of an operation. */
+async function firstResult(client, query, variables) {
   for await (const { data, errors } of client.iterate({ query, variables })) {
     assert.equal(errors, undefined, JSON.stringify(errors));
     return data;
@@ -43,37 +43,37 @@ before(async () => {
 after(() => Promise.all(clients.map((client) => client.dispose())));
 
 describe('operations', () => {
-  test('a query', async () => {
-    const { viewer } = await one(connect(), '{ viewer { email } }');
+  test('runs a query', async () => {
+    const { viewer } = await firstResult(connect(), '{ viewer { email } }');
     assert.equal(viewer.email, user.email);
   });
 
-  test('a mutation', async () => {
+  test('runs a mutation', async () => {
     const input = taxonomyInput();
-    const data = await one(connect(), 'mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { name version } } }', { input });
+    const data = await firstResult(connect(), 'mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { name version } } }', { input });
     assert.deepEqual(data.putTaxonomy.taxonomy, { name: input.name, version: 1 });
   });
 
-  test('the header of the upgrade serves as the credential', async () => {
-    const { viewer } = await one(connect({ headers: user.headers }), '{ viewer { email } }');
+  test('accepts the credential in the upgrade request', async () => {
+    const { viewer } = await firstResult(connect({ headers: user.headers }), '{ viewer { email } }');
     assert.equal(viewer.email, user.email);
   });
 
-  test('an upgrade on /graphql is served too', async () => {
+  test('accepts an upgrade on /graphql', async () => {
     const client = connect({ url: urls.http.replace(/^http/, 'ws') });
-    assert.equal((await one(client, '{ viewer { email } }')).viewer.email, user.email);
+    assert.equal((await firstResult(client, '{ viewer { email } }')).viewer.email, user.email);
   });
 
-  test('what was refused before it ran comes as an error, and the connection goes on', async () => {
+  test('reports an invalid operation as an error and keeps the connection', async () => {
     const client = connect();
-    await assert.rejects(one(client, '{ noSuchField }'), (errors) => {
+    await assert.rejects(firstResult(client, '{ noSuchField }'), (errors) => {
       assert.equal(errors[0].extensions.code, 'GRAPHQL_VALIDATION_FAILED');
       return true;
     });
-    assert.ok((await one(client, '{ viewer { email } }')).viewer);
+    assert.ok((await firstResult(client, '{ viewer { email } }')).viewer);
   });
 
-  test('many operations share a connection', async () => {
+  test('runs several operations on one connection', async () => {
     const client = connect();
     const jobs = await Promise.all(Array.from({ length: 5 }, () => user.createJob(0)));
     const states = await Promise.all(jobs.map((id) => lastStatus(client, id)));
@@ -90,7 +90,7 @@ async function lastStatus(client, id) {
 }
 
 describe('subscriptions', () => {
-  test('jobUpdated tells of a review and, once that is decided, of the end; then it completes', async () => {
+  test('jobUpdated reports a review and the end of the job, then completes', async () => {
     const id = await user.createJob();
     const statuses = [];
     const query = 'subscription ($id: ID!) { jobUpdated(id: $id) { status progress { fraction } } }';
@@ -104,22 +104,22 @@ describe('subscriptions', () => {
     assert.equal(statuses.at(-1), 'COMPLETED');
   });
 
-  test('a history that was cut off goes on from its cursor: nothing is missing, nothing comes twice', async () => {
+  test('resumes an interrupted history from its cursor without gaps or duplicates', async () => {
     const id = await user.createJob();
     const query = 'subscription ($id: ID!, $after: String) { jobEvents(jobId: $id, after: $after) { sequence kind cursor data } }';
     const sequences = [];
     let cursor;
-    const follow = async (client, enough) => {
+    const follow = async (client, isLast) => {
       for await (const { data } of client.iterate({ query, variables: { id, after: cursor } })) {
         sequences.push(data.jobEvents.sequence);
         cursor = data.jobEvents.cursor;
-        if (enough(data.jobEvents)) return data.jobEvents;
+        if (isLast(data.jobEvents)) return data.jobEvents;
       }
     };
-    // Each connection is torn down without a word: early in the history, and in the middle of live events.
-    for (const enough of [({ sequence }) => sequence === 3, ({ kind }) => kind === 'REVIEW_OPENED']) {
+    // Terminates each connection without a close frame: early in the history, and during live events.
+    for (const isLast of [({ sequence }) => sequence === 3, ({ kind }) => kind === 'REVIEW_OPENED']) {
       const client = connect();
-      await follow(client, enough);
+      await follow(client, isLast);
       client.terminate();
     }
     await user.approve(id);
@@ -131,7 +131,7 @@ describe('subscriptions', () => {
     assert.deepEqual(sequences, job.events.nodes.map(({ sequence }) => sequence));
   });
 
-  test('a connection that is lost is made again by the client, which subscribes anew', async () => {
+  test('reconnects after a lost connection and subscribes again', async () => {
     const id = await user.createJob();
     const client = connect({ retryAttempts: 3, retryWait: () => Promise.resolve(), shouldRetry: () => true });
     let connections = 0;
@@ -154,36 +154,36 @@ describe('subscriptions', () => {
 });
 
 describe('close codes', () => {
-  test('a wrong credential is forbidden: 4403', async () => {
+  test('closes with 4403 for an invalid credential', async () => {
     const client = connect({ connectionParams: { Authorization: 'Bearer not-a-token' } });
-    await assert.rejects(one(client, '{ viewer { email } }'), { code: 4403 });
+    await assert.rejects(firstResult(client, '{ viewer { email } }'), { code: 4403 });
   });
 
-  test('a subprotocol that is not spoken is not acceptable: 4406', async () => {
-    assert.equal(await refusal({ 'Sec-WebSocket-Protocol': 'graphql-ws' }), 4406);
+  test('closes with 4406 for an unknown subprotocol', async () => {
+    assert.equal(await upgradeCloseCode({ 'Sec-WebSocket-Protocol': 'graphql-ws' }), 4406);
   });
 
-  test('no subprotocol at all is not acceptable: 4406', async () => {
-    assert.equal(await refusal(), 4406);
+  test('closes with 4406 without a subprotocol', async () => {
+    assert.equal(await upgradeCloseCode(), 4406);
   });
 
-  test('subscribing before the acknowledgement is unauthorized: 4401', async () => {
+  test('closes with 4401 for a subscription before the acknowledgement', async () => {
     assert.equal(await closeCode({ messages: [subscribe('a')] }), 4401);
   });
 
-  test('what is no message of the protocol is bad: 4400', async () => {
+  test('closes with 4400 for an invalid message', async () => {
     assert.equal(await closeCode({ messages: ['not JSON'] }), 4400);
     assert.equal(await closeCode({ messages: [{ type: 'start', id: 'a' }] }), 4400);
   });
 
-  test('a second connection_init is one too many: 4429', async () => {
+  test('closes with 4429 for a second connection_init', async () => {
     assert.equal(await closeCode({ messages: [init(), init()] }), 4429);
   });
 
-  test('an ID that is in use is refused: 4409', async () => {
+  test('closes with 4409 for an ID that is in use', async () => {
     const id = await user.createJob();
-    const following = subscribe('a', 'subscription ($id: ID!) { jobUpdated(id: $id) { status } }', { id });
-    assert.equal(await closeCode({ messages: [init(), 'ack', following, following] }), 4409);
+    const subscription = subscribe('a', 'subscription ($id: ID!) { jobUpdated(id: $id) { status } }', { id });
+    assert.equal(await closeCode({ messages: [init(), 'ack', subscription, subscription] }), 4409);
   });
 });
 
@@ -195,7 +195,7 @@ function subscribe(id, query = '{ viewer { id } }', variables = {}) {
   return { type: 'subscribe', id, payload: { query, variables } };
 }
 
-/** Says `messages` and resolves to the code that the server closes with. 'ack' among them waits for connection_ack. */
+/** Sends messages and returns the close code of the server. The entry 'ack' waits for connection_ack. */
 async function closeCode({ messages }) {
   const socket = new WebSocket(urls.socket, 'graphql-transport-ws');
   const closed = once(socket, 'close');
@@ -208,8 +208,8 @@ async function closeCode({ messages }) {
   return code;
 }
 
-/** The code of the first frame after an upgrade. Clients that are not given the subprotocol they asked for read no further. */
-async function refusal(headers) {
+/** Returns the close code of the first frame after an upgrade. WebSocket clients would reject the missing subprotocol. */
+async function upgradeCloseCode(headers) {
   const handshake = {
     Connection: 'Upgrade',
     Upgrade: 'websocket',
@@ -221,7 +221,7 @@ async function refusal(headers) {
     const [response, socket, head] = await Promise.race([once(request, 'upgrade'), once(request, 'response')]);
     assert.equal(response.statusCode, 101);
     const frame = head.length ? head : (await once(socket, 'data'))[0];
-    assert.equal(frame[0], 0x88, 'it is a close frame');
+    assert.equal(frame[0], 0x88, 'not a close frame');
     return frame.readUInt16BE(2);
   } finally {
     request.destroy();

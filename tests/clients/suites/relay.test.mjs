@@ -1,4 +1,4 @@
-// Relay's runtime with what its compiler made of relay/src (`npm run relay`): normalised by ID, connections kept in the store.
+// Tests the Relay runtime with the compiled operations of relay/src (`npm run relay`): normalized records and connections.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createClient } from 'graphql-ws';
@@ -29,12 +29,12 @@ before(async () => {
 after(() => socket.dispose());
 
 async function send({ text: query }, variables, _cache, uploadables) {
-  const response = await fetch(urls.http, { method: 'POST', ...body({ query, variables }, uploadables) });
+  const response = await fetch(urls.http, { method: 'POST', ...requestOptions({ query, variables }, uploadables) });
   return response.json();
 }
 
-/** As JSON, or as a multipart request where there are files to upload. */
-function body(operation, uploadables) {
+/** Returns a JSON request, or a multipart request if there are files to upload. */
+function requestOptions(operation, uploadables) {
   if (!uploadables) {
     return { headers: { ...user.headers, 'Content-Type': 'application/json' }, body: JSON.stringify(operation) };
   }
@@ -49,11 +49,11 @@ function subscribe({ text: query, name: operationName }, variables) {
   return Observable.create((sink) => socket.subscribe({ query, operationName, variables }, sink));
 }
 
-function ask(query, variables = {}) {
+function runQuery(query, variables = {}) {
   return relay.fetchQuery(environment, query, variables, { fetchPolicy: 'network-only' }).toPromise();
 }
 
-function change(mutation, variables, options) {
+function runMutation(mutation, variables, options) {
   return new Promise((onCompleted, onError) => {
     relay.commitMutation(environment, {
       mutation,
@@ -65,8 +65,8 @@ function change(mutation, variables, options) {
   });
 }
 
-/** A fragment's data out of the store, as a component would be given it. */
-function read(fragment, reference) {
+/** Returns the data of a fragment from the store, as a component receives it. */
+function readFragment(fragment, reference) {
   return environment.lookup(relay.getSingularSelector(fragment, reference)).data;
 }
 
@@ -74,49 +74,49 @@ describe('a connection', () => {
   const names = ['1.txt', '2.txt', '3.txt'];
   let reference;
 
-  const listed = () => read(documentsList, reference).documents.edges.map(({ node }) => node.name);
-  const pageInfo = () => read(documentsList, reference).documents.pageInfo;
+  const listedNames = () => readFragment(documentsList, reference).documents.edges.map(({ node }) => node.name);
+  const pageInfo = () => readFragment(documentsList, reference).documents.pageInfo;
 
   before(async () => {
     for (const name of names) await user.upload(name);
-    reference = await ask(documentsQuery);
+    reference = await runQuery(documentsQuery);
     const operation = relay.createOperationDescriptor(relay.getRequest(documentsQuery), {});
     environment.retain(operation);
   });
 
-  test('begins with a page', () => {
+  test('starts with one page', () => {
     assert.equal(reference.viewer.email, user.email);
-    assert.deepEqual(listed(), ['3.txt', '2.txt']);
+    assert.deepEqual(listedNames(), ['3.txt', '2.txt']);
     assert.equal(pageInfo().hasNextPage, true);
   });
 
-  test('grows by the query that @refetchable made', async () => {
-    await ask(documentsPageQuery, { count: 2, cursor: pageInfo().endCursor });
-    assert.deepEqual(listed(), ['3.txt', '2.txt', '1.txt']);
+  test('loads the next page with the @refetchable query', async () => {
+    await runQuery(documentsPageQuery, { count: 2, cursor: pageInfo().endCursor });
+    assert.deepEqual(listedNames(), ['3.txt', '2.txt', '1.txt']);
     assert.equal(pageInfo().hasNextPage, false);
   });
 
-  test('is put on by an upload', async () => {
+  test('prepends an uploaded document', async () => {
     const connections = [ConnectionHandler.getConnectionID('client:root', 'documents_list_documents')];
-    await change(documentsUploadMutation, { file: null, connections }, { uploadables: { file: file('relay.txt') } });
-    assert.deepEqual(listed(), ['relay.txt', '3.txt', '2.txt', '1.txt']);
+    await runMutation(documentsUploadMutation, { file: null, connections }, { uploadables: { file: file('relay.txt') } });
+    assert.deepEqual(listedNames(), ['relay.txt', '3.txt', '2.txt', '1.txt']);
   });
 
-  test('loses what was deleted', async () => {
+  test('removes a deleted document', async () => {
     const connections = [ConnectionHandler.getConnectionID('client:root', 'documents_list_documents')];
-    const [{ node }] = read(documentsList, reference).documents.edges;
-    await change(documentsDeleteMutation, { id: node.id, connections });
-    assert.deepEqual(listed(), ['3.txt', '2.txt', '1.txt']);
+    const [{ node }] = readFragment(documentsList, reference).documents.edges;
+    await runMutation(documentsDeleteMutation, { id: node.id, connections });
+    assert.deepEqual(listedNames(), ['3.txt', '2.txt', '1.txt']);
   });
 });
 
 describe('a job', () => {
-  test('is created, refetched by node(id:), and followed until it has ended', async () => {
-    const { createJob } = await change(jobCreateMutation, { input: await user.jobInput() });
+  test('is created, refetched by node(id:), and followed until it ends', async () => {
+    const { createJob } = await runMutation(jobCreateMutation, { input: await user.jobInput() });
     const { id } = createJob.job;
-    const { job } = await ask(jobQuery, { id });
-    const { node } = await ask(jobStateRefetchQuery, { id });
-    assert.equal(read(jobState, node).id, id);
+    const { job } = await runQuery(jobQuery, { id });
+    const { node } = await runQuery(jobStateRefetchQuery, { id });
+    assert.equal(readFragment(jobState, node).id, id);
 
     const statuses = [];
     await new Promise((onCompleted, onError) => {
@@ -124,8 +124,8 @@ describe('a job', () => {
         subscription: jobUpdatedSubscription,
         variables: { id },
         onNext() {
-          // The subscription's job and the query's are one record.
-          const { status } = read(jobState, job);
+          // The subscription and the query share one record of the job.
+          const { status } = readFragment(jobState, job);
           if (status === 'BLOCKED' && !statuses.includes('BLOCKED')) user.approve(id).catch(onError);
           statuses.push(status);
         },
@@ -135,6 +135,6 @@ describe('a job', () => {
     });
     assert.ok(statuses.includes('BLOCKED'), statuses.join());
     assert.equal(statuses.at(-1), 'COMPLETED');
-    assert.equal(read(jobState, job).progress.fraction, 1);
+    assert.equal(readFragment(jobState, job).progress.fraction, 1);
   });
 });

@@ -1,8 +1,8 @@
-// What every suite needs of the server beside the client that it tests: users, and jobs to look at. Plain fetch, nothing else.
+// Shared code of the suites: creates users, documents and jobs with plain fetch.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 
-assert.ok(process.env.DOCKET_URL, 'DOCKET_URL names the server; tests/clients/run starts one and sets it');
+assert.ok(process.env.DOCKET_URL, 'DOCKET_URL is not set. tests/clients/run starts a server and sets it.');
 const base = process.env.DOCKET_URL.replace(/\/$/, '');
 
 export const urls = {
@@ -24,11 +24,11 @@ const TAXONOMY = {
   ],
 };
 
-/** A user of a suite's own, so that suites do not see each other's jobs. */
+/** A new user. Each suite creates its own, so suites do not see each other's jobs. */
 export class User {
   static async signUp() {
     const user = new User();
-    const { signUp } = await user.ask('mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken user { id email } } }', {
+    const { signUp } = await user.runQuery('mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken user { id email } } }', {
       input: { email: `${randomUUID()}@example.com`, name: 'Ada', password: 'correct horse battery' },
     });
     user.token = signUp.accessToken;
@@ -40,8 +40,8 @@ export class User {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
-  /** The answer's data; rejects where there are errors. */
-  async ask(query, variables) {
+  /** Returns the data of a response; rejects if it has errors. */
+  async runQuery(query, variables) {
     const response = await fetch(urls.http, {
       method: 'POST',
       headers: { ...this.headers, 'Content-Type': 'application/json' },
@@ -52,7 +52,7 @@ export class User {
     return data;
   }
 
-  /** The ID of a document that was just uploaded. */
+  /** Uploads a document and returns its ID. */
   async upload(name = 'invoice.txt') {
     const response = await fetch(urls.documents, {
       method: 'POST',
@@ -63,7 +63,7 @@ export class User {
     return (await response.json()).id;
   }
 
-  /** What `createJob` wants for an extraction that waits for a person once; with `threshold` 0 it waits for nobody. */
+  /** Returns the input of `createJob` for an extraction with one review, or without reviews if `threshold` is 0. */
   async jobInput(threshold = 1) {
     const taxonomy = await this.putTaxonomy();
     return {
@@ -77,42 +77,42 @@ export class User {
     };
   }
 
-  /** The ID of a job that was just created. */
+  /** Creates a job and returns its ID. */
   async createJob(threshold) {
-    const { createJob } = await this.ask('mutation ($input: CreateJobInput!) { createJob(input: $input) { job { id } } }', {
+    const { createJob } = await this.runQuery('mutation ($input: CreateJobInput!) { createJob(input: $input) { job { id } } }', {
       input: await this.jobInput(threshold),
     });
     return createJob.job.id;
   }
 
-  /** The name of a new taxonomy. */
+  /** Creates a taxonomy and returns its name. */
   async putTaxonomy() {
     const input = taxonomyInput();
-    await this.ask('mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { id } } }', { input });
+    await this.runQuery('mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { id } } }', { input });
     return input.name;
   }
 
   /** Claims the open review of a job and approves it. */
   async approve(jobId) {
-    const { job } = await this.ask('query ($id: ID!) { job(id: $id) { review { id content { document { sha256 } } } } }', { id: jobId });
-    await this.ask('mutation ($id: ID!) { claimReview(id: $id) { review { id } } }', { id: job.review.id });
-    await this.ask('mutation ($input: DecideReviewInput!) { decideReview(input: $input) { review { status } } }', {
+    const { job } = await this.runQuery('query ($id: ID!) { job(id: $id) { review { id content { document { sha256 } } } } }', { id: jobId });
+    await this.runQuery('mutation ($id: ID!) { claimReview(id: $id) { review { id } } }', { id: job.review.id });
+    await this.runQuery('mutation ($input: DecideReviewInput!) { decideReview(input: $input) { review { status } } }', {
       input: { id: job.review.id, decision: 'APPROVE', contentSha256: job.review.content.document.sha256 },
     });
   }
 }
 
-/** What `putTaxonomy` wants, under a name that nobody has used. */
+/** Returns the input of `putTaxonomy` with a unique name. */
 export function taxonomyInput() {
   return { name: `clients-${randomUUID()}`, definition: TAXONOMY };
 }
 
-/** A file for clients that upload. */
+/** Returns a text file to upload. */
 export function file(name = 'invoice.txt') {
   return new File([INVOICE], name, { type: 'text/plain' });
 }
 
-/** `fetch` as ever, and what was asked through it. */
+/** Returns a wrapper of `fetch`, and the list of requests that it sends. */
 export function recordingFetch() {
   const requests = [];
   const send = (input, init) => {

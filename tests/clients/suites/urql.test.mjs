@@ -1,4 +1,4 @@
-// urql as it comes: short queries go by GET, and event streams are in every Accept header.
+// Tests urql with default settings: short queries use GET, and every Accept header includes event streams.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Client, cacheExchange, fetchExchange, gql, subscriptionExchange } from '@urql/core';
@@ -22,63 +22,63 @@ function connect({ exchanges = [cacheExchange, fetchExchange], headers = user.he
   return new Client({ url: urls.http, exchanges, fetchOptions: { headers }, ...options });
 }
 
-async function ask(client, query, variables) {
+async function runQuery(client, query, variables) {
   const { data, error } = await client.query(query, variables, { requestPolicy: 'network-only' }).toPromise();
   assert.equal(error, undefined, String(error));
   return data;
 }
 
-async function change(client, mutation, variables) {
+async function runMutation(client, mutation, variables) {
   const { data, error } = await client.mutation(mutation, variables).toPromise();
   assert.equal(error, undefined, String(error));
   return data;
 }
 
-test('a query, which goes by GET', async () => {
+test('runs a query by GET', async () => {
   const { send, requests } = recordingFetch();
-  const { viewer } = await ask(connect({ fetch: send }), gql`query Who { viewer { id email } }`);
+  const { viewer } = await runQuery(connect({ fetch: send }), gql`query Who { viewer { id email } }`);
   assert.equal(viewer.email, user.email);
   assert.equal(requests[0].method, 'GET');
   assert.match(requests[0].headers.get('accept'), /text\/event-stream/);
 });
 
-test('a query by POST', async () => {
-  const { viewer } = await ask(connect({ preferGetMethod: false }), gql`query Who { viewer { id email } }`);
+test('runs a query by POST', async () => {
+  const { viewer } = await runQuery(connect({ preferGetMethod: false }), gql`query Who { viewer { id email } }`);
   assert.equal(viewer.email, user.email);
 });
 
-test('a mutation', async () => {
+test('runs a mutation', async () => {
   const input = taxonomyInput();
   const mutation = gql`mutation Put($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { id name } } }`;
-  const { putTaxonomy } = await change(connect(), mutation, { input });
+  const { putTaxonomy } = await runMutation(connect(), mutation, { input });
   assert.equal(putTaxonomy.taxonomy.name, input.name);
 });
 
-test('a refused mutation is an error with its code', async () => {
+test('reports a refused mutation as an error with its code', async () => {
   const mutation = gql`mutation Cancel($id: ID!) { cancelJob(id: $id) { job { id } } }`;
   const { error } = await connect().mutation(mutation, { id: '01a21095-5deb-744c-bc85-97645f7bb85f' }).toPromise();
   assert.equal(error.graphQLErrors[0].extensions.code, 'NOT_FOUND');
 });
 
-test('an upload', async () => {
+test('uploads a file', async () => {
   const client = connect({ headers: { ...user.headers, 'GraphQL-Require-Preflight': '1' } });
   const mutation = gql`mutation Upload($file: Upload!) { uploadDocument(file: $file) { document { id name type size } } }`;
-  const { uploadDocument } = await change(client, mutation, { file: file('urql.txt') });
+  const { uploadDocument } = await runMutation(client, mutation, { file: file('urql.txt') });
   const { name, type, size } = uploadDocument.document;
   assert.deepEqual({ name, type, size }, { name: 'urql.txt', type: 'text/plain', size: file().size });
 });
 
-describe('a subscription, until the job has ended', () => {
+describe('follows a job until it ends', () => {
   const overSocket = subscriptionExchange({
     forwardSubscription: ({ query, variables }) => ({
       subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
     }),
   });
-  const ways = {
+  const transports = {
     'over WebSocket': { exchanges: [cacheExchange, fetchExchange, overSocket] },
     'over SSE': { exchanges: [cacheExchange, fetchExchange], fetchSubscriptions: true },
   };
-  for (const [name, options] of Object.entries(ways)) {
+  for (const [name, options] of Object.entries(transports)) {
     test(name, async () => {
       const id = await user.createJob();
       const statuses = [];
@@ -97,7 +97,7 @@ describe('a subscription, until the job has ended', () => {
   }
 });
 
-test('pages of a connection grow together in the cache', async () => {
+test('merges the pages of a connection in the cache', async () => {
   const names = ['1.txt', '2.txt', '3.txt', '4.txt', '5.txt'];
   const owner = await User.signUp();
   for (const name of names) await owner.upload(name);
@@ -118,13 +118,13 @@ test('pages of a connection grow together in the cache', async () => {
 
 describe('automatic persisted queries', () => {
   for (const method of ['GET', 'POST']) {
-    test(`by ${method}: the hash is unknown, then learnt, then enough`, async () => {
+    test(`by ${method}: registers an unknown hash, then sends only the hash`, async () => {
       const { send, requests } = recordingFetch();
       const persisted = persistedExchange({ preferGetForPersistedQueries: method === 'GET' });
       const client = connect({ exchanges: [persisted, fetchExchange], fetch: send, preferGetMethod: false });
       const document = gql(`query Persisted${method}${Date.now()} { viewer { id email } }`);
-      assert.equal((await ask(client, document, {})).viewer.email, user.email);
-      assert.equal((await ask(client, document, {})).viewer.email, user.email);
+      assert.equal((await runQuery(client, document, {})).viewer.email, user.email);
+      assert.equal((await runQuery(client, document, {})).viewer.email, user.email);
       const withText = requests.map(({ url, body }) => url.searchParams.has('query') || /"query":/.test(body ?? ''));
       assert.deepEqual(withText, [false, true, false]);
       assert.deepEqual([requests[0].method, requests[2].method], [method, method]);

@@ -1,12 +1,12 @@
-//! Who gets what: every root field of the schema and every route of documents, asked by everybody.
+//! Tests of access control: six kinds of users request every root field and every document route.
 //!
-//! [`table::rows`] says for each what comes of it. A root field without a row fails here by its name, and so does an
-//! argument that takes an identifier which no row tries with somebody else's.
+//! [`table::rows`] lists the expected outcomes. A root field without a row fails a test, and so does an identifier
+//! argument that no row tries with the ID of another user's object.
 
+mod fixture;
 mod routes;
 mod steps;
 mod table;
-mod world;
 
 use std::collections::BTreeSet;
 
@@ -14,25 +14,25 @@ use docket::entity::job;
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, File, TestApp, User, both, job_id};
+use crate::harness::{File, GqlResponse, TestApp, User, both, job_id};
 use crate::sdl::Sdl;
+use fixture::{Fixture, MARKER, Users};
 use table::{Outcome, Row, rows};
-use world::{HUSH, People, World};
 
 #[test]
-fn every_root_field_has_a_row() {
+fn every_root_field_has_an_access_row() {
     let schema = Sdl::parse(&docket::graphql::sdl());
     let fields: BTreeSet<_> =
         schema.root_fields().iter().map(|(root, field)| format!("{root}.{}", field.name.node)).collect();
     let rows: BTreeSet<_> = rows().iter().map(|row| row.field.to_owned()).collect();
     let missing: Vec<_> = fields.difference(&rows).collect();
-    assert!(missing.is_empty(), "nothing in access/table.rs says who gets these: {missing:#?}");
-    let gone: Vec<_> = rows.difference(&fields).collect();
-    assert!(gone.is_empty(), "access/table.rs has rows of fields that are not there: {gone:#?}");
+    assert!(missing.is_empty(), "access/table.rs has no rows for these fields: {missing:#?}");
+    let unknown: Vec<_> = rows.difference(&fields).collect();
+    assert!(unknown.is_empty(), "access/table.rs has rows for unknown fields: {unknown:#?}");
 }
 
 #[test]
-fn every_identifier_is_tried_with_somebody_elses() {
+fn every_identifier_argument_is_tried_with_foreign_ids() {
     let schema = Sdl::parse(&docket::graphql::sdl());
     let rows = rows();
     let mut missing = Vec::new();
@@ -42,79 +42,80 @@ fn every_identifier_is_tried_with_somebody_elses() {
         let untried = schema.identifiers(field).into_iter().filter(|path| !tried.contains(&&path.as_str()));
         missing.extend(untried.map(|path| format!("{name}({path})")));
     }
-    assert!(missing.is_empty(), "no row in access/table.rs has these among its `foreign`: {missing:#?}");
+    assert!(missing.is_empty(), "no row in access/table.rs lists these as `foreign`: {missing:#?}");
 }
 
-both!(everybody_gets_what_the_table_says, |config| config.webhooks.per_user = 1_000_000);
-async fn everybody_gets_what_the_table_says(app: TestApp) {
-    let people = People::new(&app).await;
-    let mut world = World::new(&app, &people).await;
+both!(every_user_gets_the_outcome_in_the_table, |config| config.webhooks.per_user = 1_000_000);
+async fn every_user_gets_the_outcome_in_the_table(app: TestApp) {
+    let users = Users::new(&app).await;
+    let mut fixture = Fixture::new(&app, &users).await;
     let mut wrong = Vec::new();
     for row in rows() {
         for (i, expected) in row.expected.iter().enumerate() {
-            let (person, own) = people.ask_as(i);
-            let before = job_row(&app, &world).await;
-            let variables = (row.variables)(&world, own);
-            let got = if LISTS.contains(&row.field) {
-                follow(&row, person, variables, &world, &people).await
+            let (user, own) = users.column(i);
+            let before = job_row(&app, &fixture).await;
+            let variables = (row.variables)(&fixture, own);
+            let got = if LIST_SUBSCRIPTIONS.contains(&row.field) {
+                observe_subscription(&row, user, variables, &fixture, &users).await
             } else {
-                ask(&row, person, variables).await
+                observe(&row, user, variables).await
             };
-            let about = row.about.map(|about| about(&world)).unwrap_or_default();
-            if let Err(text) = judge(expected, &got, &about) {
-                wrong.push(format!("{} ({}), {}: {text}", row.field, row.what, person.name));
+            let needle = row.needle.map(|needle| needle(&fixture)).unwrap_or_default();
+            if let Err(text) = check_outcome(expected, &got, &needle) {
+                wrong.push(format!("{} ({}), {}: {text}", row.field, row.case, user.name));
             }
-            let withheld = !people.is_in(i) || !matches!(expected, Outcome::Data | Outcome::With);
-            if withheld && got.text.contains(HUSH) {
-                wrong.push(format!("{} ({}), {}: {} leaks", row.field, row.what, person.name, got.text));
+            let must_not_leak = !users.can_see_job(i) || !matches!(expected, Outcome::Data | Outcome::Shown);
+            if must_not_leak && got.text.contains(MARKER) {
+                wrong.push(format!("{} ({}), {}: leaked in {}", row.field, row.case, user.name, got.text));
             }
-            let changes = row.field.starts_with("Mutation.");
-            if changes && got.code.is_some() && before != job_row(&app, &world).await {
-                wrong.push(format!("{} ({}), {}: refused, but changed", row.field, row.what, person.name));
+            let is_mutation = row.field.starts_with("Mutation.");
+            if is_mutation && got.code.is_some() && before != job_row(&app, &fixture).await {
+                wrong.push(format!(
+                    "{} ({}), {}: refused, but the job changed",
+                    row.field, row.case, user.name
+                ));
             }
-            if changes && got.code.as_deref().is_none_or(|code| code == "CONFLICT") {
-                world = World::new(&app, &people).await;
+            if is_mutation && got.code.as_deref().is_none_or(|code| code == "CONFLICT") {
+                fixture = Fixture::new(&app, &users).await;
             }
         }
     }
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} outcomes are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-both!(what_is_somebody_elses_answers_like_what_is_nobodys);
-async fn what_is_somebody_elses_answers_like_what_is_nobodys(app: TestApp) {
-    let people = People::new(&app).await;
-    let world = World::new(&app, &people).await;
-    let (stranger, own) = people.stranger();
+both!(foreign_ids_get_the_same_response_as_unknown_ids);
+async fn foreign_ids_get_the_same_response_as_unknown_ids(app: TestApp) {
+    let users = Users::new(&app).await;
+    let fixture = Fixture::new(&app, &users).await;
+    let (stranger, own) = users.stranger();
     let mut wrong = Vec::new();
-    let mut asked = 0;
-    for row in rows().iter().filter(|row| !LISTS.contains(&row.field)) {
-        let theirs = (row.variables)(&world, own);
-        let (nobodys, replaced) = world.made_up(&theirs);
+    let mut compared = 0;
+    for row in rows().iter().filter(|row| !LIST_SUBSCRIPTIONS.contains(&row.field)) {
+        let foreign = (row.variables)(&fixture, own);
+        let (unknown, replaced) = fixture.with_unknown_ids(&foreign);
         if replaced.is_empty() {
             continue;
         }
-        asked += 1;
-        let answer = whole(row, stranger, theirs).await;
-        // What was made up stands for what is there, so that the answers can be compared.
-        let mut expected = whole(row, stranger, nobodys).await;
-        for (id, made_up) in replaced {
-            expected = expected.replace(&made_up, &id);
+        compared += 1;
+        let response = full_response(row, stranger, foreign).await;
+        // The real IDs replace the unknown IDs, so that the responses are comparable.
+        let mut expected = full_response(row, stranger, unknown).await;
+        for (id, unknown_id) in replaced {
+            expected = expected.replace(&unknown_id, &id);
         }
-        if answer != expected {
-            wrong.push(format!(
-                "{} ({}):\n  somebody's: {answer}\n  nobody's:   {expected}",
-                row.field, row.what
-            ));
+        if response != expected {
+            wrong
+                .push(format!("{} ({}):\n  foreign: {response}\n  unknown: {expected}", row.field, row.case));
         }
     }
-    assert!(asked > 40, "only {asked} rows name something of the world");
-    assert!(wrong.is_empty(), "{} can be told apart:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(compared > 40, "only {compared} rows use an ID of the fixture");
+    assert!(wrong.is_empty(), "{} responses differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// All that somebody gets, but for what differs between any two requests.
-async fn whole(row: &Row, person: &User, variables: Value) -> String {
+/// Returns the complete response without the tracking IDs, which differ between requests.
+async fn full_response(row: &Row, user: &User, variables: Value) -> String {
     if row.field.starts_with("Subscription.") {
-        let first = person.subscribe(row.query, variables).await.first().await;
+        let first = user.subscribe(row.query, variables).await.first().await;
         return match first {
             Ok(data) => data.to_string(),
             Err(mut error) => {
@@ -123,85 +124,92 @@ async fn whole(row: &Row, person: &User, variables: Value) -> String {
             }
         };
     }
-    let mut answer = person.ask(row.query, variables).await;
-    for error in &mut answer.errors {
+    let mut response = user.execute(row.query, variables).await;
+    for error in &mut response.errors {
         error.extensions.remove("tracking");
     }
-    format!("{} {} {:?}", answer.status, answer.data, answer.errors)
+    format!("{} {} {:?}", response.status, response.data, response.errors)
 }
 
-async fn job_row(app: &TestApp, world: &World) -> Option<job::Model> {
-    job::Entity::find_by_id(job_id(&world.job)).one(app.db.read()).await.expect("the job can be read")
+async fn job_row(app: &TestApp, fixture: &Fixture) -> Option<job::Model> {
+    job::Entity::find_by_id(job_id(&fixture.job)).one(app.db.read()).await.expect("the job can be read")
 }
 
-/// Subscriptions that say nothing until something changes, of whichever job.
-const LISTS: [&str; 3] = ["Subscription.jobsUpdated", "Subscription.reviewsUpdated", "Subscription.events"];
+/// Subscriptions to lists, which send nothing until an object changes.
+const LIST_SUBSCRIPTIONS: [&str; 3] =
+    ["Subscription.jobsUpdated", "Subscription.reviewsUpdated", "Subscription.events"];
 
-/// Everything that somebody hears while the owner does something to the job, up to news of a job of their own.
-async fn follow(row: &Row, person: &User, variables: Value, world: &World, people: &People) -> Got {
-    let mut events = person.subscribe(row.query, variables).await;
-    let Some(secret) = person.has_account() else {
-        let error = events.error().await;
-        return got_error(error.code(), format!("{error:?}"));
+/// Returns the events that a user receives while the job changes, up to the event of a new job of their own.
+async fn observe_subscription(
+    row: &Row,
+    user: &User,
+    variables: Value,
+    fixture: &Fixture,
+    users: &Users,
+) -> Observed {
+    let mut events = user.subscribe(row.query, variables).await;
+    let Some(name) = user.account_name() else {
+        let error = events.expect_error().await;
+        return observed_error(error.code(), format!("{error:?}"));
     };
-    world.change(people).await;
-    let own = person.create_job(json!({"type": world::BY_HAND, "metadata": {"of": secret}})).await;
+    fixture.change_job_and_review(users).await;
+    let own = user.create_job(json!({"type": fixture::MANUAL_TYPE, "metadata": {"of": name}})).await;
     let mut text = String::new();
     loop {
         let event = events.next().await.to_string();
         text.push_str(&event);
         if event.contains(&own) {
-            return Got { code: None, field: Value::Null, text };
+            return Observed { code: None, field: Value::Null, text };
         }
     }
 }
 
-/// What somebody got.
-struct Got {
+/// The part of a response that the table describes.
+struct Observed {
     code: Option<String>,
     field: Value,
-    /// All of it, as it was sent.
+    /// The complete data or errors.
     text: String,
 }
 
-async fn ask(row: &Row, person: &User, variables: Value) -> Got {
+async fn observe(row: &Row, user: &User, variables: Value) -> Observed {
     if row.field.starts_with("Subscription.") {
-        let first = person.subscribe(row.query, variables).await.first().await;
+        let first = user.subscribe(row.query, variables).await.first().await;
         return match first {
-            Ok(mut data) => Got { code: None, text: data.to_string(), field: first_field(&mut data) },
-            Err(error) => got_error(error.code(), format!("{error:?}")),
+            Ok(mut data) => Observed { code: None, text: data.to_string(), field: first_field(&mut data) },
+            Err(error) => observed_error(error.code(), format!("{error:?}")),
         };
     }
-    let answer = if row.field == "Mutation.uploadDocument" {
+    let response = if row.field == "Mutation.uploadDocument" {
         let file = File { part: "0", name: "x.txt", media_type: "text/plain", bytes: b"x" };
         let operations = json!({"query": row.query, "variables": variables});
-        person.ask_multipart(&operations, &json!({"0": ["variables.file"]}), &[file]).await
+        user.execute_multipart(&operations, &json!({"0": ["variables.file"]}), &[file]).await
     } else {
-        person.ask(row.query, variables).await
+        user.execute(row.query, variables).await
     };
-    let Answer { mut data, errors, .. } = answer;
+    let GqlResponse { mut data, errors, .. } = response;
     match errors.first() {
-        Some(error) => got_error(error.code(), format!("{data} {errors:?}")),
-        None => Got { code: None, text: data.to_string(), field: first_field(&mut data) },
+        Some(error) => observed_error(error.code(), format!("{data} {errors:?}")),
+        None => Observed { code: None, text: data.to_string(), field: first_field(&mut data) },
     }
 }
 
-fn got_error(code: &str, text: String) -> Got {
-    Got { code: Some(code.to_owned()), field: Value::Null, text }
+fn observed_error(code: &str, text: String) -> Observed {
+    Observed { code: Some(code.to_owned()), field: Value::Null, text }
 }
 
 fn first_field(data: &mut Value) -> Value {
     data.as_object_mut().and_then(|object| object.values_mut().next()).map(Value::take).unwrap_or_default()
 }
 
-fn judge(expected: &Outcome, got: &Got, about: &str) -> Result<(), String> {
+fn check_outcome(expected: &Outcome, got: &Observed, needle: &str) -> Result<(), String> {
     let fits = match expected {
         Outcome::Code(code) => got.code.as_deref() == Some(code),
         _ if got.code.is_some() => false,
         Outcome::Data => !got.field.is_null(),
         Outcome::Null => got.field.is_null(),
-        Outcome::With => got.text.contains(about),
-        Outcome::Without => !got.text.contains(about),
+        Outcome::Shown => got.text.contains(needle),
+        Outcome::Hidden => !got.text.contains(needle),
     };
-    if fits { Ok(()) } else { Err(format!("{expected:?} was expected, got {:?} {}", got.code, got.text)) }
+    if fits { Ok(()) } else { Err(format!("expected {expected:?}, got {:?} {}", got.code, got.text)) }
 }

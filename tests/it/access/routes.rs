@@ -1,43 +1,43 @@
-//! The routes of documents, which take the same credentials as the API.
+//! The document routes, which accept the same credentials as the API.
 
 use reqwest::Method;
 
-use super::world::{People, World};
+use super::fixture::{Fixture, Users};
 use crate::harness::{TestApp, both};
 
-both!(contents_are_fetched_by_whoever_sees_the_document);
-async fn contents_are_fetched_by_whoever_sees_the_document(app: TestApp) {
-    let people = People::new(&app).await;
-    let world = World::new(&app, &people).await;
-    // Owner, all steps, one step, stranger, admin, nobody.
+both!(document_contents_are_served_only_to_its_viewers);
+async fn document_contents_are_served_only_to_its_viewers(app: TestApp) {
+    let users = Users::new(&app).await;
+    let fixture = Fixture::new(&app, &users).await;
+    // The columns: owner, all steps, one step, stranger, admin, anonymous.
     let table = [
-        ("an input", &world.input, [200, 200, 200, 404, 200, 401]),
-        ("a content of the step", &world.mapping, [200, 200, 200, 404, 200, 401]),
-        ("a content of another step", &world.text, [200, 200, 404, 404, 200, 401]),
-        ("of no job", &world.loose, [200, 404, 404, 404, 200, 401]),
-        ("not a document", &world.job, [404, 404, 404, 404, 404, 401]),
+        ("an input", &fixture.input, [200, 200, 200, 404, 200, 401]),
+        ("a content of the step", &fixture.mapping, [200, 200, 200, 404, 200, 401]),
+        ("a content of another step", &fixture.text, [200, 200, 404, 404, 200, 401]),
+        ("an unused document", &fixture.unused, [200, 404, 404, 404, 200, 401]),
+        ("not a document", &fixture.job, [404, 404, 404, 404, 404, 401]),
     ];
     for method in [Method::GET, Method::HEAD] {
-        for (what, id, expected) in &table {
+        for (case, id, expected) in &table {
             for (i, expected) in expected.iter().enumerate() {
-                let (person, _) = people.ask_as(i);
-                let request = person.request(method.clone(), &format!("/documents/{id}/contents"));
-                let response = request.send().await.expect("the server answers");
-                assert_eq!(response.status(), *expected, "{method} {what}, {}", person.name);
+                let (user, _) = users.column(i);
+                let request = user.request(method.clone(), &format!("/documents/{id}/contents"));
+                let response = request.send().await.expect("a response");
+                assert_eq!(response.status(), *expected, "{method} {case}, {}", user.name);
             }
         }
     }
 }
 
-both!(whoever_has_signed_in_uploads);
-async fn whoever_has_signed_in_uploads(app: TestApp) {
-    let people = People::new(&app).await;
-    let before = app.stored();
+both!(only_signed_in_users_can_upload_documents);
+async fn only_signed_in_users_can_upload_documents(app: TestApp) {
+    let users = Users::new(&app).await;
+    let before = app.stored_keys();
     for (i, expected) in [201, 201, 201, 201, 201, 401].into_iter().enumerate() {
-        let (person, _) = people.ask_as(i);
+        let (user, _) = users.column(i);
         let response =
-            person.request(Method::POST, "/documents").body("bytes").send().await.expect("an answer");
-        assert_eq!(response.status(), expected, "{}", person.name);
+            user.request(Method::POST, "/documents").body("bytes").send().await.expect("a response");
+        assert_eq!(response.status(), expected, "{}", user.name);
     }
-    assert_eq!(app.stored().len(), before.len() + 5, "what nobody may upload is not stored");
+    assert_eq!(app.stored_keys().len(), before.len() + 5, "the refused upload is not stored");
 }

@@ -1,8 +1,8 @@
-//! What somebody sees of a job who was let in to one of its steps.
+//! The view of collaborators who have access to single steps of a job.
 
 use serde_json::{Value, json};
 
-use super::world::{HUSH, People, World};
+use super::fixture::{Fixture, MARKER, Users};
 use crate::harness::{TestApp, User, both, job_id};
 
 fn roles(job: &Value) -> Vec<&str> {
@@ -12,38 +12,38 @@ fn roles(job: &Value) -> Vec<&str> {
     roles
 }
 
-both!(a_step_shows_its_own_contents_reviews_and_events);
-async fn a_step_shows_its_own_contents_reviews_and_events(app: TestApp) {
-    let people = People::new(&app).await;
-    let world = World::new(&app, &people).await;
+both!(collaborator_with_one_step_sees_only_its_contents);
+async fn collaborator_with_one_step_sees_only_its_contents(app: TestApp) {
+    let users = Users::new(&app).await;
+    let fixture = Fixture::new(&app, &users).await;
     let fields = "contents { role } review { id } permissions inputContent { role } \
                   events(first: 100) { nodes { sequence kind data } }";
 
-    let all = people.all().job(&world.job, fields).await;
+    let all = users.all().job(&fixture.job, fields).await;
     assert_eq!(roles(&all), ["input", "mapping-json", "mapping-taxonomy-json", "text-json", "zoning-json"]);
-    assert_eq!(all["review"]["id"], world.review.as_str());
+    assert_eq!(all["review"]["id"], fixture.review.as_str());
     assert_eq!(all["permissions"], json!(["VIEW", "EDIT", "WORK", "CANCEL"]));
     assert!(!all["events"].to_string().contains("withheld"));
 
-    let mapping = people.mapping().job(&world.job, fields).await;
+    let mapping = users.mapping().job(&fixture.job, fields).await;
     assert_eq!(roles(&mapping), ["input", "mapping-json", "mapping-taxonomy-json"]);
-    assert_eq!(mapping["review"]["id"], world.review.as_str());
+    assert_eq!(mapping["review"]["id"], fixture.review.as_str());
     assert_eq!(mapping["permissions"], json!(["VIEW", "WORK"]));
-    let (theirs, all) = (events(&mapping), events(&all));
-    assert_eq!(theirs.len(), all.len(), "nothing is left out of the history");
-    for (seen, whole) in theirs.iter().zip(&all) {
-        assert_eq!((&seen["sequence"], &seen["kind"]), (&whole["sequence"], &whole["kind"]));
-        let of_others = match whole["kind"].as_str() {
+    let (visible, all) = (events(&mapping), events(&all));
+    assert_eq!(visible.len(), all.len(), "the history is complete");
+    for (seen, full) in visible.iter().zip(&all) {
+        assert_eq!((&seen["sequence"], &seen["kind"]), (&full["sequence"], &full["kind"]));
+        let is_withheld = match full["kind"].as_str() {
             Some("CONTENT_ADDED") => {
-                ["text-json", "zoning-json"].iter().any(|role| whole["data"]["role"] == **role)
+                ["text-json", "zoning-json"].iter().any(|role| full["data"]["role"] == **role)
             }
-            Some("STEP_CHANGED") => whole["data"]["step"] != "mapping",
+            Some("STEP_CHANGED") => full["data"]["step"] != "mapping",
             _ => false,
         };
-        if of_others {
-            assert_eq!(seen["data"], json!({"step": whole["data"]["step"], "withheld": true}));
+        if is_withheld {
+            assert_eq!(seen["data"], json!({"step": full["data"]["step"], "withheld": true}));
         } else {
-            assert_eq!(seen["data"], whole["data"]);
+            assert_eq!(seen["data"], full["data"]);
         }
     }
 }
@@ -52,21 +52,21 @@ fn events(job: &Value) -> Vec<Value> {
     job["events"]["nodes"].as_array().expect("events").clone()
 }
 
-both!(a_subscription_withholds_the_same_events);
-async fn a_subscription_withholds_the_same_events(app: TestApp) {
-    let people = People::new(&app).await;
-    let world = World::new(&app, &people).await;
+both!(subscription_withholds_the_same_data_as_the_history);
+async fn subscription_withholds_the_same_data_as_the_history(app: TestApp) {
+    let users = Users::new(&app).await;
+    let fixture = Fixture::new(&app, &users).await;
     let query = "subscription($id: ID!) { jobEvents(jobId: $id) { sequence kind data } }";
     let listed =
-        people.mapping().job(&world.job, "events(first: 100) { nodes { sequence kind data } }").await;
-    let mut followed = people.mapping().subscribe(query, json!({"id": world.job})).await;
+        users.mapping().job(&fixture.job, "events(first: 100) { nodes { sequence kind data } }").await;
+    let mut subscription = users.mapping().subscribe(query, json!({"id": fixture.job})).await;
     for event in events(&listed) {
-        assert_eq!(followed.next().await["jobEvents"], event);
+        assert_eq!(subscription.next().await["jobEvents"], event);
     }
 }
 
-both!(the_output_is_shown_to_those_of_its_step);
-async fn the_output_is_shown_to_those_of_its_step(app: TestApp) {
+both!(output_is_visible_only_with_access_to_its_step);
+async fn output_is_visible_only_with_access_to_its_step(app: TestApp) {
     let (ada, bob, cyd) = (app.user("ada").await, app.user("bob").await, app.user("cyd").await);
     let share = json!([
         {"collaborator": {"userId": bob.id()}, "steps": ["third"]},
@@ -74,34 +74,33 @@ async fn the_output_is_shown_to_those_of_its_step(app: TestApp) {
     ]);
     let job = ada.create_job(json!({"collaboration": share})).await;
     app.worker().finish(job_id(&job)).await;
-    let sees =
-        async |person: &User| !person.job(&job, "outputContent { uri }").await["outputContent"].is_null();
+    let sees = async |user: &User| !user.job(&job, "outputContent { uri }").await["outputContent"].is_null();
     assert_eq!((sees(&ada).await, sees(&bob).await, sees(&cyd).await), (true, true, false));
 }
 
-both!(a_team_counts_for_its_members_as_of_now);
-async fn a_team_counts_for_its_members_as_of_now(app: TestApp) {
-    let people = People::new(&app).await;
-    let world = World::new(&app, &people).await;
-    let (owner, all) = (people.owner(), people.all());
+both!(removed_team_member_loses_access_at_once);
+async fn removed_team_member_loses_access_at_once(app: TestApp) {
+    let users = Users::new(&app).await;
+    let fixture = Fixture::new(&app, &users).await;
+    let (owner, all) = (users.owner(), users.all());
     let query = "subscription($id: ID!) { jobUpdated(id: $id) { id } }";
-    let mut open = all.subscribe(query, json!({"id": world.job})).await;
+    let mut open = all.subscribe(query, json!({"id": fixture.job})).await;
     open.next().await;
 
-    let leave = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
-    owner.gql(leave, json!({"in": {"teamId": world.team, "userId": all.id()}})).await;
-    assert_eq!(all.job(&world.job, "id").await, Value::Null);
+    let remove = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
+    owner.gql(remove, json!({"in": {"teamId": fixture.team, "userId": all.id()}})).await;
+    assert_eq!(all.job(&fixture.job, "id").await, Value::Null);
     let edit = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
-    let refused = all.refused(edit, json!({"in": {"id": world.job, "priority": 1}})).await;
+    let refused = all.gql_err(edit, json!({"in": {"id": fixture.job, "priority": 1}})).await;
     assert_eq!(refused.code(), "NOT_FOUND");
 
-    owner.gql(edit, json!({"in": {"id": world.job, "metadata": {"more": HUSH}}})).await;
-    let error = open.error().await;
+    owner.gql(edit, json!({"in": {"id": fixture.job, "metadata": {"more": MARKER}}})).await;
+    let error = open.expect_error().await;
     assert_eq!(error.code(), "FORBIDDEN", "an open subscription ends");
 }
 
-both!(an_empty_list_of_steps_shows_the_job_alone);
-async fn an_empty_list_of_steps_shows_the_job_alone(app: TestApp) {
+both!(collaborator_without_steps_sees_only_job_and_input);
+async fn collaborator_without_steps_sees_only_job_and_input(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let share = json!([{"collaborator": {"userId": bob.id()}, "steps": []}]);
     let job = ada.extraction_job(share).await;

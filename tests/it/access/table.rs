@@ -1,81 +1,83 @@
-//! What comes of each operation, by who asks: the owner of a job, somebody who was let in to all of its steps, somebody
-//! who was let in to `mapping` alone, a stranger, an admin, and somebody without credentials.
+//! The expected outcome of each operation for six users.
+//!
+//! They are the owner of a job, a collaborator with all steps, a collaborator with the step `mapping`, a stranger, an
+//! admin, and an anonymous client.
 
 use serde_json::{Value, json};
 
-use super::world::{Own, World, unique};
+use super::fixture::{Fixture, OwnIds, unique_text};
 
-/// What somebody gets.
+/// The outcome of an operation for one user.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outcome {
-    /// The field.
+    /// A field that is not null.
     Data,
-    /// No error, and null.
+    /// No error, and a field that is null.
     Null,
-    /// No error, and what the row is about is in the answer.
-    With,
-    /// No error, and it is not.
-    Without,
-    /// An error of this code, and nothing has changed.
+    /// No error, and a response that contains the needle of the row.
+    Shown,
+    /// No error, and a response without the needle of the row.
+    Hidden,
+    /// An error with this code, and no change.
     Code(&'static str),
 }
 
-use Outcome::{Code, Data, Null, With, Without};
+use Outcome::{Code, Data, Hidden, Null, Shown};
 
 const FORBIDDEN: Outcome = Code("FORBIDDEN");
 const NOT_FOUND: Outcome = Code("NOT_FOUND");
 const CONFLICT: Outcome = Code("CONFLICT");
 const UNAUTHENTICATED: Outcome = Code("UNAUTHENTICATED");
 
-/// An operation and what everybody gets from it.
+/// An operation and its expected outcomes.
 pub(super) struct Row {
-    /// The root field.
+    /// The root field, such as `Query.job`.
     pub(super) field: &'static str,
-    /// What it is asked about, where that matters.
-    pub(super) what: &'static str,
+    /// The case, if the field has several rows.
+    pub(super) case: &'static str,
     pub(super) query: &'static str,
-    /// Of the world, and of what the person who asks has for themselves.
-    pub(super) variables: fn(&World, &Own) -> Value,
-    /// Arguments that name what is not the stranger's.
+    /// Builds the variables from the fixture and the user's own IDs.
+    pub(super) variables: fn(&Fixture, &OwnIds) -> Value,
+    /// The arguments with IDs of objects that do not belong to the stranger.
     pub(super) foreign: &'static [&'static str],
-    /// What [`With`] and [`Without`] look for.
-    pub(super) about: Option<fn(&World) -> String>,
+    /// The text for which [`Shown`] and [`Hidden`] search.
+    pub(super) needle: Option<fn(&Fixture) -> String>,
     pub(super) expected: [Outcome; 6],
 }
 
-/// Owner, all steps, one step, stranger, admin, nobody.
+/// The outcomes for: owner, all steps, one step, stranger, admin, anonymous.
 type Expected = [Outcome; 6];
 
-/// What belongs to a job: seen by those who see the job.
-const OF_THE_JOB: Expected = [Data, Data, Data, Null, Data, UNAUTHENTICATED];
-/// What another step than `mapping` made.
-const OF_ANOTHER_STEP: Expected = [Data, Data, Null, Null, Data, UNAUTHENTICATED];
-/// What changes a job.
+/// Objects that every user with access to the job can see.
+const JOB_VIEWERS: Expected = [Data, Data, Data, Null, Data, UNAUTHENTICATED];
+/// Objects that a collaborator with only the step `mapping` cannot see.
+const ALL_STEPS_VIEWERS: Expected = [Data, Data, Null, Null, Data, UNAUTHENTICATED];
+/// Changes that need access to all steps of the job.
 const EDITORS: Expected = [Data, Data, FORBIDDEN, NOT_FOUND, Data, UNAUTHENTICATED];
-/// What only the owner's side may do.
+/// Changes that only the owner and admins may make.
 const OWNERS: Expected = [Data, FORBIDDEN, FORBIDDEN, NOT_FOUND, Data, UNAUTHENTICATED];
-/// What nobody else sees, whoever they are.
-const OWNERS_ALONE: Expected = [Data, Null, Null, Null, Null, UNAUTHENTICATED];
-/// What is everybody's who has signed in.
+/// Objects that only the owner can see.
+const ONLY_THE_OWNER: Expected = [Data, Null, Null, Null, Null, UNAUTHENTICATED];
+/// Operations that every signed-in user may run.
 const SIGNED_IN: Expected = [Data, Data, Data, Data, Data, UNAUTHENTICATED];
-/// What is there for nobody.
+/// Objects that do not exist.
 const MISSING: Expected = [NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
 
-const fn row(field: &'static str, query: &'static str, variables: fn(&World, &Own) -> Value) -> Row {
-    Row { field, what: "", query, variables, foreign: &[], about: None, expected: SIGNED_IN }
+const fn row(field: &'static str, query: &'static str, variables: fn(&Fixture, &OwnIds) -> Value) -> Row {
+    Row { field, case: "", query, variables, foreign: &[], needle: None, expected: SIGNED_IN }
 }
 
 impl Row {
-    const fn what(self, what: &'static str) -> Self {
-        Self { what, ..self }
+    const fn case(self, case: &'static str) -> Self {
+        Self { case, ..self }
     }
 
     const fn foreign(self, foreign: &'static [&'static str]) -> Self {
         Self { foreign, ..self }
     }
 
-    const fn about(self, about: fn(&World) -> String) -> Self {
-        Self { about: Some(about), ..self }
+    const fn needle(self, needle: fn(&Fixture) -> String) -> Self {
+        Self { needle: Some(needle), ..self }
     }
 
     const fn expect(self, expected: Expected) -> Self {
@@ -101,13 +103,13 @@ pub(super) fn rows() -> Vec<Row> {
         nodes(),
         documents(),
         taxonomies(),
-        making_jobs(),
+        job_creation(),
         jobs(),
-        sharing(),
+        collaborators(),
         reviews(),
         workers(),
         webhooks(),
-        lists(),
+        list_subscriptions(),
     ];
     tables.into_iter().flatten().collect()
 }
@@ -116,19 +118,19 @@ fn accounts() -> Vec<Row> {
     vec![
         row("Query.viewer", "{ viewer { id } }", |_, _| json!({}))
             .expect([Data, Data, Data, Data, Data, Null]),
-        row("Query.apiKeys", "{ apiKeys { id } }", |_, _| json!({})).about(|w| w.key.clone()).expect([
-            With,
-            Without,
-            Without,
-            Without,
-            Without,
+        row("Query.apiKeys", "{ apiKeys { id } }", |_, _| json!({})).needle(|f| f.key.clone()).expect([
+            Shown,
+            Hidden,
+            Hidden,
+            Hidden,
+            Hidden,
             UNAUTHENTICATED,
         ]),
         row(
             "Mutation.signUp",
             "mutation($in: SignUpInput!) { signUp(input: $in) { user { id } } }",
             |_, _| {
-                let email = format!("{}@example.com", unique());
+                let email = format!("{}@example.com", unique_text());
                 json!({"in": {"email": email, "name": "New", "password": "correct horse battery"}})
             },
         )
@@ -147,7 +149,7 @@ fn accounts() -> Vec<Row> {
         row(
             "Mutation.revokeApiKey",
             "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }",
-            |w, _| json!({"id": w.key}),
+            |f, _| json!({"id": f.key}),
         )
         .foreign(&["id"])
         .expect([Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED]),
@@ -160,46 +162,46 @@ fn teams() -> Vec<Row> {
         row(
             "Query.team",
             "query($id: ID!) { team(id: $id) { name members { email } } }",
-            |w, _| json!({"id": w.team}),
+            |f, _| json!({"id": f.team}),
         )
         .foreign(&["id"])
         .expect([Data, Data, Null, Null, Data, UNAUTHENTICATED]),
         row("Query.teams", "{ teams { id name members { email } } }", |_, _| json!({}))
-            .about(|w| w.team.clone())
-            .expect([With, With, Without, Without, With, UNAUTHENTICATED]),
+            .needle(|f| f.team.clone())
+            .expect([Shown, Shown, Hidden, Hidden, Shown, UNAUTHENTICATED]),
         row(
             "Mutation.createTeam",
             "mutation($in: CreateTeamInput!) { createTeam(input: $in) { team { id } } }",
-            |_, _| json!({"in": {"name": unique()}}),
+            |_, _| json!({"in": {"name": unique_text()}}),
         ),
         row(
             "Mutation.addTeamMember",
             ADD_MEMBER,
-            |w, _| json!({"in": {"teamId": w.team, "userId": w.outsider}}),
+            |f, _| json!({"in": {"teamId": f.team, "userId": f.outsider}}),
         )
         .foreign(&["input.teamId"])
         .expect(MEMBERS),
         row(
             "Mutation.addTeamMember",
             ADD_MEMBER,
-            |w, own| json!({"in": {"teamId": own.team, "userId": w.job}}),
+            |f, own| json!({"in": {"teamId": own.team, "userId": f.job}}),
         )
-        .what("nobody, to a team of one's own")
+        .case("unknown user, own team")
         .foreign(&["input.userId"])
         .expect(MISSING),
         row(
             "Mutation.removeTeamMember",
             REMOVE_MEMBER,
-            |w, _| json!({"in": {"teamId": w.team, "userId": w.member}}),
+            |f, _| json!({"in": {"teamId": f.team, "userId": f.member}}),
         )
         .foreign(&["input.teamId"])
         .expect(MEMBERS),
         row(
             "Mutation.removeTeamMember",
             REMOVE_MEMBER,
-            |w, own| json!({"in": {"teamId": own.team, "userId": w.job}}),
+            |f, own| json!({"in": {"teamId": own.team, "userId": f.job}}),
         )
-        .what("nobody, from a team of one's own")
+        .case("unknown user, own team")
         .foreign(&["input.userId"])
         .expect(MISSING),
     ]
@@ -208,68 +210,72 @@ fn teams() -> Vec<Row> {
 fn nodes() -> Vec<Row> {
     const OWN: Expected = [Data, Null, Null, Null, Data, UNAUTHENTICATED];
     vec![
-        row("Query.node", NODE, |w, _| json!({"id": w.job}))
-            .what("a job")
+        row("Query.node", NODE, |f, _| json!({"id": f.job}))
+            .case("a job")
             .foreign(&["id"])
-            .expect(OF_THE_JOB),
-        row("Query.node", NODE, |w, _| json!({"id": w.text})).what("another step's").expect(OF_ANOTHER_STEP),
-        row("Query.node", NODE, |w, _| json!({"id": w.review})).what("a review").expect(OF_THE_JOB),
-        row("Query.node", NODE, |w, _| json!({"id": w.team})).what("a team").expect(OF_ANOTHER_STEP),
-        row("Query.node", NODE, |w, _| json!({"id": w.owner})).what("a person").expect(OWN),
-        row("Query.node", NODE, |w, _| json!({"id": w.taxonomy})).what("a taxonomy"),
-        row("Query.node", NODE, |w, _| json!({"id": w.key})).what("an API key").expect(OWNERS_ALONE),
-        row("Query.node", NODE, |w, _| json!({"id": w.webhook})).what("a webhook").expect(OWNERS_ALONE),
-        row("Query.node", NODE, |w, _| json!({"id": w.delivery})).what("a delivery").expect(OWNERS_ALONE),
+            .expect(JOB_VIEWERS),
+        row("Query.node", NODE, |f, _| json!({"id": f.text}))
+            .case("content of another step")
+            .expect(ALL_STEPS_VIEWERS),
+        row("Query.node", NODE, |f, _| json!({"id": f.review})).case("a review").expect(JOB_VIEWERS),
+        row("Query.node", NODE, |f, _| json!({"id": f.team})).case("a team").expect(ALL_STEPS_VIEWERS),
+        row("Query.node", NODE, |f, _| json!({"id": f.owner})).case("a user").expect(OWN),
+        row("Query.node", NODE, |f, _| json!({"id": f.taxonomy})).case("a taxonomy"),
+        row("Query.node", NODE, |f, _| json!({"id": f.key})).case("an API key").expect(ONLY_THE_OWNER),
+        row("Query.node", NODE, |f, _| json!({"id": f.webhook})).case("a webhook").expect(ONLY_THE_OWNER),
+        row("Query.node", NODE, |f, _| json!({"id": f.delivery})).case("a delivery").expect(ONLY_THE_OWNER),
         row(
             "Query.nodes",
             "query($ids: [ID!]!) { nodes(ids: $ids) { id } }",
-            |w, _| json!({"ids": [w.text, w.mapping]}),
+            |f, _| json!({"ids": [f.text, f.mapping]}),
         )
-        .about(|w| w.mapping.clone())
+        .needle(|f| f.mapping.clone())
         .foreign(&["ids"])
-        .expect([With, With, With, Without, With, UNAUTHENTICATED]),
+        .expect([Shown, Shown, Shown, Hidden, Shown, UNAUTHENTICATED]),
         row(
             "Query.nodes",
             "query($ids: [ID!]!) { nodes(ids: $ids) { id } }",
-            |w, _| json!({"ids": [w.text, w.mapping]}),
+            |f, _| json!({"ids": [f.text, f.mapping]}),
         )
-        .what("another step's")
-        .about(|w| w.text.clone())
-        .expect([With, With, Without, Without, With, UNAUTHENTICATED]),
-        row("Query.review", "query($id: ID!) { review(id: $id) { reason } }", |w, _| json!({"id": w.review}))
+        .case("content of another step")
+        .needle(|f| f.text.clone())
+        .expect([Shown, Shown, Hidden, Hidden, Shown, UNAUTHENTICATED]),
+        row("Query.review", "query($id: ID!) { review(id: $id) { reason } }", |f, _| json!({"id": f.review}))
             .foreign(&["id"])
-            .expect(OF_THE_JOB),
+            .expect(JOB_VIEWERS),
     ]
 }
 
 fn documents() -> Vec<Row> {
     const UPLOADERS: Expected = [Data, Null, Null, Null, Data, UNAUTHENTICATED];
     vec![
-        row("Query.document", DOCUMENT, |w, _| json!({"id": w.input})).what("an input").expect(OF_THE_JOB),
-        row("Query.document", DOCUMENT, |w, _| json!({"id": w.mapping})).what("a content").expect(OF_THE_JOB),
-        row("Query.document", DOCUMENT, |w, _| json!({"id": w.text}))
-            .what("another step's")
-            .expect(OF_ANOTHER_STEP),
-        row("Query.document", DOCUMENT, |w, _| json!({"id": w.loose}))
-            .what("of no job")
+        row("Query.document", DOCUMENT, |f, _| json!({"id": f.input})).case("an input").expect(JOB_VIEWERS),
+        row("Query.document", DOCUMENT, |f, _| json!({"id": f.mapping}))
+            .case("a content")
+            .expect(JOB_VIEWERS),
+        row("Query.document", DOCUMENT, |f, _| json!({"id": f.text}))
+            .case("content of another step")
+            .expect(ALL_STEPS_VIEWERS),
+        row("Query.document", DOCUMENT, |f, _| json!({"id": f.unused}))
+            .case("unused document")
             .foreign(&["id"])
             .expect(UPLOADERS),
         row("Query.documents", "{ documents(first: 100) { nodes { id name } } }", |_, _| json!({}))
-            .about(|w| w.loose.clone())
-            .expect([With, Without, Without, Without, Without, UNAUTHENTICATED]),
+            .needle(|f| f.unused.clone())
+            .expect([Shown, Hidden, Hidden, Hidden, Hidden, UNAUTHENTICATED]),
         row(
             "Mutation.uploadDocument",
             "mutation($file: Upload!) { uploadDocument(file: $file) { document { id } } }",
             |_, _| json!({"file": null}),
         ),
-        row("Mutation.deleteDocument", DELETE_DOCUMENT, |w, _| json!({"id": w.loose}))
+        row("Mutation.deleteDocument", DELETE_DOCUMENT, |f, _| json!({"id": f.unused}))
             .foreign(&["id"])
             .expect([Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, Data, UNAUTHENTICATED]),
-        row("Mutation.deleteDocument", DELETE_DOCUMENT, |w, _| json!({"id": w.input}))
-            .what("in use")
+        row("Mutation.deleteDocument", DELETE_DOCUMENT, |f, _| json!({"id": f.input}))
+            .case("document in use")
             .expect([CONFLICT, NOT_FOUND, NOT_FOUND, NOT_FOUND, CONFLICT, UNAUTHENTICATED]),
-        row("Mutation.deleteDocument", DELETE_DOCUMENT, |w, _| json!({"id": w.mapping}))
-            .what("made by a step")
+        row("Mutation.deleteDocument", DELETE_DOCUMENT, |f, _| json!({"id": f.mapping}))
+            .case("content of a step")
             .expect(MISSING),
     ]
 }
@@ -278,75 +284,83 @@ fn taxonomies() -> Vec<Row> {
     vec![
         row("Query.taxonomy", "{ taxonomy(name: \"invoices\") { id } }", |_, _| json!({})),
         row("Query.taxonomies", "{ taxonomies { id } }", |_, _| json!({})),
-        row("Mutation.putTaxonomy", PUT_TAXONOMY, |_, _| json!({"in": {"name": unique(), "definition": {}}}))
-            .what("a new one"),
         row(
             "Mutation.putTaxonomy",
             PUT_TAXONOMY,
-            |_, _| json!({"in": {"name": "invoices", "definition": {"version": unique()}}}),
+            |_, _| json!({"in": {"name": unique_text(), "definition": {}}}),
         )
-        .what("the owner's")
+        .case("new taxonomy"),
+        row(
+            "Mutation.putTaxonomy",
+            PUT_TAXONOMY,
+            |_, _| json!({"in": {"name": "invoices", "definition": {"version": unique_text()}}}),
+        )
+        .case("taxonomy of the owner")
         .expect([Data, FORBIDDEN, FORBIDDEN, FORBIDDEN, Data, UNAUTHENTICATED]),
-        // The slug of a type is nobody's secret; what is not one is not there.
+        // The IDs of job types are public; an unknown ID gives null.
         row("Query.jobType", "query($id: ID!) { jobType(id: $id) { id } }", |_, _| json!({"id": "indexing"})),
-        row("Query.jobType", "query($id: ID!) { jobType(id: $id) { id } }", |w, _| json!({"id": w.job}))
-            .what("not a slug")
+        row("Query.jobType", "query($id: ID!) { jobType(id: $id) { id } }", |f, _| json!({"id": f.job}))
+            .case("unknown type")
             .foreign(&["id"])
             .expect([Null, Null, Null, Null, Null, UNAUTHENTICATED]),
         row("Query.jobTypes", "{ jobTypes { id } }", |_, _| json!({})),
     ]
 }
 
-/// `createJob`, and `validateJob`, which objects to the same.
-fn making_jobs() -> Vec<Row> {
-    type Variables = fn(&World, &Own) -> Value;
+/// Returns the rows of `createJob`, and of `validateJob`, which reports the same problems.
+fn job_creation() -> Vec<Row> {
+    type Variables = fn(&Fixture, &OwnIds) -> Value;
     const UPLOADERS: Expected = [Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, Data, UNAUTHENTICATED];
     const READERS: Expected = [Data, Data, NOT_FOUND, NOT_FOUND, Data, UNAUTHENTICATED];
-    let tries: [(&'static [&'static str], Variables, Expected); 6] = [
+    let cases: [(&'static [&'static str], Variables, Expected); 6] = [
         (
             &["input.input.documentId"],
-            |w, _| json!({"in": {"type": "noop", "input": {"documentId": w.loose}}}),
+            |f, _| json!({"in": {"type": "noop", "input": {"documentId": f.unused}}}),
             UPLOADERS,
         ),
         (
             &["input.input.uri"],
-            |w, _| json!({"in": {"type": "noop", "input": {"uri": w.text_uri()}}}),
+            |f, _| json!({"in": {"type": "noop", "input": {"uri": f.text_uri()}}}),
             READERS,
         ),
         (
             &["input.contents.source.documentId"],
-            |w, own| further(own, &json!({"documentId": w.loose})),
+            |f, own| input_with_content(own, &json!({"documentId": f.unused})),
             UPLOADERS,
         ),
-        (&["input.contents.source.uri"], |w, own| further(own, &json!({"uri": w.text_uri()})), READERS),
+        (
+            &["input.contents.source.uri"],
+            |f, own| input_with_content(own, &json!({"uri": f.text_uri()})),
+            READERS,
+        ),
         (
             &["input.collaboration.collaborator.teamId"],
-            |w, own| shared(own, &json!({"teamId": w.job})),
+            |f, own| input_with_collaborator(own, &json!({"teamId": f.job})),
             MISSING,
         ),
         (
             &["input.collaboration.collaborator.userId"],
-            |w, own| shared(own, &json!({"userId": w.job})),
+            |f, own| input_with_collaborator(own, &json!({"userId": f.job})),
             MISSING,
         ),
     ];
     let mut rows = Vec::new();
-    for (foreign, variables, expected) in tries {
+    for (foreign, variables, expected) in cases {
         rows.push(
-            row("Mutation.createJob", CREATE, variables).what(foreign[0]).foreign(foreign).expect(expected),
+            row("Mutation.createJob", CREATE, variables).case(foreign[0]).foreign(foreign).expect(expected),
         );
-        let told = expected.map(|outcome| match outcome {
-            NOT_FOUND => With,
-            Data => Without,
+        let problems = expected.map(|outcome| match outcome {
+            NOT_FOUND => Shown,
+            Data => Hidden,
             other => other,
         });
-        let validate = row("Query.validateJob", VALIDATE, variables).what(foreign[0]).foreign(foreign);
-        rows.push(validate.about(|_| "NOT_FOUND".into()).expect(told));
+        let validate = row("Query.validateJob", VALIDATE, variables).case(foreign[0]).foreign(foreign);
+        rows.push(validate.needle(|_| "NOT_FOUND".into()).expect(problems));
     }
     rows
 }
 
-fn further(own: &Own, source: &Value) -> Value {
+fn input_with_content(own: &OwnIds, source: &Value) -> Value {
     let contents = json!([{"role": "text-json", "source": source}]);
     let metadata = json!({"mapping.taxonomy": "invoices"});
     json!({"in": {
@@ -354,71 +368,71 @@ fn further(own: &Own, source: &Value) -> Value {
     }})
 }
 
-fn shared(own: &Own, collaborator: &Value) -> Value {
+fn input_with_collaborator(own: &OwnIds, collaborator: &Value) -> Value {
     json!({"in": {"type": "noop", "input": {"documentId": own.document}, "collaboration": [{"collaborator": collaborator}]}})
 }
 
 fn jobs() -> Vec<Row> {
-    const LISTED: Expected = [With, With, With, Without, With, UNAUTHENTICATED];
-    const WATCHERS: Expected = [Data, Data, Data, NOT_FOUND, Data, UNAUTHENTICATED];
+    const LISTED: Expected = [Shown, Shown, Shown, Hidden, Shown, UNAUTHENTICATED];
+    const SUBSCRIBERS: Expected = [Data, Data, Data, NOT_FOUND, Data, UNAUTHENTICATED];
     vec![
-        row("Query.job", "query($id: ID!) { job(id: $id) { id metadata } }", |w, _| json!({"id": w.job}))
+        row("Query.job", "query($id: ID!) { job(id: $id) { id metadata } }", |f, _| json!({"id": f.job}))
             .foreign(&["id"])
-            .expect(OF_THE_JOB),
+            .expect(JOB_VIEWERS),
         row("Query.jobs", "{ jobs(first: 100) { totalCount nodes { id metadata } } }", |_, _| json!({}))
-            .about(|w| w.job.clone())
+            .needle(|f| f.job.clone())
             .expect(LISTED),
         row(
             "Query.jobs",
             "query($f: JobFilter) { jobs(filter: $f) { nodes { id metadata } } }",
-            |w, _| json!({"f": {"teamId": w.team}}),
+            |f, _| json!({"f": {"teamId": f.team}}),
         )
-        .what("of a team")
-        .about(|w| w.job.clone())
+        .case("filtered by team")
+        .needle(|f| f.job.clone())
         .foreign(&["filter.teamId"])
         .expect(LISTED),
         row(
             "Mutation.updateJob",
             "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }",
-            |w, _| json!({"in": {"id": w.job, "priority": 1, "metadata": {"seen": true}}}),
+            |f, _| json!({"in": {"id": f.job, "priority": 1, "metadata": {"seen": true}}}),
         )
         .foreign(&["input.id"])
         .expect(EDITORS),
         row(
             "Mutation.cancelJob",
             "mutation($id: ID!) { cancelJob(id: $id) { job { id } } }",
-            |w, _| json!({"id": w.job}),
+            |f, _| json!({"id": f.job}),
         )
         .foreign(&["id"])
         .expect(EDITORS),
         row(
             "Mutation.retryJob",
             "mutation($id: ID!) { retryJob(id: $id) { job { id } } }",
-            |w, _| json!({"id": w.stopped}),
+            |f, _| json!({"id": f.cancelled}),
         )
         .foreign(&["id"])
         .expect(EDITORS),
         row(
             "Mutation.deleteJob",
             "mutation($id: ID!) { deleteJob(id: $id) { deletedId } }",
-            |w, _| json!({"id": w.job}),
+            |f, _| json!({"id": f.job}),
         )
         .foreign(&["id"])
         .expect(OWNERS),
         row(
             "Subscription.jobUpdated",
             "subscription($id: ID!) { jobUpdated(id: $id) { metadata } }",
-            |w, _| json!({"id": w.job}),
+            |f, _| json!({"id": f.job}),
         )
         .foreign(&["id"])
-        .expect(WATCHERS),
+        .expect(SUBSCRIBERS),
         row(
             "Subscription.jobEvents",
             "subscription($id: ID!) { jobEvents(jobId: $id) { data } }",
-            |w, _| json!({"id": w.job}),
+            |f, _| json!({"id": f.job}),
         )
         .foreign(&["jobId"])
-        .expect(WATCHERS),
+        .expect(SUBSCRIBERS),
     ]
 }
 
@@ -426,58 +440,59 @@ const ADD: &str = "mutation($in: AddCollaboratorInput!) { addCollaborator(input:
 const REMOVE: &str =
     "mutation($in: RemoveCollaboratorInput!) { removeCollaborator(input: $in) { job { id } } }";
 
-fn sharing() -> Vec<Row> {
-    const NOBODY: Expected = [NOT_FOUND, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
+fn collaborators() -> Vec<Row> {
+    const UNKNOWN_PRINCIPAL: Expected =
+        [NOT_FOUND, FORBIDDEN, FORBIDDEN, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
     vec![
         row(
             "Mutation.addCollaborator",
             ADD,
-            |w, _| json!({"in": {"jobId": w.job, "collaborator": {"userId": w.outsider}}}),
+            |f, _| json!({"in": {"jobId": f.job, "collaborator": {"userId": f.outsider}}}),
         )
         .foreign(&["input.jobId"])
         .expect(OWNERS),
         row(
             "Mutation.addCollaborator",
             ADD,
-            |w, _| json!({"in": {"jobId": w.job, "collaborator": {"userId": w.job}}}),
+            |f, _| json!({"in": {"jobId": f.job, "collaborator": {"userId": f.job}}}),
         )
-        .what("nobody")
+        .case("unknown user")
         .foreign(&["input.collaborator.userId"])
-        .expect(NOBODY),
+        .expect(UNKNOWN_PRINCIPAL),
         row(
             "Mutation.addCollaborator",
             ADD,
-            |w, _| json!({"in": {"jobId": w.job, "collaborator": {"teamId": w.job}}}),
+            |f, _| json!({"in": {"jobId": f.job, "collaborator": {"teamId": f.job}}}),
         )
-        .what("no team")
+        .case("unknown team")
         .foreign(&["input.collaborator.teamId"])
-        .expect(NOBODY),
+        .expect(UNKNOWN_PRINCIPAL),
         row(
             "Mutation.removeCollaborator",
             REMOVE,
-            |w, _| json!({"in": {"jobId": w.job, "collaborator": {"teamId": w.team}}}),
+            |f, _| json!({"in": {"jobId": f.job, "collaborator": {"teamId": f.team}}}),
         )
         .foreign(&["input.jobId"])
         .expect(OWNERS),
         row(
             "Mutation.removeCollaborator",
             REMOVE,
-            |w, _| json!({"in": {"jobId": w.job, "collaborator": {"userId": w.outsider}}}),
+            |f, _| json!({"in": {"jobId": f.job, "collaborator": {"userId": f.outsider}}}),
         )
-        .what("somebody who is not in")
+        .case("not a collaborator")
         .foreign(&["input.collaborator.userId", "input.collaborator.teamId"])
-        .expect(NOBODY),
+        .expect(UNKNOWN_PRINCIPAL),
         row(
             "Mutation.rewindJob",
             "mutation($in: RewindJobInput!) { rewindJob(input: $in) { job { id } } }",
-            |w, _| json!({"in": {"id": w.job, "toStep": "zoning"}}),
+            |f, _| json!({"in": {"id": f.job, "toStep": "zoning"}}),
         )
         .foreign(&["input.id"])
         .expect(EDITORS),
         row(
             "Mutation.registerJobType",
             "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }",
-            |w, _| json!({"in": {"id": w.job, "name": "x", "description": "x", "accepts": [], "steps": [{"name": "x"}]}}),
+            |f, _| json!({"in": {"id": f.job, "name": "x", "description": "x", "accepts": [], "steps": [{"name": "x"}]}}),
         )
         .foreign(&["input.id"])
         .expect([FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, Data, UNAUTHENTICATED]),
@@ -486,14 +501,14 @@ fn sharing() -> Vec<Row> {
 
 fn reviews() -> Vec<Row> {
     const WORKERS: Expected = [Data, Data, Data, NOT_FOUND, Data, UNAUTHENTICATED];
-    // Whoever sees the review gets further than the stranger: nobody has claimed it.
+    // The review is unclaimed, so that users who can see it get CONFLICT instead of NOT_FOUND.
     const UNCLAIMED: Expected = [CONFLICT, CONFLICT, CONFLICT, NOT_FOUND, CONFLICT, UNAUTHENTICATED];
     let by_id =
-        |field, query| row(field, query, |w, _| json!({"id": w.review})).foreign(&["id"]).expect(WORKERS);
+        |field, query| row(field, query, |f, _| json!({"id": f.review})).foreign(&["id"]).expect(WORKERS);
     vec![
         row("Query.reviews", "{ reviews(first: 100) { totalCount nodes { id reason job { metadata } } } }", |_, _| json!({}))
-            .about(|w| w.review.clone())
-            .expect([With, With, With, Without, With, UNAUTHENTICATED]),
+            .needle(|f| f.review.clone())
+            .expect([Shown, Shown, Shown, Hidden, Shown, UNAUTHENTICATED]),
         row(
             "Query.simulateReviewThreshold",
             "query($type: ID!) { simulateReviewThreshold(type: $type, step: \"mapping\", threshold: 0.5) { items } }",
@@ -505,35 +520,35 @@ fn reviews() -> Vec<Row> {
         row(
             "Mutation.saveReviewDraft",
             "mutation($in: SaveReviewDraftInput!) { saveReviewDraft(input: $in) { review { id } } }",
-            |w, _| json!({"in": {"id": w.review, "patch": []}}),
+            |f, _| json!({"in": {"id": f.review, "patch": []}}),
         )
         .foreign(&["input.id"])
         .expect(UNCLAIMED),
         row(
             "Mutation.decideReview",
             "mutation($in: DecideReviewInput!) { decideReview(input: $in) { review { id } } }",
-            |w, _| json!({"in": {"id": w.review, "decision": "REJECT", "contentSha256": w.mapping_sha256}}),
+            |f, _| json!({"in": {"id": f.review, "decision": "REJECT", "contentSha256": f.mapping_sha256}}),
         )
         .foreign(&["input.id"])
         .expect(UNCLAIMED),
         row(
             "Mutation.decideReview",
             "mutation($in: DecideReviewInput!) { decideReview(input: $in) { review { id } } }",
-            |w, _| {
-                let by_uri = json!({"role": "mapping-json", "source": {"uri": w.text_uri()}});
-                let by_id = json!({"role": "mapping-json", "source": {"documentId": w.loose}});
-                json!({"in": {"id": w.review, "decision": "APPROVE", "contents": [by_uri, by_id]}})
+            |f, _| {
+                let by_uri = json!({"role": "mapping-json", "source": {"uri": f.text_uri()}});
+                let by_id = json!({"role": "mapping-json", "source": {"documentId": f.unused}});
+                json!({"in": {"id": f.review, "decision": "APPROVE", "contents": [by_uri, by_id]}})
             },
         )
-        .what("with contents of others, for a step that takes none")
+        .case("foreign contents, for a step that accepts none")
         .foreign(&["input.contents.source.uri", "input.contents.source.documentId"])
         .expect([Code("BAD_USER_INPUT"), Code("BAD_USER_INPUT"), Code("BAD_USER_INPUT"), NOT_FOUND, Code("BAD_USER_INPUT"), UNAUTHENTICATED]),
     ]
 }
 
 fn workers() -> Vec<Row> {
-    // Types are nobody's secret; what is no type is said to be none.
-    const NO_TYPE: Expected = [
+    // The IDs of job types are public, so that an unknown ID is reported as a problem.
+    const UNKNOWN_TYPE: Expected = [
         Code("BAD_USER_INPUT"),
         Code("BAD_USER_INPUT"),
         Code("BAD_USER_INPUT"),
@@ -545,10 +560,10 @@ fn workers() -> Vec<Row> {
     let by_token = |field, query| row(field, query, |_, _| json!({})).expect(MISSING);
     vec![
         row("Mutation.claimSteps", CLAIM, |_, _| json!({"types": ["by-hand"]})),
-        row("Mutation.claimSteps", CLAIM, |w, _| json!({"types": [w.job]}))
-            .what("of no type")
+        row("Mutation.claimSteps", CLAIM, |f, _| json!({"types": [f.job]}))
+            .case("unknown type")
             .foreign(&["input.types", "input.workerId"])
-            .expect(NO_TYPE),
+            .expect(UNKNOWN_TYPE),
         by_token("Mutation.reportStep", "mutation { reportStep(input: {leaseToken: \"x\"}) { cancelled } }"),
         by_token(
             "Mutation.completeStep",
@@ -557,13 +572,13 @@ fn workers() -> Vec<Row> {
         row(
             "Mutation.completeStep",
             "mutation($in: CompleteStepInput!) { completeStep(input: $in) { job { id } } }",
-            |w, _| {
-                let by_uri = json!({"role": "mapping-json", "source": {"uri": w.text_uri()}});
-                let by_id = json!({"role": "mapping-json", "source": {"documentId": w.loose}});
+            |f, _| {
+                let by_uri = json!({"role": "mapping-json", "source": {"uri": f.text_uri()}});
+                let by_id = json!({"role": "mapping-json", "source": {"documentId": f.unused}});
                 json!({"in": {"leaseToken": "x", "contents": [by_uri, by_id]}})
             },
         )
-        .what("with contents of others")
+        .case("foreign contents")
         .foreign(&["input.contents.source.uri", "input.contents.source.documentId"])
         .expect(MISSING),
         by_token(
@@ -573,72 +588,74 @@ fn workers() -> Vec<Row> {
         row(
             "Subscription.stepsQueued",
             "subscription($types: [ID!]!) { stepsQueued(types: $types) { count } }",
-            |w, _| json!({"types": [w.job]}),
+            |f, _| json!({"types": [f.job]}),
         )
         .foreign(&["types"])
-        .expect(NO_TYPE),
+        .expect(UNKNOWN_TYPE),
     ]
 }
 
-/// Webhooks are their makers' alone: their addresses may be secrets.
+/// Returns the rows of webhooks, which only their creators can see, because URLs may contain secrets.
 fn webhooks() -> Vec<Row> {
-    const MINE: Expected = [Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
+    const CREATOR_ONLY: Expected = [Data, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, UNAUTHENTICATED];
     const VIEWERS: Expected = [Data, Data, Data, NOT_FOUND, Data, UNAUTHENTICATED];
-    let mine =
-        |field, query| row(field, query, |w, _| json!({"id": w.webhook})).foreign(&["id"]).expect(MINE);
+    let by_id = |field, query| {
+        row(field, query, |f, _| json!({"id": f.webhook})).foreign(&["id"]).expect(CREATOR_ONLY)
+    };
     vec![
-        row("Query.webhook", "query($id: ID!) { webhook(id: $id) { url description deliveries(first: 1) { nodes { id } } } }", |w, _| {
-            json!({"id": w.webhook})
+        row("Query.webhook", "query($id: ID!) { webhook(id: $id) { url description deliveries(first: 1) { nodes { id } } } }", |f, _| {
+            json!({"id": f.webhook})
         })
         .foreign(&["id"])
-        .expect(OWNERS_ALONE),
+        .expect(ONLY_THE_OWNER),
         row("Query.webhooks", "{ webhooks(first: 100) { nodes { id description job { metadata } } } }", |_, _| json!({}))
-            .about(|w| w.webhook.clone())
-            .expect([With, Without, Without, Without, Without, UNAUTHENTICATED]),
+            .needle(|f| f.webhook.clone())
+            .expect([Shown, Hidden, Hidden, Hidden, Hidden, UNAUTHENTICATED]),
         row(
             "Mutation.createWebhook",
             "mutation($in: CreateWebhookInput!) { createWebhook(input: $in) { webhook { id job { metadata } } } }",
-            |w, _| json!({"in": {"url": "https://192.0.1.1/", "jobId": w.job}}),
+            |f, _| json!({"in": {"url": "https://192.0.1.1/", "jobId": f.job}}),
         )
         .foreign(&["input.jobId"])
         .expect(VIEWERS),
         row(
             "Mutation.updateWebhook",
             "mutation($in: UpdateWebhookInput!) { updateWebhook(input: $in) { webhook { id } } }",
-            |w, _| json!({"in": {"id": w.webhook, "description": "other"}}),
+            |f, _| json!({"in": {"id": f.webhook, "description": "other"}}),
         )
         .foreign(&["input.id"])
-        .expect(MINE),
-        mine(
+        .expect(CREATOR_ONLY),
+        by_id(
             "Mutation.rotateWebhookSecret",
             "mutation($id: ID!) { rotateWebhookSecret(id: $id) { webhook { id } } }",
         ),
-        mine("Mutation.deleteWebhook", "mutation($id: ID!) { deleteWebhook(id: $id) { deletedId } }"),
+        by_id("Mutation.deleteWebhook", "mutation($id: ID!) { deleteWebhook(id: $id) { deletedId } }"),
         row(
             "Mutation.redeliverWebhook",
             "mutation($id: ID!) { redeliverWebhook(deliveryId: $id) { delivery { id } } }",
-            |w, _| json!({"id": w.delivery}),
+            |f, _| json!({"id": f.delivery}),
         )
         .foreign(&["deliveryId"])
-        .expect(MINE),
+        .expect(CREATOR_ONLY),
     ]
 }
 
-/// What everybody may follow, each with what is theirs to see.
-fn lists() -> Vec<Row> {
-    const FOLLOWED: Expected = [With, With, With, Without, With, UNAUTHENTICATED];
-    let list = |field, query| row(field, query, |_, _| json!({})).about(|w| w.job.clone()).expect(FOLLOWED);
+/// Returns the rows of list subscriptions, which every user may start, for visible objects only.
+fn list_subscriptions() -> Vec<Row> {
+    const SUBSCRIBERS: Expected = [Shown, Shown, Shown, Hidden, Shown, UNAUTHENTICATED];
+    let list =
+        |field, query| row(field, query, |_, _| json!({})).needle(|f| f.job.clone()).expect(SUBSCRIBERS);
     vec![
         list("Subscription.jobsUpdated", "subscription { jobsUpdated { id metadata } }"),
         row(
             "Subscription.jobsUpdated",
             "subscription($f: JobFilter) { jobsUpdated(filter: $f) { id metadata } }",
-            |w, _| json!({"f": {"type": [w.job, "by-hand"], "owner": "ANY"}}),
+            |f, _| json!({"f": {"type": [f.job, "by-hand"], "owner": "ANY"}}),
         )
-        .what("of a type that is none")
-        .about(|w| w.job.clone())
+        .case("unknown type")
+        .needle(|f| f.job.clone())
         .foreign(&["filter.teamId", "filter.type"])
-        .expect([Without, Without, Without, Without, Without, UNAUTHENTICATED]),
+        .expect([Hidden, Hidden, Hidden, Hidden, Hidden, UNAUTHENTICATED]),
         list("Subscription.reviewsUpdated", "subscription { reviewsUpdated { reason job { id metadata } } }")
             .foreign(&["filter.type"]),
         list("Subscription.events", "subscription { events { jobId data job { metadata } } }")

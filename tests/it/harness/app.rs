@@ -1,4 +1,4 @@
-//! A whole server in the test's own process, with a database and a data directory that go away with it.
+//! A complete server in the process of the test, with a temporary database and data directory.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use docket::account::{NewAccount, NewKey, create_key};
 use docket::app::{App, Migrations};
+use docket::changes::ChangePoller;
 use docket::config::{Config, Flags, Secret, Switch};
 use docket::engine::Engine;
 use docket::entity::{account, api_key, task};
@@ -25,14 +26,14 @@ use super::database::Backend;
 use super::user::User;
 use super::worker::Worker;
 
-/// No test takes so long unless something hangs.
-const LONGEST_TEST: Duration = Duration::from_secs(300);
-/// What [`TestApp::wait_until`] waits at the most.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// How long connections and tasks may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+/// The time limit of a test; a longer test hangs.
+const TEST_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time limit of [`TestApp::wait_until`].
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time limit for connections and tasks to end when the server stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A server that listens. Everything of [`App`] is within reach: `app.clock`, `app.jobs`, `app.db`.
+/// A running server. It dereferences to [`App`]: `app.clock`, `app.jobs`, `app.db`.
 #[derive(Debug, Clone)]
 pub(crate) struct TestApp {
     app: App,
@@ -57,47 +58,51 @@ impl Deref for TestApp {
     }
 }
 
-/// The recorder of metrics is the process's, so all servers of it share one.
+/// Returns the metrics recorder, which all servers of the process share.
 fn metrics() -> PrometheusHandle {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
-    METRICS.get_or_init(|| telemetry::metrics().expect("nobody else records metrics")).clone()
+    METRICS
+        .get_or_init(|| {
+            telemetry::install_metrics_recorder().expect("no other metrics recorder is installed")
+        })
+        .clone()
 }
 
 impl TestApp {
-    /// Runs a story on a server of its own and clears up after it, whatever became of it.
-    pub(crate) async fn tell<F: Future<Output = ()>>(
+    /// Runs a test on its own server and always cleans up afterwards.
+    pub(crate) async fn run<F: Future<Output = ()>>(
         backend: Backend,
-        story: impl FnOnce(Self) -> F,
+        test: impl FnOnce(Self) -> F,
         configure: impl FnOnce(&mut Config),
     ) {
-        Self::tell_long(backend, LONGEST_TEST, story, configure).await;
+        Self::run_with_timeout(backend, TEST_TIMEOUT, test, configure).await;
     }
 
-    /// The same for a story that takes its time.
-    pub(crate) async fn tell_long<F: Future<Output = ()>>(
+    /// Runs a test like [`TestApp::run`], with another time limit.
+    pub(crate) async fn run_with_timeout<F: Future<Output = ()>>(
         backend: Backend,
-        longest: Duration,
-        story: impl FnOnce(Self) -> F,
+        limit: Duration,
+        test: impl FnOnce(Self) -> F,
         configure: impl FnOnce(&mut Config),
     ) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let database = backend.create(dir.path()).await;
         let started = Box::pin(Self::start(backend, database.clone(), dir, configure));
         let mut failures = Vec::new();
-        let told = match AssertUnwindSafe(started).catch_unwind().await {
+        let outcome = match AssertUnwindSafe(started).catch_unwind().await {
             Ok((app, server)) => {
-                let story = AssertUnwindSafe(Box::pin(story(app.clone()))).catch_unwind();
-                let told = tokio::time::timeout(longest, story).await.unwrap_or_else(|_| {
-                    failures.push(format!("the test was not done within {longest:?}"));
+                let test = AssertUnwindSafe(Box::pin(test(app.clone()))).catch_unwind();
+                let outcome = tokio::time::timeout(limit, test).await.unwrap_or_else(|_| {
+                    failures.push(format!("the test did not end within {limit:?}"));
                     Ok(())
                 });
                 failures.extend(app.finish(server).await);
-                told
+                outcome
             }
             Err(panic) => Err(panic),
         };
         backend.drop(&database).await;
-        if let Err(panic) = told {
+        if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
         assert!(failures.is_empty(), "{}", failures.join("; "));
@@ -110,7 +115,7 @@ impl TestApp {
         configure: impl FnOnce(&mut Config),
     ) -> (Self, JoinHandle<()>) {
         let flags = Flags { data_dir: Some(dir.path().join("data")), ..Flags::default() };
-        let mut config = Config::load(None, &flags).expect("the defaults are a configuration");
+        let mut config = Config::load(None, &flags).expect("the default configuration is valid");
         config.database_url = Secret::from(database.clone());
         config.database_connections = 4;
         config.noop_type = Switch::On;
@@ -120,53 +125,58 @@ impl TestApp {
         let address = listener.local_addr().expect("an address");
         let app =
             App::open(config, &format!("http://{address}"), Migrations::Run).await.expect("an application");
-        app.spawn(app.jobs.newsroom().await.expect("the feed can be read").run(app.stopping.clone()));
+        app.spawn(
+            ChangePoller::start(&app.jobs, &app.changes)
+                .await
+                .expect("the feed is readable")
+                .run(app.stopping.clone()),
+        );
         let service = http::service(app.clone(), metrics()).expect("a service");
         let stop = app.stopping.clone();
         let server = app.tasks.spawn(async move {
             let serve = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
             serve.await.expect("the server ends without an error");
         });
-        // Fails only where there is a provider already.
+        // This fails only if a provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
         let shared = Shared { backend, database, address, http, engines: Mutex::default(), _dir: dir };
         (Self { app, shared: Arc::new(shared) }, server)
     }
 
-    /// Stops the server; what it should not have left behind.
+    /// Stops the server and returns a message for everything it should not have left behind.
     async fn finish(&self, server: JoinHandle<()>) -> Vec<String> {
-        let mut left = Vec::new();
+        let mut leftovers = Vec::new();
         self.stop_engines().await;
         self.app.stopping.cancel();
         let abort = server.abort_handle();
-        if tokio::time::timeout(GRACE, server).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, server).await.is_err() {
             abort.abort();
         }
-        if tokio::time::timeout(GRACE, self.app.drain()).await.is_err() {
-            left.push(format!("{} tasks of the server do not end", self.app.tasks.len()));
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.app.drain()).await.is_err() {
+            leftovers.push(format!("{} tasks of the server did not end", self.app.tasks.len()));
         }
-        let held = task::Entity::find().filter(task::Column::LeaseOwner.starts_with("engine-"));
-        for task in held.all(self.app.db.read()).await.expect("leases can be read") {
-            left.push(format!("the engine is gone and holds a lease: {task:?}"));
+        let leased = task::Entity::find().filter(task::Column::LeaseOwner.starts_with("engine-"));
+        for task in leased.all(self.app.db.read()).await.expect("leases can be read") {
+            leftovers.push(format!("a stopped engine still holds a lease: {task:?}"));
         }
         for connection in [self.app.db.read(), self.app.db.writer()] {
             connection.close_by_ref().await.expect("the pool can be closed");
         }
-        left
+        leftovers
     }
 
-    /// Which database this is.
+    /// Returns the kind of database.
     pub(crate) fn backend(&self) -> Backend {
         self.shared.backend
     }
 
-    /// The database's URL, for connections beside the server's.
+    /// Returns the URL of the database, for connections besides those of the server.
     pub(crate) fn database_url(&self) -> &str {
         &self.shared.database
     }
 
-    /// The address of a path of the server; a whole URL is taken as it is.
+    /// Returns the URL of a path of the server; a complete URL stays as it is.
     pub(crate) fn url(&self, path: &str) -> String {
         if path.starts_with("http") {
             path.to_owned()
@@ -175,7 +185,7 @@ impl TestApp {
         }
     }
 
-    /// Where the server listens.
+    /// Returns the address on which the server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.shared.address
     }
@@ -184,116 +194,116 @@ impl TestApp {
         &self.shared.http
     }
 
-    /// A person with an account and a live API key, `NAME@example.com`.
+    /// Creates the user `NAME@example.com` with a LIVE API key.
     pub(crate) async fn user(&self, name: &str) -> User {
-        let account = self.account(name, false).await;
-        self.key(&account, Mode::Live).await
+        let account = self.create_account(name, false).await;
+        self.user_with_new_key(&account, Mode::Live).await
     }
 
-    /// A person whose API key is for trying things out: reviews of its jobs approve themselves.
-    pub(crate) async fn tester(&self, name: &str) -> User {
-        let account = self.account(name, false).await;
-        self.key(&account, Mode::Test).await
+    /// Creates a user with a TEST API key: reviews of their jobs approve themselves.
+    pub(crate) async fn test_mode_user(&self, name: &str) -> User {
+        let account = self.create_account(name, false).await;
+        self.user_with_new_key(&account, Mode::Test).await
     }
 
-    /// Somebody who operates the server.
+    /// Creates an admin with a LIVE API key.
     pub(crate) async fn admin(&self, name: &str) -> User {
-        let account = self.account(name, true).await;
-        self.key(&account, Mode::Live).await
+        let account = self.create_account(name, true).await;
+        self.user_with_new_key(&account, Mode::Live).await
     }
 
-    /// Somebody without credentials.
+    /// Returns a client without credentials.
     pub(crate) fn anonymous(&self) -> User {
-        User::new(self.clone(), "nobody", None, None)
+        User::new(self.clone(), "anonymous", None, None)
     }
 
-    /// Somebody who sends this as `Authorization`, whatever it is.
-    pub(crate) fn bearer_of(&self, authorization: &str) -> User {
-        User::new(self.clone(), "somebody", None, Some(authorization.to_owned()))
+    /// Returns a client that sends this `Authorization` header.
+    pub(crate) fn with_authorization(&self, authorization: &str) -> User {
+        User::new(self.clone(), "custom", None, Some(authorization.to_owned()))
     }
 
-    async fn account(&self, name: &str, is_admin: bool) -> account::Model {
+    async fn create_account(&self, name: &str, is_admin: bool) -> account::Model {
         let email = format!("{name}@example.com");
         let new = NewAccount { email, name: name.to_owned(), password: None, is_admin };
         self.accounts.create(new).await.expect("a new account")
     }
 
-    async fn key(&self, account: &account::Model, mode: Mode) -> User {
+    async fn user_with_new_key(&self, account: &account::Model, mode: Mode) -> User {
         let new = NewKey { name: "for tests".into(), mode, expires_at: None };
         let (secret, key) =
             create_key(&self.db, &self.clock, account.id, new, &self.config.limits).await.expect("a new key");
-        // The first use of a key is written down; here it is, so that no test counts it.
-        self.accounts.authenticate(&secret, None).await.expect("a new key is good");
+        // The first use of a key is recorded here, so that no test counts this statement.
+        self.accounts.authenticate(&secret, None).await.expect("a new key is valid");
         let (db, id) = (self.db.read(), key.id);
         let used = async || {
             let key = api_key::Entity::find_by_id(id).one(db).await.expect("keys can be read");
             key.is_some_and(|key| key.last_used_at.is_some())
         };
-        self.wait_until("the use of a key is written down", used).await;
+        self.wait_until("the use of the key is recorded", used).await;
         User::new(self.clone(), &account.name, Some(account.id), Some(format!("Bearer {secret}")))
     }
 
-    /// A worker that the test moves by hand.
+    /// Returns a worker that the test controls.
     pub(crate) fn worker(&self) -> Worker {
         Worker::new(self.jobs.clone(), "worker")
     }
 
-    /// Lets the server do the steps of its jobs, until the end of the test or [`TestApp::stop_engines`].
+    /// Starts an engine, which runs steps until the end of the test or [`TestApp::stop_engines`].
     pub(crate) fn start_engine(&self) {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_docket"));
         let engine = Engine::with_program(self.jobs.clone(), &self.config, program).expect("an engine");
         let stop = CancellationToken::new();
-        let until = stop.clone();
-        let running = self.tasks.spawn(async move { engine.run(until).await });
-        self.shared.engines.lock().expect("nobody panics here").push((stop, running));
+        let stopping = stop.clone();
+        let running = self.tasks.spawn(async move { engine.run(stopping).await });
+        self.shared.engines.lock().expect("the lock is not poisoned").push((stop, running));
     }
 
-    /// Stops every engine and waits until their steps have ended or were given back.
+    /// Stops every engine and waits until its steps have ended or are back in the queue.
     pub(crate) async fn stop_engines(&self) {
-        let engines = std::mem::take(&mut *self.shared.engines.lock().expect("nobody panics here"));
+        let engines = std::mem::take(&mut *self.shared.engines.lock().expect("the lock is not poisoned"));
         for (stop, running) in engines {
             stop.cancel();
             running.await.expect("the engine ends");
         }
     }
 
-    /// Waits until something is so. Fails the test where it does not come to be.
+    /// Waits until a condition holds, and fails the test after [`WAIT_TIMEOUT`].
     pub(crate) async fn wait_until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let polling = async {
             while !condition().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let waited = tokio::time::timeout(LONGEST_WAIT, polling).await;
-        assert!(waited.is_ok(), "waited {LONGEST_WAIT:?} in vain until {what}");
+        let waited = tokio::time::timeout(WAIT_TIMEOUT, polling).await;
+        assert!(waited.is_ok(), "timed out after {WAIT_TIMEOUT:?} waiting until {what}");
     }
 
-    /// What comes of some work, and how many statements it sent to the database.
+    /// Runs a future and returns its output and the number of database statements it sent.
     pub(crate) async fn count_statements<T>(&self, work: impl Future<Output = T>) -> (T, u64) {
-        // What is read for followers meanwhile is nobody's who is counted here.
-        let _quiet = self.jobs.news.pause().await;
-        let before = self.db.statements();
+        // The statements of the change poller must not be counted.
+        let _paused = self.changes.pause().await;
+        let before = self.db.statement_count();
         let result = work.await;
-        (result, self.db.statements() - before)
+        (result, self.db.statement_count() - before)
     }
 
-    /// The keys of all bytes in the store, unfinished ones too.
-    pub(crate) fn stored(&self) -> Vec<String> {
+    /// Returns the keys of all objects in the store, including unfinished uploads.
+    pub(crate) fn stored_keys(&self) -> Vec<String> {
         let folder = self.config.data_dir.join("objects");
         let mut keys = Vec::new();
-        list(&folder, &folder, &mut keys);
-        // What says whose the store is, is no document's.
+        collect_keys(&folder, &folder, &mut keys);
+        // The database marker belongs to no document.
         keys.retain(|key| key != "docket-database-id");
         keys.sort();
         keys
     }
 }
 
-fn list(folder: &Path, root: &Path, keys: &mut Vec<String>) {
+fn collect_keys(folder: &Path, root: &Path, keys: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).expect("the folder can be read") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            list(&path, root, keys);
+            collect_keys(&path, root, keys);
         } else {
             keys.push(path.strip_prefix(root).expect("a path below").display().to_string());
         }

@@ -1,4 +1,4 @@
-//! An OpenID Connect issuer of the test's own: it publishes keys, signs what it is told to, and counts who asks.
+//! An OpenID Connect issuer for tests: it publishes keys, signs tokens and counts requests for its keys.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -18,20 +18,20 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// What the issuer says when it is asked for its keys.
+/// The response of the issuer to a request for its key set.
 #[derive(Debug, Clone)]
-pub(crate) enum Published {
-    /// These.
+pub(crate) enum KeySetReply {
+    /// A key set with these keys.
     Keys(Vec<Value>),
-    /// That they are somewhere else.
-    Elsewhere,
-    /// Nothing that makes sense.
-    Broken,
-    /// More than anybody needs.
-    TooMuch,
+    /// A redirect.
+    Redirect,
+    /// The status 500.
+    Error,
+    /// A key set of more than 1 MiB.
+    TooLarge,
 }
 
-/// An issuer that listens; it stops when it is dropped.
+/// A running issuer, which stops when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Issuer {
     shared: Arc<Shared>,
@@ -41,11 +41,11 @@ pub(crate) struct Issuer {
 #[derive(Debug)]
 struct Shared {
     url: String,
-    published: Mutex<Published>,
+    reply: Mutex<KeySetReply>,
     fetches: AtomicUsize,
 }
 
-/// A key that the issuer signs with.
+/// A key with which the issuer signs tokens.
 #[derive(Clone)]
 pub(crate) struct SigningKey {
     pub(crate) kid: &'static str,
@@ -53,53 +53,53 @@ pub(crate) struct SigningKey {
     encoding: EncodingKey,
 }
 
-/// Making one takes seconds.
+/// The RSA key of all tests, because its generation takes seconds.
 static RSA: LazyLock<EncodingKey> = LazyLock::new(|| {
     let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).expect("a key");
     EncodingKey::from_rsa_der(key.to_pkcs1_der().expect("a key").as_bytes())
 });
 
 impl SigningKey {
-    /// The RSA key, under a name; it is the same one always.
+    /// Returns the shared RSA key with this key ID.
     pub(crate) fn rsa(kid: &'static str) -> Self {
         Self { kid, algorithm: Algorithm::RS256, encoding: RSA.clone() }
     }
 
-    /// A new key on the curve P-256.
+    /// Creates a key on the curve P-256.
     pub(crate) fn ec(kid: &'static str) -> Self {
         let key = p256::SecretKey::random(&mut OsRng).to_pkcs8_der().expect("a key");
         Self { kid, algorithm: Algorithm::ES256, encoding: EncodingKey::from_ec_der(key.as_bytes()) }
     }
 
-    /// What is published of it.
-    pub(crate) fn public(&self) -> Value {
+    /// Returns the public key.
+    pub(crate) fn public_jwk(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public key");
         jwk.common.key_id = Some(self.kid.to_owned());
         serde_json::to_value(jwk).expect("JSON")
     }
 
-    /// A token of these claims.
+    /// Signs a token with these claims.
     pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(self.algorithm) };
         self.sign_with(&header, claims)
     }
 
-    /// A token with a header of its own.
+    /// Signs a token with this header.
     pub(crate) fn sign_with(&self, header: &Header, claims: &Value) -> String {
         jsonwebtoken::encode(header, claims, &self.encoding).expect("a token")
     }
 }
 
 impl Issuer {
-    /// Starts one that publishes no keys yet.
+    /// Starts an issuer that publishes no keys.
     pub(crate) async fn start() -> Self {
-        // Fails only where there is a provider already.
+        // This fails only if a provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/realm", listener.local_addr().expect("an address"));
         let shared = Arc::new(Shared {
             url,
-            published: Mutex::new(Published::Keys(Vec::new())),
+            reply: Mutex::new(KeySetReply::Keys(Vec::new())),
             fetches: AtomicUsize::new(0),
         });
         let routes = Router::new()
@@ -113,22 +113,22 @@ impl Issuer {
         Self { shared, _server: server }
     }
 
-    /// What its tokens have in `iss`.
+    /// Returns the value of `iss` in its tokens.
     pub(crate) fn url(&self) -> &str {
         &self.shared.url
     }
 
-    /// What it says from now on.
-    pub(crate) fn publish(&self, published: Published) {
-        *self.shared.published.lock().expect("nobody panics here") = published;
+    /// Sets the response to requests for its keys.
+    pub(crate) fn publish(&self, reply: KeySetReply) {
+        *self.shared.reply.lock().expect("the lock is not poisoned") = reply;
     }
 
-    /// The keys that it publishes from now on.
+    /// Replaces the published keys.
     pub(crate) fn publish_keys(&self, keys: &[&SigningKey]) {
-        self.publish(Published::Keys(keys.iter().map(|key| key.public()).collect()));
+        self.publish(KeySetReply::Keys(keys.iter().map(|key| key.public_jwk()).collect()));
     }
 
-    /// How often it was asked for its keys.
+    /// Returns the number of requests for its keys.
     pub(crate) fn fetches(&self) -> usize {
         self.shared.fetches.load(Ordering::SeqCst)
     }
@@ -144,15 +144,17 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn keys(State(shared): State<Arc<Shared>>) -> Response {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
-    let published = shared.published.lock().expect("nobody panics here").clone();
-    match published {
-        Published::Keys(keys) => axum::Json(json!({"keys": keys})).into_response(),
-        Published::Elsewhere => {
+    let reply = shared.reply.lock().expect("the lock is not poisoned").clone();
+    match reply {
+        KeySetReply::Keys(keys) => axum::Json(json!({"keys": keys})).into_response(),
+        KeySetReply::Redirect => {
             let redirect = Redirect::temporary("/realm/keys").into_response();
             assert!(redirect.headers().contains_key(LOCATION));
             redirect
         }
-        Published::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
-        Published::TooMuch => axum::Json(json!({"keys": [], "padding": "x".repeat(1 << 20)})).into_response(),
+        KeySetReply::Error => (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
+        KeySetReply::TooLarge => {
+            axum::Json(json!({"keys": [], "padding": "x".repeat(1 << 20)})).into_response()
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! What the tests tell their stories with: a server of their own, the people who use it, and a worker.
+//! The test harness: a server for each test, its users, and a worker.
 //!
 //! ```ignore
-//! both!(the_owner_sees_the_job);
-//! async fn the_owner_sees_the_job(app: TestApp) {
+//! both!(owner_sees_the_job_but_stranger_does_not);
+//! async fn owner_sees_the_job_but_stranger_does_not(app: TestApp) {
 //!     let (ada, eve) = (app.user("ada").await, app.user("eve").await);
 //!     let job = ada.noop_job().await;
 //!     let query = "query($id: ID!) { job(id: $id) { status } }";
@@ -11,44 +11,44 @@
 //! }
 //! ```
 
-mod answer;
 mod app;
 mod database;
 mod events;
 mod issuer;
 mod multipart;
+mod response;
 mod socket;
 mod user;
 mod worker;
 
-pub(crate) use answer::Answer;
 pub(crate) use app::TestApp;
 pub(crate) use database::{Backend, connect};
-pub(crate) use events::{Events, Sent};
-pub(crate) use issuer::{Issuer, Published, SigningKey};
+pub(crate) use events::{Events, StreamItem};
+pub(crate) use issuer::{Issuer, KeySetReply, SigningKey};
 pub(crate) use multipart::{File, body as multipart_body};
+pub(crate) use response::GqlResponse;
 pub(crate) use socket::{Received, Socket};
 pub(crate) use user::{User, job_id, with_query};
 pub(crate) use worker::Worker;
 
-/// Makes two tests of a story, `story::sqlite` and `story::postgres`. A closure changes the configuration first:
-/// `both!(story, |config| config.signup = Signup::Closed);`
+/// Defines two tests, `$test::sqlite` and `$test::postgres`. An optional closure changes the configuration:
+/// `both!(sign_up_is_refused, |config| config.signup = Signup::Closed);`
 macro_rules! both {
-    ($story:ident) => {
-        both!($story, |_| {});
+    ($test:ident) => {
+        both!($test, |_| {});
     };
-    ($story:ident, $configure:expr) => {
-        mod $story {
+    ($test:ident, $configure:expr) => {
+        mod $test {
             use super::*;
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                TestApp::tell(crate::harness::Backend::Sqlite, $story, $configure).await;
+                TestApp::run(crate::harness::Backend::Sqlite, $test, $configure).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                TestApp::tell(crate::harness::Backend::Postgres, $story, $configure).await;
+                TestApp::run(crate::harness::Backend::Postgres, $test, $configure).await;
             }
         }
     };

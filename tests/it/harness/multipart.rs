@@ -1,15 +1,15 @@
-//! Multipart requests, written out part by part, so that tests can also write wrong ones.
+//! Multipart requests, written part by part, so that tests can also send invalid ones.
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::response::GqlResponse;
 use super::user::User;
 
 /// A file of a multipart request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct File<'a> {
-    /// The part's name, which the map refers to.
+    /// The name of the part, to which the map refers.
     pub(crate) part: &'a str,
     pub(crate) name: &'a str,
     pub(crate) media_type: &'a str,
@@ -18,7 +18,7 @@ pub(crate) struct File<'a> {
 
 const BOUNDARY: &str = "docket-test-boundary";
 
-/// A body as the GraphQL multipart request specification has it.
+/// Returns a body that follows the GraphQL multipart request specification.
 pub(crate) fn body(operations: &Value, map: &Value, files: &[File<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     let mut part = |head: String, bytes: &[u8]| {
@@ -39,10 +39,15 @@ pub(crate) fn body(operations: &Value, map: &Value, files: &[File<'_>]) -> Vec<u
 }
 
 impl User {
-    /// The answer to a multipart request.
-    pub(crate) async fn ask_multipart(&self, operations: &Value, map: &Value, files: &[File<'_>]) -> Answer {
+    /// Sends a multipart request and returns its response.
+    pub(crate) async fn execute_multipart(
+        &self,
+        operations: &Value,
+        map: &Value,
+        files: &[File<'_>],
+    ) -> GqlResponse {
         let request = self.request(Method::POST, "/graphql").header("GraphQL-Require-Preflight", "1");
         let request = request.header("Content-Type", format!("multipart/form-data; boundary={BOUNDARY}"));
-        self.answer(request.body(body(operations, map, files))).await
+        self.send_gql(request.body(body(operations, map, files))).await
     }
 }

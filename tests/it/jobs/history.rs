@@ -1,18 +1,18 @@
-//! The history of a job: every change once, in order, without gaps.
+//! Tests of the history of a job: each change once, in order, without gaps.
 
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, User, both, job_id};
 
-/// The whole history of a job, page by page.
-pub(super) async fn events(person: &User, job: &str) -> Vec<Value> {
+/// Reads the complete history of a job page by page.
+pub(super) async fn events(user: &User, job: &str) -> Vec<Value> {
     let query = "query($id: ID!, $after: String) { job(id: $id) { events(first: 7, after: $after) {
         nodes { sequence cursor kind at data actor { email } jobId job { id } } pageInfo { hasNextPage endCursor }
     } } }";
     let (mut events, mut after) = (Vec::new(), Value::Null);
     loop {
-        let mut page = person.gql(query, json!({"id": job, "after": after})).await["job"]["events"].take();
-        let Value::Array(nodes) = page["nodes"].take() else { panic!("no list of events") };
+        let mut page = user.gql(query, json!({"id": job, "after": after})).await["job"]["events"].take();
+        let Value::Array(nodes) = page["nodes"].take() else { panic!("not a list of events") };
         events.extend(nodes);
         if page["pageInfo"]["hasNextPage"] == false {
             break;
@@ -26,14 +26,14 @@ pub(super) async fn events(person: &User, job: &str) -> Vec<Value> {
     events
 }
 
-/// What happened, in a word each.
+/// Returns the kinds of the events.
 pub(super) fn kinds(events: &[Value]) -> Vec<String> {
     events.iter().map(|event| event["kind"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// `step→STATUS` and `STATUS` of those events that are about either; the kind of others.
-fn story(events: &[Value]) -> Vec<String> {
-    let word = |event: &Value| {
+/// Summarizes events as `step STATUS`, `STATUS` or `+role`, and other events by their kind.
+fn summaries(events: &[Value]) -> Vec<String> {
+    let summary = |event: &Value| {
         let (kind, data) = (event["kind"].as_str().unwrap_or_default(), &event["data"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         match kind {
@@ -43,17 +43,17 @@ fn story(events: &[Value]) -> Vec<String> {
             other => other.to_owned(),
         }
     };
-    events.iter().map(word).collect()
+    events.iter().map(summary).collect()
 }
 
-both!(the_life_of_a_job_can_be_read);
-async fn the_life_of_a_job_can_be_read(app: TestApp) {
+both!(history_contains_every_change_of_a_job);
+async fn history_contains_every_change_of_a_job(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let worker = app.worker();
-    worker.complete(&worker.claim().await).await.expect("a result is taken");
-    worker.give_back(&worker.claim().await).await.expect("a good lease is given back");
-    worker.fail(&worker.claim().await, "BROKEN", false).await.expect("news are taken");
+    worker.complete(&worker.claim().await).await.expect("the result is accepted");
+    worker.give_back(&worker.claim().await).await.expect("a step with a valid lease is returned");
+    worker.fail(&worker.claim().await, "BROKEN", false).await.expect("the failure is accepted");
     ada.gql("mutation($id: ID!) { retryJob(id: $id) { job { id } } }", json!({"id": job})).await;
     worker.finish(job_id(&job)).await;
     let events = events(&ada, &job).await;
@@ -89,18 +89,18 @@ async fn the_life_of_a_job_can_be_read(app: TestApp) {
         "third COMPLETED",
         "COMPLETED",
     ];
-    assert_eq!(story(&events), expected);
-    let by_people: Vec<_> = events
+    assert_eq!(summaries(&events), expected);
+    let with_actor: Vec<_> = events
         .iter()
         .filter(|event| !event["actor"].is_null())
         .map(|event| event["sequence"].clone())
         .collect();
-    assert_eq!(by_people, [1, 2, 17, 18, 19, 20].map(|n| json!(n)), "the rest was done by machines");
+    assert_eq!(with_actor, [1, 2, 17, 18, 19, 20].map(|n| json!(n)), "all other events are automatic");
     assert!(events.is_sorted_by_key(|event| event["at"].to_string()));
 }
 
-both!(what_many_change_at_once_is_written_down_without_gaps);
-async fn what_many_change_at_once_is_written_down_without_gaps(app: TestApp) {
+both!(concurrent_changes_are_recorded_without_gaps);
+async fn concurrent_changes_are_recorded_without_gaps(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let before = events(&ada, &job).await.len();
@@ -121,15 +121,15 @@ async fn what_many_change_at_once_is_written_down_without_gaps(app: TestApp) {
     );
 }
 
-both!(cursors_are_those_of_their_job);
-async fn cursors_are_those_of_their_job(app: TestApp) {
+both!(cursor_of_another_job_is_refused);
+async fn cursor_of_another_job_is_refused(app: TestApp) {
     let ada = app.user("ada").await;
     let (job, other) = (ada.noop_job().await, ada.noop_job().await);
     let cursor = events(&ada, &other).await[0]["cursor"].take();
     let query =
         "query($id: ID!, $after: String) { job(id: $id) { events(after: $after) { nodes { sequence } } } }";
     for after in [cursor, json!("1"), json!("")] {
-        let refused = ada.refused(query, json!({"id": job, "after": after})).await;
+        let refused = ada.gql_err(query, json!({"id": job, "after": after})).await;
         assert_eq!(refused.code(), "BAD_USER_INPUT", "{after}");
     }
 }

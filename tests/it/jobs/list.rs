@@ -1,13 +1,13 @@
-//! Lists of jobs: filters, orders and pages.
+//! Tests of job lists: filters, order and pages.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{TestApp, User, both, job_id};
 
-async fn found(person: &User, filter: Value) -> Vec<String> {
+async fn list_ids(user: &User, filter: Value) -> Vec<String> {
     let query = "query($f: JobFilter) { jobs(filter: $f, orderBy: {direction: ASC}, first: 100) { totalCount nodes { id } } }";
-    let jobs = person.gql(query, json!({"f": filter})).await["jobs"].take();
+    let jobs = user.gql(query, json!({"f": filter})).await["jobs"].take();
     let ids = ids(&jobs);
     assert_eq!(jobs["totalCount"], ids.len(), "{filter}");
     ids
@@ -18,8 +18,8 @@ fn ids(jobs: &Value) -> Vec<String> {
     nodes.iter().map(|job| job["id"].as_str().expect("an ID").to_owned()).collect()
 }
 
-both!(every_filter_finds_what_it_says);
-async fn every_filter_finds_what_it_says(app: TestApp) {
+both!(every_filter_returns_only_matching_jobs);
+async fn every_filter_returns_only_matching_jobs(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let team = bob.team("readers", &[]).await;
     ada.put_taxonomy("invoices").await;
@@ -35,34 +35,34 @@ async fn every_filter_finds_what_it_says(app: TestApp) {
         "metadata": {"mapping.taxonomy": "invoices", "n": "1", "list": [1, 2], "yes": true}
     });
     let third = ada.create_job(third).await;
-    let theirs = bob.create_job(json!({"collaboration": [{"collaborator": {"userId": ada.id()}}]})).await;
-    let all = [&first, &second, &third, &theirs].map(Clone::clone);
+    let shared = bob.create_job(json!({"collaboration": [{"collaborator": {"userId": ada.id()}}]})).await;
+    let all = [&first, &second, &third, &shared].map(Clone::clone);
 
-    assert_eq!(found(&ada, Value::Null).await, all);
-    assert_eq!(found(&ada, json!({"owner": "ANY"})).await, all);
-    assert_eq!(found(&ada, json!({"owner": "ME"})).await, all[..3]);
-    assert_eq!(found(&ada, json!({"owner": "SHARED_WITH_ME"})).await, all[3..]);
-    assert_eq!(found(&bob, json!({"owner": "SHARED_WITH_ME"})).await, all[1..2], "by a team");
-    assert_eq!(found(&ada, json!({"teamId": team})).await, all[1..2]);
-    assert_eq!(found(&ada, json!({"type": ["data-point-extraction"]})).await, all[2..3]);
-    assert_eq!(found(&ada, json!({"type": ["noop", "data-point-extraction"]})).await, all);
-    assert_eq!(found(&ada, json!({"type": []})).await, Vec::<String>::new());
+    assert_eq!(list_ids(&ada, Value::Null).await, all);
+    assert_eq!(list_ids(&ada, json!({"owner": "ANY"})).await, all);
+    assert_eq!(list_ids(&ada, json!({"owner": "ME"})).await, all[..3]);
+    assert_eq!(list_ids(&ada, json!({"owner": "SHARED_WITH_ME"})).await, all[3..]);
+    assert_eq!(list_ids(&bob, json!({"owner": "SHARED_WITH_ME"})).await, all[1..2], "through a team");
+    assert_eq!(list_ids(&ada, json!({"teamId": team})).await, all[1..2]);
+    assert_eq!(list_ids(&ada, json!({"type": ["data-point-extraction"]})).await, all[2..3]);
+    assert_eq!(list_ids(&ada, json!({"type": ["noop", "data-point-extraction"]})).await, all);
+    assert_eq!(list_ids(&ada, json!({"type": []})).await, Vec::<String>::new());
 
     let created = ada.job(&second, "createdAt").await["createdAt"].take();
-    assert_eq!(found(&ada, json!({"createdAfter": created})).await, all[2..]);
-    assert_eq!(found(&ada, json!({"createdBefore": created})).await, all[..1]);
+    assert_eq!(list_ids(&ada, json!({"createdAfter": created})).await, all[2..]);
+    assert_eq!(list_ids(&ada, json!({"createdBefore": created})).await, all[..1]);
     app.clock.advance(TimeDelta::hours(1));
     let claim = app.worker().claim().await;
     assert_eq!(claim.job.id, job_id(&first));
     let third_created = ada.job(&third, "createdAt").await["createdAt"].take();
     assert_eq!(
-        found(&ada, json!({"updatedAfter": third_created})).await,
-        [&first, &theirs].map(Clone::clone)
+        list_ids(&ada, json!({"updatedAfter": third_created})).await,
+        [&first, &shared].map(Clone::clone)
     );
-    assert_eq!(found(&ada, json!({"status": ["RUNNING"]})).await, all[..1]);
-    assert_eq!(found(&ada, json!({"status": ["RUNNING", "QUEUED"]})).await, all);
-    assert_eq!(found(&ada, json!({"status": ["FAILED"]})).await, Vec::<String>::new());
-    app.worker().complete(&claim).await.expect("a result is taken");
+    assert_eq!(list_ids(&ada, json!({"status": ["RUNNING"]})).await, all[..1]);
+    assert_eq!(list_ids(&ada, json!({"status": ["RUNNING", "QUEUED"]})).await, all);
+    assert_eq!(list_ids(&ada, json!({"status": ["FAILED"]})).await, Vec::<String>::new());
+    app.worker().complete(&claim).await.expect("the result is accepted");
 
     for (metadata, expected) in [
         (json!({"n": 1}), vec![&first]),
@@ -78,7 +78,7 @@ async fn every_filter_finds_what_it_says(app: TestApp) {
         (json!({"nowhere": null}), vec![]),
     ] {
         assert_eq!(
-            found(&ada, json!({"metadata": metadata})).await.iter().collect::<Vec<_>>(),
+            list_ids(&ada, json!({"metadata": metadata})).await.iter().collect::<Vec<_>>(),
             expected,
             "{metadata}"
         );
@@ -92,25 +92,25 @@ async fn every_filter_finds_what_it_says(app: TestApp) {
         ("\\", vec![]),
     ] {
         assert_eq!(
-            found(&ada, json!({"inputName": part})).await.iter().collect::<Vec<_>>(),
+            list_ids(&ada, json!({"inputName": part})).await.iter().collect::<Vec<_>>(),
             expected,
             "{part}"
         );
     }
     let narrowed = json!({"owner": "ME", "type": ["noop"], "metadata": {"n": 1}, "inputName": "sure"});
-    assert_eq!(found(&ada, narrowed).await, all[..1], "filters add up");
+    assert_eq!(list_ids(&ada, narrowed).await, all[..1], "all filters apply");
 }
 
-both!(lists_run_by_creation_or_by_change_either_way);
-async fn lists_run_by_creation_or_by_change_either_way(app: TestApp) {
+both!(jobs_are_sorted_by_creation_or_update_time);
+async fn jobs_are_sorted_by_creation_or_update_time(app: TestApp) {
     let ada = app.user("ada").await;
     let mut jobs = Vec::new();
     for _ in 0..3 {
         jobs.push(ada.noop_job().await);
     }
-    let touch = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
+    let update = "mutation($in: UpdateJobInput!) { updateJob(input: $in) { job { id } } }";
     for i in [2, 0, 1] {
-        ada.gql(touch, json!({"in": {"id": jobs[i], "metadata": {"touched": true}}})).await;
+        ada.gql(update, json!({"in": {"id": jobs[i], "metadata": {"touched": true}}})).await;
     }
     let query = "query($by: JobOrder) { jobs(orderBy: $by) { nodes { id } } }";
     for (order, expected) in [
@@ -132,8 +132,8 @@ const PAGE: &str = "query($first: Int, $after: String, $last: Int, $before: Stri
     }
 }";
 
-both!(pages_stay_stable_both_ways_while_jobs_come_and_go);
-async fn pages_stay_stable_both_ways_while_jobs_come_and_go(app: TestApp) {
+both!(pages_stay_stable_while_jobs_are_added_or_deleted);
+async fn pages_stay_stable_while_jobs_are_added_or_deleted(app: TestApp) {
     let ada = app.user("ada").await;
     let mut jobs = Vec::new();
     for _ in 0..7 {
@@ -150,38 +150,38 @@ async fn pages_stay_stable_both_ways_while_jobs_come_and_go(app: TestApp) {
             page["edges"].as_array().expect("edges").last().expect("one")["cursor"]
         );
         cursor = page["pageInfo"]["endCursor"].take();
-        // Newer ones come in front of what was read, and what was read may go.
+        // New jobs appear before the pages that are already read.
         ada.noop_job().await;
         if page["pageInfo"]["hasNextPage"] == false {
             break;
         }
     }
-    assert_eq!(seen, jobs, "nothing twice, nothing left out");
+    assert_eq!(seen, jobs, "no duplicates and no gaps");
 
-    // Backwards from there, over what came meanwhile, the cursor's own job having gone.
-    let cancel = "mutation($id: ID!) { deleteJob(id: $id) { deletedId } }";
-    ada.gql(cancel, json!({"id": jobs[6]})).await;
+    // Reads backward across the new jobs, after the job of the cursor is deleted.
+    let delete = "mutation($id: ID!) { deleteJob(id: $id) { deletedId } }";
+    ada.gql(delete, json!({"id": jobs[6]})).await;
     let (mut back, mut before) = (Vec::new(), cursor);
     loop {
         let mut page = ada.gql(PAGE, json!({"last": 4, "before": before})).await["jobs"].take();
-        let mut part = ids(&page);
-        part.extend(back);
-        back = part;
+        let mut page_ids = ids(&page);
+        page_ids.extend(back);
+        back = page_ids;
         assert_eq!(page["pageInfo"]["hasNextPage"], true);
         before = page["pageInfo"]["startCursor"].take();
         if page["pageInfo"]["hasPreviousPage"] == false {
             break;
         }
     }
-    let everything = ids(&ada.gql(PAGE, json!({"first": 100})).await["jobs"]);
-    assert_eq!(back, everything, "backwards gives the same order");
+    let all = ids(&ada.gql(PAGE, json!({"first": 100})).await["jobs"]);
+    assert_eq!(back, all, "reading backward gives the same order");
     assert_eq!(back.len(), 9);
     let last = ids(&ada.gql(PAGE, json!({"last": 2})).await["jobs"]);
-    assert_eq!(last, everything[7..], "the end of the list, in its own order");
+    assert_eq!(last, all[7..], "the end of the list in the same order");
 }
 
-both!(pages_that_make_no_sense_are_refused);
-async fn pages_that_make_no_sense_are_refused(app: TestApp) {
+both!(invalid_page_arguments_are_refused_with_their_path);
+async fn invalid_page_arguments_are_refused_with_their_path(app: TestApp) {
     let ada = app.user("ada").await;
     for (page, path) in [
         (json!({"first": 0}), "/first"),
@@ -191,24 +191,24 @@ async fn pages_that_make_no_sense_are_refused(app: TestApp) {
         (json!({"after": "nonsense"}), "/after"),
         (json!({"last": 1, "before": "AAAA"}), "/before"),
     ] {
-        let refused = ada.refused(PAGE, page.clone()).await;
+        let refused = ada.gql_err(PAGE, page.clone()).await;
         assert_eq!(refused.code(), "BAD_USER_INPUT", "{page}");
         assert_eq!(refused.problems()[0].0, path, "{page}");
     }
     let filtered = "query($f: JobFilter) { jobs(filter: $f) { nodes { id } } }";
-    let refused = ada.refused(filtered, json!({"f": {"metadata": {"a\"b": 1}}})).await;
+    let refused = ada.gql_err(filtered, json!({"f": {"metadata": {"a\"b": 1}}})).await;
     assert_eq!(refused.code(), "BAD_USER_INPUT");
 }
 
-both!(times_that_no_job_can_have_are_refused);
-async fn times_that_no_job_can_have_are_refused(app: TestApp) {
+both!(times_outside_the_supported_range_are_refused);
+async fn times_outside_the_supported_range_are_refused(app: TestApp) {
     let ada = app.user("ada").await;
     let job = ada.noop_job().await;
     let query = "query($f: JobFilter) { jobs(filter: $f) { nodes { id } } }";
     let (first, last) = ("-262143-01-01T00:00:00Z", "+262142-12-31T23:59:59Z");
     for field in ["createdAfter", "createdBefore", "updatedAfter"] {
         for time in [first, last] {
-            let refused = ada.refused(query, json!({"f": {field: time}})).await;
+            let refused = ada.gql_err(query, json!({"f": {field: time}})).await;
             assert_eq!(refused.problems(), [(format!("/filter/{field}"), "RANGE".into())], "{time}");
         }
     }

@@ -1,4 +1,4 @@
-//! Jobs over the API: how they are made, found, changed and ended.
+//! Tests of jobs in the GraphQL API: creation, lists, changes and history.
 
 mod control;
 mod create;

@@ -1,4 +1,4 @@
-//! The document that describes the façade, against the façade.
+//! Compares the OpenAPI document with the REST API.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{TestApp, both};
 
-/// Section 11 of the contract.
+/// The routes of section 11 of the contract.
 const ROUTES: [&str; 21] = [
     "DELETE /v1.1/jobs/{id}",
     "GET /v1.1/documents/{id}",
@@ -34,28 +34,28 @@ const ROUTES: [&str; 21] = [
 
 async fn document(app: &TestApp) -> Value {
     let request = app.anonymous().request(Method::GET, "/v1.1/openapi.json");
-    request.send().await.expect("an answer").json().await.expect("JSON")
+    request.send().await.expect("a response").json().await.expect("JSON")
 }
 
 fn methods(item: &Value) -> BTreeSet<String> {
     item.as_object().expect("an object").keys().map(|method| method.to_uppercase()).collect()
 }
 
-both!(every_route_is_described_and_every_path_is_routed);
-async fn every_route_is_described_and_every_path_is_routed(app: TestApp) {
+both!(every_route_is_documented_and_every_documented_path_exists);
+async fn every_route_is_documented_and_every_documented_path_exists(app: TestApp) {
     let document = document(&app).await;
     let paths = document["paths"].as_object().expect("paths");
-    let described: BTreeSet<String> = paths
+    let documented: BTreeSet<String> = paths
         .iter()
         .flat_map(|(path, item)| methods(item).into_iter().map(move |m| format!("{m} {path}")))
         .collect();
     let contract: BTreeSet<String> = ROUTES.map(str::to_owned).into();
-    assert_eq!(described, contract);
+    assert_eq!(documented, contract);
     let ada = app.user("ada").await;
     for (path, item) in paths {
-        // A method that no route takes is told which ones it does.
-        let response = ada.request(Method::PATCH, path).send().await.expect("an answer");
-        assert_eq!(response.status(), 405, "{path} is routed");
+        // The response to an unsupported method lists the supported methods.
+        let response = ada.request(Method::PATCH, path).send().await.expect("a response");
+        assert_eq!(response.status(), 405, "{path} has a route");
         let allowed = response.headers()["allow"].to_str().expect("text");
         let allowed: BTreeSet<String> =
             allowed.split(',').map(str::to_owned).filter(|m| m != "HEAD").collect();
@@ -63,31 +63,31 @@ async fn every_route_is_described_and_every_path_is_routed(app: TestApp) {
     }
 }
 
-both!(the_document_is_whole);
-async fn the_document_is_whole(app: TestApp) {
+both!(openapi_document_is_complete_and_its_references_resolve);
+async fn openapi_document_is_complete_and_its_references_resolve(app: TestApp) {
     let document = document(&app).await;
     assert_eq!(document["openapi"], "3.1.0");
     let mut wrong = Vec::new();
-    refer(&document, &document, &mut wrong);
+    check_references(&document, &document, &mut wrong);
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             let name = format!("{method} {path}");
-            for said in ["operationId", "summary", "description"] {
-                if operation[said].as_str().is_none_or(str::is_empty) {
-                    wrong.push(format!("{name} has no {said}"));
+            for field in ["operationId", "summary", "description"] {
+                if operation[field].as_str().is_none_or(str::is_empty) {
+                    wrong.push(format!("{name} has no {field}"));
                 }
             }
             let responses = operation["responses"].as_object().expect("responses");
             let open = path == "/v1.1/status";
             for status in ["400", "429", "500", "503", "504"].into_iter().chain((!open).then_some("401")) {
                 if !responses.contains_key(status) {
-                    wrong.push(format!("{name} says nothing of {status}"));
+                    wrong.push(format!("{name} does not document the status {status}"));
                 }
             }
             let named: Vec<_> = operation["parameters"].as_array().into_iter().flatten().collect();
             for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
                 if !named.iter().any(|parameter| parameter["name"] == part && parameter["in"] == "path") {
-                    wrong.push(format!("{name} says nothing of {part}"));
+                    wrong.push(format!("{name} does not document the parameter {part}"));
                 }
             }
             if named.iter().any(|parameter| parameter["description"].as_str().is_none_or(str::is_empty)) {
@@ -106,8 +106,8 @@ async fn the_document_is_whole(app: TestApp) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Follows every reference.
-fn refer(part: &Value, document: &Value, wrong: &mut Vec<String>) {
+/// Reports every reference that does not resolve, and every null.
+fn check_references(part: &Value, document: &Value, wrong: &mut Vec<String>) {
     match part {
         Value::Object(fields) => {
             if let Some(Value::String(to)) = fields.get("$ref") {
@@ -116,16 +116,16 @@ fn refer(part: &Value, document: &Value, wrong: &mut Vec<String>) {
                     wrong.push(format!("{to} refers to nothing"));
                 }
             }
-            fields.values().for_each(|inner| refer(inner, document, wrong));
+            fields.values().for_each(|inner| check_references(inner, document, wrong));
         }
-        Value::Array(entries) => entries.iter().for_each(|inner| refer(inner, document, wrong)),
-        Value::Null => wrong.push("something is null".to_owned()),
+        Value::Array(entries) => entries.iter().for_each(|inner| check_references(inner, document, wrong)),
+        Value::Null => wrong.push("a value is null".to_owned()),
         _ => {}
     }
 }
 
-both!(the_limits_are_those_of_this_server, |config| config.limits.page_size = 7);
-async fn the_limits_are_those_of_this_server(app: TestApp) {
+both!(openapi_limits_match_the_configuration_of_the_server, |config| config.limits.page_size = 7);
+async fn openapi_limits_match_the_configuration_of_the_server(app: TestApp) {
     let document = document(&app).await;
     let parameters = document["paths"]["/v1.1/jobs"]["get"]["parameters"].as_array().expect("parameters");
     let maximum = |name: &str| {
@@ -135,10 +135,10 @@ async fn the_limits_are_those_of_this_server(app: TestApp) {
     assert_eq!((maximum("first"), maximum("limit")), (Some(7), Some(7)));
 }
 
-both!(the_page_is_served_with_its_policy);
-async fn the_page_is_served_with_its_policy(app: TestApp) {
-    let page = app.anonymous().request(Method::GET, "/v1.1/docs").send().await.expect("an answer");
-    // Without Node there is no page in the build; then the answer says so.
+both!(docs_page_is_served_with_a_content_security_policy);
+async fn docs_page_is_served_with_a_content_security_policy(app: TestApp) {
+    let page = app.anonymous().request(Method::GET, "/v1.1/docs").send().await.expect("a response");
+    // A build without Node has no page; the status is 503 then.
     assert!([200, 503].contains(&page.status().as_u16()));
     let policy = page.headers()["content-security-policy"].to_str().expect("text").to_owned();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("http"), "{policy}");

@@ -1,4 +1,4 @@
-//! Logging in as old clients do, and what they use afterwards.
+//! Tests of the REST login and of the API keys that it returns.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder};
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 
-use super::{Said, send, text};
+use super::{RestResponse, send, text};
 use crate::harness::{TestApp, User, both};
 
 const PASSWORD: &str = "correct horse battery";
@@ -27,49 +27,49 @@ fn credentials(password: &str) -> Value {
     json!({"authentication_method": "password", "username": "Old@Example.com", "password": password})
 }
 
-async fn log_in(app: &TestApp) -> Said {
+async fn log_in(app: &TestApp) -> RestResponse {
     let request = app.anonymous().request(Method::POST, "/v1.1/users/login");
     send(request.json(&credentials(PASSWORD))).await
 }
 
-/// A request with a key as user name and, as some clients do, as password.
-fn basic(person: &User, key: &str, path: &str) -> RequestBuilder {
+/// Builds a request with a key as user name and, as some clients send it, as password.
+fn basic_request(user: &User, key: &str, path: &str) -> RequestBuilder {
     let encoded = BASE64_STANDARD.encode(format!("{key}:{key}"));
-    person.request(Method::GET, path).header("Authorization", format!("Basic {encoded}"))
+    user.request(Method::GET, path).header("Authorization", format!("Basic {encoded}"))
 }
 
-both!(login_gives_keys_that_work_as_basic_credentials);
-async fn login_gives_keys_that_work_as_basic_credentials(app: TestApp) {
+both!(login_returns_keys_for_basic_authentication);
+async fn login_returns_keys_for_basic_authentication(app: TestApp) {
     sign_up(&app).await;
-    let nobody = app.anonymous();
+    let anonymous = app.anonymous();
     let body =
         json!({"Authentication_Method": "PASSWORD", "UserName": "old@example.com", "password": PASSWORD});
     for media_type in ["text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/json"] {
-        let request = nobody.request(Method::POST, "/v1.1/users/login").header("Content-Type", media_type);
-        let said = send(request.body(body.to_string())).await;
+        let request = anonymous.request(Method::POST, "/v1.1/users/login").header("Content-Type", media_type);
+        let response = send(request.body(body.to_string())).await;
         assert_eq!(
-            (said.status.as_u16(), &said.body["email"]),
+            (response.status.as_u16(), &response.body["email"]),
             (200, &json!("old@example.com")),
             "{media_type}"
         );
         for (mode, key) in
-            [("live", &said.body["api_keys"]["live"]), ("test", &said.body["api_keys"]["test"])]
+            [("live", &response.body["api_keys"]["live"]), ("test", &response.body["api_keys"]["test"])]
         {
             let key = text(key);
             assert!(key.starts_with(&format!("user-{mode}-")), "{key}");
-            let me = send(basic(&nobody, &key, "/v1.1/users/me")).await;
-            let expected = json!({"id": said.body["id"], "email": "old@example.com", "name": "Old"});
+            let me = send(basic_request(&anonymous, &key, "/v1.1/users/me")).await;
+            let expected = json!({"id": response.body["id"], "email": "old@example.com", "name": "Old"});
             assert_eq!((me.status.as_u16(), me.body), (200, expected));
         }
     }
 }
 
-both!(login_ignores_a_key_that_has_ended);
-async fn login_ignores_a_key_that_has_ended(app: TestApp) {
+both!(login_ignores_an_invalid_key_in_the_request);
+async fn login_ignores_an_invalid_key_in_the_request(app: TestApp) {
     sign_up(&app).await;
-    let stale = app.bearer_of("Bearer user-live-expired");
-    let said = send(stale.request(Method::POST, "/v1.1/users/login").json(&credentials(PASSWORD))).await;
-    assert_eq!((said.status.as_u16(), &said.body["name"]), (200, &json!("Old")));
+    let stale = app.with_authorization("Bearer user-live-expired");
+    let response = send(stale.request(Method::POST, "/v1.1/users/login").json(&credentials(PASSWORD))).await;
+    assert_eq!((response.status.as_u16(), &response.body["name"]), (200, &json!("Old")));
 }
 
 both!(wrong_password_is_refused_without_a_basic_challenge);
@@ -92,10 +92,10 @@ async fn wrong_password_is_refused_without_a_basic_challenge(app: TestApp) {
     assert_eq!(send(login()).await.problems(), [("".into(), "REQUIRED".into())]);
 }
 
-both!(login_attempts_are_limited_like_sign_in, |config: &mut Config| {
+both!(login_attempts_are_rate_limited_like_sign_in, |config: &mut Config| {
     config.rates.sign_in_pair_per_minute = std::num::NonZeroU32::new(2).expect("not 0");
 });
-async fn login_attempts_are_limited_like_sign_in(app: TestApp) {
+async fn login_attempts_are_rate_limited_like_sign_in(app: TestApp) {
     sign_up(&app).await;
     let attempt = async || {
         let request = app.anonymous().request(Method::POST, "/v1.1/users/login");
@@ -108,15 +108,19 @@ async fn login_attempts_are_limited_like_sign_in(app: TestApp) {
     assert_eq!(limited.header("retry-after"), limited.body["retry_after_seconds"].to_string());
 }
 
-both!(keys_of_logins_are_listed_but_not_counted, |config: &mut Config| config.limits.api_keys = 1);
-async fn keys_of_logins_are_listed_but_not_counted(app: TestApp) {
+both!(login_keys_are_listed_but_not_counted_as_api_keys, |config: &mut Config| config.limits.api_keys = 1);
+async fn login_keys_are_listed_but_not_counted_as_api_keys(app: TestApp) {
     sign_up(&app).await;
-    let said = log_in(&app).await;
+    let response = log_in(&app).await;
     log_in(&app).await;
-    let me = app.bearer_of(&format!("Bearer {}", text(&said.body["api_keys"]["live"])));
+    let me = app.with_authorization(&format!("Bearer {}", text(&response.body["api_keys"]["live"])));
     let create = "mutation { createApiKey(input: {name: \"own\"}) { secret } }";
     me.gql(create, json!({})).await;
-    assert_eq!(me.refused(create, json!({})).await.code(), "BAD_USER_INPUT", "the second one of its own");
+    assert_eq!(
+        me.gql_err(create, json!({})).await.code(),
+        "BAD_USER_INPUT",
+        "the limit of one key is reached"
+    );
     let keys = me.gql("{ apiKeys { name mode expiresAt } }", json!({})).await["apiKeys"].take();
     let keys = keys.as_array().expect("a list");
     let logins: Vec<_> = keys.iter().filter(|key| key["name"] == "login").collect();
@@ -124,25 +128,25 @@ async fn keys_of_logins_are_listed_but_not_counted(app: TestApp) {
     assert!(logins.iter().all(|key| key["expiresAt"].is_string()));
 }
 
-both!(oldest_login_is_revoked_when_there_are_too_many, |config: &mut Config| config.rate_limits =
-    Switch::Off);
-async fn oldest_login_is_revoked_when_there_are_too_many(app: TestApp) {
+both!(oldest_login_is_revoked_above_the_login_limit, |config: &mut Config| config.rate_limits = Switch::Off);
+async fn oldest_login_is_revoked_above_the_login_limit(app: TestApp) {
     sign_up(&app).await;
     let mut keys = Vec::new();
     for _ in 0..=MAX_LOGINS {
         keys.push(text(&log_in(&app).await.body["api_keys"]["live"]));
     }
-    let nobody = app.anonymous();
-    let status = async |key: &str| send(basic(&nobody, key, "/v1.1/users/me")).await.status.as_u16();
+    let anonymous = app.anonymous();
+    let status =
+        async |key: &str| send(basic_request(&anonymous, key, "/v1.1/users/me")).await.status.as_u16();
     assert_eq!((status(&keys[0]).await, status(&keys[1]).await), (401, 200));
     assert_eq!(status(keys.last().expect("the newest")).await, 200);
 }
 
-both!(expired_keys_of_logins_are_removed);
-async fn expired_keys_of_logins_are_removed(app: TestApp) {
+both!(expired_login_keys_are_removed_by_the_cleanup);
+async fn expired_login_keys_are_removed_by_the_cleanup(app: TestApp) {
     sign_up(&app).await;
-    let said = log_in(&app).await;
-    let me = app.bearer_of(&format!("Bearer {}", text(&said.body["api_keys"]["live"])));
+    let response = log_in(&app).await;
+    let me = app.with_authorization(&format!("Bearer {}", text(&response.body["api_keys"]["live"])));
     let create = "mutation { createApiKey(input: {name: \"own\"}) { secret } }";
     me.gql(create, json!({})).await;
     let count = async || docket::entity::api_key::Entity::find().count(app.db.read()).await.expect("a count");
@@ -151,5 +155,5 @@ async fn expired_keys_of_logins_are_removed(app: TestApp) {
     assert_eq!(count().await, 3);
     let later = now + chrono::TimeDelta::days(365);
     assert_eq!(remove_expired_logins(&app.db, later).await, Ok(2));
-    assert_eq!(count().await, 1, "a key of one's own stays");
+    assert_eq!(count().await, 1, "a key that the user created stays");
 }

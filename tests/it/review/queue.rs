@@ -1,9 +1,9 @@
-//! The queue of reviews, and hearing of them.
+//! Tests of the review queue and its subscription.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{Blocked, DECIDE, claim};
+use super::{BlockedJob, DECIDE, claim};
 use crate::harness::{TestApp, both};
 
 const QUEUE: &str = "query($filter: ReviewFilter, $first: Int, $after: String) {
@@ -19,14 +19,14 @@ fn ids(data: &Value) -> Vec<&str> {
         .collect()
 }
 
-both!(the_queue_holds_what_the_viewer_may_work_on_the_oldest_first);
-async fn the_queue_holds_what_the_viewer_may_work_on_the_oldest_first(app: TestApp) {
+both!(queue_lists_permitted_reviews_oldest_first);
+async fn queue_lists_permitted_reviews_oldest_first(app: TestApp) {
     let (ada, bob, eve, root) =
         (app.user("ada").await, app.user("bob").await, app.user("eve").await, app.admin("root").await);
     let to_bob = |steps: Value| json!([{"collaborator": {"userId": bob.id()}, "steps": steps}]);
     let mut reviews = Vec::new();
     for steps in [json!(["mapping"]), json!(["*"]), json!(["zoning"]), json!(["mapping", "zoning"])] {
-        reviews.push(Blocked::of(&app, &ada, to_bob(steps)).await);
+        reviews.push(BlockedJob::create(&app, &ada, to_bob(steps)).await);
         app.clock.advance(TimeDelta::seconds(1));
     }
     let id = |i: usize| reviews[i].review.as_str();
@@ -54,35 +54,35 @@ async fn the_queue_holds_what_the_viewer_may_work_on_the_oldest_first(app: TestA
     assert_eq!(filtered(json!({"step": ["zoning"]})).await, Vec::<String>::new());
     assert_eq!(filtered(json!({"type": ["indexing"]})).await, Vec::<String>::new());
     bob.gql(DECIDE, reviews[1].decision("APPROVE", &json!({}))).await;
-    assert_eq!(filtered(json!({})).await, [id(0), id(3)], "what is decided is out of the queue");
+    assert_eq!(filtered(json!({})).await, [id(0), id(3)], "decided reviews are not in the queue");
     assert_eq!(filtered(json!({"status": ["APPROVED"]})).await, [id(1)]);
 }
 
-both!(reviews_are_heard_of_by_those_who_may_work_on_them);
-async fn reviews_are_heard_of_by_those_who_may_work_on_them(app: TestApp) {
+both!(subscription_sends_only_permitted_reviews_of_the_filter);
+async fn subscription_sends_only_permitted_reviews_of_the_filter(app: TestApp) {
     let (ada, bob, eve) = (app.user("ada").await, app.user("bob").await, app.user("eve").await);
     let query =
         "subscription($filter: ReviewFilter) { reviewsUpdated(filter: $filter) { id status job { id } } }";
     let mut all = bob.subscribe(query, json!({})).await;
     let mut open = bob.subscribe(query, json!({"filter": {"status": ["OPEN"]}})).await;
     let mut none = eve.subscribe(query, json!({})).await;
-    let ready = async || app.jobs.news.followers() == 3;
-    app.wait_until("three follow", ready).await;
+    let ready = async || app.changes.subscribers() == 3;
+    app.wait_until("three subscribers are connected", ready).await;
     let share = json!([{"collaborator": {"userId": bob.id()}, "steps": ["mapping"]}]);
-    let first = Blocked::of(&app, &ada, share.clone()).await;
-    let seen = |review: &Blocked, status: &str| json!({"reviewsUpdated": {"id": review.review, "status": status, "job": {"id": review.job}}});
+    let first = BlockedJob::create(&app, &ada, share.clone()).await;
+    let seen = |review: &BlockedJob, status: &str| json!({"reviewsUpdated": {"id": review.review, "status": status, "job": {"id": review.job}}});
     assert_eq!(all.next().await, seen(&first, "OPEN"));
     assert_eq!(open.next().await, seen(&first, "OPEN"));
     claim(&bob, &first.review).await;
     assert_eq!(all.next().await, seen(&first, "CLAIMED"));
     bob.gql(DECIDE, first.decision("APPROVE", &json!({}))).await;
     assert_eq!(all.next().await, seen(&first, "APPROVED"));
-    let second = Blocked::of(&app, &ada, share).await;
+    let second = BlockedJob::create(&app, &ada, share).await;
     assert_eq!(
         open.next().await,
         seen(&second, "OPEN"),
-        "what was claimed and decided was not of this filter"
+        "claimed and decided reviews do not match the filter"
     );
-    let hers = Blocked::of(&app, &ada, json!([{"collaborator": {"userId": eve.id()}}])).await;
-    assert_eq!(none.next().await, seen(&hers, "OPEN"), "she heard of nothing before what is hers");
+    let permitted = BlockedJob::create(&app, &ada, json!([{"collaborator": {"userId": eve.id()}}])).await;
+    assert_eq!(none.next().await, seen(&permitted, "OPEN"), "reviews of other users are not sent to her");
 }

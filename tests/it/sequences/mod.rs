@@ -1,11 +1,10 @@
-//! Random sequences of everything that people and workers can do to a job, against a small model: on both databases the
-//! rows say what the model says, nobody gets further than the table allows, and the history has no gap.
+//! Compares random sequences of user and worker operations on a job with a small model, on both databases.
 //!
-//! The model decides with `job::decide`, whose own properties are tested beside it; here it is locks, rows, access and
-//! history that are on trial.
+//! Rows and access must match the model, and the history must have no gap. The model decides with `job::decide`, which
+//! has its own property tests; these tests cover locks, rows, access and history.
 
+mod fixture;
 mod model;
-mod world;
 
 use std::time::Duration;
 
@@ -14,12 +13,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::harness::{Backend, TestApp};
-use world::World;
+use fixture::Fixture;
 
-/// Something that somebody tries. People are numbered: the owner, three others, and a stranger whom nobody lets in.
+/// An operation of a user or worker.
+///
+/// Users are numbers: the owner, three others, and a stranger who never becomes a collaborator.
 #[derive(Debug, Clone)]
-pub(crate) enum Attempt {
-    /// Seconds pass; whatever ran out meanwhile is swept.
+pub(crate) enum Operation {
+    /// Advances the clock and runs the reaper.
     Wait(u8),
     Claim,
     Complete {
@@ -54,39 +55,39 @@ pub(crate) enum Attempt {
         by: u8,
         verdict: u8,
     },
-    Look(u8),
+    View(u8),
 }
 
-fn attempt() -> impl Strategy<Value = Attempt> {
-    let who = || any::<u8>();
+fn operation() -> impl Strategy<Value = Operation> {
+    let user = || any::<u8>();
     prop_oneof![
-        2 => any::<u8>().prop_map(Attempt::Wait),
-        5 => Just(Attempt::Claim),
-        5 => (any::<u8>(), any::<bool>()).prop_map(|(ago, review)| Attempt::Complete { ago, review }),
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(ago, retryable)| Attempt::Fail { ago, retryable }),
-        3 => (who(), who(), any::<u8>()).prop_map(|(by, with, steps)| Attempt::Share { by, with, steps }),
-        1 => (who(), who()).prop_map(|(by, with)| Attempt::Revoke { by, with }),
-        1 => who().prop_map(Attempt::Join),
-        1 => who().prop_map(Attempt::Leave),
-        1 => who().prop_map(Attempt::Update),
-        1 => who().prop_map(Attempt::Cancel),
-        1 => who().prop_map(Attempt::Retry),
-        1 => (who(), any::<u8>()).prop_map(|(by, to)| Attempt::Rewind { by, to }),
-        4 => who().prop_map(Attempt::ClaimReview),
-        1 => who().prop_map(Attempt::Release),
-        4 => (who(), any::<u8>()).prop_map(|(by, verdict)| Attempt::Decide { by, verdict }),
-        1 => who().prop_map(Attempt::Look),
+        2 => any::<u8>().prop_map(Operation::Wait),
+        5 => Just(Operation::Claim),
+        5 => (any::<u8>(), any::<bool>()).prop_map(|(ago, review)| Operation::Complete { ago, review }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(ago, retryable)| Operation::Fail { ago, retryable }),
+        3 => (user(), user(), any::<u8>()).prop_map(|(by, with, steps)| Operation::Share { by, with, steps }),
+        1 => (user(), user()).prop_map(|(by, with)| Operation::Revoke { by, with }),
+        1 => user().prop_map(Operation::Join),
+        1 => user().prop_map(Operation::Leave),
+        1 => user().prop_map(Operation::Update),
+        1 => user().prop_map(Operation::Cancel),
+        1 => user().prop_map(Operation::Retry),
+        1 => (user(), any::<u8>()).prop_map(|(by, to)| Operation::Rewind { by, to }),
+        4 => user().prop_map(Operation::ClaimReview),
+        1 => user().prop_map(Operation::Release),
+        4 => (user(), any::<u8>()).prop_map(|(by, verdict)| Operation::Decide { by, verdict }),
+        1 => user().prop_map(Operation::View),
     ]
 }
 
-/// Runs sequences one after another on a server of their own. A failure is shrunk to the shortest sequence that fails.
-async fn sequences(app: TestApp, cases: u32) {
-    let world = World::new(&app).await;
+/// Runs random sequences on one server. A failure is shrunk to the shortest sequence that fails.
+async fn run_sequences(app: TestApp, cases: u32) {
+    let fixture = Fixture::new(&app).await;
     let run = move || {
         let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
         let runtime = tokio::runtime::Handle::current();
-        runner.run(&vec(attempt(), 1..12), |attempts| {
-            runtime.block_on(world.follow(&attempts)).map_err(TestCaseError::fail)
+        runner.run(&vec(operation(), 1..12), |operations| {
+            runtime.block_on(fixture.run_sequence(&operations)).map_err(TestCaseError::fail)
         })
     };
     let outcome = tokio::task::spawn_blocking(run).await.expect("the runner ends");
@@ -95,21 +96,21 @@ async fn sequences(app: TestApp, cases: u32) {
     }
 }
 
-macro_rules! shares {
+macro_rules! sequence_tests {
     ($($name:ident: $backend:ident, $cases:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            TestApp::tell_long(Backend::$backend, Duration::from_secs(1_200), |app| sequences(app, $cases), |_| {}).await;
+            TestApp::run_with_timeout(Backend::$backend, Duration::from_secs(1_200), |app| run_sequences(app, $cases), |_| {}).await;
         }
     )*};
 }
 
-// 10,000 on SQLite and 1,000 on PostgreSQL, in shares that run side by side.
-shares! {
-    sqlite_1: Sqlite, 2_500;
-    sqlite_2: Sqlite, 2_500;
-    sqlite_3: Sqlite, 2_500;
-    sqlite_4: Sqlite, 2_500;
-    postgres_1: Postgres, 500;
-    postgres_2: Postgres, 500;
+// 10,000 sequences on SQLite and 1,000 on PostgreSQL, divided into tests that run in parallel.
+sequence_tests! {
+    random_sequences_match_model_on_sqlite_1: Sqlite, 2_500;
+    random_sequences_match_model_on_sqlite_2: Sqlite, 2_500;
+    random_sequences_match_model_on_sqlite_3: Sqlite, 2_500;
+    random_sequences_match_model_on_sqlite_4: Sqlite, 2_500;
+    random_sequences_match_model_on_postgres_1: Postgres, 500;
+    random_sequences_match_model_on_postgres_2: Postgres, 500;
 }

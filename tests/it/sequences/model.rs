@@ -1,16 +1,16 @@
-//! What should be: who is let in, and the job's state as `job::decide` makes it.
+//! The expected access to a job, and its expected state as `job::decide` computes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use docket::access::policy::{self, Action, Standing, Verdict as Allowed};
+use docket::access::policy::{self, AccessDecision, Action, Standing};
 use docket::clock::Timestamp;
 use docket::id::{LeaseToken, UserId};
 use docket::job::decide::{Command, Rejection, decide};
 use docket::job::state::{State, StepStatus};
 
-/// How a request ends.
+/// The outcome of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Outcome {
     Done,
     NotFound,
     Forbidden,
@@ -18,80 +18,80 @@ pub(super) enum End {
     Invalid,
 }
 
-/// Whom a job was shared with.
+/// A collaborator of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum With {
-    Person(usize),
+pub(super) enum Collaborator {
+    User(usize),
     Team,
 }
 
-/// The owner is person 0.
+/// The expected access and state; the owner is user 0.
 #[derive(Debug)]
 pub(super) struct Model {
     pub state: State,
-    pub people: Vec<UserId>,
-    pub shares: BTreeMap<With, Vec<String>>,
-    pub members: BTreeSet<usize>,
-    pub taken: BTreeSet<LeaseToken>,
+    pub users: Vec<UserId>,
+    pub collaborators: BTreeMap<Collaborator, Vec<String>>,
+    pub team_members: BTreeSet<usize>,
+    pub completed: BTreeSet<LeaseToken>,
 }
 
 impl Model {
-    pub(super) fn standing(&self, person: usize) -> Option<Standing> {
-        if let Some(standing) = policy::by_itself(person == 0, false) {
+    pub(super) fn standing(&self, user: usize) -> Option<Standing> {
+        if let Some(standing) = policy::inherent_standing(user == 0, false) {
             return Some(standing);
         }
-        let own = self.shares.get(&With::Person(person));
-        let team = self.shares.get(&With::Team).filter(|_| self.members.contains(&person));
+        let own = self.collaborators.get(&Collaborator::User(user));
+        let team = self.collaborators.get(&Collaborator::Team).filter(|_| self.team_members.contains(&user));
         policy::standing(own.into_iter().chain(team).cloned())
     }
 
-    /// What somebody gets who wants to do this to the job, before it is decided whether the job allows it.
-    pub(super) fn may(&self, person: usize, action: Action) -> End {
-        match self.standing(person) {
-            None => End::NotFound,
-            Some(standing) if policy::permits(&standing, action) == Allowed::No => End::Forbidden,
-            Some(_) => End::Done,
-        }
-    }
-
-    /// What somebody gets who wants to do something with the review of a step.
-    pub(super) fn may_review(&self, person: usize, step: &str) -> End {
-        match self.standing(person) {
-            Some(standing) if policy::works_on(&standing, step) => End::Done,
-            _ => End::NotFound,
-        }
-    }
-
-    /// Does a command to the model; how it ends.
-    pub(super) fn perform(&mut self, command: Command, now: Timestamp) -> End {
-        match decide(&self.state, command, now) {
-            Ok(events) => {
-                for event in events {
-                    self.state.apply(&event, now);
-                }
-                End::Done
+    /// Returns the outcome of access control for an action, before the state of the job is considered.
+    pub(super) fn check_access(&self, user: usize, action: Action) -> Outcome {
+        match self.standing(user) {
+            None => Outcome::NotFound,
+            Some(standing) if policy::permits(&standing, action) == AccessDecision::Denied => {
+                Outcome::Forbidden
             }
-            Err(Rejection::FourEyes) => End::Forbidden,
-            Err(Rejection::NotEarlier | Rejection::NotReached) => End::Invalid,
-            Err(_) => End::Conflict,
+            Some(_) => Outcome::Done,
         }
     }
 
-    /// Whoever has the review and does not work on its step any more loses it.
-    pub(super) fn free_lost_claim(&mut self, now: Timestamp) {
-        use docket::job::decide::ReleaseWord;
+    /// Returns the outcome of access control for the review of a step.
+    pub(super) fn check_review_access(&self, user: usize, step: &str) -> Outcome {
+        match self.standing(user) {
+            Some(standing) if policy::works_on(&standing, step) => Outcome::Done,
+            _ => Outcome::NotFound,
+        }
+    }
+
+    /// Applies a command to the model, and returns its outcome.
+    pub(super) fn apply(&mut self, command: Command, now: Timestamp) -> Outcome {
+        match decide(&self.state, command, now) {
+            Ok(decided) => {
+                self.state = decided.state;
+                Outcome::Done
+            }
+            Err(Rejection::FourEyes) => Outcome::Forbidden,
+            Err(Rejection::NotEarlier | Rejection::NotReached) => Outcome::Invalid,
+            Err(_) => Outcome::Conflict,
+        }
+    }
+
+    /// Releases the claim of a reviewer who has lost access to the step.
+    pub(super) fn release_lost_claim(&mut self, now: Timestamp) {
+        use docket::job::decide::ReleaseCause;
         let Some(review) = self.state.review else { return };
         let Some(claim) = review.claim else { return };
-        let person = self.people.iter().position(|id| *id == claim.by);
+        let user = self.users.iter().position(|id| *id == claim.by);
         let step = self.state.steps[review.step].name.clone();
-        if person.is_none_or(|person| self.may_review(person, &step) != End::Done) {
-            self.perform(Command::ReleaseReview { word: ReleaseWord::AccessLost(claim.by) }, now);
+        if user.is_none_or(|user| self.check_review_access(user, &step) != Outcome::Done) {
+            self.apply(Command::ReleaseReview { cause: ReleaseCause::AccessLost(claim.by) }, now);
         }
     }
 }
 
-/// What of a state has to be the same in model and rows: times differ by the moments between them.
-pub(super) fn essence(state: &State) -> impl PartialEq + std::fmt::Debug + use<> {
+/// Returns the parts of a state that must be equal in model and rows. Times are left out, because they differ slightly.
+pub(super) fn comparable_parts(state: &State) -> impl PartialEq + std::fmt::Debug + use<> {
     let steps: Vec<(String, StepStatus, u32, Option<String>)> = state
         .steps
         .iter()

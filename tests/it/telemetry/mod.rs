@@ -1,4 +1,4 @@
-//! What the program tells of itself: traces, log lines that name them, and metrics.
+//! Tests of traces, of log lines with trace IDs, and of metrics.
 
 mod metrics;
 mod program;
@@ -24,22 +24,22 @@ const PARENT: &str = "00f067aa0ba902b7";
 
 fn hex(id: &[u8]) -> String {
     id.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("strings take everything");
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
         text
     })
 }
 
-/// The span that has this name and this attribute.
-fn find<'s>(spans: &'s [Span], name: &str, key: &str, value: &Value) -> &'s Span {
+/// Returns the span with this name and attribute.
+fn find_span<'s>(spans: &'s [Span], name: &str, key: &str, value: &Value) -> &'s Span {
     let found = spans.iter().find(|span| span.name == name && attribute(span, key).as_ref() == Some(value));
     found.unwrap_or_else(|| panic!("no span {name} with {key} {value} among {spans:#?}"))
 }
 
-/// Signs up, lets a job be done, and asks something over WebSocket; the job's ID.
-async fn everything(program: &Program) -> String {
+/// Signs up, runs a job, and sends a query over WebSocket; returns the ID of the job.
+async fn run_workload(program: &Program) -> String {
     let ada =
         program.sign_up(|request| request.header("traceparent", format!("00-{TRACE}-{PARENT}-01"))).await;
-    let job = program.job(&ada).await;
+    let job = program.run_job(&ada).await;
     let mut request =
         format!("{}/graphql/ws", program.url.replacen("http", "ws", 1)).into_client_request().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", "graphql-transport-ws".parse().unwrap());
@@ -68,13 +68,13 @@ async fn requests_operations_steps_and_children_are_traced() {
         ("DOCKET_LOG_FORMAT", "json"),
     ];
     let program = Program::start(&variables).await;
-    let job = everything(&program).await;
+    let job = run_workload(&program).await;
     let log = program.stop().await;
     let spans = collector.spans();
     assert_eq!(collector.resource("service.name"), Some(json!("docket-under-test")));
 
-    // The request is a child of what the client said, the operation one of the request.
-    let operation = find(&spans, "mutation", "graphql.operation.name", &json!("Join"));
+    // The request is a child of the client's span, and the operation a child of the request.
+    let operation = find_span(&spans, "mutation", "graphql.operation.name", &json!("Join"));
     assert_eq!(hex(&operation.trace_id), TRACE);
     let request = spans.iter().find(|span| span.span_id == operation.parent_span_id).expect("a request");
     assert_eq!((request.name.as_str(), request.kind), ("POST /graphql", SpanKind::Server as i32));
@@ -89,8 +89,8 @@ async fn requests_operations_steps_and_children_are_traced() {
         assert_eq!(attribute(request, key), Some(value), "{key}");
     }
 
-    // An attempt at a step begins a trace, and its child process is in it.
-    let step = find(&spans, "step mapping", "job.id", &json!(job));
+    // An attempt of a step begins a trace, which contains the child process.
+    let step = find_span(&spans, "step mapping", "job.id", &json!(job));
     assert!(step.parent_span_id.is_empty());
     assert_eq!(attribute(step, "attempt"), Some(json!(1)));
     assert_eq!(attribute(step, "outcome"), Some(json!("completed")));
@@ -99,12 +99,12 @@ async fn requests_operations_steps_and_children_are_traced() {
     assert_eq!(attribute(child, "process.exit.code"), Some(json!(0)));
     assert!(attribute(child, "process.pid").is_some());
 
-    // A WebSocket may be open for days; each of its operations is a trace.
-    let asked = find(&spans, "query", "graphql.operation.name", &json!("Me"));
-    assert!(asked.parent_span_id.is_empty());
+    // A WebSocket can stay open for days, so each of its operations begins a trace.
+    let operation = find_span(&spans, "query", "graphql.operation.name", &json!("Me"));
+    assert!(operation.parent_span_id.is_empty());
 
-    let told = format!("{spans:?}");
-    assert!(!told.contains("correct horse") && !told.contains("signUp"), "no documents, no variables");
+    let text = format!("{spans:?}");
+    assert!(!text.contains("correct horse") && !text.contains("signUp"), "no queries and no variables");
 
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let within = |message: &str, trace: &str| {
@@ -115,7 +115,7 @@ async fn requests_operations_steps_and_children_are_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_does_not_answer_keeps_nobody_waiting() {
+async fn unresponsive_trace_collector_does_not_delay_requests() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = format!("http://{}", silent.local_addr().expect("an address"));
     let program = Program::start(&[
@@ -126,13 +126,13 @@ async fn a_collector_that_does_not_answer_keeps_nobody_waiting() {
     ])
     .await;
     let ada = program.sign_up(|request| request).await;
-    // The exporter hangs on this one for as long as it is open.
-    let _hanging = silent.accept().await.expect("the exporter connects");
-    program.job(&ada).await;
-    // More than its queue takes.
+    // The exporter waits for a response while this connection is open.
+    let _unanswered = silent.accept().await.expect("the exporter connects");
+    program.run_job(&ada).await;
+    // More spans than the queue of the exporter holds.
     for _ in 0..300 {
-        let alive = program.http.get(format!("{}/healthz", program.url)).send().await.expect("an answer");
-        assert_eq!(alive.status(), 200);
+        let response = program.http.get(format!("{}/healthz", program.url)).send().await.expect("a response");
+        assert_eq!(response.status(), 200);
     }
     let log = program.stop().await;
     assert!(log.contains("SpanDroppingStarted"), "{log}");
@@ -140,33 +140,34 @@ async fn a_collector_that_does_not_answer_keeps_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_not_there_is_missed_in_the_log_only() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("an address");
+async fn unreachable_trace_collector_causes_only_log_lines() {
+    let closed =
+        TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("an address");
     let program = Program::start(&[
-        ("DOCKET_TELEMETRY__OTLP_ENDPOINT", &format!("http://{gone}")),
+        ("DOCKET_TELEMETRY__OTLP_ENDPOINT", &format!("http://{closed}")),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
     ])
     .await;
     let ada = program.sign_up(|request| request).await;
-    program.job(&ada).await;
+    program.run_job(&ada).await;
     let log = program.stop().await;
     assert!(log.contains("BatchSpanProcessor.ExportError"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
+async fn webhook_request_contains_the_trace_of_its_delivery() {
     let (collector, address) = Collector::start().await;
-    let (told, mut heard) = mpsc::unbounded_channel();
-    let receiver = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = receiver.local_addr().expect("an address").port();
-    let take = post(move |headers: HeaderMap| async move {
-        assert!(!headers.contains_key("tracestate"), "there is nothing to say");
-        told.send(headers["traceparent"].to_str().expect("a text").to_owned()).expect("the test listens");
+    let (sender, mut traceparents) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let handler = post(move |headers: HeaderMap| async move {
+        assert!(!headers.contains_key("tracestate"), "there is no trace state");
+        sender.send(headers["traceparent"].to_str().expect("a text").to_owned()).expect("the test receives");
         StatusCode::IM_A_TEAPOT
     });
-    let routes = Router::new().route("/hook", take);
+    let routes = Router::new().route("/hook", handler);
     #[expect(clippy::disallowed_methods, reason = "it ends with the test's runtime")]
-    tokio::spawn(async move { axum::serve(receiver, routes).await });
+    tokio::spawn(async move { axum::serve(listener, routes).await });
     let program = Program::start(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address.as_str()),
         ("DOCKET_LOG", "info,docket::webhook=debug"),
@@ -178,14 +179,14 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
     let ada = program.sign_up(|request| request).await;
     let hook = format!("{{url: \"http://127.0.0.1:{port}/hook\", eventKinds: [CREATED]}}");
     let query = format!("mutation {{ createWebhook(input: {hook}) {{ webhook {{ id }} }} }}");
-    let made = program.graphql(&json!({"query": query})).header("Authorization", &ada);
-    let webhook = program.data(made).await["createWebhook"]["webhook"]["id"].take();
-    program.job(&ada).await;
-    let traceparent = heard.recv().await.expect("a delivery");
+    let request = program.graphql(&json!({"query": query})).header("Authorization", &ada);
+    let webhook = program.data(request).await["createWebhook"]["webhook"]["id"].take();
+    program.run_job(&ada).await;
+    let traceparent = traceparents.recv().await.expect("a delivery");
     let log = program.stop().await;
 
     let spans = collector.spans();
-    let span = find(&spans, "POST", "webhook.id", &webhook);
+    let span = find_span(&spans, "POST", "webhook.id", &webhook);
     assert_eq!(traceparent, format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id)));
     assert_eq!((span.kind, span.parent_span_id.is_empty()), (SpanKind::Client as i32, true));
     for (key, value) in [
@@ -199,6 +200,6 @@ async fn a_webhook_is_told_which_trace_its_delivery_is_in() {
         assert_eq!(attribute(span, key), Some(value), "{key}");
     }
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let mut tried = lines.filter(|line| line["message"] == "a delivery was tried");
-    assert!(tried.any(|line| line["span"]["trace_id"] == hex(&span.trace_id)), "{log}");
+    let mut attempts = lines.filter(|line| line["message"] == "a delivery was tried");
+    assert!(attempts.any(|line| line["span"]["trace_id"] == hex(&span.trace_id)), "{log}");
 }

@@ -1,25 +1,25 @@
-//! Every way a connection ends.
+//! Tests of all ways in which a connection ends.
 
 use super::*;
 
 #[tokio::test]
-async fn another_subprotocol_is_4406() {
+async fn unsupported_subprotocol_is_closed_with_4406() {
     let server = Server::start(Settings::default()).await;
     let mut silent = server.handshake(None).await.unwrap();
-    let said = "Subprotocol not acceptable: this is graphql-transport-ws";
-    assert_eq!(silent.closed().await, (4406, said.into()));
+    let reason = "Subprotocol not acceptable: use graphql-transport-ws";
+    assert_eq!(silent.wait_for_close().await, (4406, reason.into()));
     for protocol in ["graphql-ws", "chat, soap"] {
-        // None is selected, so that a strict client does not even wait for the close frame.
-        let Err(error) = server.handshake(Some(protocol)).await else { panic!("{protocol} was taken") };
+        // The server selects no protocol, so a strict client does not wait for the close frame.
+        let Err(error) = server.handshake(Some(protocol)).await else { panic!("{protocol} was accepted") };
         assert!(error.to_string().contains("SubProtocol error"), "{error}");
     }
     assert!(server.handshake(Some("graphql-ws, graphql-transport-ws")).await.is_ok());
 }
 
 #[tokio::test]
-async fn nonsense_is_4400() {
+async fn invalid_message_is_closed_with_4400() {
     let server = Server::start(Settings { message_bytes: 1_000, id_bytes: 10, ..Settings::default() }).await;
-    for (message, hint) in [
+    for (message, expected) in [
         (Message::text("not JSON"), "expected"),
         (Message::text("[]"), ""),
         (Message::text(r#"{"type": "start", "id": "1"}"#), "unknown variant `start`"),
@@ -37,107 +37,110 @@ async fn nonsense_is_4400() {
     ] {
         let mut client = server.open().await;
         client.0.send(message).await.unwrap();
-        let (code, reason) = client.closed().await;
+        let (code, reason) = client.wait_for_close().await;
         assert_eq!(code, 4400, "{reason}");
-        assert!(reason.starts_with("Invalid message: ") && reason.contains(hint), "{reason}");
+        assert!(reason.starts_with("Invalid message: ") && reason.contains(expected), "{reason}");
         assert!(reason.len() <= 123, "{reason}");
     }
 }
 
 #[tokio::test]
-async fn subscribing_before_the_acknowledgement_is_4401() {
+async fn subscribe_before_the_acknowledgment_is_closed_with_4401() {
     let server = Server::start(Settings::default()).await;
     let mut early = server.connect().await;
     early.subscribe("1", "{ one }").await;
-    assert_eq!(early.closed().await.0, 4401);
-    let mut impatient = server.connect().await;
-    impatient.send(&json!({"type": "connection_init", "payload": {"as": "slow"}})).await;
-    impatient.subscribe("1", "{ one }").await;
-    assert_eq!(impatient.closed().await.0, 4401);
+    assert_eq!(early.wait_for_close().await.0, 4401);
+    let mut unacknowledged = server.connect().await;
+    unacknowledged.send(&json!({"type": "connection_init", "payload": {"as": "slow"}})).await;
+    unacknowledged.subscribe("1", "{ one }").await;
+    assert_eq!(unacknowledged.wait_for_close().await.0, 4401);
 }
 
 #[tokio::test]
-async fn the_end_of_the_credential_is_4401() {
+async fn end_of_the_credential_is_closed_with_4401() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
-    client.wait("1").await;
-    client.still_works().await;
+    client.start_waiting("1").await;
+    client.assert_works().await;
     server.probe.credential.cancel();
-    assert_eq!(client.closed().await, (4401, "Unauthorized: the credential has ended".into()));
-    server.dropped().await;
+    assert_eq!(
+        client.wait_for_close().await,
+        (4401, "Unauthorized: the credential has expired or was revoked".into())
+    );
+    server.wait_for_drop().await;
 }
 
 #[tokio::test]
-async fn a_refused_init_is_4403_and_an_impossible_one_says_so() {
+async fn refused_init_is_closed_with_the_code_of_its_reason() {
     let server = Server::start(Settings::default()).await;
-    for (who, code, reason) in [
+    for (user, code, reason) in [
         ("nobody", 4403, "Forbidden"),
         ("down", 1013, "Try again shortly"),
         ("broken", 4500, "Internal server error"),
         ("nö!", 4403, "nö!nö!"),
     ] {
         let mut client = server.connect().await;
-        client.send(&json!({"type": "connection_init", "payload": {"as": who}})).await;
-        let (got, text) = client.closed().await;
+        client.send(&json!({"type": "connection_init", "payload": {"as": user}})).await;
+        let (got, text) = client.wait_for_close().await;
         assert_eq!(got, code);
         assert!(text.starts_with(reason) && text.len() <= 123, "{text}");
     }
 }
 
 #[tokio::test]
-async fn a_late_init_is_4408() {
+async fn late_init_is_closed_with_4408() {
     let server = Server::start(Settings { init_milliseconds: 30, ..Settings::default() }).await;
-    let mut mute = server.connect().await;
-    assert_eq!(mute.closed().await.0, 4408);
+    let mut silent = server.connect().await;
+    assert_eq!(silent.wait_for_close().await.0, 4408);
     let mut slow = server.connect().await;
     slow.send(&json!({"type": "connection_init", "payload": {"as": "slow"}})).await;
-    assert_eq!(slow.closed().await.0, 4408);
+    assert_eq!(slow.wait_for_close().await.0, 4408);
 }
 
 #[tokio::test]
-async fn an_id_in_use_is_4409() {
+async fn duplicate_id_is_closed_with_4409() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
-    client.wait("twice").await;
+    client.start_waiting("twice").await;
     client.send(&complete("twice")).await;
-    server.dropped().await;
-    client.wait("twice").await;
+    server.wait_for_drop().await;
+    client.start_waiting("twice").await;
     client.subscribe("twice", "{ one }").await;
-    assert_eq!(client.closed().await, (4409, "Subscriber for twice already exists".into()));
-    server.dropped().await;
+    assert_eq!(client.wait_for_close().await, (4409, "Subscriber for twice already exists".into()));
+    server.wait_for_drop().await;
 }
 
 #[tokio::test]
-async fn a_second_init_is_4429() {
+async fn second_init_is_closed_with_4429() {
     let server = Server::start(Settings::default()).await;
     let mut open = server.open().await;
     open.send(&json!({"type": "connection_init"})).await;
-    assert_eq!(open.closed().await.0, 4429);
+    assert_eq!(open.wait_for_close().await.0, 4429);
     let mut opening = server.connect().await;
     opening.send(&json!({"type": "connection_init", "payload": {"as": "slow"}})).await;
     opening.send(&json!({"type": "connection_init", "payload": {"as": "slow"}})).await;
-    assert_eq!(opening.closed().await.0, 4429);
+    assert_eq!(opening.wait_for_close().await.0, 4429);
 }
 
 #[tokio::test]
-async fn stopping_completes_what_runs_and_is_1001() {
+async fn shutdown_completes_operations_and_closes_with_1001() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
-    client.wait("a").await;
-    client.wait("b").await;
-    client.still_works().await;
+    client.start_waiting("a").await;
+    client.start_waiting("b").await;
+    client.assert_works().await;
     server.stopping.cancel();
     let mut ended = [client.message().await, client.message().await];
     ended.sort_by_key(|message| message["id"].to_string());
     assert_eq!(ended, [complete("a"), complete("b")]);
-    assert_eq!(client.closed().await, (1001, "The server is stopping".into()));
-    assert!(timeout(PATIENCE, client.0.next()).await.unwrap().is_none(), "the handshake is finished");
+    assert_eq!(client.wait_for_close().await, (1001, "The server is shutting down".into()));
+    assert!(timeout(TEST_TIMEOUT, client.0.next()).await.unwrap().is_none(), "the handshake is finished");
     server.tasks.close();
-    timeout(PATIENCE, server.tasks.wait()).await.expect("the connection's task ends");
+    timeout(TEST_TIMEOUT, server.tasks.wait()).await.expect("the connection's task ends");
 }
 
 #[tokio::test]
-async fn a_silent_peer_is_4499() {
+async fn silent_peer_is_closed_with_4499() {
     let settings = Settings {
         ping_milliseconds: 10,
         pong_milliseconds: 35,
@@ -146,9 +149,9 @@ async fn a_silent_peer_is_4499() {
     };
     let server = Server::start(settings).await;
     let mut client = server.connect().await;
-    // Read as bytes, since the client's library would answer the pings.
+    // Reads raw bytes, because the client's library would answer the pings.
     let mut bytes = Vec::new();
-    timeout(PATIENCE, client.0.get_mut().read_to_end(&mut bytes)).await.unwrap().unwrap();
+    timeout(TEST_TIMEOUT, client.0.get_mut().read_to_end(&mut bytes)).await.unwrap().unwrap();
     let (pings, close) = bytes.split_at(bytes.iter().position(|byte| *byte == 0x88).unwrap());
     assert!(!pings.is_empty() && pings.chunks(2).all(|frame| frame == [0x89, 0]), "{pings:?}");
     assert_eq!(close[2..4], 4499_u16.to_be_bytes());

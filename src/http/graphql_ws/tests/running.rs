@@ -1,9 +1,9 @@
-//! Operations, what bounds them, and pings.
+//! Tests of operations, their limits, and pings.
 
 use super::*;
 
 #[tokio::test]
-async fn queries_mutations_and_subscriptions_run_to_their_end() {
+async fn queries_mutations_and_subscriptions_complete() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
     client.subscribe("q", "{ one }").await;
@@ -24,7 +24,7 @@ async fn queries_mutations_and_subscriptions_run_to_their_end() {
 }
 
 #[tokio::test]
-async fn requests_that_cannot_run_are_errors_and_failed_fields_are_not() {
+async fn request_errors_are_errors_and_field_errors_are_results() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
     for query in ["{ one", "{ two }", "subscription { refuses }"] {
@@ -40,11 +40,11 @@ async fn requests_that_cannot_run_are_errors_and_failed_fields_are_not() {
         assert_eq!(message["payload"]["errors"][0]["message"], "no luck");
         client.expect(&complete("f")).await;
     }
-    client.still_works().await;
+    client.assert_works().await;
 }
 
 #[tokio::test]
-async fn a_panic_ends_its_operation_only() {
+async fn panic_ends_only_its_operation() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
     client.subscribe("p", "{ panics }").await;
@@ -52,12 +52,12 @@ async fn a_panic_ends_its_operation_only() {
     assert_eq!(message["type"], "error");
     assert_eq!(message["payload"][0]["extensions"]["code"], "INTERNAL_SERVER_ERROR");
     assert_eq!(message["payload"][0]["extensions"]["tracking"], "of-the-upgrade");
-    assert!(!message.to_string().contains("as asked"), "{message}");
-    client.still_works().await;
+    assert!(!message.to_string().contains("test panic"), "{message}");
+    client.assert_works().await;
 }
 
 #[tokio::test]
-async fn operations_belong_to_the_request_that_the_connection_began_with() {
+async fn operations_have_the_tracking_id_of_the_upgrade() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
     client.subscribe("t", "{ tracking }").await;
@@ -72,54 +72,51 @@ async fn pings_are_answered_at_any_time() {
     client.expect(&json!({"type": "pong"})).await;
     client.send(&json!({"type": "ping", "payload": {"n": 1}})).await;
     client.expect(&json!({"type": "pong", "payload": {"n": 1}})).await;
-    client.send(&json!({"type": "pong", "payload": {"unasked": true}})).await;
+    client.send(&json!({"type": "pong", "payload": {"unsolicited": true}})).await;
     client.send(&json!({"type": "complete", "id": "unknown"})).await;
     client.send(&json!({"type": "connection_init"})).await;
     client.expect(&json!({"type": "connection_ack"})).await;
-    client.still_works().await;
+    client.assert_works().await;
 }
 
 #[tokio::test]
-async fn operations_per_connection_are_bounded() {
+async fn concurrent_operations_of_a_connection_are_limited() {
     let server = Server::start(Settings { operations: 2, ..Settings::default() }).await;
     let mut client = server.open().await;
-    client.wait("a").await;
-    client.wait("b").await;
+    client.start_waiting("a").await;
+    client.start_waiting("b").await;
     client.subscribe("c", "{ one }").await;
     let message = client.message().await;
     assert_eq!((&message["type"], &message["id"]), (&json!("error"), &json!("c")));
     assert_eq!(message["payload"][0]["extensions"]["code"], "UNAVAILABLE");
     client.send(&complete("a")).await;
-    client.still_works().await;
+    client.assert_works().await;
 }
 
 #[tokio::test]
-async fn a_peer_that_answers_pings_stays() {
+async fn peer_that_answers_pings_stays_connected() {
     let server = Server::start(Settings { ping_milliseconds: 5, ..Settings::default() }).await;
     let mut client = server.open().await;
     for _ in 0..5 {
         assert!(matches!(client.frame().await, Message::Ping(_)));
     }
-    client.still_works().await;
+    client.assert_works().await;
 }
 
 #[tokio::test]
-async fn a_slow_reader_holds_up_its_operation_and_is_dropped() {
+async fn slow_reader_delays_its_operation_and_is_disconnected() {
     let server = Server::start(Settings { write_milliseconds: 200, ..Settings::default() }).await;
     let mut client = server.open().await;
     client.subscribe("f", "subscription { flood(bytes: 65536) }").await;
-    server.dropped().await;
+    server.wait_for_drop().await;
     let produced = server.probe.produced.load(Ordering::SeqCst);
-    assert!(
-        (1..256).contains(&produced),
-        "{produced} messages of 64 KiB; the kernel's buffers hold some MiB"
-    );
+    assert!((1..256).contains(&produced), "{produced} messages of 64 KiB; socket buffers hold some MiB");
     server.tasks.close();
-    timeout(PATIENCE, server.tasks.wait()).await.expect("the connection's task ends");
+    timeout(TEST_TIMEOUT, server.tasks.wait()).await.expect("the connection's task ends");
 }
 
 #[tokio::test]
-async fn a_busy_operation_can_be_completed_and_does_not_starve_others() {
+async fn busy_operation_can_be_completed_and_does_not_starve_others() {
     let server = Server::start(Settings::default()).await;
     let mut client = server.open().await;
     client.subscribe("f", "subscription { flood(bytes: 1000) }").await;
@@ -135,29 +132,29 @@ async fn a_busy_operation_can_be_completed_and_does_not_starve_others() {
     client.send(&complete("f")).await;
     client.send(&json!({"type": "ping"})).await;
     while client.message().await["type"] != "pong" {}
-    client.still_works().await;
-    server.dropped().await;
+    client.assert_works().await;
+    server.wait_for_drop().await;
 }
 
 #[tokio::test]
 async fn operations_end_with_their_connection() {
     let server = Server::start(Settings::default()).await;
-    let mut polite = server.open().await;
-    polite.wait("a").await;
-    polite.0.close(None).await.unwrap();
-    server.dropped().await;
-    while timeout(PATIENCE, polite.0.next()).await.unwrap().is_some() {}
-    let mut rude = server.open().await;
-    rude.wait("a").await;
-    drop(rude);
-    server.dropped().await;
+    let mut closing = server.open().await;
+    closing.start_waiting("a").await;
+    closing.0.close(None).await.unwrap();
+    server.wait_for_drop().await;
+    while timeout(TEST_TIMEOUT, closing.0.next()).await.unwrap().is_some() {}
+    let mut dropping = server.open().await;
+    dropping.start_waiting("a").await;
+    drop(dropping);
+    server.wait_for_drop().await;
     server.tasks.close();
-    timeout(PATIENCE, server.tasks.wait()).await.expect("both tasks end");
+    timeout(TEST_TIMEOUT, server.tasks.wait()).await.expect("both tasks end");
 }
 
 #[test]
-fn settings_that_are_zero_are_named() {
+fn setting_of_zero_is_named_in_the_error() {
     assert_eq!(Settings::default().check(), Ok(()));
     let settings = Settings { ping_milliseconds: 0, ..Settings::default() };
-    assert_eq!(settings.check(), Err("ping_milliseconds is 0; it needs 1 or more".into()));
+    assert_eq!(settings.check(), Err("ping_milliseconds must be at least 1".into()));
 }

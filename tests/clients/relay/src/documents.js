@@ -1,4 +1,4 @@
-// What a list of documents asks for. The compiler reads it; the suite runs what the compiler makes of it.
+// Operations of a document list. The Relay compiler reads this file; the suite runs the compiled operations.
 const { graphql } = require('relay-runtime');
 
 graphql`

@@ -1,4 +1,4 @@
-// What the page of one job asks for.
+// Operations of a job page.
 const { graphql } = require('relay-runtime');
 
 graphql`

@@ -1,0 +1,72 @@
+//! Who may change a job. The gate checks an authority under the lock of the job, so that access that was removed since the
+//! request began changes nothing.
+
+use super::LockedJob;
+use crate::access::policy::Standing;
+use crate::access::{Actor, Grant, Permission, ReviewGrant};
+use crate::error::Result;
+use crate::id::JobId;
+use crate::job::decide::Rejection;
+
+/// The right to change one job.
+pub trait Authority: Send + Sync + 'static {
+    /// The job that may be changed.
+    fn job_id(&self) -> JobId;
+
+    /// The user on whose behalf the job is changed; `None` for the server itself.
+    fn actor(&self) -> Option<&Actor>;
+
+    /// Fails if the right does not hold any more. `standing` is what the actor is to the job now.
+    fn check(&self, job: &LockedJob, standing: Option<&Standing>) -> Result<()>;
+}
+
+impl<A: Permission + Send + Sync + 'static> Authority for Grant<A> {
+    fn job_id(&self) -> JobId {
+        self.job().id
+    }
+
+    fn actor(&self) -> Option<&Actor> {
+        Some(self.actor())
+    }
+
+    fn check(&self, _: &LockedJob, standing: Option<&Standing>) -> Result<()> {
+        self.check_standing(standing)
+    }
+}
+
+/// The review must also be the one that is open.
+impl Authority for ReviewGrant {
+    fn job_id(&self) -> JobId {
+        self.job().id
+    }
+
+    fn actor(&self) -> Option<&Actor> {
+        Some(self.actor())
+    }
+
+    fn check(&self, job: &LockedJob, standing: Option<&Standing>) -> Result<()> {
+        self.check_standing(standing)?;
+        match job.open_review() {
+            Some(open) if open.id == self.review().id => Ok(()),
+            _ => Err(Rejection::NoReview.into()),
+        }
+    }
+}
+
+/// The server itself: time has passed, or access was removed. It may change every job.
+#[derive(Debug, Clone, Copy)]
+pub struct Server(pub JobId);
+
+impl Authority for Server {
+    fn job_id(&self) -> JobId {
+        self.0
+    }
+
+    fn actor(&self) -> Option<&Actor> {
+        None
+    }
+
+    fn check(&self, _: &LockedJob, _: Option<&Standing>) -> Result<()> {
+        Ok(())
+    }
+}

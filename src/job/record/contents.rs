@@ -1,0 +1,237 @@
+//! The contents of a locked job: adding versions, and taking them back.
+
+use std::collections::HashSet;
+
+use docket_extract::review::Score;
+use serde_json::json;
+
+use super::locked::LockedJob;
+use super::write::ScoreWrite;
+use crate::entity::enums::{EventKind, Mode};
+use crate::entity::{content, document};
+use crate::error::Result;
+use crate::id::ContentId;
+use crate::job::contents::{Grade, Origin};
+use crate::job_type::INPUT;
+
+/// All contents of a job, as they stand in this transaction.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    all: Vec<Held>,
+}
+
+/// A content, with what is stored of it.
+#[derive(Debug)]
+struct Held {
+    row: content::Model,
+    document: Option<document::Model>,
+    /// `current` and `undone` as they are stored; `None` for a new content.
+    stored: Option<(bool, bool)>,
+}
+
+/// The differences between the contents in memory and those that are stored.
+#[derive(Debug, Default)]
+pub(super) struct ContentWrites {
+    /// No longer the newest of their role.
+    pub(super) superseded: Vec<ContentId>,
+    /// Taken back with the step that made them.
+    pub(super) undone: Vec<ContentId>,
+    /// The newest of their role again.
+    pub(super) restored: Vec<ContentId>,
+    pub(super) new: Vec<content::Model>,
+}
+
+impl Contents {
+    pub(super) fn stored(rows: Vec<(content::Model, Option<document::Model>)>) -> Self {
+        let held = |(row, document): (content::Model, _)| Held {
+            stored: Some((row.current, row.undone)),
+            row,
+            document,
+        };
+        Self { all: rows.into_iter().map(held).collect() }
+    }
+
+    fn current(&self, role: &str) -> Option<&Held> {
+        self.all.iter().find(|held| held.row.current && held.row.role == role)
+    }
+
+    fn add(&mut self, mut row: content::Model, document: document::Model) -> i32 {
+        let of_role = self.all.iter_mut().filter(|held| held.row.role == row.role);
+        let mut version = 1;
+        for held in of_role {
+            version = version.max(held.row.version + 1);
+            held.row.current = false;
+        }
+        row.version = version;
+        self.all.push(Held { row, document: Some(document), stored: None });
+        version
+    }
+
+    /// Takes back what some steps have made. In each of its roles, the newest content that is left becomes current again,
+    /// whether it was given or made by an earlier step.
+    fn undo(&mut self, steps: &[&str]) {
+        let mut roles = HashSet::new();
+        for Held { row, .. } in &mut self.all {
+            let made_by_one = row.step.as_deref().is_some_and(|step| steps.contains(&step));
+            if row.made && !row.undone && made_by_one {
+                (row.undone, row.current) = (true, false);
+                roles.insert(row.role.clone());
+            }
+        }
+        for role in roles {
+            let left = self.all.iter_mut().filter(|held| held.row.role == role && !held.row.undone);
+            if let Some(newest) = left.max_by_key(|held| held.row.version) {
+                newest.row.current = true;
+            }
+        }
+    }
+
+    pub(super) fn into_writes(self) -> ContentWrites {
+        let mut writes = ContentWrites::default();
+        for Held { row, stored, .. } in self.all {
+            match stored {
+                None => writes.new.push(row),
+                Some((_, false)) if row.undone => writes.undone.push(row.id),
+                Some((true, _)) if !row.current => writes.superseded.push(row.id),
+                Some((false, _)) if row.current => writes.restored.push(row.id),
+                Some(_) => {}
+            }
+        }
+        writes
+    }
+}
+
+impl LockedJob {
+    /// Adds the row of a document that this change creates.
+    pub fn add_document(&mut self, document: document::Model) {
+        self.writes.documents.push(document);
+    }
+
+    /// Adds the next version of a role. The version before it is superseded, not lost.
+    pub fn add_content(&mut self, role: &str, document: &document::Model, origin: Origin<'_>) -> Result<ContentId> {
+        let (step, made) = match origin {
+            Origin::Given(step) => (step, false),
+            Origin::Made(step) => (Some(step), true),
+        };
+        let (id, job_id, now) = (ContentId::new(), self.row().id, self.now());
+        let row = content::Model {
+            id,
+            job_id,
+            role: role.to_owned(),
+            version: 1,
+            document_id: document.id,
+            step: step.map(str::to_owned),
+            current: true,
+            made,
+            undone: false,
+            created_at: now,
+        };
+        let version = self.contents_mut()?.add(row, document.clone());
+        let data = json!({
+            "role": role, "version": version, "documentId": document.id, "name": document.name,
+            "type": document.media_type, "size": document.size, "sha256": document.sha256, "step": step,
+        });
+        // Everyone who sees the job may read its input; `step` would hide the event from some of them.
+        let visible_with = step.filter(|_| role != INPUT);
+        self.record(EventKind::ContentAdded, visible_with, data);
+        Ok(id)
+    }
+
+    /// Returns the newest content of a role, with its document.
+    pub fn current_content(&self, role: &str) -> Result<Option<(&content::Model, Option<&document::Model>)>> {
+        let current = self.contents()?.current(role);
+        Ok(current.map(|held| (&held.row, held.document.as_ref())))
+    }
+
+    /// Supersedes the contents that a step and all later steps have made.
+    pub fn supersede_from(&mut self, step: usize) -> Result<()> {
+        let names: Vec<_> = self.state().steps[step..].iter().map(|step| step.name.clone()).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.contents_mut()?.undo(&names);
+        Ok(())
+    }
+
+    /// Stores the confidences of a content, for simulating other thresholds. Those of TEST jobs are not kept.
+    pub fn keep_scores(&mut self, content: ContentId, step: &str, scores: Vec<Score>) {
+        if self.state().mode == Mode::Live && !scores.is_empty() {
+            let step = step.to_owned();
+            self.writes.scores.push(ScoreWrite::Insert { content, step, scores });
+        }
+    }
+
+    /// Records that a reviewer has seen the values of a content that were due for review.
+    pub fn mark_reviewed(&mut self, content: ContentId) {
+        self.writes.scores.push(ScoreWrite::MarkReviewed(content));
+    }
+
+    /// Counts corrected values of a content by their confidence.
+    pub fn count_corrections(&mut self, content: ContentId, grades: Vec<Grade>) {
+        self.writes.scores.push(ScoreWrite::CountCorrections { content, grades });
+    }
+
+    /// Moves the confidences of a content to the one that replaces it.
+    pub fn move_scores(&mut self, from: ContentId, to: ContentId) {
+        self.writes.scores.push(ScoreWrite::Move { from, to });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::id::{DocumentId, JobId, UserId};
+
+    fn row(role: &str, version: i32, step: Option<&str>, made: bool, current: bool) -> content::Model {
+        content::Model {
+            id: ContentId::new(),
+            job_id: JobId::new(),
+            role: role.into(),
+            version,
+            document_id: DocumentId::new(),
+            step: step.map(str::to_owned),
+            current,
+            made,
+            undone: false,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn document() -> document::Model {
+        document::Model {
+            id: DocumentId::new(),
+            name: String::new(),
+            media_type: String::new(),
+            size: 0,
+            sha256: String::new(),
+            storage_key: String::new(),
+            owner_id: UserId::new(),
+            job_id: None,
+            mode: Mode::Live,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_new_version_supersedes_only_its_role() {
+        let (before, other) = (row("a", 3, None, false, true), row("b", 1, None, false, true));
+        let mut contents = Contents::stored(vec![(before.clone(), None), (other, None)]);
+        assert_eq!(contents.add(row("a", 1, Some("s"), true, true), document()), 4);
+        let writes = contents.into_writes();
+        assert_eq!((writes.superseded, writes.new.len()), (vec![before.id], 1));
+        assert_eq!((writes.undone.len(), writes.restored.len()), (0, 0));
+    }
+
+    #[test]
+    fn undoing_a_step_restores_the_newest_version_before_it() {
+        let given = row("a", 1, None, false, false);
+        let made = row("a", 2, Some("s"), true, true);
+        let elsewhere = row("b", 1, Some("earlier"), true, true);
+        let rows = [&given, &made, &elsewhere].map(|row| (row.clone(), None)).to_vec();
+        let mut contents = Contents::stored(rows);
+        contents.undo(&["s"]);
+        let writes = contents.into_writes();
+        assert_eq!((writes.undone, writes.restored), (vec![made.id], vec![given.id]));
+        assert!(writes.superseded.is_empty() && writes.new.is_empty());
+    }
+}
