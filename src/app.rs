@@ -22,6 +22,7 @@ use crate::job::estimate::DurationHistory;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use crate::webhook::Webhooks;
+pub use schema::Migrations;
 
 /// The state that requests and the engine share. Clones share it too.
 #[derive(Debug, Clone)]
@@ -46,15 +47,6 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Canceled at the start of the shutdown.
     pub stopping: CancellationToken,
-}
-
-/// Whether opening the application runs migrations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Migrations {
-    /// Runs pending migrations.
-    Run,
-    /// Fails if migrations are pending.
-    Check,
 }
 
 impl App {
@@ -153,6 +145,9 @@ async fn set_up(
 #[cfg(test)]
 pub(crate) mod tests {
     use bytes::Bytes;
+    use migration::{Migrator, MigratorTrait};
+    use sea_orm::ConnectionTrait;
+    use tokio::sync::OnceCell;
 
     use super::*;
     use crate::access::{Actor, Credential};
@@ -176,7 +171,34 @@ pub(crate) mod tests {
         let flags = Flags { data_dir: Some(dir.into()), ..Flags::default() };
         let mut config = Config::load(None, &flags)?;
         configure(&mut config);
+        let database = dir.join("docket.db");
+        if config.database_url.expose().is_empty() && !database.exists() {
+            std::fs::write(&database, migrated_database().await).unwrap();
+            // A store belongs to one database, so each copy needs an identity of its own.
+            let connection =
+                Db::connect_for_migrations(&format!("sqlite://{}", database.display())).await.unwrap();
+            let statement = "UPDATE identity SET database_id = randomblob(16)";
+            connection.execute_unprepared(statement).await.unwrap();
+            connection.close().await.unwrap();
+        }
         App::open(config, "http://localhost:1", Migrations::Run).await
+    }
+
+    /// Returns the content of a migrated SQLite file. All tests copy it, because a copy takes a small part of the time of
+    /// the migrations.
+    async fn migrated_database() -> &'static [u8] {
+        static MIGRATED: OnceCell<Vec<u8>> = OnceCell::const_new();
+        let make = async || {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("docket.db");
+            let connection =
+                Db::connect_for_migrations(&format!("sqlite://{}", file.display())).await.unwrap();
+            Migrator::up(&connection, None).await.unwrap();
+            // The last connection moves the write-ahead log into the file.
+            connection.close().await.unwrap();
+            std::fs::read(file).unwrap()
+        };
+        MIGRATED.get_or_init(make).await
     }
 
     /// Creates an account and returns an actor with it in the given mode.

@@ -4,83 +4,32 @@
 //! override the file, and flags override everything.
 
 mod check;
+mod flags;
+pub mod graphql;
+mod origin;
 mod sections;
 mod sources;
 pub mod switch;
+mod tree;
+mod values;
+mod variable;
+pub mod websocket;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-pub use check::is_loopback;
+pub use check::{SECRET_BYTES, is_loopback};
+pub use flags::Flags;
 pub use sections::{
     Auth, Engine, Http, Limits, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Webhooks, Workers,
 };
-use sources::{read_environment, refuse_unknown_keys};
+use sources::{read_defaults, read_environment, read_file, read_flags, refuse_unknown_keys};
 pub use switch::Switch;
-
-/// The default of each key, with its description.
-pub const DEFAULTS: &str = include_str!("../config.default.toml");
-
-/// Whether people may create accounts themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Signup {
-    /// Anybody may.
-    Open,
-    /// Only the command line creates accounts.
-    Closed,
-}
-
-/// Whether trusted documents are loaded, and whether other documents may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TrustedDocuments {
-    /// There are no trusted documents.
-    Off,
-    /// Trusted and all other documents run.
-    Allow,
-    /// Only trusted documents run.
-    Only,
-}
-
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Text for people.
-    Text,
-    /// JSON for log collectors.
-    Json,
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the value.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(value: String) -> Self {
-        Self(value)
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "(none)" } else { "(redacted)" })
-    }
-}
+use tree::Source;
+pub use values::{LogFormat, Secret, Signup, TrustedDocuments};
 
 /// The whole configuration. `config.default.toml` documents each key.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,45 +70,27 @@ pub struct Config {
     #[serde(default)]
     pub extract: docket_extract::child::Limits,
     #[serde(default)]
-    pub graphql: crate::graphql::guard::Limits,
+    pub graphql: graphql::Limits,
     #[serde(default)]
-    pub websocket: crate::http::graphql_ws::Settings,
-}
-
-/// Values from the command line; `None` for a missing flag.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Flags {
-    /// `--listen`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<String>,
-    /// `--data-dir`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// `--database-url`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub database_url: Option<String>,
+    pub websocket: websocket::Settings,
 }
 
 impl Config {
     /// Loads the defaults, the file, the environment and the flags; later ones override earlier ones. The error names
     /// the key and source of an invalid value, and the valid values.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, String> {
-        let defaults = Figment::from(Toml::string(DEFAULTS));
-        let mut figment = defaults.clone();
+        let defaults = read_defaults()?;
+        let mut merged = defaults.clone();
         if let Some(path) = file {
-            if !path.is_file() {
-                return Err(format!("the configuration file {} does not exist", path.display()));
-            }
-            figment = figment.merge(Toml::file_exact(path));
+            merged.merge(read_file(path)?);
         }
         let variables = std::env::vars_os()
             .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        let env = read_environment(&defaults, variables);
-        figment = figment.merge(Serialized::defaults(env)).merge(Serialized::defaults(flags));
-        refuse_unknown_keys(&defaults, &figment)?;
-        let mut config: Self = figment.extract().map_err(|error| format!("configuration: {error}"))?;
-        let source = |figment: &Figment| figment.find_metadata("log").map(|source| source.name.clone());
-        config.log_is_set = source(&figment) != source(&defaults);
+        merged.merge(read_environment(&defaults, variables));
+        merged.merge(read_flags(flags)?);
+        refuse_unknown_keys(&defaults, &merged)?;
+        let mut config: Self = merged.read().map_err(|error| format!("configuration: {error}"))?;
+        config.log_is_set = merged.find("log").is_some_and(|value| value.source != Source::Defaults);
         config.check()?;
         Ok(config)
     }
@@ -283,48 +214,85 @@ mod tests {
         assert!(load("[persisted]\nmode = 'only'").unwrap_err().contains("persisted.path"));
     }
 
+    /// Loads the defaults and these variables.
+    fn load_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
+        let defaults = read_defaults().unwrap();
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let mut merged = defaults.clone();
+        merged.merge(read_environment(&defaults, variables));
+        refuse_unknown_keys(&defaults, &merged)?;
+        merged.read()
+    }
+
     #[test]
     fn variables_are_parsed_by_the_type_of_their_key() {
-        let variable = |name: &str, text: &str| (name.to_owned(), text.to_owned());
-        let defaults = Figment::from(Toml::string(DEFAULTS));
-        let variables = [
-            variable("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
-            variable("DOCKET_LIMITS__PAGE_SIZE", "7"),
-            variable("DOCKET_ENGINE_CONCURRENCY", "3"),
-            variable("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
-            variable("DOCKET_TEST_POSTGRES_URL", "x"),
-            variable("DOCKET_TOKEN", "x"),
-            variable("HOME", "/"),
-        ];
-        let figment =
-            defaults.clone().merge(Serialized::defaults(read_environment(&defaults, variables.into_iter())));
-        refuse_unknown_keys(&defaults, &figment).unwrap();
-        let config: Config = figment.extract().unwrap();
+        let config = load_variables(&[
+            ("DOCKET_JWT_SECRET", "00001111222233334444555566667777"),
+            ("DOCKET_LIMITS__PAGE_SIZE", "7"),
+            ("DOCKET_LIMITS__UPLOAD_BYTES", "18446744073709551615"),
+            ("DOCKET_ENGINE_CONCURRENCY", " 3 "),
+            ("DOCKET_TELEMETRY__SAMPLE_RATIO", "1"),
+            ("DOCKET_WEBHOOKS__ALLOWED_NETWORKS", r#"["10.0.0.0/8", "::1/128"]"#),
+            ("DOCKET_HTTP__CORS_ORIGINS", "[https://a.example, https://b.example]"),
+            ("DOCKET_AUTH", "{hash_queue = 5, token_seconds=60}"),
+            ("DOCKET_TEST_POSTGRES_URL", "x"),
+            ("DOCKET_TOKEN", "x"),
+            ("HOME", "/"),
+        ])
+        .unwrap();
         assert_eq!(config.jwt_secret.expose(), "00001111222233334444555566667777");
         assert_eq!((config.limits.page_size, config.engine_concurrency), (7, 3));
+        assert_eq!((config.limits.upload_bytes, config.telemetry.sample_ratio), (u64::MAX, 1.0));
         assert_eq!(config.webhooks.allowed_networks.len(), 2);
+        assert_eq!(config.http.cors_origins, ["https://a.example", "https://b.example"]);
+        assert_eq!((config.auth.hash_queue, config.auth.token_seconds), (5, 60));
+        assert_eq!(config.auth.hash_concurrency, 2, "other keys of the section keep their defaults");
     }
 
     #[test]
     fn docket_variables_override_opentelemetry_variables() {
-        let variable = |name: &str, text: &str| (name.to_owned(), text.to_owned());
-        let defaults = Figment::from(Toml::string(DEFAULTS));
-        let read = |variables: Vec<_>| -> Config {
-            let env = read_environment(&defaults, variables.into_iter());
-            defaults.clone().merge(Serialized::defaults(env)).extract().unwrap()
-        };
-        let standard = || {
-            vec![
-                variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"),
-                variable("OTEL_SERVICE_NAME", "docket-eu"),
-            ]
-        };
-        let config = read(standard());
+        let standard = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318"), ("OTEL_SERVICE_NAME", "docket-eu")];
+        let config = load_variables(&standard).unwrap();
         assert_eq!(config.telemetry.otlp_endpoint, "http://a:4318");
         assert_eq!(config.telemetry.service_name, "docket-eu");
-        let ours = variable("DOCKET_TELEMETRY__OTLP_ENDPOINT", "");
-        let config = read([vec![ours], standard()].concat());
+        let ours = ("DOCKET_TELEMETRY__OTLP_ENDPOINT", "");
+        let config = load_variables(&[&[ours], &standard[..]].concat()).unwrap();
         assert_eq!(config.telemetry.otlp_endpoint, "", "in any order");
+    }
+
+    #[test]
+    fn errors_name_the_file_variable_or_flag_of_a_value() {
+        let error = load_variables(&[("DOCKET_LIMITS__PAGE_SIZE", "many")]).unwrap_err();
+        assert_eq!(
+            error,
+            "invalid type: string \"many\", expected u32 for key \"limits.page_size\" in the variable \
+             DOCKET_LIMITS__PAGE_SIZE"
+        );
+        let error = load_variables(&[("DOCKET_LOGS", "info")]).unwrap_err();
+        assert_eq!(error, "configuration: unknown key logs. Did you mean log?");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let load_file = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            Config::load(Some(file.path()), &Flags::default()).unwrap_err()
+        };
+        assert_eq!(
+            load_file("signup = 'perhaps'"),
+            format!(
+                "configuration: unknown variant `perhaps`, expected `open` or `closed` for key \"signup\" in the file \
+                 {path}"
+            )
+        );
+        let error = load_file("[http]\ntrusted_proxies = ['10.0.0.0/8', 7]");
+        assert!(
+            error.ends_with(&format!("for key \"http.trusted_proxies[1]\" in the file {path}")),
+            "{error}"
+        );
+        let error = load_file("listen = ");
+        assert!(error.contains("line 1") && error.ends_with(&format!("in the file {path}")), "{error}");
+        let flags = Flags { listen: Some("here".into()), ..Flags::default() };
+        let error = Config::load(None, &flags).unwrap_err();
+        assert!(error.ends_with("for key \"listen\" in the flag --listen"), "{error}");
     }
 
     #[test]

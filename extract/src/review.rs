@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(
             paths(0.01),
             ["/data_points/2", "/data_points"],
-            "what is missing, however low the threshold"
+            "missing values are due at any threshold"
         );
         assert_eq!(paths(1.0), ["/data_points/0", "/data_points/1", "/data_points/2", "/data_points"]);
         assert_eq!(paths(1.5).len(), 4);

@@ -44,9 +44,9 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Err(refusal) => {
             // The path of a variable contains its keys, which may contain any character.
-            let has_no_variable = refusal.path.is_none();
+            let has_no_path = refusal.path.is_none();
             assert!(
-                !(has_no_variable && refusal.message.contains('\n')),
+                !(has_no_path && refusal.message.contains('\n')),
                 "the message contains the output of the parser: {}",
                 refusal.message
             );

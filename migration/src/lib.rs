@@ -4,6 +4,7 @@
 //! replaced parts. One migration is an exception, which its own comment describes.
 
 use sea_orm_migration::prelude::*;
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 mod m20261124_000001_foundation;
 mod m20261125_000002_reviews_and_feed;

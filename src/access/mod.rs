@@ -1,6 +1,9 @@
 //! Authorization: a command takes a [`Grant`], and only [`job`] in this module can create one.
 
 pub mod policy;
+mod viewer;
+
+pub use viewer::Viewer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
@@ -13,11 +16,11 @@ use uuid::Uuid;
 
 use crate::audit::Origin;
 use crate::clock::Timestamp;
+use crate::entity::enums::Mode;
 use crate::entity::enums::PrincipalKind;
 use crate::entity::{access, account, job, review, team_member};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, JobId, ReviewId, UserId};
-use crate::job::state::Mode;
 use policy::{ALL_STEPS, AccessDecision, Action, Standing};
 
 /// The authenticated user of a request.

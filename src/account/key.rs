@@ -14,16 +14,15 @@ use sea_orm::{
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 
-use super::expired;
 use crate::access::Actor;
 use crate::audit::{self, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::db::Db;
 use crate::entity::api_key;
+use crate::entity::enums::Mode;
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, UserId};
-use crate::job::state::Mode;
 use crate::limit;
 
 /// The prefix of every key.
@@ -301,4 +300,9 @@ pub(super) async fn is_revoked(db: &Db, id: ApiKeyId) -> Result<bool> {
 
 fn hash_secret(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// Returns whether a credential has expired at `now`.
+pub fn expired(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
+    expires_at.is_some_and(|at| at <= now)
 }

@@ -3,6 +3,8 @@
 //! The database holds passwords as argon2id hashes and API keys as hashes of secrets that are shown once. It holds no
 //! tokens. No secret is ever logged.
 
+mod crypto;
+mod email;
 mod key;
 mod network;
 mod oidc;
@@ -17,27 +19,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ActiveModelTrait, EntityTrait, Set};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::task::TaskTracker;
 
+pub use email::by_email;
+use email::{MAX_EMAIL_BYTES, normalize_email, plausible_email};
+pub use key::expired;
 pub use key::{LoginKeys, MAX_LOGINS, NewKey, create as create_key, list as keys, remove_expired_logins};
-pub use secret::{SECRET_BYTES, Secrets, rotate as rotate_secret};
+pub use secret::{Secrets, rotate as rotate_secret};
 pub use token::Token;
 
 use crate::access::{Actor, Credential};
 use crate::audit::{self, Event, Origin, Outcome};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::{Config, Signup, Switch};
 use crate::db::Db;
+use crate::entity::enums::Mode;
 use crate::entity::{account, api_key};
 use crate::error::{Error, Problem, Result, unique_or};
 use crate::id::{ApiKeyId, UserId};
-use crate::job::state::Mode;
 use crate::limit;
-
-/// Maximum length of an e-mail address in bytes (RFC 5321 section 4.5.3.1.3, without the angle brackets).
-const MAX_EMAIL_BYTES: usize = 254;
 
 /// Revoked keys that the channel holds for slow receivers.
 const REVOCATION_CHANNEL_CAPACITY: usize = 64;
@@ -325,27 +327,4 @@ impl Accounts {
     pub async fn by_email(&self, email: &str) -> Result<Option<account::Model>> {
         by_email(self.db.read(), email).await
     }
-}
-
-/// Returns the account with an e-mail address, compared without case.
-pub async fn by_email(db: &impl sea_orm::ConnectionTrait, email: &str) -> Result<Option<account::Model>> {
-    let email = normalize_email(email);
-    Ok(account::Entity::find().filter(account::Column::Email.eq(email)).one(db).await?)
-}
-
-fn normalize_email(email: &str) -> String {
-    email.trim().to_lowercase()
-}
-
-/// Returns whether an address has an `@` between a local part and a domain. Only a message to it could verify more.
-fn plausible_email(email: &str) -> bool {
-    let domain_ok = |domain: &str| !domain.is_empty() && !domain.starts_with('.') && !domain.ends_with('.');
-    email.len() <= MAX_EMAIL_BYTES
-        && !email.contains(|c: char| c.is_whitespace() || c.is_control())
-        && email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain_ok(domain))
-}
-
-/// Returns whether a credential has expired at `now`.
-pub fn expired(expires_at: Option<Timestamp>, now: Timestamp) -> bool {
-    expires_at.is_some_and(|at| at <= now)
 }

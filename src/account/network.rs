@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set};
 
+use super::email::by_email;
 use crate::clock::Timestamp;
 use crate::db::Db;
 use crate::entity::{account, sign_in_network};
@@ -17,7 +18,7 @@ const UPDATE_INTERVAL: TimeDelta = TimeDelta::days(1);
 
 /// Returns whether the account with this address has signed in from a network since `since`.
 pub(super) async fn is_known(db: &Db, email: &str, network: IpAddr, since: Timestamp) -> Result<bool> {
-    let Some(account) = super::by_email(db.read(), email).await? else { return Ok(false) };
+    let Some(account) = by_email(db.read(), email).await? else { return Ok(false) };
     let row = sign_in_network::Entity::find_by_id((account.id, network.to_string()));
     Ok(row.one(db.read()).await?.is_some_and(|row| row.seen_at >= since))
 }

@@ -1,7 +1,7 @@
 //! Password hashing with argon2id (RFC 9106), with bounded concurrency on threads of its own.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -12,6 +12,10 @@ use crate::error::{Error, Problem, Result};
 
 const MIN_PASSWORD_CHARS: usize = 12;
 const MAX_PASSWORD_CHARS: usize = 256;
+
+/// The hash of a password that no account has, made once per process.
+static DUMMY_HASH: LazyLock<Result<Arc<str>>> =
+    LazyLock::new(|| hash("no account has this password").map(Arc::from));
 
 /// Returns the problem with a new password, if any.
 pub(super) fn password_problem(password: &str) -> Option<Problem> {
@@ -43,7 +47,7 @@ pub(super) struct Hasher {
 impl Hasher {
     /// Runs at most `concurrency` hashes concurrently and lets `waiting` more wait.
     pub(super) fn new(concurrency: usize, waiting: usize) -> Result<Self> {
-        let dummy_hash = hash("no account has this password").map(Arc::from)?;
+        let dummy_hash = DUMMY_HASH.clone()?;
         let (queue, running) =
             (Semaphore::new(concurrency.saturating_add(waiting)), Semaphore::new(concurrency));
         let threads = spawn_threads(concurrency)?;

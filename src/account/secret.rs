@@ -14,10 +14,8 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, SECRET_BYTES};
 
-/// Length of a generated secret and minimum length of any secret, in bytes (RFC 7518 section 3.2).
-pub const SECRET_BYTES: usize = 32;
 /// Name of the file with the generated secret, in the data directory.
 const KEY_FILE: &str = "jwt.key";
 /// Separates the name of a previous secret from the time until which it verifies, in seconds since 1970.

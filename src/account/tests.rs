@@ -6,6 +6,7 @@ use super::*;
 use crate::app::App;
 use crate::app::tests::{open, open_in};
 use crate::audit::tests::Lines;
+use crate::clock::Timestamp;
 use crate::id::DocumentId;
 
 const PASSWORD: &str = "correct horse battery";

@@ -6,6 +6,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, deco
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::crypto::install_provider;
 use super::secret::Secrets;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -49,6 +50,7 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(super) fn new(secrets: &Secrets, lifetime_seconds: u32) -> Self {
+        install_provider();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);

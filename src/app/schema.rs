@@ -2,12 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use migration::Migrator;
+use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
-use sea_orm_migration::{MigratorTrait, SchemaManager};
 
-use super::Migrations;
 use crate::db::Db;
+
+/// Whether opening the application runs migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrations {
+    /// Runs pending migrations.
+    Run,
+    /// Fails if migrations are pending.
+    Check,
+}
 
 /// The table of the migrations that have run.
 const MIGRATIONS_TABLE: &str = "seaql_migrations";

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::{CommonArgs, print_line};
+use super::common::{CommonArgs, print_line};
 use crate::access::{Actor, Credential};
 use crate::account::{NewAccount, NewKey, create_key, rotate_secret};
 use crate::app::App;

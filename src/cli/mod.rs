@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod common;
 pub mod demo;
 mod serve;
 pub mod submit;
@@ -9,10 +10,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::app::{App, Migrations};
-use crate::config::{Config, Flags};
+use self::common::{CommonArgs, print_line};
 
 /// A GraphQL API server for long-running document jobs with human review.
 #[derive(Debug, Parser)]
@@ -69,34 +69,6 @@ enum Command {
 
 /// Exit code for an invalid command line (EX_USAGE of sysexits.h), distinct from the codes for the result of a job.
 const USAGE_EXIT_CODE: u8 = 64;
-
-/// Options that every command with a database shares.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CommonArgs {
-    /// Configuration file; config.default.toml documents every key.
-    #[arg(long, env = "DOCKET_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Data directory: database, objects and keys by default [env: DOCKET_DATA_DIR].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Database: sqlite:///path or postgres://… [env: DOCKET_DATABASE_URL].
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
-}
-
-impl CommonArgs {
-    fn load(&self, listen: Option<String>) -> Result<Config, String> {
-        let (data_dir, database_url) = (self.data_dir.clone(), self.database_url.clone());
-        Config::load(self.config.as_deref(), &Flags { listen, data_dir, database_url })
-    }
-
-    /// Opens the application for a command that ends by itself.
-    async fn open(&self) -> Result<App, String> {
-        let config = self.load(None)?;
-        let url = config.public_url(config.listen);
-        App::open(config, &url, Migrations::Run).await
-    }
-}
 
 /// Runs the command line.
 #[expect(clippy::print_stderr, reason = "commands print their errors here")]
@@ -166,16 +138,6 @@ fn print_or_check_schema(check: Option<&std::path::Path>) -> Result<ExitCode, St
         "{} differs from the schema of this program at line {line}; update it with docket schema",
         path.display()
     ))
-}
-
-/// Prints a line to standard output.
-fn print_line(line: &str) -> Result<ExitCode, String> {
-    match writeln!(std::io::stdout().lock(), "{line}") {
-        // The reader has closed the pipe, as in `docket schema | head`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error.to_string()),
-        Ok(()) => Ok(ExitCode::SUCCESS),
-    }
 }
 
 #[cfg(test)]

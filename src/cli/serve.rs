@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommonArgs, print_line};
+use super::common::{CommonArgs, print_line};
 use crate::app::{App, Migrations, lock};
 use crate::changes::ChangePoller;
 use crate::clock::Timestamp;

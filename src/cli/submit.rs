@@ -8,12 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::client::error::printable;
-use crate::client::job::{Collaborator, Source};
 use crate::client::metadata::{self, read_at_most};
+use crate::client::operations::{CollaboratorInput, ContentSource, CreateJobInput};
 use crate::client::transfer::{folder_of, media_type};
-use crate::client::{
-    Client, ClientError, Console, DocumentInfo, Job, JobStatus, NewJob, Result, Upload, progress,
-};
+use crate::client::{Client, ClientError, Console, DocumentInfo, Job, JobStatus, Result, Upload, progress};
 use crate::config::Secret;
 
 /// Maximum length of a password on standard input in bytes; far above the limit of any server.
@@ -91,7 +89,7 @@ pub struct Args {
 
     /// Add a collaborator: user:EMAIL or team:NAME, for all steps or for those after the =.
     #[arg(long, short = 'c', value_name = "user:EMAIL|team:NAME[=STEP,STEP]")]
-    collaborator: Vec<Collaborator>,
+    collaborator: Vec<CollaboratorInput>,
 
     /// Key that makes it safe to submit again: the same key returns the same job.
     #[arg(long, value_name = "KEY")]
@@ -136,12 +134,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl From<JobStatus> for Exit {
-    fn from(status: JobStatus) -> Self {
+impl From<&JobStatus> for Exit {
+    fn from(status: &JobStatus) -> Self {
         match status {
             JobStatus::Failed => Self::Failed,
             JobStatus::Cancelled => Self::Cancelled,
             JobStatus::Completed | JobStatus::Queued | JobStatus::Running | JobStatus::Blocked => Self::Done,
+            // A status of a newer server: the job was accepted.
+            JobStatus::Other(_) => Self::Done,
         }
     }
 }
@@ -162,7 +162,7 @@ pub struct Report {
 }
 
 /// An output that was saved to a file.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct Saved {
     /// The path of the file.
     pub file: PathBuf,
@@ -180,7 +180,7 @@ pub async fn run(args: Args) -> Exit {
     let result = submit(&args, &mut console).await;
     console.clear();
     let exit = match &result {
-        Ok(report) => Exit::from(report.job.status),
+        Ok(report) => Exit::from(&report.job.status),
         Err(error) => Exit::from(error),
     };
     match print_result(&args, &result, &mut stdout, &mut stderr) {
@@ -214,22 +214,23 @@ pub async fn submit(args: &Args, console: &mut Console<'_>) -> Result<Report> {
     }
     let client = connect(args).await?;
     let document = upload(args, &client, console).await?;
-    let new = NewJob {
-        job_type: args.job_type.clone(),
-        input: Source { document_id: document.id.clone() },
-        metadata,
-        collaboration: args.collaborator.clone(),
+    let input = CreateJobInput {
+        type_: args.job_type.clone(),
+        input: ContentSource::DocumentId(document.id.clone()),
+        contents: None,
+        metadata: Some(metadata),
+        collaboration: Some(args.collaborator.clone()),
         idempotency_key: args.idempotency_key.clone(),
-        priority: args.priority,
+        priority: args.priority.map(Into::into),
     };
-    let mut job = create(&client, &new, &document, console).await?;
+    let mut job = create(&client, input, &document, console).await?;
     if (args.watch || args.output.is_some()) && !job.status.is_final() {
         job = client.watch(&job.id, |job| console.show_job(job)).await?;
         console.clear();
     }
     console.print_line(&describe_outcome(&job))?;
     let mut output = None;
-    if let (Some(path), JobStatus::Completed) = (&args.output, job.status) {
+    if let (Some(path), JobStatus::Completed) = (&args.output, &job.status) {
         output = Some(save_output(&client, &job, path, console).await?);
     }
     Ok(Report { job, output })
@@ -280,7 +281,7 @@ async fn upload(args: &Args, client: &Client, console: &mut Console<'_>) -> Resu
     let (name, size) = (printable(&document.name), progress::size(document.size));
     console.print_line(&format!(
         "Uploaded {name} ({}, {size}) as document {}.",
-        printable(&document.media_type),
+        printable(&document.type_),
         document.id
     ))?;
     Ok(document)
@@ -289,16 +290,16 @@ async fn upload(args: &Args, client: &Client, console: &mut Console<'_>) -> Resu
 /// Creates the job. If no job uses the uploaded document, deletes it again.
 async fn create(
     client: &Client,
-    new: &NewJob,
+    input: CreateJobInput,
     document: &DocumentInfo,
     console: &mut Console<'_>,
 ) -> Result<Job> {
-    let created = client.create_job(new).await;
+    let created = client.create_job(input).await;
     let (unused, text) = match &created {
         Ok(job) if job.input_content.document.id != document.id => {
             (true, format!("Job {} already exists with this idempotency key; it is {}.", job.id, job.status))
         }
-        Ok(job) => (false, format!("Job {} ({}) is {}.", job.id, printable(&job.job_type.id), job.status)),
+        Ok(job) => (false, format!("Job {} ({}) is {}.", job.id, printable(&job.type_.id), job.status)),
         Err(ClientError::Api(_)) => (true, String::new()),
         // The server may have created the job all the same.
         Err(_) => (false, String::new()),
@@ -330,7 +331,7 @@ async fn save_output(client: &Client, job: &Job, path: &Path, console: &mut Cons
 /// Describes the status of a job in a sentence.
 pub(super) fn describe_outcome(job: &Job) -> String {
     let id = &job.id;
-    match (job.status, &job.failure) {
+    match (&job.status, &job.failure) {
         (JobStatus::Failed, Some(failure)) => {
             let step = failure
                 .step
@@ -343,7 +344,7 @@ pub(super) fn describe_outcome(job: &Job) -> String {
         (JobStatus::Completed, _) => format!("Job {id} is completed."),
         (JobStatus::Cancelled, _) => format!("Job {id} was cancelled."),
         (JobStatus::Blocked, _) => format!("Job {id} waits for a person. Use --watch to wait for its end."),
-        (JobStatus::Queued | JobStatus::Running, _) => {
+        (JobStatus::Queued | JobStatus::Running | JobStatus::Other(_), _) => {
             format!("Job {id} is in progress. Use --watch to wait for its end.")
         }
     }
@@ -423,7 +424,7 @@ mod tests {
             (JobStatus::Failed, 1),
             (JobStatus::Cancelled, 2),
         ] {
-            assert_eq!(Exit::from(status) as u8, expected, "{status}");
+            assert_eq!(Exit::from(&status) as u8, expected, "{status}");
         }
         let unreachable = ClientError::Unreachable { server: "s".into(), cause: "c".into() };
         assert_eq!(Exit::from(&unreachable) as u8, 4);

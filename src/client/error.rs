@@ -1,7 +1,6 @@
 //! Errors between this program and a server, as messages for the terminal.
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -177,21 +176,6 @@ impl fmt::Display for ErrorList<'_> {
         }
         Ok(())
     }
-}
-
-/// Formats an error with its causes, outermost first. Many libraries omit the causes from their messages.
-pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Replaces control characters, which could control the terminal, with spaces. The result has one line.

@@ -10,34 +10,39 @@
 //! | [`transfer`] | uploading and downloading documents |
 //! | `socket` | one WebSocket connection with one subscription (graphql-transport-ws) |
 //! | `subscribe` | a subscription that reconnects |
-//! | [`job`] | jobs: create, watch, find contents |
+//! | [`operations`] | the GraphQL operations, with types that are generated from the schema |
+//! | `job` | jobs: create, watch, find contents |
 //! | [`metadata`] | metadata from the command line and from files |
 //! | [`progress`] | progress as a bar or as lines |
 
 use std::time::Duration;
 
+use graphql_client::GraphQLQuery;
 use reqwest::header::{ACCEPT, HeaderValue, LOCATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::config::Secret;
+use crate::config::{Secret, is_loopback};
+use crate::error::with_causes;
 
 pub mod error;
-pub mod job;
+mod job;
 pub mod metadata;
+pub mod operations;
 pub mod progress;
 mod socket;
 mod subscribe;
 pub mod transfer;
 
 pub use error::{ApiError, ClientError, Result};
-pub use job::{Job, JobStatus, NewJob};
+pub use operations::{DocumentInfo, Job, JobStatus};
 pub use progress::Console;
-pub use transfer::{DocumentInfo, Upload};
+pub use transfer::Upload;
 
-use error::{printable, with_causes};
+use error::printable;
+use operations::{SignIn, SignInInput, sign_in};
 
 /// Characters of an unexpected response that are shown.
 const MAX_SHOWN_CHARS: usize = 500;
@@ -136,31 +141,25 @@ impl Client {
     /// Returns a client for the same server that is signed in as a user. The access token expires after the time that
     /// the server is configured for.
     pub async fn sign_in(self, email: &str, password: &Secret) -> Result<Self> {
-        const SIGN_IN: &str = "mutation ($input: SignInInput!) { signIn(input: $input) { accessToken } }";
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct SignedIn {
-            access_token: Secret,
-        }
-        let input = json!({"input": {"email": email, "password": password.expose()}});
-        let signed_in: SignedIn = parse_field(self.graphql(SIGN_IN, input).await?, "signIn")?;
-        Ok(Self { credential: Some(signed_in.access_token), ..self })
+        let input = SignInInput { email: email.to_owned(), password: password.expose().to_owned() };
+        let data = self.execute::<SignIn>(sign_in::Variables { input }).await?;
+        Ok(Self { credential: Some(Secret::from(data.sign_in.access_token)), ..self })
     }
 
     /// Runs a query or mutation and returns its `data`. Any error in the response is an error, even with partial data.
-    pub async fn graphql(&self, query: &str, variables: Value) -> Result<Value> {
+    pub async fn execute<Q: GraphQLQuery>(&self, variables: Q::Variables) -> Result<Q::ResponseData> {
         let response = self
             .request(Method::POST, "/graphql")
             .header(ACCEPT, "application/graphql-response+json, application/json;q=0.9")
             .timeout(self.policy.response_timeout)
-            .json(&json!({"query": query, "variables": variables}))
+            .json(&Q::build_query(variables))
             .send()
             .await
             .map_err(|error| self.request_error(error))?;
         let (status, location) = (response.status(), redirect_location(&response));
         let bytes = response.bytes().await.map_err(|error| self.request_error(error))?;
         match serde_json::from_slice::<Execution>(&bytes) {
-            Ok(execution) if !execution.is_empty() => execution.into_data(),
+            Ok(execution) if !execution.is_empty() => parse_data(execution.into_data()?),
             _ => Err(unexpected_response(status, location, &bytes)),
         }
     }
@@ -233,10 +232,12 @@ impl Execution {
     }
 }
 
-/// Deserializes a field of the `data` of a response.
-pub(crate) fn parse_field<T: DeserializeOwned>(mut data: Value, name: &str) -> Result<T> {
-    let value = data.get_mut(name).map(Value::take).unwrap_or_default();
-    serde_json::from_value(value).map_err(|error| ClientError::Protocol(format!("{name}: {error}")))
+/// Deserializes the `data` of a response. An error names its field; each operation of the client has only one.
+fn parse_data<T: DeserializeOwned>(data: Value) -> Result<T> {
+    let field = data.as_object().and_then(|fields| fields.keys().next().cloned());
+    serde_json::from_value(data).map_err(|error| {
+        ClientError::Protocol(format!("{}: {error}", field.as_deref().map_or("data".into(), printable)))
+    })
 }
 
 fn parse_server_url(server: &str) -> Result<Url> {
@@ -257,14 +258,6 @@ fn parse_server_url(server: &str) -> Result<Url> {
         return Err(invalid("it must not contain a query or fragment"));
     }
     Ok(url)
-}
-
-/// Returns whether the server is on this machine, which proxies cannot reach.
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-    })
 }
 
 fn redirect_location(response: &Response) -> Option<String> {
@@ -289,6 +282,8 @@ fn unexpected_response(status: StatusCode, location: Option<String>, body: &[u8]
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -335,19 +330,6 @@ mod tests {
     }
 
     #[test]
-    fn loopback_addresses_are_recognized() {
-        for (url, expected) in [
-            ("http://127.0.0.1:1", true),
-            ("http://localhost", true),
-            ("http://[::1]:1", true),
-            ("http://10.0.0.1", false),
-            ("https://example.org", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
-        }
-    }
-
-    #[test]
     fn backoff_grows_to_its_maximum() {
         let policy = ConnectionPolicy::default();
         for attempt in 1..=40 {
@@ -365,5 +347,17 @@ mod tests {
         let execution: Execution =
             serde_json::from_value(json!({"data": {"a": 1}, "errors": [{"message": "b"}]})).unwrap();
         assert!(matches!(execution.into_data(), Err(ClientError::Api(errors)) if errors.len() == 1));
+    }
+
+    #[test]
+    fn unexpected_data_is_reported_with_its_field() {
+        let parse =
+            |data| parse_data::<sign_in::ResponseData>(data).map(drop).map_err(|error| error.to_string());
+        assert_eq!(parse(json!({"signIn": {"accessToken": "t"}})), Ok(()));
+        let error = parse(json!({"signIn": {"accessToken": null}})).unwrap_err();
+        assert!(
+            error.starts_with("unexpected response from the server: signIn: invalid type: null"),
+            "{error}"
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::printable;
-use super::job::{Job, JobStatus};
+use super::{Job, JobStatus};
 
 /// Length of the progress bar of a job.
 const BAR_LENGTH: u64 = 1000;
@@ -30,7 +30,7 @@ pub struct Console<'w> {
 #[derive(PartialEq)]
 struct PrintedState {
     status: JobStatus,
-    step: Option<(String, u32)>,
+    step: Option<(String, i64)>,
     fraction: f64,
 }
 
@@ -84,7 +84,7 @@ impl<'w> Console<'w> {
     /// Shows the state of a job.
     pub fn show_job(&mut self, job: &Job) -> io::Result<()> {
         let now = PrintedState {
-            status: job.status,
+            status: job.status.clone(),
             step: job.current_step.as_ref().map(|step| (step.name.clone(), step.attempt)),
             fraction: job.progress.fraction,
         };

@@ -46,8 +46,8 @@ pub(super) struct Socket<'c> {
 }
 
 impl<'c> Socket<'c> {
-    /// Connects, authenticates, and subscribes.
-    pub(super) async fn open(client: &'c Client, query: &str, variables: &Value) -> Result<Self> {
+    /// Connects, authenticates, and subscribes with the payload of a `subscribe` message.
+    pub(super) async fn open(client: &'c Client, request: &Value) -> Result<Self> {
         let opening = async {
             let mut socket = Self { client, stream: upgrade(client).await? };
             let mut payload = json!({});
@@ -63,8 +63,7 @@ impl<'c> Socket<'c> {
                     other => return Err(unexpected_message(&other)),
                 }
             }
-            let payload = json!({"query": query, "variables": variables});
-            socket.send(&json!({"type": "subscribe", "id": OPERATION, "payload": payload})).await?;
+            socket.send(&json!({"type": "subscribe", "id": OPERATION, "payload": request})).await?;
             Ok(socket)
         };
         timeout(client.policy.response_timeout, opening)

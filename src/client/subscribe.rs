@@ -3,30 +3,36 @@
 //! After a lost connection the client reconnects and subscribes again, a limited number of times in a row and with
 //! exponential backoff. No state is lost if the operation begins with the current state, as `jobUpdated` does.
 
-use futures_util::{Stream, stream};
-use serde_json::Value;
+use futures_util::{Stream, StreamExt, stream};
+use graphql_client::GraphQLQuery;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::socket::Socket;
-use super::{Client, ClientError, Result};
+use super::{Client, ClientError, Result, parse_data};
 
 impl Client {
     /// Streams the `data` of every event until the server completes the operation. Transient errors are retried; any
     /// other error ends the stream.
-    pub fn subscribe(&self, query: &'static str, variables: Value) -> impl Stream<Item = Result<Value>> {
-        let subscription =
-            Subscription { client: self, query, variables, socket: None, failures: 0, ended: false };
-        stream::unfold(subscription, |mut subscription| async {
+    pub fn subscribe<Q: GraphQLQuery>(
+        &self,
+        variables: Q::Variables,
+    ) -> impl Stream<Item = Result<Q::ResponseData>> {
+        // This cannot fail: generated variables are structs, enums, strings, numbers and JSON.
+        let request = json!(Q::build_query(variables));
+        let subscription = Subscription { client: self, request, socket: None, failures: 0, ended: false };
+        let events = stream::unfold(subscription, |mut subscription| async {
             let event = subscription.next().await?;
             Some((event, subscription))
-        })
+        });
+        events.map(|data| parse_data(data?))
     }
 }
 
 struct Subscription<'c> {
     client: &'c Client,
-    query: &'static str,
-    variables: Value,
+    /// The document, the name of the operation, and its variables.
+    request: Value,
     socket: Option<(Socket<'c>, Instant)>,
     /// Consecutive failures.
     failures: u32,
@@ -69,9 +75,7 @@ impl Subscription<'_> {
     async fn receive_event(&mut self) -> Result<Option<Value>> {
         let (socket, _) = match &mut self.socket {
             Some(open) => open,
-            closed => {
-                closed.insert((Socket::open(self.client, self.query, &self.variables).await?, Instant::now()))
-            }
+            closed => closed.insert((Socket::open(self.client, &self.request).await?, Instant::now())),
         };
         socket.next().await
     }

@@ -7,33 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::TryStreamExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use reqwest::{Body, Method};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use super::error::with_causes;
-use super::{Client, ClientError, Result};
+use super::operations::{DeleteDocument, delete_document};
+use super::{Client, ClientError, DocumentInfo, Result};
+use crate::error::with_causes;
 
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// The description of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentInfo {
-    /// The UUID.
-    pub id: String,
-    /// The file name.
-    pub name: String,
-    /// The MIME type.
-    #[serde(rename = "type")]
-    pub media_type: String,
-    /// The size in bytes.
-    pub size: u64,
-    /// The SHA-256 as 64 lowercase hexadecimal digits.
-    pub sha256: String,
-}
 
 /// A document to upload.
 #[derive(Debug)]
@@ -191,8 +175,7 @@ impl Client {
 
     /// Deletes a document that no job uses.
     pub async fn delete_document(&self, id: &str) -> Result<()> {
-        const DELETE: &str = "mutation ($id: ID!) { deleteDocument(id: $id) { deletedId } }";
-        self.graphql(DELETE, serde_json::json!({"id": id})).await.map(drop)
+        self.execute::<DeleteDocument>(delete_document::Variables { id: id.to_owned() }).await.map(drop)
     }
 }
 

@@ -3,8 +3,11 @@
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
 
+use super::origin::origin_problem;
 use super::{Config, Oidc, Signup, Switch, TrustedDocuments};
-use crate::account::SECRET_BYTES;
+
+/// Minimum length of a secret that signs tokens and links, in bytes.
+pub const SECRET_BYTES: usize = 32;
 
 /// A hundred years, which overflow no timestamp.
 const MAX_DAYS: u32 = 36_500;
@@ -104,9 +107,7 @@ impl Config {
         {
             return Err(format!("telemetry.otlp_endpoint is {endpoint}; it needs http://… or https://…"));
         }
-        if let Some(problem) =
-            self.http.cors_origins.iter().find_map(|origin| crate::http::origin_problem(origin))
-        {
+        if let Some(problem) = self.http.cors_origins.iter().find_map(|origin| origin_problem(origin)) {
             return Err(format!("http.cors_origins: {problem}"));
         }
         if self.persisted.mode != TrustedDocuments::Off && self.persisted.path.is_empty() {
@@ -183,9 +184,27 @@ fn check_range<N: Copy + PartialOrd + std::fmt::Display>(
     Ok(())
 }
 
-/// Returns whether the host of a URL is this machine, so that no network can read the traffic.
+/// Returns whether the host of a URL is this machine. No network can read such traffic, and no proxy can reach the host.
 pub fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_addresses_are_recognized() {
+        for (url, expected) in [
+            ("http://127.0.0.1:1", true),
+            ("http://localhost", true),
+            ("http://[::1]:1", true),
+            ("http://10.0.0.1", false),
+            ("https://example.org", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), expected, "{url}");
+        }
+    }
 }

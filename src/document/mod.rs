@@ -408,7 +408,7 @@ fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
 mod tests {
     use super::*;
     use crate::app::tests;
-    use crate::job::state::Mode;
+    use crate::entity::enums::Mode;
 
     async fn orphan(documents: &Documents, text: &'static str) -> Staged {
         let bytes = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);

@@ -1,4 +1,4 @@
-//! The built-in executors: which operation a step of a built-in type is, and what it needs.
+//! The operations of the built-in job types, and their inputs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use docket_extract::operation::{Operation, Output, Text};
 use serde_json::Value;
 
-use crate::job::queue::Claim;
 use crate::error::{Error, Result};
 use crate::job::Jobs;
+use crate::job::queue::Claim;
 use crate::job_type::metadata::lookup;
 use crate::job_type::{INPUT, NOOP};
 
-/// What a claimed step asks of the executor; `None` where there is nothing to do.
+/// Default height of page images, in pixels.
+const DEFAULT_IMAGE_HEIGHT: u32 = 1024;
+
+/// Returns the operation of a claimed step; `None` if the step does nothing.
 pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Operation>> {
     let metadata = &claim.job.metadata;
     if claim.job.type_id == NOOP {
@@ -30,7 +33,7 @@ pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Opera
                 mime: input.media_type,
                 ocr: lookup(metadata, "text-extraction.ocr").and_then(Value::as_bool).unwrap_or(false),
                 languages: languages(jobs, claim).await?,
-                image_height: height(metadata),
+                image_height: image_height(metadata),
             })
         }
         "zoning" => Operation::Zoning { threshold },
@@ -48,28 +51,28 @@ pub(super) async fn operation(jobs: &Jobs, claim: &Claim) -> Result<Option<Opera
                 created_at: Some(jobs.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
             })
         }
-        other => return Err(Error::Internal(format!("there is no executor for the step {other}"))),
+        step => return Err(Error::Internal(format!("no operation for step {step:?}"))),
     }))
 }
 
-fn height(metadata: &Value) -> u32 {
+fn image_height(metadata: &Value) -> u32 {
     let given = lookup(metadata, "zoning.high_resolution_image_height").and_then(Value::as_u64);
-    given.and_then(|height| u32::try_from(height).ok()).unwrap_or(1024)
+    given.and_then(|height| u32::try_from(height).ok()).unwrap_or(DEFAULT_IMAGE_HEIGHT)
 }
 
-/// The languages that the job's taxonomy names.
+/// Returns the languages in the job's copy of its taxonomy.
 async fn languages(jobs: &Jobs, claim: &Claim) -> Result<Vec<String>> {
     for role in ["mapping-taxonomy-json", "indexing-taxonomy-json"] {
         let Some((_, document)) = jobs.current_content(claim.job.id, role).await? else { continue };
         let bytes = jobs.storage.read(&document.storage_key, jobs.limits.taxonomy_bytes as u64 * 2).await?;
         let definition: Value = serde_json::from_slice(&bytes).map_err(Error::internal)?;
-        let named = lookup(&definition, "options.languages").and_then(Value::as_array);
-        return Ok(named.into_iter().flatten().filter_map(|l| l.as_str().map(str::to_owned)).collect());
+        let languages = lookup(&definition, "options.languages").and_then(Value::as_array);
+        return Ok(languages.into_iter().flatten().filter_map(|l| l.as_str().map(str::to_owned)).collect());
     }
     Ok(Vec::new())
 }
 
-/// Brings the current contents that an operation reads into a folder.
+/// Copies the current contents that an operation reads into a folder. Returns their paths by role.
 pub(super) async fn inputs(
     jobs: &Jobs,
     claim: &Claim,

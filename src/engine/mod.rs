@@ -102,10 +102,11 @@ impl Engine {
             async move { engine.reap_until(&until).await }
         });
         let (engine, until) = (self.clone(), stop.clone());
-        let collector = supervise(&self.running, &stop, "collector", self.settings.poll_interval, move || {
-            let (engine, until) = (engine.clone(), until.clone());
-            async move { engine.collect_until(&until).await }
-        });
+        let collector =
+            supervise(&self.running, &stop, "collector", self.settings.poll_interval, move || {
+                let (engine, until) = (engine.clone(), until.clone());
+                async move { engine.collect_until(&until).await }
+            });
         while !stop.is_cancelled() {
             let claimed = match self.claim_and_start(&stop, &release).await {
                 Ok(claimed) => claimed,

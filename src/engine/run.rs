@@ -34,7 +34,8 @@ enum Ending {
 impl Engine {
     /// Runs a claimed step and submits its result.
     pub(super) async fn run_claim(&self, claim: Claim, release: &CancellationToken) {
-        let span = trace::step_span(&claim.job.id.to_string(), &claim.job.type_id, &claim.step, claim.attempt);
+        let span =
+            trace::step_span(&claim.job.id.to_string(), &claim.job.type_id, &claim.step, claim.attempt);
         async {
             let started = Instant::now();
             let ending = self.attempt(&claim, release).await;
@@ -50,7 +51,9 @@ impl Engine {
                 Err(Error::NotFound(_)) => {
                     tracing::info!(outcome, "result discarded: the job was deleted");
                 }
-                Err(error) => tracing::error!(outcome, %error, "failed to submit the result; its lease will expire"),
+                Err(error) => {
+                    tracing::error!(outcome, %error, "failed to submit the result; its lease will expire")
+                }
             }
         }
         .instrument(span.clone())

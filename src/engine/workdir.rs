@@ -1,10 +1,11 @@
-//! Where children work: a folder of this engine's own in the data directory, which engines of one PostgreSQL may share.
+//! The working folder of an engine's child processes, in the data directory, which the engines of several nodes may
+//! share.
 
 use std::fs::File;
 use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-/// A folder that is its engine's for as long as this is held.
+/// A working folder that belongs to this engine until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Workdir {
     path: PathBuf,
@@ -12,20 +13,19 @@ pub(super) struct Workdir {
 }
 
 impl Workdir {
-    /// Moves in to a folder `name` in `all`, and removes the folders of engines that are gone: what a killed process was
-    /// working on is of no use to anybody.
-    pub(super) fn open(all: &Path, name: &str) -> Result<Self> {
-        std::fs::create_dir_all(all)?;
-        // One at a time looks around and moves in, since a lock that is made and not held yet looks like one of the dead.
-        let door = lock_file(&all.join("door.lock"))?;
-        door.lock()?;
-        for entry in std::fs::read_dir(all)? {
+    /// Creates and locks the folder `name` in `root`. Removes the folders of engines whose processes have ended.
+    pub(super) fn open(root: &Path, name: &str) -> Result<Self> {
+        std::fs::create_dir_all(root)?;
+        // One engine at a time: a lock file that is created but not yet locked looks like that of an ended process.
+        let root_lock = lock_file(&root.join("door.lock"))?;
+        root_lock.lock()?;
+        for entry in std::fs::read_dir(root)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
-                remove_if_left(&entry.path())?;
+                remove_if_abandoned(&entry.path())?;
             }
         }
-        let path = all.join(name);
+        let path = root.join(name);
         let lock = lock_file(&path.with_extension("lock"))?;
         lock.lock()?;
         std::fs::create_dir(&path)?;
@@ -41,10 +41,10 @@ fn lock_file(path: &Path) -> Result<File> {
     File::options().create(true).truncate(false).write(true).open(path)
 }
 
-fn remove_if_left(folder: &Path) -> Result<()> {
+fn remove_if_abandoned(folder: &Path) -> Result<()> {
     let lock = folder.with_extension("lock");
     match File::options().write(true).open(&lock) {
-        Ok(held) => match held.try_lock() {
+        Ok(file) => match file.try_lock() {
             Ok(()) => {
                 std::fs::remove_dir_all(folder)?;
                 std::fs::remove_file(&lock)
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_leaves_those_that_live_alone_and_clears_up_after_the_dead() {
-        let all = tempfile::tempdir().unwrap();
-        let living = Workdir::open(all.path(), "living").unwrap();
-        let dead = Workdir::open(all.path(), "dead").unwrap().path().to_owned();
-        std::fs::create_dir(all.path().join("step-of-an-earlier-version")).unwrap();
-        std::fs::write(living.path().join("input"), "x").unwrap();
-        let third = Workdir::open(all.path(), "third").unwrap();
-        assert!(living.path().join("input").exists() && third.path().exists());
-        assert!(!dead.exists() && !all.path().join("step-of-an-earlier-version").exists());
+    fn new_workdir_removes_only_folders_of_ended_engines() {
+        let root = tempfile::tempdir().unwrap();
+        let running = Workdir::open(root.path(), "running").unwrap();
+        let ended = Workdir::open(root.path(), "ended").unwrap().path().to_owned();
+        std::fs::create_dir(root.path().join("step-of-an-earlier-version")).unwrap();
+        std::fs::write(running.path().join("input"), "x").unwrap();
+        let third = Workdir::open(root.path(), "third").unwrap();
+        assert!(running.path().join("input").exists() && third.path().exists());
+        assert!(!ended.exists() && !root.path().join("step-of-an-earlier-version").exists());
     }
 }

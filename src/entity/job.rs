@@ -35,8 +35,6 @@ pub struct Model {
     pub finished_at: Option<DateTimeUtc>,
     /// Time spent on the job, by kind.
     pub timing: Option<Json>,
-    #[sea_orm(has_one)]
-    pub task: HasOne<super::task::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -26,3 +26,10 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// Lets a query for jobs read their tasks too. It stands here because a task refers to its job, and not the reverse.
+impl Related<Entity> for super::job::Entity {
+    fn to() -> RelationDef {
+        Relation::Job.def().rev()
+    }
+}

@@ -1,4 +1,4 @@
-//! An event before and while it is written.
+//! Events that are about to be written.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::entity::enums::EventKind;
 use crate::id::{JobId, UserId};
 
-/// An event that is about to be written: the columns of `job_event`, which are documented there.
+/// An event that is about to be written to `job_event`.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the columns of job_event are documented there")]
 pub struct NewEvent {
@@ -19,7 +19,7 @@ pub struct NewEvent {
     pub data: Value,
 }
 
-/// The part of a written event that decides to which webhooks it is sent.
+/// The part of a written event that its deliveries to webhooks need.
 #[derive(Debug, Clone, Copy)]
 pub struct EventHead {
     /// The number of the event in the history of its job.

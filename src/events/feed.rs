@@ -1,17 +1,17 @@
-//! One durable order over the events of all jobs.
+//! The feed: all events of all jobs, in one durable order.
 //!
-//! Commit order is not the order of serial numbers, so whoever tails those loses rows. Each event keeps the *position* of
-//! its transaction instead, and readers take only positions below a *horizon* under which nothing can appear any more:
+//! Transactions do not commit in the order of serial numbers, so a reader that follows serial numbers misses rows. Each
+//! event has the *position* of its transaction instead. Readers read only below the *horizon*, where no event can
+//! appear any more:
 //!
 //! | | position | horizon |
 //! |---|---|---|
 //! | PostgreSQL | `pg_current_xact_id()` + base | `pg_snapshot_xmin(pg_current_snapshot())` + base |
-//! | SQLite | a counter that each writing transaction raises | the counter + 1: there is one writer |
+//! | SQLite | a counter that each writing transaction increments | the counter + 1: there is one writer |
 //!
-//! Within a position events are ordered by job and sequence. A job's own events stand in their order, because a
-//! transaction gets its ID when it locks the job, not before: whoever waits for the lock has none yet. `base` is what a
-//! restored PostgreSQL cluster lacks, whose transaction IDs begin anew ([`align`]); it is 0 until then. `docs/feed.md` has
-//! the whole argument.
+//! Events of one position are ordered by job and sequence. Events of one job keep their order, because a transaction
+//! gets its ID when it locks the job: a transaction that waits for the lock has none. `base` is 0 until the database is
+//! restored into a PostgreSQL cluster with lower transaction IDs ([`align`]). `docs/feed.md` contains the proof.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -25,20 +25,20 @@ use crate::entity::job_event::{self, Column};
 use crate::error::{Error, Result};
 use crate::id::JobId;
 
-/// Whether an enabled webhook exists, as an expression that an index answers.
+/// SQL expression: whether an enabled webhook exists. An index answers it.
 const HAS_WEBHOOKS: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
 
-/// Writes events of a job that this transaction has locked. Returns what the outbox needs of them, or nothing if no
-/// webhook is enabled. The transaction must not write before it holds the lock: its position in the feed could otherwise
-/// come before that of an earlier change.
+/// Writes events of a job that this transaction has locked. Returns their heads for the outbox; none if no webhook is
+/// enabled. The transaction must not write before it holds the lock. Otherwise its feed position could be lower than
+/// that of an earlier change.
 pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Vec<EventHead>> {
     let Some(first) = events.first() else { return Ok(Vec::new()) };
     let job = first.job;
     let position = match tx.get_database_backend() {
         DbBackend::Postgres => {
-            // A transaction that locks several jobs gets its ID with the first of them. It can reach a later job after a
-            // transaction with a higher ID has changed that job. So the position is at least that of the job's last event.
-            // A position above the own ID is as safe as the ID: the horizon does not pass it while this transaction runs.
+            // A transaction that locks several jobs gets its ID with the first of them. It can reach a later job after
+            // a transaction with a higher ID has changed that job. So the position is at least that of the job's last
+            // event. A higher position is as safe as the ID: the horizon does not pass it while this transaction runs.
             let before = first.sequence - 1;
             format!(
                 "GREATEST(pg_current_xact_id()::text::bigint + (SELECT base FROM feed), \
@@ -74,14 +74,14 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
             Expr::cust(position.clone()),
         ]);
     }
-    // The same statement asks for webhooks, so that an event costs no further statement where there are none.
+    // The same statement looks for webhooks, so that without webhooks an event needs no further statement.
     insert.returning(Query::returning().exprs([Expr::cust(HAS_WEBHOOKS)]));
     let written = tx.query_all(&insert).await?;
     let has_webhooks = written.first().map(|row| row.try_get_by_index(0)).transpose()?;
     Ok(if has_webhooks == Some(true) { heads } else { Vec::new() })
 }
 
-/// The position below which every event is there to be read. Ask for it first, read then.
+/// Returns the horizon: the position below which all events are visible. Read it before the events.
 pub async fn horizon(db: &Db) -> Result<i64> {
     let sql = match db.backend() {
         DbBackend::Postgres => {
@@ -89,34 +89,35 @@ pub async fn horizon(db: &Db) -> Result<i64> {
         }
         _ => "SELECT base + 1 AS horizon FROM feed",
     };
-    number(db.read(), sql, "horizon").await
+    query_number(db.read(), sql, "horizon").await
 }
 
-/// How far the horizon is behind the transactions that begin now: what is open holds it back.
+/// Returns the number of transaction IDs by which open transactions hold back the horizon; 0 with SQLite.
 pub async fn lag(db: &Db) -> Result<i64> {
     match db.backend() {
         DbBackend::Postgres => {
             let sql = "SELECT pg_snapshot_xmax(s)::text::bigint - pg_snapshot_xmin(s)::text::bigint AS lag \
                        FROM pg_current_snapshot() AS s";
-            number(db.read(), sql, "lag").await
+            query_number(db.read(), sql, "lag").await
         }
         _ => Ok(0),
     }
 }
 
-/// Moves the positions to come behind those that exist, where the cluster's transaction IDs are behind them: after a dump
-/// was restored into a new one. At the start of a process.
+/// Raises `base` if new positions would be below existing ones: after a dump was restored into a cluster with lower
+/// transaction IDs. Called at the start of a process.
 pub async fn align(db: &Db) -> Result<()> {
     if db.backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let moved = db.write(|tx| {
+    let aligned = db.write(|tx| {
         Box::pin(async move {
-            let base = number(tx, "SELECT base FROM feed FOR UPDATE", "base").await?;
-            // In this order: what is seen now was written under an ID below the one asked for afterwards.
-            let last = number(tx, "SELECT coalesce(max(position), 0) AS last FROM job_event", "last").await?;
+            let base = query_number(tx, "SELECT base FROM feed FOR UPDATE", "base").await?;
+            // In this order: events that this query sees have IDs below the one that the next query returns.
+            let last = "SELECT coalesce(max(position), 0) AS last FROM job_event";
+            let last = query_number(tx, last, "last").await?;
             let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next";
-            let next = number(tx, next, "next").await?;
+            let next = query_number(tx, next, "next").await?;
             if last < next + base {
                 return Ok(None);
             }
@@ -130,76 +131,77 @@ pub async fn align(db: &Db) -> Result<()> {
             Ok(Some(base))
         })
     });
-    if let Some(base) = moved.await? {
-        tracing::warn!(base, "the database was restored: the feed goes on behind the events that exist");
+    if let Some(base) = aligned.await? {
+        tracing::warn!(base, "the database was restored, new feed positions start above the existing events");
     }
     Ok(())
 }
 
-async fn number(on: &impl ConnectionTrait, sql: &str, column: &str) -> Result<i64> {
-    let row = on.query_one_raw(Statement::from_string(on.get_database_backend(), sql)).await?;
+async fn query_number(db: &impl ConnectionTrait, sql: &str, column: &str) -> Result<i64> {
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     let row = row.ok_or_else(|| Error::internal("the table feed is empty"))?;
     Ok(row.try_get("", column)?)
 }
 
-/// A place in the feed, and in the history of the job that it names: just after one event.
+/// A point in the feed, just after one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedPosition {
-    /// Of the event's transaction.
+    /// The position of the event's transaction.
     pub position: i64,
-    /// Whose event.
+    /// The job of the event.
     pub job: JobId,
-    /// In its job's history.
+    /// The number of the event in the history of its job.
     pub sequence: i64,
 }
 
-/// The version of what is inside a cursor.
-const FORMAT: u8 = 1;
+/// The version of the format of cursors.
+const CURSOR_VERSION: u8 = 1;
 
 impl FeedPosition {
-    /// Before everything.
+    /// The start of the feed, before all events.
     pub const START: Self = Self { position: -1, job: JobId(Uuid::nil()), sequence: 0 };
 
-    /// Just after an event.
+    /// Returns the point just after an event.
     pub fn of(event: &job_event::Model) -> Self {
         Self { position: event.position, job: event.job_id, sequence: event.sequence }
     }
 
-    /// Before every event of a position.
+    /// Returns the point before all events of a position.
     pub fn before(position: i64) -> Self {
         Self { position, ..Self::START }
     }
 
-    /// As clients carry it.
+    /// Returns the cursor of this point.
     pub fn encode(&self) -> String {
         let mut bytes = [0_u8; 33];
-        bytes[0] = FORMAT;
+        bytes[0] = CURSOR_VERSION;
         bytes[1..9].copy_from_slice(&self.position.to_be_bytes());
         bytes[9..25].copy_from_slice(self.job.0.as_bytes());
         bytes[25..].copy_from_slice(&self.sequence.to_be_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` where it is not one of ours.
+    /// Reads a cursor; `None` if it is malformed.
     pub fn decode(text: &str) -> Option<Self> {
         let bytes: [u8; 33] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let number = |range: std::ops::Range<usize>| bytes[range].try_into().ok().map(i64::from_be_bytes);
         let (position, sequence) = (number(1..9)?, number(25..33)?);
         let job = JobId(Uuid::from_slice(&bytes[9..25]).ok()?);
-        (bytes[0] == FORMAT && position >= 0 && sequence > 0).then_some(Self { position, job, sequence })
+        let is_valid = bytes[0] == CURSOR_VERSION && position >= 0 && sequence > 0;
+        is_valid.then_some(Self { position, job, sequence })
     }
 }
 
-/// Events after a place of the feed, as a condition.
-pub fn after(place: FeedPosition) -> sea_orm::Condition {
+/// Returns a condition on the rows of `job_event`: the event comes after a point in the feed.
+pub fn after(start: FeedPosition) -> sea_orm::Condition {
     use sea_orm::{ColumnTrait, Condition};
     let later_job = Condition::any()
-        .add(Column::JobId.gt(place.job))
-        .add(Condition::all().add(Column::JobId.eq(place.job)).add(Column::Sequence.gt(place.sequence)));
-    // The first part alone finds the place in the index.
+        .add(Column::JobId.gt(start.job))
+        .add(Condition::all().add(Column::JobId.eq(start.job)).add(Column::Sequence.gt(start.sequence)));
+    // The first part alone finds the start in the index.
     Condition::all()
-        .add(Column::Position.gte(place.position))
-        .add(Condition::any().add(Column::Position.gt(place.position)).add(later_job))
+        .add(Column::Position.gte(start.position))
+        .add(Condition::any().add(Column::Position.gt(start.position)).add(later_job))
 }
 
 #[cfg(test)]
@@ -207,23 +209,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_come_back_and_foreign_ones_do_not() {
-        let place = FeedPosition { position: 1 << 40, job: JobId::new(), sequence: 7 };
-        assert_eq!(FeedPosition::decode(&place.encode()), Some(place));
-        let never = FeedPosition { sequence: 0, ..place }.encode();
-        for foreign in
-            ["", "x", "AAAA", never.as_str(), &FeedPosition::START.encode(), &format!("{}A", place.encode())]
-        {
-            assert_eq!(FeedPosition::decode(foreign), None, "{foreign}");
+    fn cursor_decodes_to_its_position_and_malformed_cursor_is_refused() {
+        let position = FeedPosition { position: 1 << 40, job: JobId::new(), sequence: 7 };
+        let cursor = position.encode();
+        assert_eq!(FeedPosition::decode(&cursor), Some(position));
+        let without_event = FeedPosition { sequence: 0, ..position }.encode();
+        let start = FeedPosition::START.encode();
+        for malformed in ["", "x", "AAAA", &without_event, &start, &format!("{cursor}A")] {
+            assert_eq!(FeedPosition::decode(malformed), None, "{malformed}");
         }
     }
 
     #[test]
-    fn places_are_in_the_order_of_the_feed() {
-        let (early, late) = (JobId::new(), JobId::new());
-        let place = |position, job, sequence| FeedPosition { position, job, sequence };
-        let order =
-            [FeedPosition::START, FeedPosition::before(3), place(3, early, 9), place(3, late, 1), place(4, early, 10)];
-        assert!(order.is_sorted(), "{order:?}");
+    fn positions_compare_in_the_order_of_the_feed() {
+        let (first, second) = (JobId::new(), JobId::new());
+        let after = |position, job, sequence| FeedPosition { position, job, sequence };
+        let (start, before) = (FeedPosition::START, FeedPosition::before(3));
+        let sorted = [start, before, after(3, first, 9), after(3, second, 1), after(4, first, 10)];
+        assert!(sorted.is_sorted(), "{sorted:?}");
     }
 }

@@ -1,9 +1,8 @@
-//! Fan-out: who waits for a change of a job, of any job, and for work in the queue; the [`feed`] over all jobs; and the
-//! [`outbox`] of what is sent to webhooks.
+//! Wake-ups inside one process ([`Hub`]), the [`feed`] of all jobs, and the [`outbox`] of deliveries to webhooks.
 //!
-//! A hint says only that something changed; it may come twice, late, or not at all. Whoever is woken reads the rows. For
-//! each job that somebody watches there is one channel, and one shared reading per change however many watch it. Hints at
-//! any job gather in a [`ChangeBatch`], which [`crate::job::news`] makes news of for whoever follows many.
+//! A wake-up tells only that something changed. It may come twice, late, or not at all; the receiver then reads the
+//! database. Each job with subscribers has one channel. Its subscribers share one snapshot per change. The changes of
+//! all jobs gather in a [`ChangeBatch`], which the change poller ([`crate::changes`]) reads.
 
 mod event;
 pub mod feed;
@@ -22,64 +21,65 @@ use crate::error::Result;
 use crate::id::{JobId, ReviewId};
 pub use event::{EventHead, NewEvent};
 
-/// One state of a job between two hints: whoever needs it first reads it, the others share what was read.
+/// The state of a job between two wake-ups. The first subscriber that needs it reads it; all others share the snapshot.
 #[derive(Debug)]
 pub struct Generation<T> {
-    reading: OnceCell<Arc<T>>,
-    began: Instant,
+    snapshot: OnceCell<Arc<T>>,
+    started: Instant,
 }
 
 impl<T> Default for Generation<T> {
     fn default() -> Self {
-        Self { reading: OnceCell::new(), began: Instant::now() }
+        Self { snapshot: OnceCell::new(), started: Instant::now() }
     }
 }
 
 impl<T> Generation<T> {
-    /// The shared reading, made by `read` where nobody has made it yet.
+    /// Returns the shared snapshot. The first call reads it with `read`.
     pub async fn get<F: Future<Output = Result<T>>>(&self, read: impl FnOnce() -> F) -> Result<Arc<T>> {
-        self.reading.get_or_try_init(|| async { read().await.map(Arc::new) }).await.cloned()
+        self.snapshot.get_or_try_init(|| async { read().await.map(Arc::new) }).await.cloned()
     }
 }
 
 type Channels<T> = Mutex<HashMap<JobId, watch::Sender<Arc<Generation<T>>>>>;
 
-/// Changes that are kept until somebody takes them; beyond, it is only known that there were some.
-const BACKLOG: usize = 10_000;
+/// Maximum number of changes in a batch. Further changes replace the batch by [`ChangeBatch::missed`].
+const MAX_CHANGES: usize = 10_000;
 
-/// Jobs of which it is known what this process has hinted at.
-const ANNOUNCED: u64 = 10_000;
+/// Maximum number of jobs whose announced events are remembered.
+const MAX_ANNOUNCED_JOBS: u64 = 10_000;
 
-/// What has changed since it was last asked, and when that was last said: who follows from later on has seen it.
+/// The changes since the last batch, each with its last time: a subscriber that started later has already seen the
+/// change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ChangeBatch {
-    /// Jobs with something new in their history.
+    /// Jobs with new events.
     pub jobs: BTreeMap<JobId, Instant>,
-    /// Jobs whose running step has got further.
+    /// Jobs whose running step has reported progress.
     pub progress: BTreeMap<JobId, Instant>,
-    /// Reviews that opened or changed, with their jobs.
+    /// Reviews that were opened or changed, with their jobs.
     pub reviews: BTreeMap<ReviewId, (JobId, Instant)>,
-    /// There was more than could be kept: anything may have changed.
+    /// Whether there were too many changes to keep: anything may have changed.
     pub missed: bool,
 }
 
 impl ChangeBatch {
     fn add(&mut self, change: impl FnOnce(&mut Self)) {
         change(self);
-        if self.jobs.len() + self.progress.len() + self.reviews.len() > BACKLOG {
+        if self.jobs.len() + self.progress.len() + self.reviews.len() > MAX_CHANGES {
             *self = Self { missed: true, ..Self::default() };
         }
     }
 }
 
-/// The hints of one process; clones share it. `T` is what watchers share a reading of.
+/// The wake-ups of one process. Clones share them. `T` is the snapshot that the subscribers of a job share.
 #[derive(Debug)]
 pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
     queue: Arc<Notify>,
     outbox: Arc<Notify>,
     changes: Arc<(Mutex<ChangeBatch>, Notify)>,
-    /// The last events of each job that this process has hinted at itself, without a gap.
+    /// The last events of each job that this process has announced itself, without gaps.
     announced: Cache<JobId, RangeInclusive<i64>>,
     access_version: Arc<AtomicU64>,
 }
@@ -104,29 +104,29 @@ impl<T> Default for Hub<T> {
             queue: Arc::default(),
             outbox: Arc::default(),
             changes: Arc::default(),
-            announced: Cache::new(ANNOUNCED),
+            announced: Cache::new(MAX_ANNOUNCED_JOBS),
             access_version: Arc::default(),
         }
     }
 }
 
 impl<T> Hub<T> {
-    /// This process hints at these events of a job itself, and need not hear of them by other ways.
+    /// Records that this process has announced these events of a job itself, so that the change poller skips them.
     pub fn record_announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
         let first = match self.announced.get(&id) {
-            // They follow those before without one of another process in between.
+            // No event of another process is in between.
             Some(known) if known.end() + 1 >= *sequences.start() => *known.start().min(sequences.start()),
             _ => *sequences.start(),
         };
         self.announced.insert(id, first..=*sequences.end());
     }
 
-    /// Whether this process has hinted at an event itself.
+    /// Returns whether this process has announced an event itself.
     pub fn has_announced(&self, id: JobId, sequence: i64) -> bool {
         self.announced.get(&id).is_some_and(|known| known.contains(&sequence))
     }
 
-    /// A job has changed. Called after the commit, never inside a transaction.
+    /// Announces that a job has changed. Call it after the commit, never inside a transaction.
     pub fn changed(&self, id: JobId) {
         self.wake(id);
         self.record_change(|batch| {
@@ -134,16 +134,16 @@ impl<T> Hub<T> {
         });
     }
 
-    /// The last state of a job, for whoever watches it: its rows are about to go.
-    pub fn publish(&self, id: JobId, end: T) {
-        let reading = OnceCell::from(Arc::new(end));
+    /// Sends the last snapshot of a job to its subscribers, before the rows of the job are deleted.
+    pub fn publish(&self, id: JobId, last: T) {
+        let snapshot = OnceCell::from(Arc::new(last));
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = jobs.get(&id) {
-            channel.send_replace(Arc::new(Generation { reading, began: Instant::now() }));
+            channel.send_replace(Arc::new(Generation { snapshot, started: Instant::now() }));
         }
     }
 
-    /// The running step of a job has got further.
+    /// Announces that the running step of a job has reported progress.
     pub fn progressed(&self, id: JobId) {
         self.wake(id);
         self.record_change(|batch| {
@@ -151,24 +151,25 @@ impl<T> Hub<T> {
         });
     }
 
-    /// A review of a job has opened or changed.
+    /// Announces that a review was opened or changed.
     pub fn review_changed(&self, id: ReviewId, job: JobId) {
         self.record_change(|batch| {
             batch.reviews.insert(id, (job, Instant::now()));
         });
     }
 
-    /// Somebody may have gained or lost access to a job: what was read for them before may be too much.
+    /// Announces that a user may have gained or lost access to a job. Earlier readings are outdated.
     pub fn access_changed(&self) {
         self.access_version.fetch_add(1, Ordering::Release);
     }
 
-    /// How often [`Hub::access_changed`] was called.
+    /// Returns the number of calls of [`Hub::access_changed`].
     pub fn access_version(&self) -> u64 {
         self.access_version.load(Ordering::Acquire)
     }
 
-    /// Somebody has joined or left a team, and with it any number of jobs: every watcher looks again.
+    /// Announces that a user has joined or left a team, and so gained or lost access to its jobs. Wakes all
+    /// subscribers.
     pub fn membership_changed(&self) {
         self.access_changed();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +178,7 @@ impl<T> Hub<T> {
         }
     }
 
-    /// Wakes those who watch a job, and nobody else.
+    /// Wakes the subscribers of a job, but not the change poller.
     pub fn wake(&self, id: JobId) {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = jobs.get(&id) {
@@ -191,49 +192,49 @@ impl<T> Hub<T> {
         changed.notify_one();
     }
 
-    /// Waits for a change of anything; one that came while nobody waited is not lost.
+    /// Waits for a change of any kind. A change between two calls is not lost.
     pub async fn wait_for_change(&self) {
         self.changes.1.notified().await;
     }
 
-    /// Takes what has changed since it was last taken: for one taker.
+    /// Takes the changes since the last call. Only the change poller calls it.
     pub fn take_changes(&self) -> ChangeBatch {
         std::mem::take(&mut *self.changes.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Something may be in the queue.
+    /// Wakes the workers of this process: a step may be queued.
     pub fn notify_workers(&self) {
         self.queue.notify_one();
     }
 
-    /// Waits for [`Hub::notify_workers`]; one that came while nobody waited is not lost.
+    /// Waits for [`Hub::notify_workers`]. A notification between two calls is not lost.
     pub async fn wait_for_work(&self) {
         self.queue.notified().await;
     }
 
-    /// Something may be to be sent to a webhook.
+    /// Wakes the dispatcher: a delivery may be due.
     pub fn notify_dispatcher(&self) {
         self.outbox.notify_one();
     }
 
-    /// Waits for [`Hub::notify_dispatcher`]; one that came while nobody waited is not lost.
+    /// Waits for [`Hub::notify_dispatcher`]. A notification between two calls is not lost.
     pub async fn wait_for_deliveries(&self) {
         self.outbox.notified().await;
     }
 
-    /// Watches a job from now on. Subscribe first, then read: what changes in between wakes the watcher.
+    /// Subscribes to the changes of a job. Subscribe first and then read, so that no change in between is lost.
     pub fn subscribe(&self, id: JobId) -> ChangeSubscription<T> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = jobs.entry(id).or_insert_with(|| watch::Sender::new(Arc::default()));
         ChangeSubscription { receiver: Some(channel.subscribe()), id, hub: self.clone() }
     }
 
-    /// How many jobs somebody watches.
+    /// Returns the number of jobs with subscribers.
     pub fn subscribed_jobs(&self) -> usize {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn forget(&self, id: JobId) {
+    fn remove_unused_channel(&self, id: JobId) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if jobs.get(&id).is_some_and(|channel| channel.receiver_count() == 0) {
             jobs.remove(&id);
@@ -241,7 +242,7 @@ impl<T> Hub<T> {
     }
 }
 
-/// Somebody's eye on a job.
+/// A subscription to the changes of one job.
 #[derive(Debug)]
 pub struct ChangeSubscription<T> {
     receiver: Option<watch::Receiver<Arc<Generation<T>>>>,
@@ -250,7 +251,7 @@ pub struct ChangeSubscription<T> {
 }
 
 impl<T> ChangeSubscription<T> {
-    /// The state since the last hint; later hints count from here.
+    /// Returns the state since the last wake-up. [`ChangeSubscription::changed`] waits for a later one.
     pub fn current(&mut self) -> Arc<Generation<T>> {
         match &mut self.receiver {
             Some(receiver) => Arc::clone(&receiver.borrow_and_update()),
@@ -258,24 +259,24 @@ impl<T> ChangeSubscription<T> {
         }
     }
 
-    /// Begins a new state where the one there is older than `floor`: for changes that nobody of this process hints at. Of
-    /// many watchers one does so for all.
-    pub fn refresh(&self, floor: Duration) {
+    /// Wakes all subscribers of the job if the current state is at least `min_age` old: for changes that this process
+    /// does not announce. One call serves all subscribers of the job.
+    pub fn refresh(&self, min_age: Duration) {
         if let Some(receiver) = &self.receiver
-            && receiver.borrow().began.elapsed() >= floor
+            && receiver.borrow().started.elapsed() >= min_age
         {
             self.hub.wake(self.id);
         }
     }
 
-    /// Waits for a hint after the last [`ChangeSubscription::current`].
+    /// Waits for a wake-up after the last [`ChangeSubscription::current`].
     pub async fn changed(&mut self) {
-        let alive = match &mut self.receiver {
+        let is_open = match &mut self.receiver {
             Some(receiver) => receiver.changed().await.is_ok(),
             None => false,
         };
-        if !alive {
-            // The sender lives in the hub for as long as anybody watches, so this is not reached.
+        if !is_open {
+            // This is not reached, because the hub keeps the sender while the job has subscribers.
             std::future::pending::<()>().await;
         }
     }
@@ -284,7 +285,7 @@ impl<T> ChangeSubscription<T> {
 impl<T> Drop for ChangeSubscription<T> {
     fn drop(&mut self) {
         self.receiver = None;
-        self.hub.forget(self.id);
+        self.hub.remove_unused_channel(self.id);
     }
 }
 
@@ -295,26 +296,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn many_watchers_share_one_reading_per_change() {
+    async fn subscribers_share_one_snapshot_per_change() {
         let hub = Hub::<usize>::default();
         let id = JobId::new();
         let reads = AtomicUsize::new(0);
-        let mut watchers: Vec<_> = (0..50).map(|_| hub.subscribe(id)).collect();
+        let mut subscribers: Vec<_> = (0..50).map(|_| hub.subscribe(id)).collect();
         for change in 1..=3 {
-            for watcher in &mut watchers {
+            for subscriber in &mut subscribers {
                 let read = || async { Ok(reads.fetch_add(1, Ordering::Relaxed)) };
-                assert_eq!(*watcher.current().get(read).await.unwrap(), change - 1);
+                assert_eq!(*subscriber.current().get(read).await.unwrap(), change - 1);
             }
             hub.changed(id);
-            for watcher in &mut watchers {
-                watcher.changed().await;
+            for subscriber in &mut subscribers {
+                subscriber.changed().await;
             }
         }
         assert_eq!(reads.into_inner(), 3);
     }
 
     #[test]
-    fn what_another_process_wrote_in_between_is_not_taken_for_announced() {
+    fn event_of_another_process_in_between_is_not_announced() {
         let (hub, id) = (Hub::<()>::default(), JobId::new());
         hub.record_announced(id, 1..=3);
         hub.record_announced(id, 4..=4);
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_changed_is_taken_once_and_it_is_known_when_there_was_too_much() {
+    async fn changes_are_taken_once_and_overflow_is_reported() {
         let hub = Hub::<()>::default();
         let (job, review) = (JobId::new(), ReviewId::new());
         hub.changed(job);
@@ -337,7 +338,7 @@ mod tests {
             (1, Some(job), false)
         );
         assert_eq!(hub.take_changes(), ChangeBatch::default());
-        for _ in 0..=BACKLOG {
+        for _ in 0..=MAX_CHANGES {
             hub.progressed(JobId::new());
         }
         hub.progressed(job);
@@ -346,15 +347,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_between_watching_and_waiting_is_seen_and_nothing_is_kept_of_who_leaves() {
+    async fn change_after_subscribing_is_not_lost_and_unused_channel_is_removed() {
         let hub = Hub::<()>::default();
         let id = JobId::new();
-        let mut watch = hub.subscribe(id);
-        let _seen = watch.current();
+        let mut subscription = hub.subscribe(id);
+        let _seen = subscription.current();
         hub.changed(id);
         hub.changed(id);
-        watch.changed().await;
-        drop(watch);
+        subscription.changed().await;
+        drop(subscription);
         assert_eq!(hub.subscribed_jobs(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! What is to be sent to webhooks, written in the transaction of the events themselves.
+//! The outbox: deliveries to webhooks, written in the transaction of their events.
 //!
-//! An event goes to the enabled webhooks of its job, and to those over all jobs of people who own it or were let in to it.
-//! What somebody may see of it is looked at when it is sent, not here.
+//! An event goes to the enabled webhooks of its job, and to the webhooks for all jobs of users with access to it. The
+//! dispatcher checks what the user may see when it sends the event.
 
 use chrono::DateTime;
 use sea_orm::sea_query::{Expr, ExprTrait, LockType, Query, SelectStatement, UnionType};
@@ -16,44 +16,44 @@ use crate::entity::{access, account, team_member, webhook, webhook_delivery};
 use crate::error::Result;
 use crate::id::{DeliveryId, JobId, WebhookId};
 
-/// When what stands behind an earlier event of its job, on its way to the same webhook, is tried: not before that one has
-/// ended and lets it go. A queue in which only what can be sent is due stays quick, whatever waits behind it.
+/// The due time of a delivery that waits for an earlier event of the same job to the same webhook. The end of the
+/// earlier delivery makes it due. Waiting deliveries are not due, so that they do not slow down the queue.
 pub const WAITING_DUE_TIME: Timestamp =
     DateTime::from_timestamp(253_370_764_800, 0).expect("the year 9999 is in range");
 
-/// Rows of one statement: databases take so many values only.
-const ROWS: usize = 500;
+/// Maximum number of rows of one statement: databases limit the number of its values.
+const MAX_ROWS_PER_INSERT: usize = 500;
 
-/// Writes what is to be sent of the events of a job; says how much it is.
+/// Writes the deliveries of the events of a job, and returns their number.
 pub async fn append(tx: &DatabaseTransaction, job: JobId, events: &[EventHead]) -> Result<usize> {
     let mut rows = Vec::new();
-    for (webhook, kinds, waits) in listening(tx, job).await? {
-        let wanted = |event: &&EventHead| wants(&kinds, event.kind);
-        let mut free = !waits;
-        for event in events.iter().filter(wanted) {
-            let first = std::mem::replace(&mut free, false);
-            rows.push(row(webhook, job, event, if first { event.at } else { WAITING_DUE_TIME }));
+    for (webhook, kinds, is_pending) in subscribed_webhooks(tx, job).await? {
+        let is_included = |event: &&EventHead| includes(&kinds, event.kind);
+        let mut must_wait = is_pending;
+        for event in events.iter().filter(is_included) {
+            let due = if std::mem::replace(&mut must_wait, true) { WAITING_DUE_TIME } else { event.at };
+            rows.push(row(webhook, job, event, due));
         }
     }
     let count = rows.len();
     while !rows.is_empty() {
-        let some = rows.split_off(rows.len().saturating_sub(ROWS));
-        webhook_delivery::Entity::insert_many(some).exec_without_returning(tx).await?;
+        let chunk = rows.split_off(rows.len().saturating_sub(MAX_ROWS_PER_INSERT));
+        webhook_delivery::Entity::insert_many(chunk).exec_without_returning(tx).await?;
     }
     Ok(count)
 }
 
-/// Whether a webhook of these kinds is sent an event of this one.
-fn wants(kinds: &Value, kind: EventKind) -> bool {
+/// Returns whether a webhook with these kinds gets events of this kind. An empty list means all kinds.
+fn includes(kinds: &Value, kind: EventKind) -> bool {
     kinds
         .as_array()
-        .is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind.as_str()))
+        .is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|included| included == kind.as_str()))
 }
 
-/// The webhooks of a job's events, their kinds, and whether an event of the job is on its way there: nothing of the job is
-/// finished meanwhile, since who does so locks the job too. They cannot be deleted before this transaction has ended, or
-/// what is written for them would fail with it.
-async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value, bool)>> {
+/// Returns the webhooks of a job's events, their kinds, and whether they have a pending delivery of this job. A
+/// delivery ends under the lock of the job, so none ends at the same time. The row locks prevent that a webhook is
+/// deleted before this transaction ends, which would make it fail.
+async fn subscribed_webhooks(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookId, Value, bool)>> {
     let account = || Expr::col((webhook::Entity, webhook::Column::AccountId));
     let admins = Query::select()
         .column(account::Column::Id)
@@ -62,11 +62,12 @@ async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookI
         .to_owned();
     let of_this_job = Condition::all()
         .add(webhook::Column::JobId.eq(job))
-        .add(account().in_subquery(let_in(job)).or(account().in_subquery(admins)));
-    let over_all =
-        Condition::all().add(webhook::Column::JobId.is_null()).add(account().in_subquery(let_in(job)));
+        .add(account().in_subquery(accounts_with_access(job)).or(account().in_subquery(admins)));
+    let of_all_jobs = Condition::all()
+        .add(webhook::Column::JobId.is_null())
+        .add(account().in_subquery(accounts_with_access(job)));
     let delivery = |column: Delivery| Expr::col((webhook_delivery::Entity, column));
-    let on_its_way = Query::select()
+    let pending = Query::select()
         .expr(Expr::val(1))
         .from(webhook_delivery::Entity)
         .and_where(delivery(Delivery::WebhookId).equals((webhook::Entity, webhook::Column::Id)))
@@ -77,15 +78,15 @@ async fn listening(tx: &DatabaseTransaction, job: JobId) -> Result<Vec<(WebhookI
     let found = webhook::Entity::find()
         .select_only()
         .columns([webhook::Column::Id, webhook::Column::EventKinds])
-        .expr_as(Expr::exists(on_its_way), "waits")
+        .expr_as(Expr::exists(pending), "is_pending")
         .filter(Expr::cust("enabled"))
-        .filter(Condition::any().add(of_this_job).add(over_all))
+        .filter(Condition::any().add(of_this_job).add(of_all_jobs))
         .lock(LockType::KeyShare);
     Ok(found.into_tuple().all(tx).await?)
 }
 
-/// The accounts of those who made a job or were let in to it, teams resolved to their members.
-fn let_in(job: JobId) -> SelectStatement {
+/// Returns a query for the accounts with access to a job: its owner, its collaborators, and the members of its teams.
+fn accounts_with_access(job: JobId) -> SelectStatement {
     let members = Query::select()
         .column((team_member::Entity, team_member::Column::AccountId))
         .from(access::Entity)
@@ -132,9 +133,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_kinds_are_all_kinds() {
-        assert!(wants(&json!([]), EventKind::Created));
-        assert!(wants(&json!(["CREATED", "RETRIED"]), EventKind::Retried));
-        assert!(!wants(&json!(["CREATED"]), EventKind::Retried));
+    fn empty_list_of_kinds_includes_all_kinds() {
+        assert!(includes(&json!([]), EventKind::Created));
+        assert!(includes(&json!(["CREATED", "RETRIED"]), EventKind::Retried));
+        assert!(!includes(&json!(["CREATED"]), EventKind::Retried));
     }
 }

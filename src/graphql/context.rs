@@ -1,24 +1,14 @@
 //! Context of a resolver: the application, the viewer, and the loaders of the request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_graphql::Context;
 
 use super::budget::Budget;
 use super::loader::Loaders;
-use crate::access::Actor;
+use crate::access::{Actor, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
-
-/// Sender of a request.
-#[derive(Debug, Clone, Default)]
-pub struct Viewer {
-    /// The authenticated actor; `None` if the request has no credential.
-    pub actor: Option<Actor>,
-    /// Network address of the sender.
-    pub address: Option<IpAddr>,
-}
 
 /// Access to the data of a request in a resolver.
 pub(super) trait RequestContext {
@@ -28,10 +18,7 @@ pub(super) trait RequestContext {
     fn budget(&self) -> Result<&Budget>;
 
     fn actor(&self) -> Result<&Actor> {
-        let actor = self.viewer()?.actor.as_ref();
-        actor.ok_or_else(|| {
-            Error::Unauthenticated("Sign in first: send Authorization: Bearer and a token or API key.".into())
-        })
+        self.viewer()?.require_actor()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::entity::{
 use crate::error::{Error, Result};
 use crate::id::{ContentId, JobId, ReviewId, TeamId, UserId};
 use crate::job::Jobs;
+use crate::job::view::ContentWithDocument;
 
 /// Loaders of one operation, which must be run by its [`Batches`].
 pub(super) struct Loaders {
@@ -95,10 +96,6 @@ keys! {
     ReviewOf(JobId),
     /// Items and draft of a review.
     MatterOf(ReviewId),
-    /// Current input of a job.
-    InputOf(JobId),
-    /// Current output of a job.
-    OutputOf(JobId),
     /// A job, without an access check.
     JobOf(JobId),
     /// A content with its document.
@@ -209,43 +206,6 @@ impl Loader<MatterOf> for Rows {
         let rows = review_items::Entity::find();
         let rows = rows.filter(review_items::Column::Id.is_in(keys.iter().map(|key| key.0)));
         Ok(rows.all(self.0.read()).await?.into_iter().map(|row| (MatterOf(row.id), Arc::new(row))).collect())
-    }
-}
-
-type ContentWithDocument = (content::Model, document::Model);
-
-/// Returns the current contents of jobs in a role.
-async fn current_contents(
-    db: &Db,
-    role: &str,
-    jobs: impl Iterator<Item = JobId>,
-) -> Result<Vec<ContentWithDocument>> {
-    let rows = content::Entity::find()
-        .filter(content::Column::JobId.is_in(jobs))
-        .filter(content::Column::Role.eq(role))
-        .filter(content::Column::Current.eq(true))
-        .find_also_related(document::Entity);
-    let pairs = rows.all(db.read()).await?.into_iter();
-    Ok(pairs.filter_map(|(content, document)| Some((content, document?))).collect())
-}
-
-impl Loader<InputOf> for Rows {
-    type Value = ContentWithDocument;
-    type Error = Error;
-
-    async fn load(&self, keys: &[InputOf]) -> Result<HashMap<InputOf, Self::Value>> {
-        let rows = current_contents(&self.0, crate::job_type::INPUT, keys.iter().map(|key| key.0)).await?;
-        Ok(rows.into_iter().map(|row| (InputOf(row.0.job_id), row)).collect())
-    }
-}
-
-impl Loader<OutputOf> for Rows {
-    type Value = ContentWithDocument;
-    type Error = Error;
-
-    async fn load(&self, keys: &[OutputOf]) -> Result<HashMap<OutputOf, Self::Value>> {
-        let rows = current_contents(&self.0, crate::job_type::OUTPUT, keys.iter().map(|key| key.0)).await?;
-        Ok(rows.into_iter().map(|row| (OutputOf(row.0.job_id), row)).collect())
     }
 }
 

@@ -45,7 +45,6 @@ use budget::Budget;
 use loader::Loaders;
 
 pub use coercion::{check_literals, variable_problems};
-pub use context::Viewer;
 pub use error::{extensions, log_internal};
 pub use job_type::job_type_from_json;
 pub use schema_types::SchemaTypes;
@@ -93,7 +92,7 @@ pub fn schema(app: App) -> Schema {
     builder.data(app).finish()
 }
 
-/// Runs a query or mutation. The request must contain a [`Viewer`].
+/// Runs a query or mutation. The request must contain a [`Viewer`](crate::access::Viewer).
 pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Response {
     let (span, kind) = operation_span(&mut request);
     let started = Instant::now();

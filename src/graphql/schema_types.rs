@@ -1,4 +1,5 @@
-//! Types of the schema for the checks of requests, read once from the printed schema.
+//! Types of the schema for the checks of requests, read once from `schema.graphql`, which `docket schema --check` compares
+//! with the types of this program.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -12,7 +13,8 @@ use async_graphql::parser::types::{
 };
 
 /// Types of the schema, which all servers of a process share.
-static TYPES: LazyLock<SchemaTypes> = LazyLock::new(|| SchemaTypes::parse(&super::sdl()));
+static TYPES: LazyLock<SchemaTypes> =
+    LazyLock::new(|| SchemaTypes::parse(include_str!("../../schema.graphql")));
 
 /// Types of a schema by name.
 #[derive(Debug)]

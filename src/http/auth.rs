@@ -1,6 +1,8 @@
-//! Authentication. A wrong credential refuses the request; without a credential the request is anonymous.
+//! Authentication. A wrong credential refuses the request; without a credential the request is anonymous. Long
+//! connections end with their credential.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
@@ -11,10 +13,14 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::forwarded::client_address;
 use super::{Server, refuse};
-use crate::access::Actor;
+use crate::access::{Actor, Viewer};
+use crate::app::App;
 use crate::audit::{self, Event, Origin, Outcome};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::graphql::Viewer;
+
+/// Interval of credential checks. Connections of a key that another node revokes end within this time.
+const CREDENTIAL_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Puts a [`Viewer`] into the request's extensions and counts the request for the viewer's rate limit.
 pub(super) async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
@@ -98,6 +104,30 @@ fn credential(authorization: &str) -> Option<String> {
 fn basic_user(encoded: &str) -> Option<String> {
     let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
     Some(decoded.split_once(':').map_or(decoded.as_str(), |(user, _)| user).to_owned())
+}
+
+/// Resolves when the viewer's credential has expired or was revoked; never for a viewer without a credential.
+pub(super) fn credential_ended(app: &App, viewer: &Viewer) -> impl Future<Output = ()> + Send + use<> {
+    let (app, actor) = (app.clone(), viewer.actor.clone());
+    async move {
+        let Some(actor) = actor else { return std::future::pending().await };
+        loop {
+            // The wait for a revocation starts before the check, so that no revocation is missed in between.
+            let revocation = app.accounts.wait_for_revocation(&actor);
+            if !app.accounts.is_credential_valid(&actor).await {
+                return;
+            }
+            // A revocation and a timeout both lead to another check.
+            let _outcome = tokio::time::timeout(next_check(&app.clock, &actor), revocation).await;
+        }
+    }
+}
+
+/// Returns the time until the next check of a credential.
+fn next_check(clock: &Clock, actor: &Actor) -> Duration {
+    let until = actor.credential.expires_at.map(|at| (at - clock.now()).to_std().unwrap_or_default());
+    let check = until.map_or(CREDENTIAL_CHECK_INTERVAL, |left| left.min(CREDENTIAL_CHECK_INTERVAL));
+    check.max(Duration::from_millis(10))
 }
 
 fn malformed() -> Error {

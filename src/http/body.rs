@@ -1,14 +1,17 @@
-//! Request bodies: their encoding, their end at shutdown, and their pace.
+//! Request bodies: their limits, their encoding, their end at shutdown, and their pace.
 
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
+use serde_json::Value as Json;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::json::{NO_NUL, without_byte_order_mark};
 
 /// How long a client may continue to send a body after the server began to stop. Connections get more time, so that an
 /// unfinished upload is removed before the process ends.
@@ -23,6 +26,36 @@ pub(super) fn refuse_content_encoding(headers: &HeaderMap) -> Result<()> {
             let message = "Requests with a Content-Encoding are not supported. Send the bytes uncompressed.";
             Err(Error::UnsupportedMedia(message.into()))
         }
+    }
+}
+
+/// Reads the body of a request, up to `limit` bytes. A byte order mark is left out.
+pub(super) async fn read(request: Request, limit: usize) -> Result<Bytes> {
+    refuse_content_encoding(request.headers())?;
+    let bytes = axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
+            Error::TooLarge(format!("A request may have at most {limit} bytes."))
+        } else {
+            Error::invalid("", "BROKEN_OFF", "The request body ended early or arrived too slowly.")
+        }
+    })?;
+    Ok(bytes.slice_ref(without_byte_order_mark(&bytes)))
+}
+
+/// Parses a body as JSON. The error names the position of the problem, and quotes nothing.
+pub(super) fn parse_json(bytes: &[u8]) -> Result<Json> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let position = format!("line {}, column {}", error.line(), error.column());
+        Error::invalid("", "JSON", format!("The body is not valid JSON: syntax error or end at {position}."))
+    })
+}
+
+/// Refuses text with U+0000, which PostgreSQL cannot store.
+pub(super) fn refuse_nul(text: &[u8]) -> Result<()> {
+    match text.contains(&0) {
+        true => Err(Error::invalid("", "INVALID", NO_NUL)),
+        false => Ok(()),
     }
 }
 
@@ -70,7 +103,6 @@ pub(super) fn one_chunk_at_a_time(body: Body) -> Body {
 mod tests {
     use std::task::{Context, Waker};
 
-    use bytes::Bytes;
     use futures_util::TryStreamExt;
 
     use tokio_util::sync::CancellationToken;

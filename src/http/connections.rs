@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::middleware::Next;
-use axum::response::Response;
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::{Request, StatusCode, Version, header};
+use hyper::{Request, Version, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -23,8 +21,10 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::write_timeout::WriteTimeout;
-use super::refuse_request;
-use super::session::{LogThrottle, Quota, open_file_limit, three_quarters};
+use super::host::InvalidHost;
+use super::log_throttle::LogThrottle;
+use super::quota::{Quota, open_file_limit, three_quarters};
+use super::routes;
 use crate::app::App;
 use crate::telemetry::HTTP_CONNECTIONS;
 
@@ -37,7 +37,7 @@ pub fn serve(
     app: App,
     metrics: PrometheusHandle,
 ) -> Result<impl Future<Output = ()> + Send + 'static, String> {
-    let routes = super::routes(app.clone(), metrics)?;
+    let routes = routes(app.clone(), metrics)?;
     Ok(accept(listener, app, routes))
 }
 
@@ -51,22 +51,6 @@ fn connection_limits(app: &App) -> (usize, usize) {
     let per_address = http.address_connections.min(three_quarters(total));
     tracing::info!(connections = total, address_connections = per_address, "connection limits");
     (total, per_address)
-}
-
-/// Marks a request that violates the rule of [`has_valid_host`].
-#[derive(Debug, Clone, Copy)]
-struct InvalidHost;
-
-/// Refuses a marked request. A middleware does this, so that the response gets the headers of every response.
-pub(super) async fn require_host(request: axum::extract::Request, next: Next) -> Response {
-    if request.extensions().get::<InvalidHost>().is_some() {
-        return refuse_request(
-            StatusCode::BAD_REQUEST,
-            "HOST",
-            "A request of HTTP/1.1 must have exactly one Host header.",
-        );
-    }
-    next.run(request).await
 }
 
 /// Returns whether a request has exactly one `Host` header, which HTTP/1.1 requires (RFC 9112 section 3.2).

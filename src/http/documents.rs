@@ -16,13 +16,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::Instrument;
 
-use super::session::QuotaHolder;
+use super::quota::QuotaHolder;
 use super::{Server, body, file_name, refuse, refuse_request, tracking};
-use crate::access::Actor;
+use crate::access::{Actor, Viewer};
 use crate::document::UploadInfo;
 use crate::entity::{account, document};
 use crate::error::{Error, Result};
-use crate::graphql::Viewer;
 use crate::id::DocumentId;
 
 const X_NAME: HeaderName = HeaderName::from_static("x-name");
@@ -37,8 +36,8 @@ pub(super) async fn upload(
     request: Request,
 ) -> Response {
     let response = async {
-        let actor = require_actor(viewer)?;
-        let document = store(&server, &actor, request).await?;
+        let actor = viewer.require_actor()?;
+        let document = store(&server, actor, request).await?;
         let body = description_json(&server, &document, &actor.user);
         let location =
             HeaderValue::from_str(&format!("/documents/{}", document.id)).map_err(Error::internal)?;
@@ -187,8 +186,8 @@ async fn find(server: &Server, viewer: Viewer, id: &str, link: LinkSignature) ->
         }
         return document::Entity::find_by_id(id).one(app.db.read()).await?.ok_or_else(missing);
     }
-    let actor = require_actor(viewer)?;
-    app.jobs.document(&actor, DocumentId::parse(id).ok_or_else(missing)?).await
+    let actor = viewer.require_actor()?;
+    app.jobs.document(actor, DocumentId::parse(id).ok_or_else(missing)?).await
 }
 
 /// Returns the bytes of a document, or the requested range of them. The caller has checked the access.
@@ -331,12 +330,6 @@ fn disposition(name: &str) -> String {
         .map(|c| if c.is_ascii_graphic() && !"\"\\%;".contains(c) || c == ' ' { c } else { '_' })
         .collect();
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{}", utf8_percent_encode(name, ESCAPED))
-}
-
-/// Returns the actor of a viewer who has signed in.
-pub(super) fn require_actor(viewer: Viewer) -> Result<Actor> {
-    let message = "Sign in first: send Authorization: Bearer with a token or API key.";
-    viewer.actor.ok_or_else(|| Error::Unauthenticated(message.into()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use async_graphql::parser::types::OperationType;
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -12,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 use mime::Mime;
 use tracing::Instrument;
 
-use super::body::refuse_content_encoding;
 use super::negotiate::{Accepted, JsonType};
 use super::operation::{self, discard_files, prepare};
 use super::parameters::{Parameters, QueryString};
 use super::response::EncodedResponse;
-use super::{Server, multipart, refuse, refuse_request, sse, tracking};
+use super::{Server, body, multipart, refuse, refuse_request, sse, tracking};
+use crate::access::Viewer;
 use crate::error::{Code, Error, Result};
-use crate::graphql::{Uploads, Viewer};
+use crate::graphql::Uploads;
 
 /// Headers that force a browser to send a preflight request before a request from another site.
 const PREFLIGHT: [HeaderName; 2] = [
@@ -38,7 +37,7 @@ pub(super) async fn post(
     match media_type.as_ref().map(Mime::essence_str) {
         Some("application/json") => {
             let limit = server.app.config.limits.request_bytes;
-            let read = async { Parameters::from_slice(&read_body(request, limit).await?) };
+            let read = async { Parameters::from_slice(&body::read(request, limit).await?) };
             match read.await {
                 Ok(parameters) => respond(&server, viewer, parameters, &Method::POST, accepted, None).await,
                 Err(error) => refuse(&error),
@@ -93,19 +92,6 @@ pub(super) async fn get(
         Ok(parameters) => respond(&server, viewer, parameters, &Method::GET, accepted, None).await,
         Err(error) => refuse(&error),
     }
-}
-
-/// Reads the body of a request, up to `limit` bytes.
-pub(super) async fn read_body(request: HttpRequest, limit: usize) -> Result<Bytes> {
-    refuse_content_encoding(request.headers())?;
-    axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            Error::TooLarge(format!("A request may have at most {limit} bytes."))
-        } else {
-            Error::invalid("", "BROKEN_OFF", "The request body ended early or arrived too slowly.")
-        }
-    })
 }
 
 async fn respond(

@@ -1,8 +1,5 @@
 //! Liveness, readiness and metrics.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,81 +8,22 @@ use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, Iterable, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::Server;
-use crate::app::App;
-use crate::app::schema::Schema;
+use super::readiness::CACHE_DURATION;
+use super::{Server, refuse};
 use crate::entity::enums::{ReviewStatus, Status};
 use crate::entity::{job, review, task, webhook_delivery};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::feed;
 use crate::telemetry::{
     FEED_LAG, JOBS, POOL, POOL_MAX, POOL_NAME, QUEUE_AGE, REVIEW_AGE, REVIEWS, STATEMENTS, TARGET_INFO,
     WEBHOOK_DELIVERIES, WEBHOOK_PENDING,
 };
 
-/// How long a result of `/readyz` and the gauges of `/metrics` are reused, so that many probes cost no more than one.
-const CACHE_DURATION: Duration = Duration::from_secs(1);
-/// Time limit of the check of one part. Probes wait only some seconds.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// `GET /healthz`: succeeds while the process runs.
 pub(super) async fn live() -> &'static str {
     "ok\n"
-}
-
-/// The cached result of the last readiness check.
-#[derive(Debug, Clone)]
-pub(super) struct Readiness {
-    last: Arc<Mutex<Option<(Instant, PartStates)>>>,
-    cache_duration: Duration,
-}
-
-/// The checked parts, and whether each of them works.
-type PartStates = [(&'static str, bool); 3];
-
-impl Default for Readiness {
-    fn default() -> Self {
-        Self { last: Arc::default(), cache_duration: CACHE_DURATION }
-    }
-}
-
-impl Readiness {
-    /// Returns the states of all parts. One caller checks them, and concurrent callers wait for its result.
-    async fn parts(&self, app: &App) -> PartStates {
-        let mut last = self.last.lock().await;
-        match *last {
-            Some((at, parts)) if at.elapsed() < self.cache_duration => parts,
-            _ => last.insert((Instant::now(), check_parts(app).await)).1,
-        }
-    }
-}
-
-/// Checks database, migrations and object store, without the write connection.
-async fn check_parts(app: &App) -> PartStates {
-    let pending = async { Ok(Schema::read(&app.db).await?.pending) };
-    let (pending, storage) =
-        tokio::join!(timeout(CHECK_TIMEOUT, pending), timeout(CHECK_TIMEOUT, app.storage.check()));
-    let (pending, storage) =
-        (pending.unwrap_or_else(|_| timed_out()), storage.unwrap_or_else(|_| timed_out()));
-    let works = |part: &'static str, state: Result<()>| {
-        if let Err(error) = &state {
-            tracing::warn!(part, %error, "readiness check failed");
-        }
-        (part, state.is_ok())
-    };
-    let migrations = match &pending {
-        Ok(0) => Ok(()),
-        Ok(count) => Err(Error::Internal(format!("{count} migrations are pending"))),
-        Err(error) => Err(error.clone()),
-    };
-    [works("database", pending.map(drop)), works("migrations", migrations), works("storage", storage)]
-}
-
-fn timed_out<T>() -> Result<T> {
-    Err(Error::Internal(format!("no response within {CHECK_TIMEOUT:?}")))
 }
 
 /// Returns all parts that a ready server needs, and whether each of them works.
@@ -107,10 +45,6 @@ pub(super) async fn ready(State(server): State<Server>) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// Time of the last update of the gauges that read the database. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct GaugeUpdate(Arc<Mutex<Option<Instant>>>);
-
 /// `GET /metrics`: the metrics for Prometheus. The gauges read the database at most once in [`CACHE_DURATION`].
 pub(super) async fn metrics(State(server): State<Server>) -> Response {
     let mut updated_at = server.gauge_update.0.lock().await;
@@ -125,7 +59,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Response {
             let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
             (text, server.metrics.render()).into_response()
         }
-        Err(error) => super::refuse(&error),
+        Err(error) => refuse(&error),
     }
 }
 
@@ -183,42 +117,4 @@ async fn update_gauges(server: &Server) -> Result<()> {
     let (service, version) = (app.config.telemetry.service_name.clone(), env!("CARGO_PKG_VERSION"));
     metrics::gauge!(TARGET_INFO, "service_name" => service, "service_version" => version).set(1.0);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use sea_orm::ConnectionTrait;
-    use tokio::sync::oneshot;
-
-    use super::*;
-    use crate::app::tests::open;
-
-    #[tokio::test]
-    async fn readiness_needs_no_writer_and_is_cached() {
-        let (app, _dir) = open(|_| ()).await;
-        let (started, has_started) = oneshot::channel();
-        let (finish, may_finish) = oneshot::channel();
-        let db = app.db.clone();
-        let writing = app.tasks.spawn(async move {
-            db.write(|_| {
-                Box::pin(async move {
-                    started.send(()).unwrap();
-                    may_finish.await.unwrap();
-                    Ok(())
-                })
-            })
-            .await
-        });
-        has_started.await.unwrap();
-        let all = [("database", true), ("migrations", true), ("storage", true)];
-        let cached = Readiness { cache_duration: Duration::from_secs(3_600), ..Readiness::default() };
-        assert_eq!(cached.parts(&app).await, all, "during a write");
-        finish.send(()).unwrap();
-        writing.await.unwrap().unwrap();
-
-        app.db.writer().execute_unprepared("DELETE FROM seaql_migrations").await.unwrap();
-        assert_eq!(cached.parts(&app).await, all, "the cached result");
-        let fresh = Readiness { cache_duration: Duration::ZERO, ..Readiness::default() };
-        assert_eq!(fresh.parts(&app).await, [("database", true), ("migrations", false), ("storage", true)]);
-    }
 }

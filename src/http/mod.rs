@@ -2,26 +2,33 @@
 
 mod auth;
 mod body;
+mod compression;
 mod connections;
 mod cors;
+mod deadline;
 mod documents;
 mod file_name;
 mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
+mod host;
 mod layout;
+mod log_throttle;
 mod multipart;
 mod negotiate;
 mod operation;
 mod parameters;
 mod paths;
 mod persisted;
+mod quota;
 mod rate_limits;
+mod readiness;
+mod refusal;
 mod response;
 mod rest;
 mod schema;
-mod session;
+mod server;
 mod socket;
 mod sse;
 mod tracking;
@@ -29,83 +36,30 @@ mod tracking;
 pub mod graphql_ws;
 
 pub use connections::serve;
-pub use cors::origin_problem;
 pub use parameters::Parameters;
+pub(crate) use refusal::{refuse, refuse_request};
 pub use response::EncodedResponse;
+pub(crate) use server::Server;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Redirect;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::compression::predicate::{NotForContentType, Predicate};
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
+use self::compression::compressible;
 use crate::app::App;
-use crate::error::Error;
-use crate::graphql::Schema;
-use session::{Quota, TransferQuota};
 
-/// State that all routes share.
-#[derive(Clone)]
-pub(crate) struct Server {
-    app: App,
-    schema: Schema,
-    graphql_documents: Arc<persisted::GraphqlDocuments>,
-    websocket_quota: Quota,
-    stream_quota: Quota,
-    transfer_quota: TransferQuota,
-    metrics: PrometheusHandle,
-    readiness: health::Readiness,
-    gauge_update: health::GaugeUpdate,
-    rate_limits: Arc<rate_limits::RateLimits>,
-}
-
-impl Server {
-    fn new(app: App, metrics: PrometheusHandle) -> Result<Self, String> {
-        let schema = crate::graphql::schema(app.clone());
-        let graphql_documents =
-            Arc::new(persisted::GraphqlDocuments::open(&app.config.persisted, &app.config.graphql)?);
-        let websocket_quota = Quota::new(app.config.websocket.connections, "WebSockets");
-        let stream_quota = Quota::new(app.config.sse.streams, "event streams");
-        let transfer_quota = TransferQuota::new(app.config.limits.transfers);
-        let rate_limits = Arc::new(rate_limits::RateLimits::new(&app.config));
-        let (readiness, gauge_update) = (health::Readiness::default(), health::GaugeUpdate::default());
-        Ok(Self {
-            app,
-            schema,
-            graphql_documents,
-            websocket_quota,
-            stream_quota,
-            transfer_quota,
-            metrics,
-            readiness,
-            gauge_update,
-            rate_limits,
-        })
-    }
-}
-
-/// Returns the HTTP service of an application, for `axum::serve`. [`serve`] also limits connections.
-///
-/// The error names a trusted document that is invalid.
-pub fn service(
-    app: App,
-    metrics: PrometheusHandle,
-) -> Result<IntoMakeServiceWithConnectInfo<Router, SocketAddr>, String> {
-    Ok(routes(app, metrics)?.into_make_service_with_connect_info())
-}
-
+/// Returns all routes of an application. The error names a trusted document that is invalid.
 fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
     let server = Server::new(app, metrics)?;
     let body_pause = Duration::from_secs(server.app.config.http.body_seconds);
@@ -140,11 +94,11 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .fallback(not_found)
-        .method_not_allowed_fallback(refuse_method)
+        .fallback(refusal::not_found)
+        .method_not_allowed_fallback(refusal::refuse_method)
         .layer(RequestBodyTimeoutLayer::new(body_pause))
-        .layer(CatchPanicLayer::custom(panic_response))
-        .layer(from_fn(connections::require_host))
+        .layer(CatchPanicLayer::custom(refusal::panic_response))
+        .layer(from_fn(host::require_host))
         .layer(from_fn(rest::wrap_errors))
         .layer(SetResponseHeaderLayer::if_not_present(
             HeaderName::from_static("x-content-type-options"),
@@ -158,77 +112,10 @@ fn routes(app: App, metrics: PrometheusHandle) -> Result<Router, String> {
     Ok(paths::normalized(routes.layer(from_fn(tracking::track))))
 }
 
-/// Returns the predicate for responses that are worth compressing.
-fn compressible() -> impl Predicate {
-    SizeAbove::new(256).and(NotForContentType::const_new("application/pdf"))
-}
-
-/// Converts an error to an HTTP response with the code and message that GraphQL would return.
-pub(crate) fn refuse(error: &Error) -> Response {
-    crate::graphql::log_internal(error);
-    let status = match error {
-        Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::Forbidden(_) => StatusCode::FORBIDDEN,
-        Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Invalid(_) => StatusCode::BAD_REQUEST,
-        Error::Conflict { .. } => StatusCode::CONFLICT,
-        Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Error::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-        Error::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-        Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let mut extensions = crate::graphql::extensions(error);
-    extensions.set("tracking", tracking::current());
-    let body = serde_json::json!({"errors": [{"message": error.message(), "extensions": extensions}]});
-    let mut response = (status, axum::Json(body)).into_response();
-    response.extensions_mut().insert(ResponseError(error.clone()));
-    let headers = response.headers_mut();
-    if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if let Error::RateLimited(seconds) = error {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
-    }
-    response
-}
-
-/// The error of a response, as an extension of the response. The REST façade wraps it in its own envelope.
-#[derive(Debug, Clone)]
-struct ResponseError(Error);
-
-/// Returns the response to a request that its route cannot parse, with the given status.
-pub(crate) fn refuse_request(status: StatusCode, code: &str, message: impl Into<String>) -> Response {
-    let mut response = refuse(&Error::invalid("", code, message));
-    *response.status_mut() = status;
-    response
-}
-
-/// Refuses a request with an unsupported method. The router adds the header `Allow`.
-async fn refuse_method() -> Response {
-    refuse_request(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD",
-        "This path does not support this method. The header Allow lists the supported methods.",
-    )
-}
-
-async fn not_found() -> Response {
-    refuse(&Error::NotFound("There is no resource at this path.".into()))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer passes the panic by value")]
-fn panic_response(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    refuse(&Error::Internal(format!("a handler panicked: {text}")))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::http::{Request, StatusCode, header};
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
     use metrics_exporter_prometheus::PrometheusBuilder;
@@ -239,6 +126,7 @@ pub(crate) mod tests {
     use crate::account::{NewKey, create_key};
     use crate::app::tests::{actor, open};
     use crate::audit::tests::Lines;
+    use crate::error::Error;
     use crate::job::state::Mode;
 
     pub(crate) fn server(app: App) -> Server {

@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 use super::operation::discard_files;
 use super::parameters::Parameters;
 use super::{Server, body};
+use crate::access::Viewer;
 use crate::document::{Staged, UploadInfo};
 use crate::error::{Error, Result};
-use crate::graphql::{Uploads, Viewer};
+use crate::graphql::Uploads;
 use crate::json::{escape, without_byte_order_mark};
 
 /// Reads a multipart request (GraphQL multipart request specification): `operations`, `map`, then the files.

@@ -5,25 +5,23 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response, ServerError, value};
+use async_graphql::{Request, Response, value};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::timeout;
-use tracing::Instrument;
 
 use super::layout::DataLayout;
 use super::parameters::Parameters;
 use super::persisted::{FoundDocument, GraphqlDocuments};
-use super::response::EncodedResponse;
-use super::{Server, tracking};
+use super::response::{EncodedResponse, failed};
+use super::{Server, deadline, tracking};
+use crate::access::Viewer;
 use crate::config::Switch;
 use crate::document::Staged;
 use crate::error::{Code, Error, Result};
 use crate::graphql::guard::{self, LimitUsage};
-use crate::graphql::{SchemaTypes, Uploads, Viewer, extensions, log_internal, variable_problems};
+use crate::graphql::{SchemaTypes, Uploads, variable_problems};
 use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
 
 /// Maximum number of operation names with a label of their own in the metrics. Clients choose the names.
@@ -169,40 +167,19 @@ async fn execute(
     request: Request,
     uploads: Arc<Uploads>,
 ) -> Result<Response> {
-    let seconds = server.app.config.http.execution_seconds;
-    let limit = Duration::from_secs(seconds);
     if kind != OperationType::Mutation {
-        let result = timeout(limit, crate::graphql::execute(&server.schema, &server.app, request)).await;
+        let query = crate::graphql::execute(&server.schema, &server.app, request);
+        let result = deadline::run_read(server, "query", query.map(Ok)).await;
         discard_files(server, uploads.take_remaining()).await;
-        let message =
-            format!("The query took longer than {seconds} s and was canceled. Request less at once.");
-        return Ok(result.unwrap_or_else(|_| failed(&Error::TimedOut(message))));
+        return result;
     }
     let own = server.clone();
-    let work = async move {
+    let mutation = async move {
         let response = crate::graphql::execute(&own.schema, &own.app, request).await;
         discard_files(&own, uploads.take_remaining()).await;
-        response
+        Ok(response)
     };
-    let work = tracking::with_id(tracking::current(), work.in_current_span());
-    match timeout(limit, server.app.tasks.spawn(work)).await {
-        Ok(result) => result.map_err(Error::internal),
-        Err(_) => {
-            let message = format!(
-                "Timed out after {seconds} s. The mutation continues in the background: check its effect before you send \
-                 it again."
-            );
-            Ok(failed(&Error::TimedOut(message)))
-        }
-    }
-}
-
-/// Returns the response to an operation that failed as a whole.
-pub(super) fn failed(error: &Error) -> Response {
-    log_internal(error);
-    let mut server_error = ServerError::new(error.message(), None);
-    server_error.extensions = Some(extensions(error));
-    Response::from_errors(vec![server_error])
+    deadline::run_change(server, "mutation", mutation).await
 }
 
 /// Returns the encoded response for an error that ends an operation.

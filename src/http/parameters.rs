@@ -4,9 +4,9 @@ use async_graphql::Variables;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::body;
 use crate::error::{Error, Result};
 use crate::graphql::json::variables_from_json;
-use crate::json::without_byte_order_mark;
 
 /// The parameters of a request (GraphQL over HTTP, "Request Parameters", and its appendix on persisted documents).
 ///
@@ -65,15 +65,7 @@ impl TryFrom<Json> for Parameters {
 impl Parameters {
     /// Parses the parameters from a body.
     pub(super) fn from_slice(bytes: &[u8]) -> Result<Self> {
-        let json: Json = serde_json::from_slice(without_byte_order_mark(bytes)).map_err(|error| {
-            let position = format!("line {}, column {}", error.line(), error.column());
-            Error::invalid(
-                "",
-                "JSON",
-                format!("The body is not valid JSON: syntax error or end at {position}."),
-            )
-        })?;
-        Self::try_from(json)
+        Self::try_from(body::parse_json(bytes)?)
     }
 }
 

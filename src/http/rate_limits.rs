@@ -6,10 +6,10 @@ use std::time::Duration;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::session::QuotaHolder;
+use super::quota::QuotaHolder;
+use crate::access::Viewer;
 use crate::config::{Config, Switch};
 use crate::error::Result;
-use crate::graphql::Viewer;
 use crate::graphql::guard::Operation;
 use crate::limit::{Limiter, network};
 

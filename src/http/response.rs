@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::layout::DataLayout;
-use super::operation::failed;
+use super::refusal::truncate;
 use crate::error::{Code, Error};
 use crate::graphql::guard::Limits;
+use crate::graphql::{extensions, log_internal};
 
 /// A response encoded as JSON, for any transport.
 #[derive(Debug, Clone)]
@@ -102,14 +103,6 @@ fn finish(response: &mut Response, limits: &Limits, tracking: &str) {
     }
 }
 
-/// Truncates a text to a number of characters and marks the truncation with an ellipsis.
-pub(super) fn truncate(text: &mut String, characters: usize) {
-    if let Some((end, _)) = text.char_indices().nth(characters) {
-        text.truncate(end);
-        text.push('…');
-    }
-}
-
 /// Returns the code of the first error.
 fn error_code(response: &Response) -> Option<Code> {
     let code = |error: &ServerError| match error.extensions.as_ref().and_then(|values| values.get("code")) {
@@ -164,6 +157,14 @@ impl Write for BoundedBuffer {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns the response to an operation that failed as a whole.
+pub(super) fn failed(error: &Error) -> Response {
+    log_internal(error);
+    let mut server_error = ServerError::new(error.message(), None);
+    server_error.extensions = Some(extensions(error));
+    Response::from_errors(vec![server_error])
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::{Server, documents, not_found};
+use super::refusal::not_found;
+use super::{Server, documents};
 use crate::config::Switch;
 
 /// The schema and its entity tag, which are constant in one build.

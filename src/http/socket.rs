@@ -11,11 +11,12 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use serde_json::Value;
 
+use super::auth::credential_ended;
 use super::graphql_ws::{self, InitRefusal, Operations};
-use super::session::{QuotaPermit, credential_ended};
+use super::quota::QuotaPermit;
 use super::{EncodedResponse, Parameters, Server, auth, operation, refuse_request, tracking};
+use crate::access::Viewer;
 use crate::error::Error;
-use crate::graphql::Viewer;
 
 /// Serves a WebSocket. The upgrade may also come to `/graphql` itself.
 pub(super) async fn upgrade(

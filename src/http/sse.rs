@@ -16,12 +16,14 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use tracing::{Instrument, Span};
 
+use super::auth::credential_ended;
 use super::operation::{self, Prepared};
+use super::quota::QuotaPermit;
 use super::response::EncodedResponse;
-use super::session::{QuotaPermit, credential_ended};
 use super::{Server, refuse, tracking};
+use crate::access::Viewer;
 use crate::error::Error;
-use crate::graphql::{Uploads, Viewer};
+use crate::graphql::Uploads;
 
 /// Header that turns off response buffering in nginx and similar proxies.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -1,4 +1,4 @@
-//! Whom a job can be shared with, and to what: teams and users as clients name them, steps as a type has them.
+//! References to collaborators and their steps, as clients give them.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use serde::Serialize;
@@ -13,68 +13,69 @@ use crate::id::{TeamId, UserId};
 use crate::job_type::JobType;
 use crate::team::{UserRef, find_user};
 
-/// A team or user, as clients name it.
+/// A client's reference to a team or user.
 #[derive(Debug, Clone, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
+#[expect(missing_docs, reason = "the names are complete")]
 pub enum PrincipalRef {
     TeamId(String),
     TeamName(String),
     UserId(String),
     UserEmail(String),
-    /// As the REST API answers it. Both have to be of the same team.
+    /// A team as the REST API returns it. Both values must belong to the same team.
     Team {
         id: String,
         name: String,
     },
-    /// As the REST API answers it. Both have to be of the same user.
+    /// A user as the REST API returns it. Both values must belong to the same user.
     User {
         id: String,
         email: String,
     },
 }
 
-/// Step names as they are kept: each once, and `*` alone where it is among them.
+/// Returns step names without duplicates; only `*` if they contain `*`.
 pub fn normalize_steps(steps: &[String]) -> Vec<String> {
     if steps.iter().any(|step| step == ALL_STEPS) {
         return vec![ALL_STEPS.to_owned()];
     }
-    let mut normal: Vec<String> = Vec::new();
+    let mut normalized: Vec<String> = Vec::new();
     for step in steps {
-        if !normal.contains(step) {
-            normal.push(step.clone());
+        if !normalized.contains(step) {
+            normalized.push(step.clone());
         }
     }
-    normal
+    normalized
 }
 
-/// Steps that a type does not have.
+/// Returns a problem for each step that the job type does not have.
 pub fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Problem> {
     let unknown = |(_, step): &(usize, &String)| *step != ALL_STEPS && job_type.step(step).is_none();
     let names: Vec<_> = job_type.steps.iter().map(|step| step.name.as_str()).collect();
     let problem = |(i, step): (usize, &String)| {
+        let (id, valid) = (&job_type.id, names.join(", "));
         let message =
-            format!("The type has no step {step:?}; it has: {}, and \"*\" for all.", names.join(", "));
+            format!("Unknown step {step:?} for job type {id}. Valid steps: {valid}, or \"*\" for all.");
         Problem::new(format!("{path}/{i}"), "UNKNOWN_STEP", message)
     };
     steps.iter().enumerate().filter(unknown).map(problem).collect()
 }
 
-/// A team or user that was found.
+/// An existing team or user.
 #[derive(Debug, Clone)]
 pub struct Principal {
-    /// Of the team or user.
+    /// The ID of the team or user.
     pub id: Uuid,
-    /// `TEAM` or `USER`, as rows of `access` have it.
+    /// `TEAM` or `USER`, as in `access`.
     pub kind: PrincipalKind,
-    /// For people.
+    /// The name, for people.
     pub name: String,
 }
 
 impl Principal {
-    /// The data of an event that says what became of their collaboration.
-    pub fn change(&self, what: &str) -> Value {
+    /// Returns the data of an event about a change of the collaboration.
+    pub fn change(&self, change: &str) -> Value {
         let Self { id, kind, name } = self;
-        json!({"change": what, "collaborator": {"kind": kind, "id": id, "name": name}})
+        json!({"change": change, "collaborator": {"kind": kind, "id": id, "name": name}})
     }
 }
 
@@ -90,31 +91,31 @@ impl From<account::Model> for Principal {
     }
 }
 
-/// The team or user that is meant.
+/// Finds the team or user of a reference. NOT_FOUND if there is none.
 pub async fn find_principal(db: &impl ConnectionTrait, principal: &PrincipalRef) -> Result<Principal> {
-    let no_team = || Error::not_found("team");
-    let no_user = || Error::not_found("user");
+    let team_not_found = || Error::not_found("team");
+    let user_not_found = || Error::not_found("user");
     Ok(match principal {
         PrincipalRef::TeamId(id) | PrincipalRef::Team { id, .. } => {
-            let id = TeamId::parse(id).ok_or_else(no_team)?;
-            let team = team::Entity::find_by_id(id).one(db).await?.ok_or_else(no_team)?;
+            let id = TeamId::parse(id).ok_or_else(team_not_found)?;
+            let team = team::Entity::find_by_id(id).one(db).await?.ok_or_else(team_not_found)?;
             match principal {
                 PrincipalRef::Team { name, .. } if team.name != name.trim() => {
-                    return Err(no_team());
+                    return Err(team_not_found());
                 }
                 _ => Principal::from(team),
             }
         }
         PrincipalRef::TeamName(name) => {
-            let named = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
-            Principal::from(named.one(db).await?.ok_or_else(no_team)?)
+            let team = team::Entity::find().filter(team::Column::Name.eq(name.trim()));
+            Principal::from(team.one(db).await?.ok_or_else(team_not_found)?)
         }
         PrincipalRef::UserId(id) | PrincipalRef::User { id, .. } => {
-            let id = UserId::parse(id).ok_or_else(no_user)?;
+            let id = UserId::parse(id).ok_or_else(user_not_found)?;
             let account = find_user(db, &UserRef::Id(id)).await?;
             match principal {
                 PrincipalRef::User { email, .. } if !account.email.eq_ignore_ascii_case(email.trim()) => {
-                    return Err(no_user());
+                    return Err(user_not_found());
                 }
                 _ => Principal::from(account),
             }

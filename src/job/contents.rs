@@ -1,4 +1,4 @@
-//! Contents: documents in roles of a job, and who sees which.
+//! Contents: documents in roles of a job, and the access to them.
 
 use std::collections::HashSet;
 
@@ -14,19 +14,23 @@ use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
 use crate::job_type::{INPUT, JobType};
 
-/// The input is seen by everyone who sees the job; any other role with access to a step that lists it.
+/// Returns whether a user with this standing sees the contents of a role. Everybody who sees the job sees its input;
+/// other roles require access to a step that lists the role.
 pub fn is_visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
-    let everything = matches!(standing, Standing::Owner | Standing::Admin | Standing::AllSteps);
-    everything || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
+    let sees_all = matches!(standing, Standing::Owner | Standing::Admin | Standing::AllSteps);
+    sees_all || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
 }
 
-/// What is wrong with the roles of what is handed in for a step that writes these: each is one of them, and there once.
+/// Checks the contents that are submitted for a step with these roles: each has one of the roles, and no role occurs
+/// twice.
 pub fn role_problems(roles: &[String], contents: &[(String, Source)]) -> Vec<Problem> {
+    let valid: Vec<&str> = roles.iter().map(String::as_str).filter(|role| *role != INPUT).collect();
     let problem = |(i, (role, _)): (usize, &(String, Source))| {
-        let (code, message) = if !roles.contains(role) || role == INPUT {
-            ("UNKNOWN_ROLE", format!("The step has no role {role:?}; it has: {}.", roles.join(", ")))
+        let (code, message) = if !valid.contains(&role.as_str()) {
+            let message = format!("Unknown role {role:?} for this step. Valid roles: {}.", valid.join(", "));
+            ("UNKNOWN_ROLE", message)
         } else if contents[..i].iter().any(|(earlier, _)| earlier == role) {
-            ("DUPLICATE", "There is another content with this role.".to_owned())
+            ("DUPLICATE", "Another content has this role.".to_owned())
         } else {
             return None;
         };
@@ -35,16 +39,17 @@ pub fn role_problems(roles: &[String], contents: &[(String, Source)]) -> Vec<Pro
     contents.iter().enumerate().filter_map(problem).collect()
 }
 
-/// Where a content comes from.
+/// The origin of a content.
 #[derive(Debug, Clone, Copy)]
 pub enum Origin<'a> {
-    /// It came with the job; the step is the one that reads it.
+    /// Given when the job was created. The step is the one that reads it.
     Given(Option<&'a str>),
-    /// A step, or the person who did or corrected it, made it: going back behind that step supersedes it.
+    /// Produced by a step, or by the person who did or corrected it. A rewind to this step or an earlier one supersedes
+    /// it.
     Made(&'a str),
 }
 
-/// A confidence as it is counted.
+/// A confidence, rounded for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Grade {
     /// The confidence in thousandths, 0 to 1000.
@@ -54,18 +59,18 @@ pub struct Grade {
 }
 
 impl Jobs {
-    /// The contents of some jobs, whoever sees them, newest first.
+    /// Returns the contents of jobs, newest first, without checking access.
     pub async fn contents(
         &self,
         jobs: impl IntoIterator<Item = JobId>,
         role: Option<&str>,
-        superseded: bool,
+        include_superseded: bool,
     ) -> Result<Vec<(content::Model, documents::Model)>> {
         let mut query = content::Entity::find().filter(content::Column::JobId.is_in(jobs));
         if let Some(role) = role {
             query = query.filter(content::Column::Role.eq(role));
         }
-        if !superseded {
+        if !include_superseded {
             query = query.filter(content::Column::Current.eq(true));
         }
         let found = query.order_by_desc(content::Column::Id).find_also_related(documents::Entity);
@@ -73,17 +78,18 @@ impl Jobs {
         Ok(rows.into_iter().filter_map(|(content, document)| Some((content, document?))).collect())
     }
 
-    /// One version of a role, or the one that counts now, where whoever asks may see it.
+    /// Returns the document of one version of a role, or of its current version. NOT_FOUND if the caller may not see
+    /// it.
     pub async fn content(
         &self,
         grant: &Grant<View>,
         role: &str,
         version: Option<i32>,
     ) -> Result<documents::Model> {
-        let (job, missing) = (grant.job(), || Error::not_found("content"));
+        let (job, not_found) = (grant.job(), || Error::not_found("content"));
         let job_type = self.types.version(&job.type_id, job.type_version).await?;
         if !is_visible(grant.standing(), &job_type, role) {
-            return Err(missing());
+            return Err(not_found());
         }
         let found = content::Entity::find()
             .filter(content::Column::JobId.eq(job.id))
@@ -93,16 +99,16 @@ impl Jobs {
                 None => content::Column::Current.eq(true),
             })
             .find_also_related(documents::Entity);
-        found.one(self.db.read()).await?.and_then(|(_, document)| document).ok_or_else(missing)
+        found.one(self.db.read()).await?.and_then(|(_, document)| document).ok_or_else(not_found)
     }
 
-    /// A document that an actor may read: one of theirs, or a content that they see of a job.
+    /// Returns a document that the actor may read: their own, or a visible content of a job.
     pub async fn document(&self, actor: &Actor, id: DocumentId) -> Result<documents::Model> {
         let found = self.readable_documents(actor, [id]).await?.pop();
         found.ok_or_else(|| Error::not_found("document"))
     }
 
-    /// Those of some documents that an actor may read, in a fixed number of statements.
+    /// Returns those of the given documents that the actor may read, with a fixed number of statements.
     pub async fn readable_documents(
         &self,
         actor: &Actor,
@@ -111,13 +117,13 @@ impl Jobs {
         let (db, ids) = (self.db.read(), ids.into_iter().collect::<Vec<_>>());
         let rows = documents::Entity::find().filter(documents::Column::Id.is_in(ids.iter().copied()));
         let rows = rows.all(db).await?.into_iter();
-        let (mut mine, others): (Vec<_>, Vec<_>) =
+        let (mut readable, others): (Vec<_>, Vec<_>) =
             rows.partition(|document| document::is_own(actor, document));
-        if ids.iter().all(|id| mine.iter().any(|document| document.id == *id)) {
-            return Ok(mine);
+        if ids.iter().all(|id| readable.iter().any(|document| document.id == *id)) {
+            return Ok(readable);
         }
-        // Whether or not there are others, and of jobs that are seen only: what does not exist takes as long as what is nobody
-        // else's business.
+        // This runs even if no other document exists, and only for visible jobs. A document that the actor may not read
+        // so takes as long as one that does not exist.
         let uses = content::Entity::find()
             .filter(content::Column::DocumentId.is_in(ids))
             .filter(access::visible_job_rows(actor, "content", "job_id"))
@@ -126,19 +132,19 @@ impl Jobs {
             uses.all(db).await?.into_iter().filter_map(|(content, job)| Some((content, job?))).collect();
         let jobs: Vec<_> = uses.iter().map(|(_, job)| job.clone()).collect();
         let standings = access::standings(db, actor, &jobs).await?;
-        let mut seen = HashSet::new();
+        let mut visible = HashSet::new();
         for (content, job) in &uses {
             let Some(standing) = standings.get(&job.id) else { continue };
             let job_type = self.types.version(&job.type_id, job.type_version).await?;
             if is_visible(standing, &job_type, &content.role) {
-                seen.insert(content.document_id);
+                visible.insert(content.document_id);
             }
         }
-        mine.extend(others.into_iter().filter(|document| seen.contains(&document.id)));
-        Ok(mine)
+        readable.extend(others.into_iter().filter(|document| visible.contains(&document.id)));
+        Ok(readable)
     }
 
-    /// The documents that somebody hands in. Ask [`role_problems`] first: it also says whether there are too many.
+    /// Returns the documents of submitted contents, by role. Call [`role_problems`] first: it also limits their number.
     pub async fn sources(
         &self,
         actor: &Actor,
@@ -153,7 +159,7 @@ impl Jobs {
         if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
     }
 
-    /// The current content of a role, whoever asks: for the engine.
+    /// Returns the current content of a role, without checking access: for the engine.
     pub async fn current_content(
         &self,
         job: JobId,

@@ -58,7 +58,7 @@ impl CheckedChanges {
         let patched = patched.as_object().cloned().unwrap_or_default();
         let patched = metadata::normalize(&self.job_type.metadata_schema, &patched, "/metadata");
         let patched = Value::Object(patched.map_err(Error::Invalid)?);
-        super::request::metadata_size(&patched, self.max_metadata_bytes)?;
+        super::request::check_metadata_size(&patched, self.max_metadata_bytes)?;
         check_taxonomies(&self.job_type, &locked.row().metadata, &patched)?;
         if patched != locked.row().metadata {
             let data = json!({"patch": patch, "metadata": patched});
@@ -71,9 +71,6 @@ impl CheckedChanges {
 
 /// Attempts to delete a job that users retry or rewind at the same time.
 const MAX_DELETE_ATTEMPTS: usize = 10;
-
-/// The highest priority. The lowest is its negative.
-pub const MAX_PRIORITY: i32 = 1_000;
 
 impl Jobs {
     /// Changes the metadata and the priority of a job. The new metadata must match the schema of the job type.
@@ -119,8 +116,8 @@ impl Jobs {
     }
 
     /// Takes a job back to a step that it has already reached, whatever its status. Contents of that step and of later
-    /// steps are superseded, not lost. Without a step, the job goes back by one step; a job with a final status goes back to
-    /// the last step that it has reached.
+    /// steps are superseded, not lost. Without a step, the job goes back by one step; a job with a final status goes
+    /// back to the last step that it has reached.
     pub async fn rewind(
         &self,
         grant: &Grant<Cancel>,
@@ -139,8 +136,8 @@ impl Jobs {
         Ok(rewound.await?.0)
     }
 
-    /// Deletes a job with everything that its steps have made. A job without a final status is canceled first, so that its
-    /// subscribers see the end. Outputs that other jobs use are given to one of these jobs.
+    /// Deletes a job with everything that its steps have made. A job without a final status is canceled first, so that
+    /// its subscribers see the end. Outputs that other jobs use are given to one of these jobs.
     pub async fn delete(&self, grant: &Grant<Delete>) -> Result<()> {
         self.delete_as(grant.clone(), "The job was deleted.").await
     }
@@ -216,8 +213,8 @@ mod tests {
     use crate::app::tests::{actor, new_job, open, upload};
     use crate::collaboration;
     use crate::config::Switch;
-    use crate::job::collaborator::PrincipalRef;
     use crate::entity::document;
+    use crate::job::collaborator::PrincipalRef;
     use crate::job::queue::{Output, OutputDocument, StepResult};
     use crate::job::state::Mode;
 
@@ -252,13 +249,13 @@ mod tests {
         let (ada, bob, id) = two_users(&app).await;
         let db = app.db.read();
         let share = access::job::<access::Share>(db, &ada, id).await.unwrap();
-        let who = PrincipalRef::UserId(bob.user.id.to_string());
-        collaboration::share(&app.jobs, &share, &who, &["*".to_owned()]).await.unwrap();
+        let collaborator = PrincipalRef::UserId(bob.user.id.to_string());
+        collaboration::share(&app.jobs, &share, &collaborator, &["*".to_owned()]).await.unwrap();
         let (edit, cancel) = (
             access::job::<Edit>(db, &bob, id).await.unwrap(),
             access::job::<Cancel>(db, &bob, id).await.unwrap(),
         );
-        collaboration::revoke(&app.jobs, &share, &who).await.unwrap();
+        collaboration::revoke(&app.jobs, &share, &collaborator).await.unwrap();
         let refused =
             |outcome: Result<job::Model>| assert!(matches!(outcome, Err(Error::NotFound(_))), "{outcome:?}");
         let changes = Changes { priority: Some(5), ..Changes::default() };
@@ -276,15 +273,16 @@ mod tests {
         let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
         let (ada, bob, id) = two_users(&app).await;
         let claim = app.jobs.claim_steps("w", &["noop".to_owned()], 1, 30).await.unwrap().remove(0);
-        let made = app.jobs.storage.put_bytes("made".into(), bytes::Bytes::from_static(b"x")).await.unwrap();
-        let document = OutputDocument::New { name: "x".into(), media_type: "text/plain".into(), stored: made };
+        let bytes = bytes::Bytes::from_static(b"x");
+        let stored = app.jobs.storage.put_bytes("output".into(), bytes).await.unwrap();
+        let document = OutputDocument::New { name: "x".into(), media_type: "text/plain".into(), stored };
         let outputs = vec![Output { role: "output".into(), document }];
         let result = StepResult { outputs, ..StepResult::default() };
         app.jobs.complete_step(claim.holder(), result).await.unwrap();
         let (_, output) = app.jobs.current_content(id, "output").await.unwrap().unwrap();
         let grant = access::job::<access::Share>(app.db.read(), &ada, id).await.unwrap();
-        let who = PrincipalRef::UserId(bob.user.id.to_string());
-        collaboration::share(&app.jobs, &grant, &who, &["*".to_owned()]).await.unwrap();
+        let collaborator = PrincipalRef::UserId(bob.user.id.to_string());
+        collaboration::share(&app.jobs, &grant, &collaborator, &["*".to_owned()]).await.unwrap();
         let heir = app.jobs.create(&bob, new_job("noop", &output)).await.unwrap();
 
         let grant = access::job::<Delete>(app.db.read(), &ada, id).await.unwrap();

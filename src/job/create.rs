@@ -1,4 +1,4 @@
-//! Making a job: everything that can be wrong is found at once, and it is acknowledged when its rows are committed.
+//! Creating jobs. A request gets all of its problems at once. A job is acknowledged when its rows are committed.
 
 use bytes::Bytes;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -10,28 +10,29 @@ use super::contents::Origin;
 use super::decide::Command;
 use super::record::{self, EventKind, LockedJob};
 use super::request::{NewJob, Prepared, Source, refuse, too_many_contents};
+use super::state::{Step, StepStatus};
 use crate::access::Actor;
 use crate::audit::{self, Event};
 use crate::entity::enums::Status;
 use crate::entity::{document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
 use crate::id::{DocumentId, JobId};
-use crate::job_type::{INPUT, metadata};
+use crate::job_type::{INPUT, StepDefinition, metadata};
 
 impl Jobs {
-    /// Everything that [`Jobs::create`] would object to.
+    /// Returns the problems for which [`Jobs::create`] would refuse a request.
     pub async fn validate(&self, actor: &Actor, new: &NewJob) -> Result<Vec<Problem>> {
         Ok(self.prepare(actor, new).await?.err().unwrap_or_default())
     }
 
-    /// Makes a job and puts its first step into the queue.
+    /// Creates a job and queues its first step.
     pub async fn create(&self, actor: &Actor, new: NewJob) -> Result<job::Model> {
         if let Some(problem) = too_many_contents(&new) {
             return Err(Error::Invalid(vec![problem]));
         }
         let hash = self.input_hash(actor, &new).await?;
-        if let Some(there) = self.by_key(actor, &new, &hash).await? {
-            return Ok(there);
+        if let Some(existing) = self.find_by_idempotency_key(actor, &new, &hash).await? {
+            return Ok(existing);
         }
         let prepared = self.prepare(actor, &new).await?.map_err(refuse)?;
         let id = JobId::new();
@@ -42,7 +43,8 @@ impl Jobs {
             None => None,
         };
         let key = taxonomy.as_ref().map(|(_, document)| document.storage_key.clone());
-        let collaborators: Vec<_> = prepared.collaborators.iter().map(|(who, _)| who.id).collect();
+        let collaborator_ids = prepared.collaborators.iter().map(|(principal, _)| principal.id);
+        let collaborators: Vec<_> = collaborator_ids.collect();
         match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
             Ok(job) => {
                 for collaborator in collaborators {
@@ -55,37 +57,36 @@ impl Jobs {
                     self.documents.discard(&key).await;
                 }
                 // Another request with the same key may have created the job.
-                match self.by_key(actor, &new, &hash).await? {
-                    Some(there) => Ok(there),
+                match self.find_by_idempotency_key(actor, &new, &hash).await? {
+                    Some(existing) => Ok(existing),
                     None => Err(error),
                 }
             }
         }
     }
 
-    /// What makes two requests the same: the mode, since a job that is for real is no other's answer, and everything that
-    /// was asked for. Documents count by their bytes and names, since a client that tries again may
-    /// have uploaded them again.
+    /// Returns the hash by which two requests are the same: of the mode and of the whole request. Documents count by
+    /// their bytes, names and MIME types, because a client may upload them again before a retry.
     async fn input_hash(&self, actor: &Actor, new: &NewJob) -> Result<String> {
         if new.idempotency_key.is_none() {
             return Ok(String::new());
         }
         let mut request = serde_json::to_value(new).map_err(Error::internal)?;
-        request["input"] = self.identity(actor, &new.input).await?;
+        request["input"] = self.source_identity(actor, &new.input).await?;
         let mut contents = Vec::new();
         for (role, source) in &new.contents {
-            contents.push(json!([role, self.identity(actor, source).await?]));
+            contents.push(json!([role, self.source_identity(actor, source).await?]));
         }
         request["contents"] = Value::Array(contents);
         request["mode"] = json!(actor.mode);
-        if let Ok(open) = metadata::expand_keys(&new.metadata, "/metadata") {
-            request["metadata"] = Value::Object(open);
+        if let Ok(expanded) = metadata::expand_keys(&new.metadata, "/metadata") {
+            request["metadata"] = Value::Object(expanded);
         }
         Ok(hex::encode(Sha256::digest(request.to_string())))
     }
 
-    async fn identity(&self, actor: &Actor, source: &Source) -> Result<Value> {
-        // What is wrong with it is said when the request is checked.
+    async fn source_identity(&self, actor: &Actor, source: &Source) -> Result<Value> {
+        // The check of the request reports the problems of the source.
         let found = self.source(actor, source, "", &mut Vec::new()).await?;
         Ok(found.map_or_else(
             || json!(source),
@@ -93,15 +94,20 @@ impl Jobs {
         ))
     }
 
-    async fn by_key(&self, actor: &Actor, new: &NewJob, hash: &str) -> Result<Option<job::Model>> {
+    async fn find_by_idempotency_key(
+        &self,
+        actor: &Actor,
+        new: &NewJob,
+        hash: &str,
+    ) -> Result<Option<job::Model>> {
         let Some(key) = &new.idempotency_key else { return Ok(None) };
-        let mine = job::Entity::find().filter(job::Column::OwnerId.eq(actor.user.id));
-        let there = mine.filter(job::Column::IdempotencyKey.eq(key)).one(self.db.read()).await?;
-        match there {
+        let own = job::Entity::find().filter(job::Column::OwnerId.eq(actor.user.id));
+        let existing = own.filter(job::Column::IdempotencyKey.eq(key)).one(self.db.read()).await?;
+        match existing {
             Some(job) if job.input_hash.as_deref() != Some(hash) => {
-                Err(Error::conflict("This idempotency key was used for another job."))
+                Err(Error::conflict("This idempotency key was used for another request. Use a new key."))
             }
-            there => Ok(there),
+            existing => Ok(existing),
         }
     }
 
@@ -139,7 +145,7 @@ impl Jobs {
         hash: String,
     ) -> Result<job::Model> {
         let Prepared { job_type, metadata, input, contents, collaborators, .. } = prepared;
-        let steps = job_type.fresh_steps();
+        let steps = job_type.steps.iter().map(pending_step).collect();
         let row = job::Model {
             id,
             type_id: job_type.id.clone(),
@@ -186,6 +192,24 @@ impl Jobs {
     }
 }
 
+/// Returns a step of a new job.
+pub fn pending_step(definition: &StepDefinition) -> Step {
+    Step {
+        name: definition.name.clone(),
+        title: definition.title.clone(),
+        kind: definition.kind,
+        status: StepStatus::Pending,
+        attempt: 0,
+        max_attempts: definition.max_attempts,
+        timeout_seconds: definition.timeout_seconds,
+        fraction: 0.0,
+        four_eyes: definition.four_eyes,
+        comment: None,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,45 +219,49 @@ mod tests {
     use crate::job_type::{DATA_POINT_EXTRACTION, NOOP};
 
     #[tokio::test]
-    async fn a_job_for_trying_out_is_no_answer_to_one_that_is_for_real() {
+    async fn idempotency_key_of_test_job_conflicts_with_live_request() {
         let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
         let test = actor(&app, "ada", Mode::Test).await;
         let live = Actor { mode: Mode::Live, ..test.clone() };
         let input = upload(&app, &test, "a").await;
         let new = NewJob { idempotency_key: Some("k".into()), ..new_job(NOOP, &input) };
-        let made = app.jobs.create(&test, new.clone()).await.unwrap();
-        assert_eq!(app.jobs.create(&test, new.clone()).await.unwrap().id, made.id);
+        let created = app.jobs.create(&test, new.clone()).await.unwrap();
+        assert_eq!(app.jobs.create(&test, new.clone()).await.unwrap().id, created.id);
         assert!(matches!(app.jobs.create(&live, new).await, Err(Error::Conflict { .. })));
     }
 
     #[tokio::test]
-    async fn contents_are_given_once_and_not_in_place_of_what_the_server_makes() {
+    async fn contents_with_duplicate_or_reserved_roles_are_refused() {
         let (app, _dir) = open(|_| ()).await;
         let ada = actor(&app, "ada", Mode::Live).await;
         let input = upload(&app, &ada, "a").await;
-        let given = |roles: &[&str]| NewJob {
+        let with_roles = |roles: &[&str]| NewJob {
             contents: roles
                 .iter()
                 .map(|role| ((*role).to_owned(), Source::Document(input.id.to_string())))
                 .collect(),
             ..new_job(DATA_POINT_EXTRACTION, &input)
         };
-        let said = |new| {
+        let content_problems = |new| {
             let (app, ada) = (app.clone(), ada.clone());
             async move {
                 let problems = app.jobs.validate(&ada, &new).await.unwrap();
-                let about = |problem: Problem| {
+                let of_contents = |problem: Problem| {
                     problem.path.starts_with("/contents").then_some((problem.path, problem.code))
                 };
-                problems.into_iter().filter_map(about).collect::<Vec<_>>()
+                problems.into_iter().filter_map(of_contents).collect::<Vec<_>>()
             }
         };
         let one = |path: &str, code: &str| vec![(path.to_owned(), code.to_owned())];
-        assert_eq!(said(given(&["text-json", "zoning-json"])).await, []);
-        assert_eq!(said(given(&["input"])).await, one("/contents/0/role", "UNKNOWN_ROLE"));
-        assert_eq!(said(given(&["output"])).await, one("/contents/0/role", "NOT_ALLOWED"));
-        assert_eq!(said(given(&["mapping-taxonomy-json"])).await, one("/contents/0/role", "NOT_ALLOWED"));
-        assert_eq!(said(given(&["text-json", "text-json"])).await, one("/contents/1/role", "DUPLICATE"));
-        assert_eq!(said(given(&["text-json"; 101])).await, one("/contents", "TOO_MANY"));
+        for (roles, expected) in [
+            (&["text-json", "zoning-json"][..], vec![]),
+            (&["input"], one("/contents/0/role", "UNKNOWN_ROLE")),
+            (&["output"], one("/contents/0/role", "NOT_ALLOWED")),
+            (&["mapping-taxonomy-json"], one("/contents/0/role", "NOT_ALLOWED")),
+            (&["text-json", "text-json"], one("/contents/1/role", "DUPLICATE")),
+            (&["text-json"; 101], one("/contents", "TOO_MANY")),
+        ] {
+            assert_eq!(content_problems(with_roles(roles)).await, expected, "{roles:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What may happen to a job: [`decide`].
+//! The rules of a job: [`decide`] tells which events a command leads to.
 
 use chrono::TimeDelta;
 
@@ -10,152 +10,152 @@ use super::state::{
 use crate::clock::Timestamp;
 use crate::id::{LeaseToken, UserId};
 
-/// What somebody wants to happen.
+/// A request to change a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// The first step of a job that was just made gets its turn.
+    /// Starts the first step of a new job.
     Start,
-    /// A worker takes the queued step.
+    /// Claims the queued step for a worker.
     Claim {
-        /// The worker, for people.
+        /// The name of the worker, for people.
         owner: String,
-        /// Its proof.
+        /// The fencing token of the new lease.
         token: LeaseToken,
-        /// Seconds that the claim holds without being renewed.
+        /// The duration of the lease, in seconds, unless it is renewed.
         lease_seconds: u32,
-        /// In whose name; nobody's where it is the server's own engine.
+        /// The user on whose behalf an external worker runs; `None` for the engine of this server.
         by: Option<UserId>,
     },
-    /// The worker hands in what it made.
+    /// Completes the leased step.
     Complete {
-        /// Its proof.
+        /// The fencing token of the lease.
         token: LeaseToken,
-        /// Why a person should look at it, where one should.
+        /// The reason for a review; `None` if the result needs none.
         review: Option<String>,
     },
-    /// The worker could not.
+    /// Ends the attempt of the leased step with a failure.
     Fail {
-        /// Its proof.
+        /// The fencing token of the lease.
         token: LeaseToken,
         /// For programs.
         code: String,
         /// For people.
         message: String,
-        /// Whether trying again can help.
+        /// Whether a further attempt can succeed.
         retryable: bool,
-        /// 0 to 1: spreads retries that failed together.
+        /// Random number from 0 to 1, which spreads the retries of steps that failed together.
         jitter: f64,
     },
-    /// The worker has to go, and nothing is wrong with the step.
+    /// Queues the leased step again without counting the attempt: its worker shuts down.
     ReleaseStep {
-        /// Its proof.
+        /// The fencing token of the lease.
         token: LeaseToken,
     },
-    /// A lease was not renewed, or the attempt's time is out.
+    /// Ends a lease that was not renewed, or whose attempt has timed out.
     Expire {
-        /// 0 to 1: spreads retries that failed together.
+        /// Random number from 0 to 1, which spreads the retries of steps that failed together.
         jitter: f64,
     },
-    /// Somebody ends the job.
+    /// Cancels the job.
     Cancel {
-        /// Why, for the history.
+        /// The reason, for the history.
         reason: Option<String>,
     },
-    /// Somebody opens an ended job again, at the step that stopped it.
+    /// Runs a FAILED or CANCELLED job again from the step that stopped it.
     Retry,
-    /// Somebody takes the job back to a step that has been reached before, whatever its status.
+    /// Takes the job back to a step that it has already reached, whatever its status.
     Rewind {
         /// Index of the step.
         to: usize,
-        /// Why, for the history.
+        /// The reason, for the history.
         reason: Option<String>,
     },
-    /// Somebody takes the open review, or keeps it longer.
+    /// Claims the open review, or renews the claim of the same user.
     ClaimReview {
-        /// Who.
+        /// The reviewer.
         by: UserId,
-        /// Until when.
+        /// The time at which the claim expires.
         until: Timestamp,
     },
-    /// Whoever has the open review is still at it.
+    /// Renews the claim of the open review.
     RenewReview {
-        /// Who.
+        /// The reviewer.
         by: UserId,
-        /// Until when.
+        /// The time at which the claim expires.
         until: Timestamp,
     },
-    /// The open review is free again; nothing happens where nobody has it.
+    /// Releases the claim of the open review. Does nothing if the review is not claimed.
     ReleaseReview {
-        /// On whose word.
-        word: ReleaseCause,
+        /// The cause of the release.
+        cause: ReleaseCause,
     },
-    /// Whoever has the open review decides it.
+    /// Decides the open review. The reviewer must have claimed it.
     DecideReview {
-        /// Who.
+        /// The reviewer.
         by: UserId,
-        /// What.
+        /// The decision.
         verdict: Verdict,
-        /// What they have to say.
+        /// The comment of the reviewer.
         comment: Option<String>,
-        /// What they had seen.
+        /// The content on which the decision rests.
         receipt: Receipt,
     },
 }
 
-/// On whose word a review is released.
+/// The cause of the release of a claimed review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseCause {
-    /// Somebody who wants to let go of what is theirs.
+    /// This user releases their own claim.
     Claimant(UserId),
-    /// An admin.
+    /// An admin releases the claim.
     Admin,
-    /// The time of the claim is over.
+    /// The claim has expired.
     Clock,
-    /// This person has lost access to the step.
+    /// This user has lost access to the step.
     AccessLost(UserId),
 }
 
-/// What a reviewer decides.
+/// The decision of a reviewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The job goes on.
+    /// The job continues.
     Approve,
     /// The job fails.
     Reject,
-    /// The step of this index, an earlier one, runs again.
+    /// The step of this index, which is an earlier one, runs again.
     SendBack(usize),
 }
 
-/// Why a command changes nothing.
+/// The reason for which a command changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// The job has ended.
+    /// The job has a final status.
     Final(Status),
-    /// The job has not ended by failure or cancellation.
+    /// The job is neither FAILED nor CANCELLED.
     NotStopped(Status),
-    /// There is nothing queued to take.
+    /// No step is queued and due.
     NothingQueued,
-    /// The claim was lost: somebody else has the step, or it is over.
+    /// The lease is lost: another worker has claimed the step, or the step has ended.
     StaleLease,
-    /// The lease still holds.
+    /// The lease has not expired.
     LeaseHolds,
-    /// It was started before.
+    /// The job has already started.
     Started,
     /// No review is open.
     NoReview,
-    /// Somebody else has the review.
+    /// Another user has claimed the review.
     ClaimedBy(UserId),
-    /// Whoever decides a review has claimed it, and still holds the claim.
+    /// The user has not claimed the review, or the claim has expired.
     NotClaimed,
-    /// The job's owner may not decide this step's reviews.
+    /// The owner of the job may neither review nor run a four-eyes step.
     FourEyes,
-    /// A review sends back to an earlier step only.
+    /// The step to send the job back to is not an earlier one.
     NotEarlier,
-    /// The job has not been there yet.
+    /// The job has not reached the step.
     NotReached,
 }
 
-/// What a command does to a job.
+/// The effect of a command on a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
     /// The state after the events.
@@ -173,18 +173,20 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided
             if state.status != Status::Queued || state.task.is_some() || state.review.is_some() {
                 return Err(Rejection::Started);
             }
-            next.give_turn(0);
+            next.start_step(0);
         }
-        Command::Claim { owner, token, lease_seconds, by } => next.claim(owner, token, lease_seconds, by)?,
-        Command::Complete { token, review } => next.complete(token, review)?,
+        Command::Claim { owner, token, lease_seconds, by } => {
+            next.claim_step(owner, token, lease_seconds, by)?;
+        }
+        Command::Complete { token, review } => next.complete_step(token, review)?,
         Command::Fail { token, code, message, retryable, jitter } => {
             let step = next.leased_step(token)?;
-            next.fail(step, code, message, retryable, jitter);
+            next.fail_step(step, code, message, retryable, jitter);
         }
         Command::ReleaseStep { token } => {
             let step = next.leased_step(token)?;
-            next.step(step, StepChange::Released);
-            next.status(Status::Queued, None, None);
+            next.change_step(step, StepChange::Released);
+            next.change_status(Status::Queued, None, None);
         }
         Command::Expire { jitter } => next.expire(jitter)?,
         Command::Cancel { reason } => next.cancel(reason)?,
@@ -195,7 +197,7 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided
             next.claimed_step(by)?;
             next.push(Event::ReviewRenewed { until });
         }
-        Command::ReleaseReview { cause } => next.release_review(word)?,
+        Command::ReleaseReview { cause } => next.release_review(cause)?,
         Command::DecideReview { by, verdict, comment, receipt } => {
             next.decide_review(by, verdict, comment, receipt)?;
         }
@@ -203,12 +205,12 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided
     Ok(Decided { state: next.state, events: next.events })
 }
 
-/// Whether a step needs four eyes, two of which cannot be this person's.
-pub fn is_barred_by_four_eyes(state: &State, step: usize, who: UserId) -> bool {
-    state.steps[step].four_eyes && who == state.owner
+/// Returns whether the four-eyes rule keeps a user from reviewing or running a step.
+pub fn is_barred_by_four_eyes(state: &State, step: usize, user: UserId) -> bool {
+    state.steps[step].four_eyes && user == state.owner
 }
 
-/// The step that a lease holds at `now`.
+/// Returns the index of the step that the lease with this token holds at `now`.
 pub fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
     match &state.task {
         Some(Task { step, lease: Some(lease), .. }) if lease.token == token && now < lease.until => Ok(*step),
@@ -216,7 +218,7 @@ pub fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<u
     }
 }
 
-/// The step whose review somebody has at `now`.
+/// Returns the index of the step whose review a user has claimed at `now`.
 pub fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
     let OpenReview { step, claim } = state.review.ok_or(Rejection::NoReview)?;
     match claim {
@@ -226,7 +228,7 @@ pub fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<usize, 
     }
 }
 
-/// A decision being made: events so far, and the state that they lead to.
+/// A decision in progress: the events so far, and the state that they lead to.
 struct Decision {
     state: State,
     events: Vec<Event>,
@@ -239,58 +241,58 @@ impl Decision {
         self.events.push(event);
     }
 
-    fn step(&mut self, step: usize, change: StepChange) {
+    fn change_step(&mut self, step: usize, change: StepChange) {
         let Step { status: from, attempt, .. } = self.state.steps[step];
         let attempt = change.attempt_after(attempt);
         self.push(Event::Step { step, from, attempt, change });
     }
 
-    fn status(&mut self, to: Status, reason: Option<String>, failure: Option<Failure>) {
+    fn change_status(&mut self, to: Status, reason: Option<String>, failure: Option<Failure>) {
         let from = self.state.status;
         if from != to {
             self.push(Event::Status { from, to, reason, failure });
         }
     }
 
-    /// It is a step's turn: machines find it in the queue, people among the reviews.
-    fn give_turn(&mut self, step: usize) {
+    /// Queues an AUTOMATIC step, or opens the review of a MANUAL one.
+    fn start_step(&mut self, step: usize) {
         match self.state.steps[step].kind {
             StepKind::Automatic => {
-                self.step(step, StepChange::Queued { run_at: self.now, error: None });
-                self.status(Status::Queued, None, None);
+                self.change_step(step, StepChange::Queued { run_at: self.now, error: None });
+                self.change_status(Status::Queued, None, None);
             }
             StepKind::Manual => {
                 let reason = match &self.state.steps[step].comment {
                     Some(comment) => format!("Sent back: {comment}"),
-                    None => "This step is done by a person.".into(),
+                    None => "A person does this step.".into(),
                 };
-                self.ask(step, reason);
+                self.open_review(step, reason);
             }
         }
     }
 
-    /// A person is asked; in test mode the answer is yes, and the next step has its turn at once.
-    fn ask(&mut self, step: usize, reason: String) {
-        self.step(step, StepChange::Blocked);
+    /// Opens a review. Reviews of TEST jobs approve themselves, and the next step starts at once.
+    fn open_review(&mut self, step: usize, reason: String) {
+        self.change_step(step, StepChange::Blocked);
         self.push(Event::ReviewOpened { step, reason });
         if self.state.mode == Mode::Test {
             self.close_review(step, ReviewOutcome::Approved);
             self.finish_step(step);
         } else {
-            self.status(Status::Blocked, None, None);
+            self.change_status(Status::Blocked, None, None);
         }
     }
 
     fn finish_step(&mut self, step: usize) {
-        self.step(step, StepChange::Completed);
+        self.change_step(step, StepChange::Completed);
         if step + 1 < self.state.steps.len() {
-            self.give_turn(step + 1);
+            self.start_step(step + 1);
         } else {
-            self.status(Status::Completed, None, None);
+            self.change_status(Status::Completed, None, None);
         }
     }
 
-    fn claim(
+    fn claim_step(
         &mut self,
         owner: String,
         token: LeaseToken,
@@ -307,8 +309,8 @@ impl Decision {
         let deadline = self.now + TimeDelta::seconds(self.state.steps[step].timeout_seconds.into());
         let until = deadline.min(self.now + TimeDelta::seconds(lease_seconds.into()));
         let lease = Lease { fence: self.state.fence + 1, token, owner, until, deadline };
-        self.step(step, StepChange::Running { lease });
-        self.status(Status::Running, None, None);
+        self.change_step(step, StepChange::Running { lease });
+        self.change_status(Status::Running, None, None);
         Ok(())
     }
 
@@ -316,25 +318,25 @@ impl Decision {
         leased_step(&self.state, token, self.now)
     }
 
-    fn complete(&mut self, token: LeaseToken, review: Option<String>) -> Result<(), Rejection> {
+    fn complete_step(&mut self, token: LeaseToken, review: Option<String>) -> Result<(), Rejection> {
         let step = self.leased_step(token)?;
         match review {
-            Some(reason) => self.ask(step, reason),
+            Some(reason) => self.open_review(step, reason),
             None => self.finish_step(step),
         }
         Ok(())
     }
 
-    fn fail(&mut self, step: usize, code: String, message: String, retryable: bool, jitter: f64) {
+    fn fail_step(&mut self, step: usize, code: String, message: String, retryable: bool, jitter: f64) {
         let Step { attempt, max_attempts, name, .. } = &self.state.steps[step];
         let error = Failure { code, message, step: Some(name.clone()) };
         if retryable && attempt < max_attempts {
             let run_at = self.now + retry::backoff(*attempt, jitter);
-            self.step(step, StepChange::Queued { run_at, error: Some(error) });
-            self.status(Status::Queued, None, None);
+            self.change_step(step, StepChange::Queued { run_at, error: Some(error) });
+            self.change_status(Status::Queued, None, None);
         } else {
-            self.step(step, StepChange::Failed { error: error.clone() });
-            self.status(Status::Failed, None, Some(error));
+            self.change_step(step, StepChange::Failed { error: error.clone() });
+            self.change_status(Status::Failed, None, Some(error));
         }
     }
 
@@ -349,12 +351,12 @@ impl Decision {
         let (code, message) = if timed_out {
             (
                 "STEP_TIMEOUT",
-                format!("The step took longer than its {} s.", self.state.steps[step].timeout_seconds),
+                format!("The step exceeded its timeout of {} s.", self.state.steps[step].timeout_seconds),
             )
         } else {
-            ("LEASE_EXPIRED", "The worker that had the step stopped reporting.".to_owned())
+            ("LEASE_EXPIRED", "The worker of the step stopped reporting.".to_owned())
         };
-        self.fail(step, code.into(), message, true, jitter);
+        self.fail_step(step, code.into(), message, true, jitter);
         Ok(())
     }
 
@@ -367,9 +369,9 @@ impl Decision {
             self.close_review(step, ReviewOutcome::Cancelled);
         }
         if let Some(step) = current {
-            self.step(step, StepChange::Cancelled);
+            self.change_step(step, StepChange::Cancelled);
         }
-        self.status(Status::Cancelled, reason, None);
+        self.change_status(Status::Cancelled, reason, None);
         Ok(())
     }
 
@@ -381,8 +383,8 @@ impl Decision {
             return Err(Rejection::NotStopped(self.state.status));
         };
         self.push(Event::Retried { step });
-        self.step(step, StepChange::Reset { comment: None });
-        self.give_turn(step);
+        self.change_step(step, StepChange::Reset { comment: None });
+        self.start_step(step);
         Ok(())
     }
 
@@ -398,18 +400,18 @@ impl Decision {
         Ok(())
     }
 
-    /// Everything from a step on is undone, and it has its turn again.
+    /// Resets a step and all later ones, and starts the step again.
     fn go_back(&mut self, to: usize, comment: Option<&str>) {
         for step in (to..self.state.steps.len()).rev() {
-            let for_it = comment.filter(|_| step == to).map(str::to_owned);
+            let comment = comment.filter(|_| step == to).map(str::to_owned);
             if self.state.steps[step].status != StepStatus::Pending {
-                self.step(step, StepChange::Reset { comment: for_it });
+                self.change_step(step, StepChange::Reset { comment });
             }
         }
-        self.give_turn(to);
+        self.start_step(to);
     }
 
-    /// A review that ends without a person's decision.
+    /// Closes a review without the decision of a person.
     fn close_review(&mut self, step: usize, outcome: ReviewOutcome) {
         let receipt = Receipt::default();
         self.push(Event::ReviewClosed { step, outcome, by: None, comment: None, receipt, to_step: None });
@@ -426,7 +428,7 @@ impl Decision {
                 return Ok(());
             }
             Some(held) if self.now < held.until => return Err(Rejection::ClaimedBy(held.by)),
-            Some(late) => self.release(step, late, Release::Expired),
+            Some(expired) => self.release(step, expired, Release::Expired),
             None => {}
         }
         self.push(Event::ReviewClaimed { step, claim: ReviewClaim { by, until } });
@@ -437,15 +439,15 @@ impl Decision {
         self.push(Event::ReviewReleased { step, claimed_by: claim.by, why });
     }
 
-    fn release_review(&mut self, word: ReleaseCause) -> Result<(), Rejection> {
+    fn release_review(&mut self, cause: ReleaseCause) -> Result<(), Rejection> {
         let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
         let Some(claim) = claim else { return Ok(()) };
-        let why = match word {
+        let why = match cause {
             ReleaseCause::Claimant(by) if by == claim.by => Release::Released,
             ReleaseCause::Claimant(_) => return Err(Rejection::ClaimedBy(claim.by)),
             ReleaseCause::Admin => Release::ByAdmin,
             ReleaseCause::Clock if claim.until <= self.now => Release::Expired,
-            ReleaseCause::AccessLost(who) if who == claim.by => Release::AccessLost,
+            ReleaseCause::AccessLost(user) if user == claim.by => Release::AccessLost,
             ReleaseCause::Clock | ReleaseCause::AccessLost(_) => return Ok(()),
         };
         self.release(step, claim, why);
@@ -473,17 +475,23 @@ impl Decision {
             Verdict::SendBack(to) if to < step => (ReviewOutcome::SentBack, Some(to)),
             Verdict::SendBack(_) => return Err(Rejection::NotEarlier),
         };
-        let said = comment.clone();
-        self.push(Event::ReviewClosed { step, outcome, by: Some(by), comment: said, receipt, to_step });
+        self.push(Event::ReviewClosed {
+            step,
+            outcome,
+            by: Some(by),
+            comment: comment.clone(),
+            receipt,
+            to_step,
+        });
         match to_step {
             Some(to) => self.go_back(to, comment.as_deref()),
             None if outcome == ReviewOutcome::Approved => self.finish_step(step),
             None => {
-                let message = comment.unwrap_or_else(|| "A reviewer rejected it.".into());
+                let message = comment.unwrap_or_else(|| "A reviewer rejected the result of the step.".into());
                 let name = Some(self.state.steps[step].name.clone());
                 let error = Failure { code: "REVIEW_REJECTED".into(), message, step: name };
-                self.step(step, StepChange::Failed { error: error.clone() });
-                self.status(Status::Failed, None, Some(error));
+                self.change_step(step, StepChange::Failed { error: error.clone() });
+                self.change_status(Status::Failed, None, Some(error));
             }
         }
         Ok(())

@@ -31,25 +31,25 @@ fn steps(kinds: &[StepKind]) -> Vec<Step> {
     kinds.iter().enumerate().map(step).collect()
 }
 
-/// A job and the time, driven by commands.
-struct Story {
+/// A job with a clock that tests set.
+struct TestJob {
     state: State,
     now: i64,
     statuses: Vec<Status>,
 }
 
-impl Story {
-    fn begin(mode: Mode, kinds: &[StepKind]) -> Self {
-        let mut story = Self {
+impl TestJob {
+    fn start(mode: Mode, kinds: &[StepKind]) -> Self {
+        let mut job = Self {
             state: State::new(OWNER, mode, steps(kinds), at(0)),
             now: 0,
             statuses: vec![Status::Queued],
         };
-        story.does(Command::Start).unwrap();
-        story
+        job.perform(Command::Start).unwrap();
+        job
     }
 
-    fn does(&mut self, command: Command) -> Result<(), Rejection> {
+    fn perform(&mut self, command: Command) -> Result<(), Rejection> {
         let decided = decide(&self.state, command, at(self.now))?;
         self.state = decided.state;
         for event in decided.events {
@@ -60,22 +60,22 @@ impl Story {
         Ok(())
     }
 
-    fn claims(&mut self) -> LeaseToken {
+    fn claim(&mut self) -> LeaseToken {
         let token = LeaseToken::new();
-        self.does(Command::Claim { owner: "w".into(), token, lease_seconds: 30, by: None }).unwrap();
+        self.perform(Command::Claim { owner: "w".into(), token, lease_seconds: 30, by: None }).unwrap();
         token
     }
 
-    fn completes(&mut self, token: LeaseToken) -> Result<(), Rejection> {
-        self.does(Command::Complete { token, review: None })
+    fn complete(&mut self, token: LeaseToken) -> Result<(), Rejection> {
+        self.perform(Command::Complete { token, review: None })
     }
 
-    fn asks(&mut self, token: LeaseToken) {
-        self.does(Command::Complete { token, review: Some("unsure".into()) }).unwrap();
+    fn request_review(&mut self, token: LeaseToken) {
+        self.perform(Command::Complete { token, review: Some("unsure".into()) }).unwrap();
     }
 
-    fn fails(&mut self, token: LeaseToken, retryable: bool) -> Result<(), Rejection> {
-        self.does(Command::Fail { token, code: "E".into(), message: "e".into(), retryable, jitter: 1.0 })
+    fn fail(&mut self, token: LeaseToken, retryable: bool) -> Result<(), Rejection> {
+        self.perform(Command::Fail { token, code: "E".into(), message: "e".into(), retryable, jitter: 1.0 })
     }
 }
 
@@ -85,12 +85,12 @@ const MANUAL: StepKind = StepKind::Manual;
 #[test]
 fn steps_run_one_after_another_until_the_job_completes() {
     use Status::{Completed, Queued, Running};
-    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
-    for done in 0..2 {
-        assert_eq!(job.state.finished_steps(), done);
-        assert_eq!(job.state.current_step(), Some(done));
-        let token = job.claims();
-        job.completes(token).unwrap();
+    let mut job = TestJob::start(Mode::Live, &[AUTO, AUTO]);
+    for finished in 0..2 {
+        assert_eq!(job.state.finished_steps(), finished);
+        assert_eq!(job.state.current_step(), Some(finished));
+        let token = job.claim();
+        job.complete(token).unwrap();
     }
     assert_eq!(job.statuses, [Queued, Running, Queued, Running, Completed]);
     assert_eq!(job.state.current_step(), None);
@@ -98,64 +98,65 @@ fn steps_run_one_after_another_until_the_job_completes() {
 }
 
 #[test]
-fn a_result_is_taken_once_and_only_under_the_lease_that_holds() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    let late = job.claims();
+fn result_is_accepted_once_and_only_under_valid_lease() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let late = job.claim();
     job.now = 30;
-    assert_eq!(job.completes(late), Err(Rejection::StaleLease), "the lease ended at 30");
-    job.does(Command::Expire { jitter: 1.0 }).unwrap();
-    assert_eq!(job.does(Command::Expire { jitter: 1.0 }), Err(Rejection::StaleLease));
+    assert_eq!(job.complete(late), Err(Rejection::StaleLease), "the lease expired at 30");
+    job.perform(Command::Expire { jitter: 1.0 }).unwrap();
+    assert_eq!(job.perform(Command::Expire { jitter: 1.0 }), Err(Rejection::StaleLease));
     job.now = 31;
-    let token = job.claims();
+    let token = job.claim();
     assert_eq!(job.state.fence, 2);
-    assert_eq!(job.completes(late), Err(Rejection::StaleLease));
-    assert_eq!(job.fails(late, true), Err(Rejection::StaleLease));
-    job.completes(token).unwrap();
-    assert_eq!(job.completes(token), Err(Rejection::StaleLease), "the same result a second time");
+    assert_eq!(job.complete(late), Err(Rejection::StaleLease));
+    assert_eq!(job.fail(late, true), Err(Rejection::StaleLease));
+    job.complete(token).unwrap();
+    assert_eq!(job.complete(token), Err(Rejection::StaleLease), "the same result a second time");
 }
 
 #[test]
-fn a_claim_waits_for_the_backoff_and_takes_what_nobody_has() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    let token = job.claims();
+fn claim_fails_while_leased_and_during_backoff() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let token = job.claim();
     let claim =
         || Command::Claim { owner: "v".into(), token: LeaseToken::new(), lease_seconds: 30, by: None };
-    assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "somebody has it");
-    job.fails(token, true).unwrap();
-    assert_eq!(job.does(claim()), Err(Rejection::NothingQueued), "it waits for a second");
+    assert_eq!(job.perform(claim()), Err(Rejection::NothingQueued), "another worker has the step");
+    job.fail(token, true).unwrap();
+    assert_eq!(job.perform(claim()), Err(Rejection::NothingQueued), "the backoff is one second");
     job.now = 1;
-    job.does(claim()).unwrap();
+    job.perform(claim()).unwrap();
 }
 
 #[test]
-fn attempts_are_used_up() {
-    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
-    let token = job.claims();
-    job.fails(token, true).unwrap();
+fn job_fails_after_last_attempt() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO, AUTO]);
+    let token = job.claim();
+    job.fail(token, true).unwrap();
     assert_eq!(job.state.status, Status::Queued);
     job.now = 1;
-    let token = job.claims();
-    job.fails(token, true).unwrap();
+    let token = job.claim();
+    job.fail(token, true).unwrap();
     assert_eq!(job.state.status, Status::Failed);
     assert_eq!(job.state.failure.as_ref().map(|f| f.code.as_str()), Some("E"));
     assert_eq!(job.state.task, None);
 }
 
 #[test]
-fn what_cannot_succeed_is_not_tried_again() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    let token = job.claims();
-    job.fails(token, false).unwrap();
+fn permanent_failure_is_not_retried() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let token = job.claim();
+    job.fail(token, false).unwrap();
     assert_eq!(job.state.status, Status::Failed);
 }
 
 #[test]
-fn an_attempt_ends_at_its_deadline_whatever_the_lease_asks_for() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    job.does(Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 9_999, by: None })
-        .unwrap();
+fn attempt_times_out_despite_longer_lease() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let claim =
+        Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 9_999, by: None };
+    job.perform(claim).unwrap();
     job.now = 99;
-    assert_eq!(job.does(Command::Expire { jitter: 0.0 }), Err(Rejection::LeaseHolds));
+    assert_eq!(job.perform(Command::Expire { jitter: 0.0 }), Err(Rejection::LeaseHolds));
     job.now = 100;
     let events = decide(&job.state, Command::Expire { jitter: 0.0 }, at(100)).unwrap().events;
     let Event::Step { change: StepChange::Queued { error: Some(error), .. }, .. } = &events[0] else {
@@ -165,91 +166,91 @@ fn an_attempt_ends_at_its_deadline_whatever_the_lease_asks_for() {
 }
 
 #[test]
-fn a_review_blocks_a_live_job_and_passes_in_test_mode() {
-    let mut live = Story::begin(Mode::Live, &[AUTO, AUTO]);
-    let token = live.claims();
-    live.asks(token);
+fn review_blocks_live_job_and_approves_itself_in_test_mode() {
+    let mut live = TestJob::start(Mode::Live, &[AUTO, AUTO]);
+    let token = live.claim();
+    live.request_review(token);
     assert_eq!(live.state.status, Status::Blocked);
     assert_eq!(live.state.review, Some(OpenReview { step: 0, claim: None }));
     assert_eq!(live.state.current_step(), Some(0));
 
-    let mut test = Story::begin(Mode::Test, &[AUTO, MANUAL, MANUAL]);
-    let token = test.claims();
-    test.asks(token);
-    assert_eq!(test.state.status, Status::Completed, "every person is stood in for");
+    let mut test = TestJob::start(Mode::Test, &[AUTO, MANUAL, MANUAL]);
+    let token = test.claim();
+    test.request_review(token);
+    assert_eq!(test.state.status, Status::Completed, "reviews and manual steps approve themselves");
     assert_eq!(test.state.review, None);
 }
 
 #[test]
-fn a_manual_first_step_waits_for_a_person_at_once() {
-    let job = Story::begin(Mode::Live, &[MANUAL, AUTO]);
+fn manual_first_step_blocks_job_at_start() {
+    let job = TestJob::start(Mode::Live, &[MANUAL, AUTO]);
     assert_eq!(job.statuses, [Status::Queued, Status::Blocked]);
     assert_eq!(job.state.task, None);
 }
 
 #[test]
-fn cancelling_ends_whatever_is_under_way_and_late_results_change_nothing() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    let token = job.claims();
-    job.does(Command::Cancel { reason: Some("enough".into()) }).unwrap();
-    assert_eq!(job.completes(token), Err(Rejection::StaleLease));
+fn cancel_ends_step_and_review_and_rejects_late_results() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let token = job.claim();
+    job.perform(Command::Cancel { reason: Some("enough".into()) }).unwrap();
+    assert_eq!(job.complete(token), Err(Rejection::StaleLease));
     assert_eq!(job.state.status, Status::Cancelled);
     assert_eq!(job.state.steps[0].status, StepStatus::Cancelled);
-    assert_eq!(job.does(Command::Cancel { reason: None }), Err(Rejection::Final(Status::Cancelled)));
+    assert_eq!(job.perform(Command::Cancel { reason: None }), Err(Rejection::Final(Status::Cancelled)));
 
-    let mut blocked = Story::begin(Mode::Live, &[MANUAL]);
-    blocked.does(Command::Cancel { reason: None }).unwrap();
-    assert_eq!(blocked.state.review, None, "its review went with it");
+    let mut blocked = TestJob::start(Mode::Live, &[MANUAL]);
+    blocked.perform(Command::Cancel { reason: None }).unwrap();
+    assert_eq!(blocked.state.review, None, "the review is closed");
 }
 
 #[test]
-fn a_retry_gives_the_stopped_step_its_attempts_back() {
-    let mut job = Story::begin(Mode::Live, &[AUTO, AUTO]);
-    let token = job.claims();
-    job.completes(token).unwrap();
-    let token = job.claims();
-    job.fails(token, false).unwrap();
-    job.does(Command::Retry).unwrap();
+fn retry_restarts_stopped_step_with_all_attempts() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO, AUTO]);
+    let token = job.claim();
+    job.complete(token).unwrap();
+    let token = job.claim();
+    job.fail(token, false).unwrap();
+    job.perform(Command::Retry).unwrap();
     assert_eq!(
         (job.state.status, job.state.failure.as_ref(), job.state.finished_at),
         (Status::Queued, None, None)
     );
     assert_eq!((job.state.steps[0].status, job.state.steps[1].attempt), (StepStatus::Completed, 0));
-    let retry = job.does(Command::Retry);
+    let retry = job.perform(Command::Retry);
     assert_eq!(retry, Err(Rejection::NotStopped(Status::Queued)));
-    let token = job.claims();
-    job.completes(token).unwrap();
+    let token = job.claim();
+    job.complete(token).unwrap();
     assert_eq!(job.state.status, Status::Completed);
 }
 
 #[test]
-fn what_is_given_back_is_queued_at_once() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
-    let token = job.claims();
-    job.does(Command::ReleaseStep { token }).unwrap();
+fn released_step_is_queued_at_once() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
+    let token = job.claim();
+    job.perform(Command::ReleaseStep { token }).unwrap();
     assert_eq!((job.state.status, job.state.failure.clone()), (Status::Queued, None));
-    assert_eq!(job.does(Command::ReleaseStep { token }), Err(Rejection::StaleLease));
-    job.claims();
+    assert_eq!(job.perform(Command::ReleaseStep { token }), Err(Rejection::StaleLease));
+    job.claim();
 }
 
-impl Story {
-    /// A live job of three steps that is blocked at the second.
+impl TestJob {
+    /// Returns a LIVE job of three steps that is blocked at the second.
     fn blocked() -> Self {
-        let mut job = Self::begin(Mode::Live, &[AUTO, AUTO, AUTO]);
-        let token = job.claims();
-        job.completes(token).unwrap();
-        let token = job.claims();
-        job.asks(token);
+        let mut job = Self::start(Mode::Live, &[AUTO, AUTO, AUTO]);
+        let token = job.claim();
+        job.complete(token).unwrap();
+        let token = job.claim();
+        job.request_review(token);
         job
     }
 
-    fn claims_review(&mut self, by: UserId) -> Result<(), Rejection> {
-        self.does(Command::ClaimReview { by, until: at(self.now + 900) })
+    fn claim_review(&mut self, by: UserId) -> Result<(), Rejection> {
+        self.perform(Command::ClaimReview { by, until: at(self.now + 900) })
     }
 
-    fn decides(&mut self, by: UserId, verdict: Verdict) -> Result<(), Rejection> {
+    fn decide(&mut self, by: UserId, verdict: Verdict) -> Result<(), Rejection> {
         let (comment, receipt) = (Some("because".into()), Receipt::default());
-        self.does(Command::DecideReview { by, verdict, comment, receipt })
+        self.perform(Command::DecideReview { by, verdict, comment, receipt })
     }
 
     fn step_statuses(&self) -> Vec<StepStatus> {
@@ -258,74 +259,74 @@ impl Story {
 }
 
 #[test]
-fn a_review_has_one_claimant_until_the_claim_ends() {
-    let mut job = Story::blocked();
-    assert_eq!(job.decides(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
-    job.claims_review(ADA).unwrap();
-    assert_eq!(job.claims_review(BOB), Err(Rejection::ClaimedBy(ADA)));
-    assert_eq!(job.decides(BOB, Verdict::Approve), Err(Rejection::ClaimedBy(ADA)));
+fn review_has_one_claimant_until_claim_expires() {
+    let mut job = TestJob::blocked();
+    assert_eq!(job.decide(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
+    job.claim_review(ADA).unwrap();
+    assert_eq!(job.claim_review(BOB), Err(Rejection::ClaimedBy(ADA)));
+    assert_eq!(job.decide(BOB, Verdict::Approve), Err(Rejection::ClaimedBy(ADA)));
     job.now = 800;
-    job.claims_review(ADA).unwrap();
+    job.claim_review(ADA).unwrap();
     job.now = 1_699;
-    assert_eq!(job.claims_review(BOB), Err(Rejection::ClaimedBy(ADA)), "it was renewed until 1700");
-    job.does(Command::ReleaseReview { cause: ReleaseCause::Clock }).unwrap();
-    assert!(job.state.review.unwrap().claim.is_some(), "its time is not over yet");
+    assert_eq!(job.claim_review(BOB), Err(Rejection::ClaimedBy(ADA)), "the claim was renewed until 1700");
+    job.perform(Command::ReleaseReview { cause: ReleaseCause::Clock }).unwrap();
+    assert!(job.state.review.unwrap().claim.is_some(), "the claim has not expired");
     job.now = 1_700;
-    assert_eq!(job.decides(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
-    job.claims_review(BOB).unwrap();
+    assert_eq!(job.decide(ADA, Verdict::Approve), Err(Rejection::NotClaimed));
+    job.claim_review(BOB).unwrap();
     assert_eq!(
-        job.does(Command::ReleaseReview { cause: ReleaseCause::Claimant(ADA) }),
+        job.perform(Command::ReleaseReview { cause: ReleaseCause::Claimant(ADA) }),
         Err(Rejection::ClaimedBy(BOB))
     );
-    job.does(Command::ReleaseReview { cause: ReleaseCause::AccessLost(ADA) }).unwrap();
-    assert!(job.state.review.unwrap().claim.is_some(), "it is not hers any more");
-    job.does(Command::ReleaseReview { cause: ReleaseCause::Admin }).unwrap();
+    job.perform(Command::ReleaseReview { cause: ReleaseCause::AccessLost(ADA) }).unwrap();
+    assert!(job.state.review.unwrap().claim.is_some(), "the claim is no longer hers");
+    job.perform(Command::ReleaseReview { cause: ReleaseCause::Admin }).unwrap();
     assert_eq!(job.state.review.unwrap().claim, None);
 }
 
 #[test]
-fn an_approval_goes_on_and_a_rejection_fails() {
-    let mut approved = Story::blocked();
-    approved.claims_review(ADA).unwrap();
-    approved.decides(ADA, Verdict::Approve).unwrap();
+fn approval_continues_job_and_rejection_fails_it() {
+    let mut approved = TestJob::blocked();
+    approved.claim_review(ADA).unwrap();
+    approved.decide(ADA, Verdict::Approve).unwrap();
     assert_eq!((approved.state.status, approved.state.current_step()), (Status::Queued, Some(2)));
-    assert_eq!(approved.decides(ADA, Verdict::Approve), Err(Rejection::NoReview), "twice");
+    assert_eq!(approved.decide(ADA, Verdict::Approve), Err(Rejection::NoReview), "twice");
 
-    let mut rejected = Story::blocked();
-    rejected.claims_review(ADA).unwrap();
-    rejected.decides(ADA, Verdict::Reject).unwrap();
+    let mut rejected = TestJob::blocked();
+    rejected.claim_review(ADA).unwrap();
+    rejected.decide(ADA, Verdict::Reject).unwrap();
     let failure = rejected.state.failure.clone().unwrap();
     assert_eq!((failure.code.as_str(), failure.message.as_str()), ("REVIEW_REJECTED", "because"));
-    rejected.does(Command::Retry).unwrap();
+    rejected.perform(Command::Retry).unwrap();
     assert_eq!(rejected.state.current_step(), Some(1), "the step that was rejected runs again");
 }
 
 #[test]
-fn what_is_sent_back_runs_again_with_the_comment() {
-    let mut job = Story::blocked();
-    job.claims_review(ADA).unwrap();
+fn sent_back_step_runs_again_with_comment() {
+    let mut job = TestJob::blocked();
+    job.claim_review(ADA).unwrap();
     for not_earlier in [1, 2] {
-        assert_eq!(job.decides(ADA, Verdict::SendBack(not_earlier)), Err(Rejection::NotEarlier));
+        assert_eq!(job.decide(ADA, Verdict::SendBack(not_earlier)), Err(Rejection::NotEarlier));
     }
-    job.decides(ADA, Verdict::SendBack(0)).unwrap();
+    job.decide(ADA, Verdict::SendBack(0)).unwrap();
     assert_eq!(job.step_statuses(), [StepStatus::Queued, StepStatus::Pending, StepStatus::Pending]);
     let first = &job.state.steps[0];
     assert_eq!((first.attempt, first.comment.as_deref()), (0, Some("because")));
-    let token = job.claims();
-    job.fails(token, true).unwrap();
-    assert_eq!(job.state.steps[0].comment.as_deref(), Some("because"), "the next attempt needs it too");
+    let token = job.claim();
+    job.fail(token, true).unwrap();
+    assert_eq!(job.state.steps[0].comment.as_deref(), Some("because"), "the next attempt needs the comment");
     job.now = 10;
-    let token = job.claims();
-    job.completes(token).unwrap();
+    let token = job.claim();
+    job.complete(token).unwrap();
     assert_eq!(job.state.steps[0].comment, None);
 }
 
 #[test]
-fn a_manual_step_that_is_sent_back_to_says_why() {
-    let mut job = Story::begin(Mode::Live, &[MANUAL, MANUAL]);
+fn rewind_of_manual_step_closes_and_reopens_review() {
+    let mut job = TestJob::start(Mode::Live, &[MANUAL, MANUAL]);
     for verdict in [Verdict::Approve, Verdict::SendBack(0)] {
-        job.claims_review(ADA).unwrap();
-        job.decides(ADA, verdict).unwrap();
+        job.claim_review(ADA).unwrap();
+        job.decide(ADA, verdict).unwrap();
     }
     let events = decide(&job.state, Command::Rewind { to: 0, reason: None }, at(0)).unwrap().events;
     assert!(
@@ -337,60 +338,60 @@ fn a_manual_step_that_is_sent_back_to_says_why() {
 }
 
 #[test]
-fn four_eyes_bar_the_owner_and_nobody_else() {
-    let mut job = Story::begin(Mode::Live, &[MANUAL]);
+fn four_eyes_bar_owner_but_not_other_reviewers() {
+    let mut job = TestJob::start(Mode::Live, &[MANUAL]);
     job.state.steps[0].four_eyes = true;
-    assert_eq!(job.claims_review(OWNER), Err(Rejection::FourEyes));
-    job.claims_review(ADA).unwrap();
-    job.decides(ADA, Verdict::Approve).unwrap();
+    assert_eq!(job.claim_review(OWNER), Err(Rejection::FourEyes));
+    job.claim_review(ADA).unwrap();
+    job.decide(ADA, Verdict::Approve).unwrap();
     assert_eq!(job.state.status, Status::Completed);
 }
 
 #[test]
-fn four_eyes_keep_the_owner_from_doing_the_step_as_a_worker() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
+fn four_eyes_bar_owner_from_claiming_step_as_worker() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
     job.state.steps[0].four_eyes = true;
     let claim = |by| Command::Claim { owner: "w".into(), token: LeaseToken::new(), lease_seconds: 30, by };
-    assert_eq!(job.does(claim(Some(OWNER))), Err(Rejection::FourEyes));
-    job.does(claim(Some(ADA))).unwrap();
+    assert_eq!(job.perform(claim(Some(OWNER))), Err(Rejection::FourEyes));
+    job.perform(claim(Some(ADA))).unwrap();
     assert_eq!(job.state.status, Status::Running);
 }
 
 #[test]
-fn a_rewind_goes_back_from_any_status_and_never_forward() {
-    let mut done = Story::begin(Mode::Live, &[AUTO, AUTO]);
-    assert_eq!(done.does(Command::Rewind { to: 1, reason: None }), Err(Rejection::NotReached));
+fn rewind_goes_back_from_any_status_and_never_forward() {
+    let mut done = TestJob::start(Mode::Live, &[AUTO, AUTO]);
+    assert_eq!(done.perform(Command::Rewind { to: 1, reason: None }), Err(Rejection::NotReached));
     for _ in 0..2 {
-        let token = done.claims();
-        done.completes(token).unwrap();
+        let token = done.claim();
+        done.complete(token).unwrap();
     }
-    done.does(Command::Rewind { to: 1, reason: Some("again".into()) }).unwrap();
+    done.perform(Command::Rewind { to: 1, reason: Some("again".into()) }).unwrap();
     assert_eq!((done.state.status, done.state.finished_at), (Status::Queued, None));
     assert_eq!(done.step_statuses(), [StepStatus::Completed, StepStatus::Queued]);
 
-    let running = done.claims();
-    done.does(Command::Rewind { to: 0, reason: None }).unwrap();
-    assert_eq!(done.completes(running), Err(Rejection::StaleLease), "a late result changes nothing");
+    let running = done.claim();
+    done.perform(Command::Rewind { to: 0, reason: None }).unwrap();
+    assert_eq!(done.complete(running), Err(Rejection::StaleLease), "a late result changes nothing");
     assert_eq!(done.step_statuses(), [StepStatus::Queued, StepStatus::Pending]);
 
-    let mut blocked = Story::blocked();
-    blocked.claims_review(ADA).unwrap();
-    blocked.does(Command::Rewind { to: 0, reason: None }).unwrap();
+    let mut blocked = TestJob::blocked();
+    blocked.claim_review(ADA).unwrap();
+    blocked.perform(Command::Rewind { to: 0, reason: None }).unwrap();
     assert_eq!((blocked.state.review, blocked.state.status), (None, Status::Queued));
-    assert_eq!(blocked.decides(ADA, Verdict::Approve), Err(Rejection::NoReview));
+    assert_eq!(blocked.decide(ADA, Verdict::Approve), Err(Rejection::NoReview));
 }
 
 #[test]
-fn time_is_counted_for_whoever_has_the_job() {
-    let mut job = Story::begin(Mode::Live, &[AUTO]);
+fn time_counts_for_phase_of_job() {
+    let mut job = TestJob::start(Mode::Live, &[AUTO]);
     job.now = 2;
-    let token = job.claims();
+    let token = job.claim();
     job.now = 5;
-    job.asks(token);
+    job.request_review(token);
     job.now = 9;
-    job.claims_review(ADA).unwrap();
+    job.claim_review(ADA).unwrap();
     job.now = 16;
-    job.decides(ADA, Verdict::Approve).unwrap();
+    job.decide(ADA, Verdict::Approve).unwrap();
     job.now = 100;
     let spent = job.state.timing.spent(job.state.phase(), at(job.now));
     assert_eq!((spent.machine, spent.person, spent.waiting), (3.0, 7.0, 6.0));

@@ -1,4 +1,4 @@
-//! The history of a job, and the feed over all jobs: every change once, in order, without gaps.
+//! The history of a job, and the feed of all jobs: each change once, in order, without gaps.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,76 +17,75 @@ use crate::events::feed::{self, FeedPosition};
 use crate::id::JobId;
 use crate::job_type::JobType;
 
-/// The place that a cursor names; an error where it is none.
+/// Reads the cursor of an event.
 pub fn parse_cursor(text: &str) -> Result<FeedPosition> {
     FeedPosition::decode(text)
-        .ok_or_else(|| Error::invalid("/after", "CURSOR", "This is not the cursor of an event."))
+        .ok_or_else(|| Error::invalid("/after", "CURSOR", "The cursor is not the cursor of an event."))
 }
 
-/// The sequence that a cursor of this job's history names; an error where it is none.
+/// Reads the cursor of an event of this job, and returns the sequence of the event.
 pub fn parse_job_cursor(job: JobId, text: &str) -> Result<i64> {
-    let place = parse_cursor(text)?;
-    if place.job == job {
-        return Ok(place.sequence);
+    let position = parse_cursor(text)?;
+    if position.job == job {
+        return Ok(position.sequence);
     }
-    Err(Error::invalid("/after", "CURSOR", "This is the cursor of another job's event."))
+    Err(Error::invalid("/after", "CURSOR", "The cursor belongs to an event of another job."))
 }
 
-/// An event as somebody of this standing sees it: of a step that is not theirs, only `step` and `withheld`, and not
-/// who it was.
+/// Returns an event as a user with this standing sees it. Of an event of a step without access, its data is only `step`
+/// and `withheld`, and the actor is left out.
 pub fn redact_event(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
     let role = event.data.get("role").and_then(|role| role.as_str());
-    let shown = match (event.kind, role, &event.step) {
-        // Who sees a content hears of it.
+    let is_visible = match (event.kind, role, &event.step) {
         (EventKind::ContentAdded, Some(role), _) => contents::is_visible(standing, job_type, role),
         (_, _, Some(step)) => works_on(standing, step),
         (_, _, None) => true,
     };
-    if shown {
+    if is_visible {
         return event;
     }
     let data = json!({"step": event.step, "withheld": true});
     job_event::Model { data, actor_id: None, ..event }
 }
 
-/// An event of the feed, with what decides who sees what of it.
+/// An event of the feed, with its job and the viewer's access to the job.
 #[derive(Debug, Clone)]
 pub struct FeedEvent {
     /// The event.
     pub event: job_event::Model,
-    /// Its job as it is now.
+    /// The present row of the job.
     pub job: job::Model,
-    /// What the viewer is to the job.
+    /// The viewer's access to the job.
     pub standing: Standing,
 }
 
-/// A part of the feed.
+/// A page of the feed.
 #[derive(Debug)]
 pub struct FeedPage {
-    /// What the viewer may see of it.
+    /// The events that the viewer may see.
     pub events: Vec<FeedEvent>,
-    /// Where the next part begins.
+    /// The start of the next page.
     pub next: FeedPosition,
-    /// Whether that part is there already.
+    /// Whether the next page may already contain events.
     pub more: bool,
 }
 
 impl Jobs {
-    /// For each job and sequence, up to `limit` events just after it, in one statement: sequences have no gaps, so that they
-    /// can be named.
+    /// Returns, for each job and sequence, up to `limit` events after it, in one statement. This is possible because
+    /// sequences have no gaps.
     pub async fn histories(&self, after: &[(JobId, i64)], limit: i64) -> Result<Vec<job_event::Model>> {
-        let stretch = |(job, after): &(JobId, i64)| {
+        let range = |(job, after): &(JobId, i64)| {
             Condition::all()
                 .add(job_event::Column::JobId.eq(*job))
                 .add(job_event::Column::Sequence.gt(*after))
                 .add(job_event::Column::Sequence.lte(after.saturating_add(limit)))
         };
-        let any = after.iter().map(stretch).fold(Condition::any(), Condition::add);
+        let any = after.iter().map(range).fold(Condition::any(), Condition::add);
         let events = job_event::Entity::find().filter(any).order_by_asc(job_event::Column::Sequence);
         Ok(events.all(self.db.read()).await?)
     }
 
-    /// Up to `limit` events of a job just after a sequence.
+    /// Returns up to `limit` events of a job after a sequence.
     pub async fn history(&self, job: JobId, after: i64, limit: u64) -> Result<Vec<job_event::Model>> {
         let events = job_event::Entity::find()
             .filter(job_event::Column::JobId.eq(job))
@@ -96,8 +95,15 @@ impl Jobs {
         Ok(events.all(self.db.read()).await?)
     }
 
-    /// Up to `limit` events just after a place of the feed, of jobs that an actor may see and that match now.
-    pub async fn feed(&self, actor: &Actor, filter: &Filter, from: FeedPosition, limit: u64) -> Result<FeedPage> {
+    /// Returns up to `limit` events after a point in the feed, of jobs that the actor may see and that match the filter
+    /// now.
+    pub async fn feed(
+        &self,
+        actor: &Actor,
+        filter: &Filter,
+        from: FeedPosition,
+        limit: u64,
+    ) -> Result<FeedPage> {
         let horizon = feed::horizon(&self.db).await?;
         let mut events = job_event::Entity::find()
             .filter(feed::after(from))
@@ -126,14 +132,14 @@ impl Jobs {
         let rows = events.all(self.db.read()).await?;
         let (next, more) = match rows.last() {
             Some(last) if rows.len() as u64 == limit => (FeedPosition::of(last), true),
-            // All below the horizon was looked at, whoever's it is.
+            // All events below the horizon were read, including those that the actor may not see.
             _ => (FeedPosition::before(horizon).max(from), false),
         };
-        Ok(FeedPage { events: self.judged(actor, rows).await?, next, more })
+        Ok(FeedPage { events: self.with_jobs(actor, rows).await?, next, more })
     }
 
-    /// Puts each event beside its job. What the viewer may not see any more, or is gone, is left out.
-    async fn judged(&self, actor: &Actor, rows: Vec<job_event::Model>) -> Result<Vec<FeedEvent>> {
+    /// Adds the job to each event. Leaves out events of jobs that are deleted, or that the actor may no longer see.
+    async fn with_jobs(&self, actor: &Actor, rows: Vec<job_event::Model>) -> Result<Vec<FeedEvent>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -141,11 +147,11 @@ impl Jobs {
         let jobs = job::Entity::find().filter(job::Column::Id.is_in(ids)).all(self.db.read()).await?;
         let standings = access::standings(self.db.read(), actor, &jobs).await?;
         let jobs: HashMap<JobId, job::Model> = jobs.into_iter().map(|job| (job.id, job)).collect();
-        let judge = |event: job_event::Model| {
+        let with_job = |event: job_event::Model| {
             let (job, standing) = (jobs.get(&event.job_id)?, standings.get(&event.job_id)?);
             Some(FeedEvent { job: job.clone(), standing: standing.clone(), event })
         };
-        Ok(rows.into_iter().filter_map(judge).collect())
+        Ok(rows.into_iter().filter_map(with_job).collect())
     }
 }
 
@@ -154,11 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_belong_to_their_job() {
-        let place = FeedPosition { position: 5, job: JobId::new(), sequence: 7 };
-        assert_eq!(parse_job_cursor(place.job, &place.encode()), Ok(7));
-        assert_eq!(parse_cursor(&place.encode()), Ok(place));
-        assert!(parse_job_cursor(JobId::new(), &place.encode()).is_err());
+    fn cursor_belongs_to_its_job() {
+        let position = FeedPosition { position: 5, job: JobId::new(), sequence: 7 };
+        assert_eq!(parse_job_cursor(position.job, &position.encode()), Ok(7));
+        assert_eq!(parse_cursor(&position.encode()), Ok(position));
+        assert!(parse_job_cursor(JobId::new(), &position.encode()).is_err());
         assert!(parse_cursor("7").is_err());
     }
 }

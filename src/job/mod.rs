@@ -1,4 +1,5 @@
-//! Jobs: how one changes ([`state`], [`decide`], [`record`]), is made ([`create`]), steered ([`control`]) and read.
+//! Jobs: their state machine ([`state`], [`decide`]), the gate for changes ([`record`]), the [`queue`] of their steps,
+//! the commands of users ([`create`], [`control`]), and reading them.
 
 pub mod collaborator;
 pub mod contents;
@@ -19,6 +20,7 @@ pub mod retry;
 pub mod rows;
 pub mod state;
 pub mod timing;
+pub mod view;
 
 #[cfg(test)]
 mod decide_tests;
@@ -43,46 +45,46 @@ use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use estimate::DurationHistory;
 
-/// A job with what is happening to it, as read at one time.
+/// A job with its task and its access, read at one time.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Its row.
+    /// The row of the job.
     pub job: job::Model,
-    /// What waits for, or is with, a worker.
+    /// The step that is queued or leased.
     pub task: Option<task::Model>,
-    /// Who was let in.
+    /// The users and teams with access.
     pub audience: Arc<Audience>,
 }
 
-/// The jobs of this server; clones share them.
+/// The service for jobs. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Jobs {
-    /// Where they are kept.
+    /// The database.
     pub db: Db,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where their contents' bytes are kept.
+    /// The object store, which holds the bytes of contents.
     pub storage: Storage,
-    /// What they can be.
+    /// The job types.
     pub types: JobTypes,
-    /// What they are made of.
+    /// The documents.
     pub documents: Documents,
-    /// Who waits for one of them.
+    /// The wake-ups of this process.
     pub hub: Hub<Snapshot>,
-    /// How much of everything.
+    /// The configured limits.
     pub limits: Limits,
-    /// What those that are over took.
+    /// Durations of completed jobs.
     pub durations: DurationHistory,
-    /// How people work on them.
+    /// The configuration of reviews.
     pub review: crate::config::Review,
-    /// KiB of contents that corrections may be applied to at once.
+    /// Concurrency limit of corrections: one permit for each KiB of content.
     pub correcting: Arc<Semaphore>,
-    /// How workers outside do.
+    /// The configuration of external workers.
     pub workers: crate::config::Workers,
 }
 
 impl Jobs {
-    /// A job as it is now; `None` where it does not exist.
+    /// Reads a snapshot of a job; `None` if it does not exist.
     pub async fn snapshot(&self, id: JobId) -> Result<Option<Snapshot>> {
         let found = job::Entity::find_by_id(id).find_also_related(task::Entity).one(self.db.read()).await?;
         let Some((job, task)) = found else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Lists of jobs: what an actor may see, filtered, ordered and paged.
+//! Lists of the jobs that an actor may see, filtered, ordered and paged.
 
 use std::collections::HashMap;
 
@@ -22,24 +22,24 @@ use crate::job_type::metadata::{MAX_LEVELS, count_levels};
 use crate::json::escape;
 use crate::page::{Direction, List, Page, Window};
 
-/// Teams and oneself, up to which a list is merged from a page of each.
-const MOST_NAMES: usize = 50;
+/// Maximum number of principals (the user and their teams) for which a list is merged from one page of each.
+const MAX_MERGED_PRINCIPALS: usize = 50;
 
-/// Values of a metadata filter, each of which is a condition of the statement.
-const MOST_LEAVES: usize = 20;
+/// Maximum number of values in a metadata filter. Each is a condition of the statement.
+const MAX_METADATA_VALUES: usize = 20;
 
-/// Whose jobs.
+/// The owners whose jobs a list contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ownership {
     /// The viewer's own.
     Mine,
-    /// Others' that the viewer may see.
+    /// The jobs of other users that the viewer may see.
     Shared,
-    /// All that the viewer may see.
+    /// All jobs that the viewer may see.
     Any,
 }
 
-/// Which jobs. What is `None` does not matter.
+/// A filter for jobs. `None` matches all jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "documented where clients read them, in the GraphQL schema")]
 pub struct Filter {
@@ -51,17 +51,17 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     pub updated_after: Option<Timestamp>,
     pub metadata: Option<Map<String, Value>>,
-    /// Blocked at this step, where the viewer may work on the review.
+    /// Matches jobs that are blocked at this step, if the viewer may work on the review.
     pub blocked_at: Option<String>,
     pub input_name: Option<String>,
 }
 
-/// By what time a list is ordered.
+/// The time by which a list is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderBy {
-    /// When jobs were made.
+    /// The time of creation.
     Created,
-    /// When they last changed.
+    /// The time of the last change.
     Updated,
 }
 
@@ -73,7 +73,7 @@ impl OrderBy {
         }
     }
 
-    /// The list of jobs in this order, for cursors.
+    /// Returns the kind of list, for cursors.
     pub fn list(self) -> List {
         match self {
             Self::Created => List::JobsByCreation,
@@ -81,7 +81,7 @@ impl OrderBy {
         }
     }
 
-    /// The time that a row is ordered by.
+    /// Returns the time by which a job is ordered.
     pub fn of(self, job: &job::Model) -> Timestamp {
         match self {
             Self::Created => job.created_at,
@@ -91,7 +91,7 @@ impl OrderBy {
 }
 
 impl Jobs {
-    /// A page of the jobs that an actor may see.
+    /// Returns a page of the jobs that the actor may see.
     pub async fn list(
         &self,
         actor: &Actor,
@@ -101,28 +101,29 @@ impl Jobs {
     ) -> Result<Page<job::Model>> {
         let (by, direction) = order;
         let sees_all = actor.user.is_admin && filter.ownership != Some(Ownership::Shared);
-        let names = match filter.ownership {
+        let principal_ids = match filter.ownership {
             Some(Ownership::Mine) => Vec::new(),
             _ if sees_all => Vec::new(),
             _ => access::principal_ids(self.db.read(), actor).await?,
         };
-        if names.is_empty() || names.len() > MOST_NAMES {
-            // An index of the job table has this very order.
+        if principal_ids.is_empty() || principal_ids.len() > MAX_MERGED_PRINCIPALS {
+            // An index of the job table has this order.
             let query = window.select(self.matching(actor, filter)?, direction, by.column(), job::Column::Id);
             return Ok(window.page(query.all(self.db.read()).await?));
         }
-        let ids = self.listed(names, self.condition(actor, filter)?, (by, direction), window).await?;
+        let condition = self.condition(actor, filter)?;
+        let ids = self.merged_page(principal_ids, condition, (by, direction), window).await?;
         let jobs = job::Entity::find().filter(job::Column::Id.is_in(ids.iter().copied()));
         let mut jobs: HashMap<JobId, job::Model> =
             jobs.all(self.db.read()).await?.into_iter().map(|job| (job.id, job)).collect();
         Ok(window.page(ids.into_iter().filter_map(|id| jobs.remove(&id)).collect()))
     }
 
-    /// The IDs of a page. Each name's rows of `access` stand in the order of the list, so that of each only a page is read
-    /// however many jobs it was let in to; then they are merged.
-    async fn listed(
+    /// Returns the IDs of a page. An index has the rows of `access` of each principal in the order of the list. So the
+    /// statement reads only one page for each principal, and then merges these pages.
+    async fn merged_page(
         &self,
-        names: Vec<Uuid>,
+        principal_ids: Vec<Uuid>,
         condition: Condition,
         (by, direction): (OrderBy, Direction),
         window: Window,
@@ -133,7 +134,7 @@ impl Jobs {
         };
         let row = |column| Expr::col((access_rows::Entity, column));
         let (at, id) = (Alias::new("at"), Alias::new("job_id"));
-        let of_name = |name: Uuid| {
+        let of_principal = |principal: Uuid| {
             let mut page = Query::select()
                 .expr_as(row(time), at.clone())
                 .expr_as(row(access_rows::Column::JobId), id.clone())
@@ -143,20 +144,20 @@ impl Jobs {
                     Expr::col((job::Entity, job::Column::Id))
                         .equals((access_rows::Entity, access_rows::Column::JobId)),
                 )
-                .and_where(row(access_rows::Column::PrincipalId).eq(name))
+                .and_where(row(access_rows::Column::PrincipalId).eq(principal))
                 .cond_where(condition.clone())
                 .to_owned();
             window.apply_to_statement(&mut page, direction, &row(time), &row(access_rows::Column::JobId));
             Query::select()
                 .column(at.clone())
                 .column(id.clone())
-                .from_subquery(page, Alias::new("of_name"))
+                .from_subquery(page, Alias::new("of_principal"))
                 .to_owned()
         };
-        let mut pages = names.into_iter().map(of_name);
+        let mut pages = principal_ids.into_iter().map(of_principal);
         let Some(mut all) = pages.next() else { return Ok(Vec::new()) };
         for page in pages {
-            // A job that somebody was let in to twice stands in it once.
+            // A job with several principals of the actor occurs once.
             all.union(UnionType::Distinct, page);
         }
         let mut merged = Query::select().column(id.clone()).from_subquery(all, Alias::new("seen")).to_owned();
@@ -165,18 +166,19 @@ impl Jobs {
         rows.iter().map(|row| Ok(row.try_get("", "job_id")?)).collect()
     }
 
-    /// Those of some jobs that an actor may see and that match, the newest change last.
+    /// Returns those of the given jobs that the actor may see and that match the filter, the newest change last.
     pub async fn among(
         &self,
         actor: &Actor,
         filter: &Filter,
         ids: impl IntoIterator<Item = JobId>,
     ) -> Result<Vec<job::Model>> {
-        let some = self.matching(actor, filter)?.filter(job::Column::Id.is_in(ids));
-        Ok(some.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
+        let found = self.matching(actor, filter)?.filter(job::Column::Id.is_in(ids));
+        Ok(found.order_by_asc(job::Column::UpdatedAt).all(self.db.read()).await?)
     }
 
-    /// Up to `limit` jobs that an actor may see, that match and that changed after some other, the newest change last.
+    /// Returns up to `limit` jobs that the actor may see and that match the filter, from those after a time of change
+    /// and an ID. The newest change is last.
     pub async fn changed_after(
         &self,
         actor: &Actor,
@@ -190,7 +192,7 @@ impl Jobs {
         Ok(changed.all(self.db.read()).await?)
     }
 
-    /// How many jobs that an actor may see match.
+    /// Returns the number of jobs that the actor may see and that match the filter.
     pub async fn count(&self, actor: &Actor, filter: &Filter) -> Result<u64> {
         Ok(self.matching(actor, filter)?.count(self.db.read()).await?)
     }
@@ -203,7 +205,7 @@ impl Jobs {
         Ok(job::Entity::find().filter(visible).filter(self.condition(actor, filter)?))
     }
 
-    /// What a filter says of the job table. Who may see what is another matter.
+    /// Returns a filter as a condition on the rows of `job`. It does not check access.
     pub(super) fn condition(&self, actor: &Actor, filter: &Filter) -> Result<Condition> {
         let me = actor.user.id;
         let mut all = match filter.ownership {
@@ -255,7 +257,7 @@ impl Jobs {
         }
         if let Some(metadata) = &filter.metadata {
             let backend = self.db.backend();
-            for (path, value) in leaves(metadata)? {
+            for (path, value) in metadata_values(metadata)? {
                 all = all.add(metadata_equals(backend, &path, &value));
             }
         }
@@ -263,23 +265,20 @@ impl Jobs {
     }
 }
 
-/// Every value that a metadata filter asks for, with the path to it; dotted keys are paths.
-fn leaves(filter: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>> {
+/// Returns each value in a metadata filter with its path. A key with dots is a path.
+fn metadata_values(filter: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>> {
     let mut found = Vec::new();
     let mut open: Vec<(Vec<String>, &Map<String, Value>)> = vec![(Vec::new(), filter)];
     while let Some((prefix, object)) = open.pop() {
         for (key, value) in object {
             if key.contains(['"', '\\']) {
                 let path = format!("/filter/metadata/{}", escape(key));
-                return Err(Error::invalid(
-                    path,
-                    "INVALID",
-                    "A key to filter by has no quotation marks and backslashes.",
-                ));
+                let message = "A metadata key in a filter must not contain quotation marks or backslashes.";
+                return Err(Error::invalid(path, "INVALID", message));
             }
             if prefix.len() + count_levels(key) > MAX_LEVELS {
                 let path = format!("/filter/metadata/{}", escape(key));
-                let message = format!("A path in the metadata has {MAX_LEVELS} levels at the most.");
+                let message = format!("A path in the metadata has at most {MAX_LEVELS} levels.");
                 return Err(Error::invalid(path, "TOO_DEEP", message));
             }
             let mut path = prefix.clone();
@@ -288,8 +287,8 @@ fn leaves(filter: &Map<String, Value>) -> Result<Vec<(Vec<String>, Value)>> {
                 Value::Object(inner) if !inner.is_empty() => open.push((path, inner)),
                 value => found.push((path, value.clone())),
             }
-            if found.len() > MOST_LEAVES {
-                let message = format!("A filter asks for {MOST_LEAVES} values of the metadata at the most.");
+            if found.len() > MAX_METADATA_VALUES {
+                let message = format!("A filter has at most {MAX_METADATA_VALUES} metadata values.");
                 return Err(Error::invalid("/filter/metadata", "TOO_MANY", message));
             }
         }
@@ -303,7 +302,7 @@ fn metadata_equals(backend: DbBackend, path: &[String], value: &Value) -> Simple
             .iter()
             .rev()
             .fold(value.clone(), |inner, key| Value::Object([(key.clone(), inner)].into_iter().collect()));
-        // Containment finds the path; equality at its end keeps an array from standing for its parts.
+        // Containment finds the path. Equality is checked at its end, because an array contains each of its elements.
         let keys: Vec<String> = path.to_vec();
         return Expr::cust_with_values(
             "\"job\".\"metadata\" @> $1 AND \"job\".\"metadata\" #> $2 = $3",
@@ -342,18 +341,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_filters_are_bounded_in_width_and_depth() {
-        let ask = |filter: &Value| leaves(filter.as_object().unwrap());
+    fn metadata_filter_is_limited_in_values_and_levels() {
+        let values = |filter: &Value| metadata_values(filter.as_object().unwrap());
         let wide = |n: usize| Value::Object((0..n).map(|i| (format!("k{i}"), json!(i))).collect());
-        let code = |filter: &Value| match ask(filter) {
+        let code = |filter: &Value| match values(filter) {
             Err(Error::Invalid(problems)) => problems[0].code.clone(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(ask(&wide(MOST_LEAVES)).unwrap().len(), MOST_LEAVES);
-        assert_eq!(code(&wide(MOST_LEAVES + 1)), "TOO_MANY");
+        assert_eq!(values(&wide(MAX_METADATA_VALUES)).unwrap().len(), MAX_METADATA_VALUES);
+        assert_eq!(code(&wide(MAX_METADATA_VALUES + 1)), "TOO_MANY");
         assert_eq!(code(&json!({"a": wide(1_200)})), "TOO_MANY");
         let deep = |n: usize| vec!["a"; n].join(".");
-        assert!(ask(&json!({"a": {deep(MAX_LEVELS - 1): 1}})).is_ok());
+        assert!(values(&json!({"a": {deep(MAX_LEVELS - 1): 1}})).is_ok());
         assert_eq!(code(&json!({"a": {deep(MAX_LEVELS): 1}})), "TOO_DEEP");
         assert_eq!(code(&json!({deep(20_000): 1})), "TOO_DEEP");
     }

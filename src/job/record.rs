@@ -12,18 +12,20 @@
 mod authority;
 mod collaborators;
 mod contents;
+mod edit_collaborators;
+mod edit_contents;
 mod history;
 mod load;
 mod locked;
 mod remove;
 mod write;
+mod writes;
 
 use sea_orm::sea_query::SelectStatement;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::state::Step;
 use super::{Jobs, Snapshot, not_found};
-use crate::access;
 use crate::access::policy::ALL_STEPS;
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
@@ -33,12 +35,14 @@ use crate::entity::job;
 use crate::error::Result;
 use crate::events::Hub;
 use crate::id::JobId;
+use authority::admit;
 pub use authority::{Authority, Server};
 pub use collaborators::CollaboratorChange;
 pub use load::Reads;
-pub use locked::{LockedJob, ReviewSubject};
+pub use locked::LockedJob;
 pub use remove::remove_ended;
 use write::Saved;
+pub use writes::ReviewSubject;
 
 /// Changes a job by `change`, if `authority` still allows it under the lock of the job. Returns the row of the job after
 /// the change. An error of `change` leaves everything as it was. NOT_FOUND if the job does not exist.
@@ -54,7 +58,7 @@ where
             Box::pin(async move {
                 let locked = load::lock(tx, authority.job_id(), &clock, reads).await?;
                 let mut locked = locked.ok_or_else(not_found)?;
-                check(tx, &authority, &mut locked).await?;
+                admit(tx, &authority, &mut locked).await?;
                 let value = change(&mut locked)?;
                 Ok((write::write(tx, locked).await?, value))
             })
@@ -87,7 +91,7 @@ where
                     let authority = authority(row.try_get("", "job_id")?);
                     let locked = load::lock(tx, authority.job_id(), &clock, Reads::STATE).await?;
                     let Some(mut locked) = locked else { continue };
-                    match check(tx, &authority, &mut locked).await {
+                    match admit(tx, &authority, &mut locked).await {
                         Ok(()) => {}
                         Err(error) if error.is_refusal() => continue,
                         Err(error) => return Err(error),
@@ -125,17 +129,6 @@ where
         move |saved| wake_up(&hub, saved),
     );
     created.await
-}
-
-/// Checks an authority against a job that this transaction has locked, and makes its actor the author of the change.
-async fn check(tx: &DatabaseTransaction, authority: &impl Authority, locked: &mut LockedJob) -> Result<()> {
-    let standing = match authority.actor() {
-        Some(actor) => access::standing(tx, actor, locked.row()).await?,
-        None => None,
-    };
-    authority.check(locked, standing.as_ref())?;
-    locked.set_actor(authority.actor().map(|actor| actor.user.id));
-    Ok(())
 }
 
 /// Wakes the subscribers, workers and dispatchers that a committed change concerns.

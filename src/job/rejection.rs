@@ -1,4 +1,4 @@
-//! What callers are told of a decision that changed nothing.
+//! The errors that callers get for rejected commands.
 
 use serde_json::json;
 
@@ -8,33 +8,35 @@ use crate::error::Error;
 impl From<Rejection> for Error {
     fn from(rejection: Rejection) -> Self {
         Self::conflict(match rejection {
-            Rejection::Final(status) => format!("The job has ended already: it is {status}."),
+            Rejection::Final(status) => format!("The job has already ended: it is {status}."),
             Rejection::NotStopped(status) => {
-                format!("Only a job that FAILED or was CANCELLED can be run again; this one is {status}.")
+                format!("Only a FAILED or CANCELLED job can run again; this one is {status}.")
             }
             Rejection::StaleLease => {
-                "This claim was lost: its time ran out, or the job went on without it.".into()
+                "This claim is lost: its lease has expired, or the job has continued without it.".into()
             }
             Rejection::NothingQueued | Rejection::LeaseHolds | Rejection::Started => {
-                "Somebody else was faster.".into()
+                "Another request has already changed the job. Read it again.".into()
             }
-            Rejection::NoReview => "This review has ended already.".into(),
-            Rejection::ClaimedBy(who) => {
-                let message = "Somebody else has claimed this review.".into();
-                let details = [("claimedBy".to_owned(), json!(who))].into_iter().collect();
+            Rejection::NoReview => "This review has already ended.".into(),
+            Rejection::ClaimedBy(user) => {
+                let message = "Another user has claimed this review.".into();
+                let details = [("claimedBy".to_owned(), json!(user))].into_iter().collect();
                 return Self::Conflict { message, details };
             }
-            Rejection::NotClaimed => "Claim this review first, or again where its time ran out.".into(),
+            Rejection::NotClaimed => {
+                "You have not claimed this review, or your claim has expired. Claim it and retry.".into()
+            }
             Rejection::FourEyes => {
-                let message = "This step needs four eyes: the owner of a job may neither decide its reviews nor do it as a worker.";
+                let message = "This step requires four eyes: the owner of the job may neither review it nor run it as a worker.";
                 return Self::Forbidden(message.into());
             }
             Rejection::NotEarlier => {
-                let message = "A review sends a job back to a step before its own.";
+                let message = "A review can send a job back only to an earlier step.";
                 return Self::invalid("/toStep", "NOT_EARLIER", message);
             }
             Rejection::NotReached => {
-                let message = "The job has not come to this step yet; it can be taken back only.";
+                let message = "The job has not reached this step. It can be rewound only to a step that it has reached.";
                 return Self::invalid("/toStep", "NOT_REACHED", message);
             }
         })

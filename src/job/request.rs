@@ -1,4 +1,4 @@
-//! What clients ask for when they make a job, and everything that is wrong with it, all at once.
+//! Requests for new jobs, and the checks that find all of their problems at once.
 
 use std::sync::Arc;
 
@@ -18,35 +18,35 @@ use crate::json::escape;
 use crate::storage::HEAD_BYTES;
 use crate::taxonomy;
 
-/// A document of this server, as clients name it.
+/// A client's reference to a document of this server.
 #[derive(Debug, Clone, Serialize)]
 pub enum Source {
-    /// By ID.
+    /// The ID of the document.
     Document(String),
-    /// By its link.
+    /// The `contentsUri` of the document.
     Uri(String),
 }
 
-/// What a client asks for.
+/// A client's request for a new job.
 #[derive(Debug, Clone, Serialize)]
 pub struct NewJob {
-    /// Job type.
+    /// The ID of the job type.
     pub type_id: String,
     /// The input document.
     pub input: Source,
     /// Further contents by role.
     pub contents: Vec<(String, Source)>,
-    /// As the client wrote it.
+    /// The metadata as the client sent it.
     pub metadata: Map<String, Value>,
-    /// Who is let in, and to which steps.
+    /// The collaborators and their steps.
     pub collaboration: Vec<(PrincipalRef, Vec<String>)>,
-    /// Same key, same owner, same input: the same job.
+    /// A repeated request of the same owner with the same key returns the same job.
     pub idempotency_key: Option<String>,
-    /// Runs before those with a lower one.
+    /// Steps of jobs with a higher priority run first.
     pub priority: i32,
 }
 
-/// A request in which nothing is wrong.
+/// A checked request.
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) job_type: Arc<JobType>,
@@ -54,25 +54,29 @@ pub(super) struct Prepared {
     pub(super) input: document::Model,
     pub(super) contents: Vec<(String, document::Model)>,
     pub(super) taxonomy: Option<(String, taxonomies::Model)>,
-    /// Who is let in, and to which steps.
+    /// The collaborators and their steps.
     pub(super) collaborators: Vec<(Principal, Vec<String>)>,
 }
 
-/// Further contents of one request: each role may be given once, and no type is near having so many.
-const MOST_CONTENTS: usize = 100;
-/// Characters of an idempotency key.
-const LONGEST_KEY: usize = 200;
+/// Maximum number of further contents in a request. Each role may be given once, and no job type has nearly as many
+/// roles.
+const MAX_CONTENTS: usize = 100;
+/// Maximum length of an idempotency key, in characters.
+const MAX_KEY_CHARS: usize = 200;
+
+/// The highest priority. The lowest is its negative.
+pub const MAX_PRIORITY: i32 = 1_000;
 
 impl Jobs {
-    /// Looks everything up that a request names.
+    /// Checks a request, and finds everything that it refers to. Returns all problems at once.
     pub(super) async fn prepare(
         &self,
         actor: &Actor,
         new: &NewJob,
     ) -> Result<Result<Prepared, Vec<Problem>>> {
         let Some(job_type) = self.types.newest(&new.type_id).await? else {
-            let known: Vec<_> = self.types.list().await?.iter().map(|t| t.id.clone()).collect();
-            let message = format!("There is no job type {:?}; there are: {}.", new.type_id, known.join(", "));
+            let valid: Vec<_> = self.types.list().await?.iter().map(|t| t.id.clone()).collect();
+            let message = format!("Unknown job type {:?}. Valid types: {}.", new.type_id, valid.join(", "));
             return Ok(Err(vec![Problem::new("/type", "UNKNOWN_TYPE", message)]));
         };
         if let Some(problem) = too_many_contents(new) {
@@ -80,14 +84,14 @@ impl Jobs {
         }
         let mut problems = Vec::new();
         problems.extend(priority_problem(new.priority));
-        if new.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > LONGEST_KEY)
-        {
-            let message = format!("An idempotency key has 1 to {LONGEST_KEY} characters.");
+        let is_valid_key = |key: &String| (1..=MAX_KEY_CHARS).contains(&key.chars().count());
+        if new.idempotency_key.as_ref().is_some_and(|key| !is_valid_key(key)) {
+            let message = format!("An idempotency key has 1 to {MAX_KEY_CHARS} characters.");
             problems.push(Problem::new("/idempotencyKey", "LENGTH", message));
         }
         let input = self.source(actor, &new.input, "/input", &mut problems).await?;
         if let Some(input) = &input {
-            problems.extend(self.type_problem(&job_type, input).await?);
+            problems.extend(self.media_type_problem(&job_type, input).await?);
         }
         let mut contents = Vec::new();
         for (i, (role, source)) in new.contents.iter().enumerate() {
@@ -104,15 +108,15 @@ impl Jobs {
             }
         };
         if let Some(Err(Error::Invalid(found))) =
-            metadata.as_ref().map(|m| metadata_size(m, self.limits.metadata_bytes))
+            metadata.as_ref().map(|m| check_metadata_size(m, self.limits.metadata_bytes))
         {
             problems.extend(found);
         }
         let taxonomy = match &metadata {
             Some(metadata) => self.taxonomy_of(&job_type, metadata, &mut problems).await?,
-            // What else is wrong with it keeps nobody from hearing that its taxonomy is not there.
+            // An unknown taxonomy is reported together with the other problems of the metadata.
             None => match metadata::expand_keys(&new.metadata, "/metadata") {
-                Ok(open) => self.taxonomy_of(&job_type, &Value::Object(open), &mut problems).await?,
+                Ok(expanded) => self.taxonomy_of(&job_type, &Value::Object(expanded), &mut problems).await?,
                 Err(_) => None,
             },
         };
@@ -126,7 +130,7 @@ impl Jobs {
         })
     }
 
-    /// A document that somebody may read; what is wrong with it goes to the problems.
+    /// Finds a document that the actor may read. Otherwise adds a problem and returns `None`.
     pub async fn source(
         &self,
         actor: &Actor,
@@ -139,7 +143,7 @@ impl Jobs {
             Source::Uri(uri) => match self.documents.links().parse(uri) {
                 Some(id) => Some(id),
                 None => {
-                    let message = "This is not the contentsUri of a document of this server.";
+                    let message = "The URI is not the contentsUri of a document of this server.";
                     problems.push(Problem::new(format!("{path}/uri"), "FOREIGN_URI", message));
                     return Ok(None);
                 }
@@ -158,7 +162,11 @@ impl Jobs {
         Ok(found)
     }
 
-    async fn type_problem(&self, job_type: &JobType, input: &document::Model) -> Result<Option<Problem>> {
+    async fn media_type_problem(
+        &self,
+        job_type: &JobType,
+        input: &document::Model,
+    ) -> Result<Option<Problem>> {
         if job_type.accepts.is_empty() {
             return Ok(None);
         }
@@ -177,7 +185,7 @@ impl Jobs {
         Ok(checked.err().map(|failure| Problem::new("/input", failure.code.as_str(), failure.message)))
     }
 
-    /// The taxonomy that the metadata names, with the role that it is kept in.
+    /// Finds the taxonomy that the metadata names, with the role of its copy. Adds a problem if it does not exist.
     async fn taxonomy_of(
         &self,
         job_type: &JobType,
@@ -185,16 +193,16 @@ impl Jobs {
         problems: &mut Vec<Problem>,
     ) -> Result<Option<(String, taxonomies::Model)>> {
         for (step, role) in job_type.taxonomies() {
-            let named =
+            let name =
                 metadata.get(&step.name).and_then(|fields| fields.get("taxonomy")).and_then(Value::as_str);
-            let Some(named) = named else { continue };
-            let found = taxonomy::by_name(self.db.read(), named).await?;
+            let Some(name) = name else { continue };
+            let found = taxonomy::by_name(self.db.read(), name).await?;
             if found.is_none() {
                 let path = format!("/metadata/{}/taxonomy", escape(&step.name));
                 problems.push(Problem::new(
                     path,
                     "UNKNOWN_TAXONOMY",
-                    format!("There is no taxonomy {named:?}."),
+                    format!("There is no taxonomy {name:?}."),
                 ));
             }
             return Ok(found.map(|taxonomy| (role, taxonomy)));
@@ -202,7 +210,8 @@ impl Jobs {
         Ok(None)
     }
 
-    /// The teams and users that are meant, each once with its steps, without the owner; what is wrong goes to the problems.
+    /// Finds the principals of a collaboration, each once with its steps, without the owner. Adds a problem for each
+    /// wrong entry.
     pub(crate) async fn collaborators(
         &self,
         owner: UserId,
@@ -212,17 +221,17 @@ impl Jobs {
     ) -> Result<Vec<(Principal, Vec<String>)>> {
         let mut found: Vec<(Principal, Vec<String>)> = Vec::new();
         if collaboration.len() > self.limits.collaborators {
-            let message = format!("A job has {} collaborators at the most.", self.limits.collaborators);
+            let message = format!("A job has at most {} collaborators.", self.limits.collaborators);
             problems.push(Problem::new("/collaboration", "TOO_MANY", message));
             return Ok(found);
         }
         for (i, (principal, steps)) in collaboration.iter().enumerate() {
             problems.extend(step_problems(job_type, steps, &format!("/collaboration/{i}/steps")));
             match find_principal(self.db.read(), principal).await {
-                // The owner has everything already; one row per collaborator, the last one said counts.
+                // The owner already has access to all steps. If a principal occurs twice, the last entry counts.
                 Ok(Principal { id, .. }) if id == owner.0 => {}
                 Ok(principal) => {
-                    found.retain(|(there, _)| there.id != principal.id);
+                    found.retain(|(existing, _)| existing.id != principal.id);
                     found.push((principal, normalize_steps(steps)));
                 }
                 Err(Error::NotFound(message)) => {
@@ -240,20 +249,20 @@ impl Jobs {
 }
 
 pub(super) fn priority_problem(priority: i32) -> Option<Problem> {
-    let most = super::control::MAX_PRIORITY;
-    (!(-most..=most).contains(&priority))
-        .then(|| Problem::new("/priority", "RANGE", format!("A priority lies between -{most} and {most}.")))
+    let max = MAX_PRIORITY;
+    (!(-max..=max).contains(&priority))
+        .then(|| Problem::new("/priority", "RANGE", format!("A priority is a number from -{max} to {max}.")))
 }
 
 pub(super) fn too_many_contents(new: &NewJob) -> Option<Problem> {
-    (new.contents.len() > MOST_CONTENTS).then(|| {
-        let message = format!("A job is made with {MOST_CONTENTS} further contents at the most.");
+    (new.contents.len() > MAX_CONTENTS).then(|| {
+        let message = format!("A request has at most {MAX_CONTENTS} further contents.");
         Problem::new("/contents", "TOO_MANY", message)
     })
 }
 
-/// What is wrong with the role of a further content: it is one of the type's, given once, and not one whose content the
-/// server itself makes.
+/// Checks the role of a further content: the job type has it, it occurs once, and the server does not produce its
+/// content.
 fn role_problem<'a>(
     job_type: &JobType,
     role: &str,
@@ -262,11 +271,12 @@ fn role_problem<'a>(
 ) -> Option<Problem> {
     let roles = job_type.content_roles();
     let (code, message) = if role == INPUT || !roles.iter().any(|one| one == role) {
-        ("UNKNOWN_ROLE", format!("Further contents have a role of the type: {}.", roles[1..].join(", ")))
+        let (id, valid) = (&job_type.id, roles[1..].join(", "));
+        ("UNKNOWN_ROLE", format!("Unknown role {role:?} for job type {id}. Valid roles: {valid}."))
     } else if role == OUTPUT {
-        ("NOT_ALLOWED", "The output is made by the job's steps; it cannot be given.".to_owned())
-    } else if job_type.taxonomies().any(|(_, kept)| kept == role) {
-        ("NOT_ALLOWED", "The taxonomy is named in the metadata; it cannot be given as a content.".to_owned())
+        ("NOT_ALLOWED", "The steps of the job produce the output. Remove this content.".to_owned())
+    } else if job_type.taxonomies().any(|(_, taxonomy_role)| taxonomy_role == role) {
+        ("NOT_ALLOWED", "Name the taxonomy in the metadata instead of giving it as a content.".to_owned())
     } else if earlier.any(|one| one == role) {
         ("DUPLICATE", "Another content has this role.".to_owned())
     } else {
@@ -275,18 +285,15 @@ fn role_problem<'a>(
     Some(Problem::new(path, code, message))
 }
 
-pub(super) fn metadata_size(metadata: &Value, largest: usize) -> Result<()> {
-    if metadata.to_string().len() <= largest {
+pub(super) fn check_metadata_size(metadata: &Value, max_bytes: usize) -> Result<()> {
+    if metadata.to_string().len() <= max_bytes {
         return Ok(());
     }
-    Err(Error::invalid(
-        "/metadata",
-        "TOO_LARGE",
-        format!("Metadata has {largest} bytes of JSON at the most."),
-    ))
+    let message = format!("The metadata has at most {max_bytes} bytes of JSON.");
+    Err(Error::invalid("/metadata", "TOO_LARGE", message))
 }
 
-/// What cannot be found is NOT_FOUND, where nothing else is wrong.
+/// Returns the error for a request with problems: NOT_FOUND if all of them are references to things that do not exist.
 pub(crate) fn refuse(problems: Vec<Problem>) -> Error {
     match problems.as_slice() {
         [first, ..] if problems.iter().all(|problem| problem.code == "NOT_FOUND") => {

@@ -1,4 +1,4 @@
-//! What was made with a TEST key is for trying things out, and is not kept for ever.
+//! Removes expired TEST jobs and documents.
 
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -12,40 +12,46 @@ use crate::error::Result;
 use crate::id::JobId;
 use crate::page::{Cursor, Direction, after_cursor};
 
-/// What was removed.
+/// The numbers of removed jobs and documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Jobs, with everything that their steps made.
+    /// Jobs, which were removed with their outputs.
     pub jobs: u64,
-    /// Documents that were uploaded.
+    /// Uploaded documents.
     pub documents: u64,
 }
 
 impl Jobs {
-    /// Removes TEST jobs that were made before a time, whatever their status, as if their owners had deleted them; then
-    /// documents that were uploaded with TEST keys before that time and that no job uses. One that cannot be removed, since
-    /// something else uses it, keeps no other from it; it is tried again next time.
+    /// Removes TEST jobs created before a time, whatever their status, as if their owners had deleted them. Then
+    /// removes documents that were uploaded with TEST keys before that time and that no job uses. Skips jobs and
+    /// documents that are in use; the next call tries them again.
     pub async fn remove_test_data(&self, before: Timestamp) -> Result<Removed> {
         let mut removed = Removed::default();
-        let mut from: Option<Cursor> = None;
+        let mut after: Option<Cursor> = None;
         loop {
-            let mut late = job::Entity::find()
+            let mut expired = job::Entity::find()
                 .select_only()
                 .columns([job::Column::CreatedAt, job::Column::Id])
                 .filter(job::Column::Mode.eq(Mode::Test))
                 .filter(job::Column::CreatedAt.lt(before));
-            if let Some(from) = from {
-                late =
-                    late.filter(after_cursor(Direction::Ascending, from, job::Column::CreatedAt, job::Column::Id));
+            if let Some(after) = after {
+                expired = expired.filter(after_cursor(
+                    Direction::Ascending,
+                    after,
+                    job::Column::CreatedAt,
+                    job::Column::Id,
+                ));
             }
-            let late =
-                late.order_by_asc(job::Column::CreatedAt).order_by_asc(job::Column::Id).limit(PAGE_ROWS);
-            let late: Vec<(Timestamp, Uuid)> = late.into_tuple().all(self.db.read()).await?;
-            let Some((at, id)) = late.last().copied() else { break };
-            from = Some(Cursor { at, id });
-            for (_, id) in late {
-                removed.jobs +=
-                    count_removed(self.delete_as_server(JobId(id), "The TEST job has reached its maximum age.").await, id)?;
+            let expired =
+                expired.order_by_asc(job::Column::CreatedAt).order_by_asc(job::Column::Id).limit(PAGE_ROWS);
+            let expired: Vec<(Timestamp, Uuid)> = expired.into_tuple().all(self.db.read()).await?;
+            let Some((at, id)) = expired.last().copied() else { break };
+            after = Some(Cursor { at, id });
+            for (_, id) in expired {
+                removed.jobs += count_removed(
+                    self.delete_as_server(JobId(id), "The TEST job has reached its maximum age.").await,
+                    id,
+                )?;
             }
         }
         removed.documents = self.documents.remove_expired_test_documents(before).await?;
@@ -72,7 +78,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_was_made_for_trying_out_goes_and_only_after_its_time() {
+    async fn only_expired_test_jobs_and_unused_test_documents_are_removed() {
         let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
         let test = actor(&app, "ada", Mode::Test).await;
         let live = Actor { mode: Mode::Live, ..test.clone() };
@@ -84,23 +90,22 @@ mod tests {
             let input = upload(&app, &test, &format!("{n}")).await;
             job(&app, &test, &input).await;
         }
-        let made = app.clock.now();
-        assert_eq!(app.jobs.remove_test_data(made - TimeDelta::hours(1)).await, Ok(Removed::default()));
+        let created = app.clock.now();
+        assert_eq!(app.jobs.remove_test_data(created - TimeDelta::hours(1)).await, Ok(Removed::default()));
 
         app.clock.advance(TimeDelta::days(1));
         let fresh = upload(&app, &test, "fresh").await;
         let young = job(&app, &test, &fresh).await;
-        let removed = app.jobs.remove_test_data(made + TimeDelta::hours(1)).await;
+        let removed = app.jobs.remove_test_data(created + TimeDelta::hours(1)).await;
         assert_eq!(removed, Ok(Removed { jobs: PAGE_ROWS + 5, documents: PAGE_ROWS + 5 }));
 
         let db = app.db.read();
         assert_eq!(job::Entity::find().count(db).await, Ok(3));
-        for stays in [kept.id, young.id] {
-            assert!(job::Entity::find_by_id(stays).one(db).await.unwrap().is_some());
+        for id in [kept.id, young.id] {
+            assert!(job::Entity::find_by_id(id).one(db).await.unwrap().is_some());
         }
-        let names: Vec<_> =
-            document::Entity::find().all(db).await.unwrap().into_iter().map(|d| d.id).collect();
-        assert_eq!(names, [real.id, used.id, fresh.id], "what a job that is for real uses stays with it");
+        let ids: Vec<_> = document::Entity::find().all(db).await.unwrap().into_iter().map(|d| d.id).collect();
+        assert_eq!(ids, [real.id, used.id, fresh.id], "a document of a LIVE job is kept");
         assert!(app.storage.read(&used.storage_key, 9).await.is_ok());
     }
 }

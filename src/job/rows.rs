@@ -1,4 +1,4 @@
-//! What the rows of a job stand for: columns as values, rows as a [`State`].
+//! Reads the rows of a job as a [`State`], and JSON columns as values.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::timing::Timing;
 use crate::entity::{job, review, task};
 use crate::error::{Error, Result};
 
-/// The state that rows stand for.
+/// Returns the state of a job, from its rows.
 pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&review::Model>) -> Result<State> {
     let steps: Vec<Step> = parse(&job.steps)?;
     let index = |name: &str| {
@@ -41,7 +41,7 @@ pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&revie
     })
 }
 
-/// Why a job failed.
+/// Returns the reason for which a job failed; `None` if it has not failed.
 pub fn failure(job: &job::Model) -> Result<Option<Failure>> {
     job.failure.as_ref().map(parse).transpose()
 }

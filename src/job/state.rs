@@ -1,7 +1,8 @@
-//! A job's life as a function: [`decide`](super::decide::decide) says what may happen, [`State::apply`] what it makes of the job.
+//! The state machine of a job: [`decide`](super::decide::decide) turns a command into events, and [`State::apply`]
+//! applies an event to the state.
 //!
-//! Pure: no I/O, no clock, no randomness. Whoever changes a job (resolver, executor, worker, sweeper) locks its row, loads
-//! its [`State`], decides, and writes the state that follows together with the events, in one transaction.
+//! It is pure: no I/O, no clock, no randomness. The gate ([`super::record`]) locks the row of a job, loads its
+//! [`State`], decides, and writes the new state together with the events, in one transaction.
 //!
 //! ```text
 //!  create ──► QUEUED ──► RUNNING ──► COMPLETED
@@ -20,133 +21,133 @@ use crate::entity::enums::ReviewStatus;
 pub use crate::entity::enums::{Mode, Status, StepKind, StepStatus};
 use crate::id::{LeaseToken, UserId};
 
-/// One step of a job as it stands.
+/// The state of one step of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// Unique within the job.
+    /// The name, unique within the job.
     pub name: String,
-    /// For people.
+    /// The title, for people.
     pub title: String,
-    /// Who does it.
+    /// Whether a worker runs the step or a person does it.
     pub kind: StepKind,
-    /// What it is doing.
+    /// The status.
     pub status: StepStatus,
-    /// From 1; 0 before the first.
+    /// The number of the current or last attempt, from 1; 0 before the first.
     pub attempt: u32,
-    /// How often it may be tried.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
-    /// How long one attempt may take.
+    /// The timeout of one attempt, in seconds.
     pub timeout_seconds: u32,
-    /// How far it was when its last attempt ended, 0 to 1; while a worker has it, the task knows.
+    /// Progress at the end of the last attempt, 0 to 1. While a worker runs the step, the task has the progress.
     #[serde(default)]
     pub fraction: f64,
-    /// The job's owner may neither decide its reviews nor do it as a worker.
+    /// Whether the owner of the job may neither review the step nor run it as a worker.
     #[serde(default)]
     pub four_eyes: bool,
-    /// What a reviewer said who sent the job back to it; it is handed to whoever does the step again.
+    /// The comment of the reviewer who sent the job back to this step, for the next attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// When its newest attempt began.
+    /// The time at which the last attempt started.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time at which the last attempt ended.
     pub finished_at: Option<Timestamp>,
 }
 
-/// Why a job failed.
+/// The reason for which a job failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// For programs.
     pub code: String,
     /// For people.
     pub message: String,
-    /// Where.
+    /// The name of the step that failed.
     pub step: Option<String>,
 }
 
-/// A worker's hold on a step: until a time of the database, under a fence that only grows.
+/// A worker's exclusive right to run a step until a time of the database clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Which claim of the job this is, from 1. A result under an older one is stale.
+    /// The number of this claim among all claims of the job, from 1. A result under an older claim is stale.
     pub fence: i64,
-    /// Secret of the worker that holds it.
+    /// The fencing token, a secret of the worker.
     pub token: LeaseToken,
-    /// The worker, for people.
+    /// The name of the worker, for people.
     pub owner: String,
-    /// Lost when not renewed until then.
+    /// The time at which the lease expires unless it is renewed.
     pub until: Timestamp,
-    /// The attempt's time is out then, renewed or not.
+    /// The time at which the attempt times out, whether the lease is renewed or not.
     pub deadline: Timestamp,
 }
 
-/// The step whose turn it is, while machines have it.
+/// A step that is queued or leased.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
     /// Index of the step.
     pub step: usize,
-    /// Not to be claimed before.
+    /// The earliest time at which a worker may claim the step.
     pub run_at: Timestamp,
-    /// How far the attempt is, 0 to 1.
+    /// Progress of the attempt, 0 to 1.
     pub fraction: f64,
-    /// Set while somebody has it.
+    /// Set while a worker has claimed the step.
     pub lease: Option<Lease>,
 }
 
-/// A person's hold on a review.
+/// A reviewer's exclusive right to decide a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReviewClaim {
-    /// Whose it is.
+    /// The reviewer.
     pub by: UserId,
-    /// Lost when not renewed until then.
+    /// The time at which the claim expires unless it is renewed.
     pub until: Timestamp,
 }
 
-/// A step that waits for, or is with, a person.
+/// A review that is not decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenReview {
     /// Index of the step.
     pub step: usize,
-    /// Set while somebody has it.
+    /// Set while a reviewer has claimed the review.
     pub claim: Option<ReviewClaim>,
 }
 
-/// Everything that decides what may happen to a job.
+/// The part of a job that decides which commands are allowed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
-    /// Whose job it is.
+    /// The owner.
     pub owner: UserId,
-    /// What the job is doing.
+    /// The status.
     pub status: Status,
-    /// Whether people are needed.
+    /// The mode. Reviews of TEST jobs approve themselves.
     pub mode: Mode,
-    /// In order; never empty.
+    /// The steps, in order; never empty.
     pub steps: Vec<Step>,
-    /// What waits for, or is with, a worker.
+    /// The step that is queued or leased.
     pub task: Option<Task>,
-    /// The step whose review is open. A job has one open review at most.
+    /// The open review. A job has at most one.
     pub review: Option<OpenReview>,
     /// Fence of the last claim.
     pub fence: i64,
-    /// Set when, and only when, the job has failed.
+    /// Set if, and only if, the job has failed.
     pub failure: Option<Failure>,
-    /// When the first worker took it.
+    /// The time of the first claim of a step.
     pub started_at: Option<Timestamp>,
-    /// When it became final.
+    /// The time at which the job got its final status.
     pub finished_at: Option<Timestamp>,
-    /// Who it spent its time with.
+    /// The time that the job has spent in each phase.
     pub timing: Timing,
 }
 
-/// How a review ended.
+/// The end of a review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReviewOutcome {
-    /// The job goes on.
+    /// The job continues.
     Approved,
     /// The job fails.
     Rejected,
     /// An earlier step runs again.
     SentBack,
-    /// The job ended, or was rewound, without it.
+    /// The job ended or was rewound before a decision.
     Cancelled,
 }
 
@@ -161,151 +162,151 @@ impl From<ReviewOutcome> for ReviewStatus {
     }
 }
 
-/// What a decision rests on.
+/// The content on which a decision rests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// SHA-256 of the content that was seen; `None` where there was none.
+    /// SHA-256 of the reviewed content; `None` if the review has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_sha256: Option<String>,
-    /// JSON Patch (RFC 6902) that was applied to it.
+    /// JSON Patch (RFC 6902) that was applied to the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<serde_json::Value>,
 }
 
-/// Why somebody's hold on a review ended without a decision.
+/// The reason for which a claim of a review ended without a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Release {
-    /// They let go of it.
+    /// The reviewer released it.
     Released,
-    /// An admin took it from them.
+    /// An admin released it.
     ByAdmin,
-    /// It was not renewed in time.
+    /// The reviewer did not renew it in time.
     Expired,
-    /// They lost access to the step.
+    /// The reviewer lost access to the step.
     AccessLost,
 }
 
-/// What happened. These are what the history shows.
+/// A change of a job, for the history.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The job's status changed.
     Status {
-        /// Before.
+        /// The status before.
         from: Status,
-        /// After.
+        /// The status after.
         to: Status,
-        /// Why, where somebody gave a reason.
+        /// The reason that the user gave.
         reason: Option<String>,
-        /// Why, where it failed.
+        /// Set if the job failed.
         failure: Option<Failure>,
     },
     /// A step's status changed.
     Step {
         /// Index of the step.
         step: usize,
-        /// Before.
+        /// The status before.
         from: StepStatus,
         /// The attempt of the step after the change.
         attempt: u32,
-        /// What it became, with what belongs to it.
+        /// The new status, with its details.
         change: StepChange,
     },
-    /// A review was opened on a step.
+    /// A review of a step was opened.
     ReviewOpened {
         /// Index of the step.
         step: usize,
-        /// Why.
+        /// The reason, for the reviewer.
         reason: String,
     },
-    /// Somebody took a review.
+    /// A reviewer claimed the review.
     ReviewClaimed {
         /// Index of the step.
         step: usize,
-        /// By whom and until when.
+        /// The claim.
         claim: ReviewClaim,
     },
-    /// Whoever has a review keeps it longer. Not in the history.
+    /// A reviewer renewed the claim. The history does not contain this event.
     ReviewRenewed {
-        /// Until when.
+        /// The time at which the claim expires.
         until: Timestamp,
     },
-    /// A review is free again.
+    /// The claim of the review ended without a decision.
     ReviewReleased {
         /// Index of the step.
         step: usize,
-        /// Who had it.
+        /// The reviewer who had claimed it.
         claimed_by: UserId,
-        /// Why.
+        /// The reason.
         why: Release,
     },
-    /// A review ended.
+    /// The review ended.
     ReviewClosed {
         /// Index of the step.
         step: usize,
-        /// How.
+        /// The outcome.
         outcome: ReviewOutcome,
-        /// Who decided; `None` where test mode or the end of the job did.
+        /// The reviewer who decided; `None` if the review approved itself or the job ended or was rewound.
         by: Option<UserId>,
-        /// What they said.
+        /// The comment of the reviewer.
         comment: Option<String>,
-        /// What they had seen.
+        /// The content on which the decision rests.
         receipt: Receipt,
-        /// Where the job was sent back to.
+        /// Index of the step to which the job was sent back.
         to_step: Option<usize>,
     },
-    /// The job was opened again at a step.
+    /// The job runs again from a step.
     Retried {
         /// Index of the step.
         step: usize,
     },
-    /// The job was taken back to a step; what that step and later ones had made is superseded.
+    /// The job was rewound to a step. The outputs of that step and of later steps are superseded.
     Rewound {
         /// Index of the step.
         step: usize,
-        /// Why, for the history.
+        /// The reason, for the history.
         reason: Option<String>,
     },
 }
 
-/// What became of a step.
+/// A change of the status of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StepChange {
-    /// Waits for a worker from a time on, after an error where there was one.
+    /// The step waits for a worker.
     Queued {
-        /// Not before.
+        /// The earliest time at which a worker may claim the step.
         run_at: Timestamp,
-        /// What went wrong before.
+        /// The error of the attempt before, if it failed.
         error: Option<Failure>,
     },
-    /// Waits again for a worker: the one that had it had to go, which is no attempt.
+    /// The step waits for a worker again: its worker shut down. This attempt does not count.
     Released,
-    /// A worker took it.
+    /// A worker has claimed the step.
     Running {
-        /// Under this lease.
+        /// The lease of the worker.
         lease: Lease,
     },
-    /// Waits for a person.
+    /// The step waits for a review.
     Blocked,
-    /// Done.
+    /// The step is finished.
     Completed,
-    /// Given up.
+    /// The step failed, and is not retried.
     Failed {
-        /// Why.
+        /// The error of the last attempt.
         error: Failure,
     },
-    /// Ended with its job.
+    /// The job was canceled.
     Cancelled,
-    /// Given its attempts back, with what a reviewer had to say.
+    /// The step starts over with all of its attempts.
     Reset {
-        /// For whoever does it again.
+        /// The comment of the reviewer who sent the job back.
         comment: Option<String>,
     },
 }
 
 impl StepChange {
-    /// The status that follows.
+    /// Returns the status after the change.
     pub fn status(&self) -> StepStatus {
         match self {
             Self::Queued { .. } | Self::Released => StepStatus::Queued,
@@ -318,11 +319,10 @@ impl StepChange {
         }
     }
 
-    /// The attempt of the step after the change, given the one before it.
+    /// Returns the attempt of the step after the change.
     pub fn attempt_after(&self, before: u32) -> u32 {
         match self {
             Self::Running { .. } => before + 1,
-            // A released claim does not count as an attempt.
             Self::Released => before.saturating_sub(1),
             Self::Reset { .. } => 0,
             _ => before,
@@ -331,7 +331,7 @@ impl StepChange {
 }
 
 impl State {
-    /// A job before its first step: queued, nothing begun.
+    /// Returns the state of a job whose first step has not started.
     pub fn new(owner: UserId, mode: Mode, steps: Vec<Step>, now: Timestamp) -> Self {
         Self {
             owner,
@@ -348,14 +348,14 @@ impl State {
         }
     }
 
-    /// The step whose turn it is; `None` after a final status.
+    /// Returns the index of the current step; `None` after a final status.
     pub fn current_step(&self) -> Option<usize> {
         let of_task = self.task.as_ref().map(|task| task.step);
         of_task.or(self.review.map(|review| review.step))
     }
 
-    /// Returns the step that a job goes back to unless a step is named: the one before the current one, where there is one,
-    /// or the last one that a job that has ended has reached.
+    /// Returns the step to which a rewind without a step leads: the one before the current step, or the last step that
+    /// a job with a final status has reached.
     pub fn step_back(&self) -> usize {
         match self.current_step() {
             Some(current) => current.saturating_sub(1),
@@ -363,7 +363,7 @@ impl State {
         }
     }
 
-    /// Who has the job now; `None` after a final status.
+    /// Returns the current phase; `None` after a final status.
     pub fn phase(&self) -> Option<Phase> {
         match self.status {
             Status::Running => Some(Phase::Machine),
@@ -375,13 +375,13 @@ impl State {
         }
     }
 
-    /// How many steps are finished.
+    /// Returns the number of completed and skipped steps.
     pub fn finished_steps(&self) -> usize {
         let done = |step: &&Step| matches!(step.status, StepStatus::Completed | StepStatus::Skipped);
         self.steps.iter().filter(done).count()
     }
 
-    /// Makes an event true.
+    /// Applies an event.
     pub fn apply(&mut self, event: &Event, now: Timestamp) {
         let phase = self.phase();
         match event {
@@ -419,8 +419,8 @@ impl State {
     }
 
     fn apply_to_step(&mut self, index: usize, attempt: u32, change: &StepChange, now: Timestamp) {
-        let was_turn = self.task.as_ref().is_some_and(|task| task.step == index);
-        let reached = self.task.as_ref().filter(|_| was_turn).map_or(0.0, |task| task.fraction);
+        let has_task = self.task.as_ref().is_some_and(|task| task.step == index);
+        let fraction = self.task.as_ref().filter(|_| has_task).map_or(0.0, |task| task.fraction);
         let step = &mut self.steps[index];
         (step.status, step.attempt) = (change.status(), attempt);
         match change {
@@ -440,7 +440,8 @@ impl State {
             }
             StepChange::Blocked => {
                 step.started_at.get_or_insert(now);
-                // What a machine made is there to be looked at; what a person makes is not begun.
+                // The result of an AUTOMATIC step is complete and waits for review; the work on a MANUAL step has not
+                // begun.
                 step.fraction = if step.kind == StepKind::Automatic { 1.0 } else { 0.0 };
                 self.task = None;
             }
@@ -449,8 +450,8 @@ impl State {
                 self.task = None;
                 if *change == StepChange::Completed {
                     (step.fraction, step.comment) = (1.0, None);
-                } else if was_turn {
-                    step.fraction = reached;
+                } else if has_task {
+                    step.fraction = fraction;
                 }
             }
             StepChange::Reset { comment } => {
@@ -458,7 +459,7 @@ impl State {
                 step.started_at = None;
                 step.finished_at = None;
                 step.comment.clone_from(comment);
-                if was_turn {
+                if has_task {
                     self.task = None;
                 }
             }

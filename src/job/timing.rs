@@ -1,22 +1,22 @@
-//! What a job's time went into: machines, people, waiting for either.
+//! The time that a job spends with workers, with people, and waiting for either.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-/// Who has a job that is not final.
+/// The phase of a job that has no final status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// A worker.
+    /// A worker runs a step.
     Machine,
-    /// A person who has claimed its review.
+    /// A person has claimed the review.
     Person,
-    /// Nobody yet.
+    /// The job waits for a worker or a person.
     Waiting,
 }
 
-/// Time spent so far, in microseconds, up to the last change of phase.
+/// The time that a job has spent in each phase, in microseconds, up to the last change of phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
@@ -26,7 +26,7 @@ pub struct Timing {
     since: Timestamp,
 }
 
-/// Seconds that a job has spent up to some time.
+/// The time that a job has spent, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spent {
     /// With workers.
@@ -38,13 +38,13 @@ pub struct Spent {
 }
 
 impl Timing {
-    /// Of a job whose time begins now.
+    /// Returns the timing of a job that is created at `now`.
     pub fn since(now: Timestamp) -> Self {
         Self { machine: 0, person: 0, waiting: 0, since: now }
     }
 
-    /// The phase that lasted until `now` has ended. What happens after a final status, until the job is opened again,
-    /// counts for nobody.
+    /// Counts the time until `now` for the phase that ends. The time between a final status and a retry or rewind
+    /// (`None`) does not count.
     pub fn spend(&mut self, phase: Option<Phase>, now: Timestamp) {
         let micros = (now - self.since).max(TimeDelta::zero()).num_microseconds().unwrap_or(0);
         self.since = now;
@@ -56,7 +56,7 @@ impl Timing {
         }
     }
 
-    /// The sums, with what the phase that is not over has taken until `now`.
+    /// Returns the time spent, including the current phase until `now`.
     pub fn spent(mut self, phase: Option<Phase>, now: Timestamp) -> Spent {
         self.spend(phase, now);
         #[expect(clippy::cast_precision_loss, reason = "microseconds of 285 years are exact")]
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_phase_gets_its_time_and_the_time_after_the_end_counts_for_nobody() {
+    fn time_counts_for_its_phase_and_not_after_the_end() {
         let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let mut timing = Timing::since(at(0));
         timing.spend(Some(Phase::Waiting), at(2));
@@ -80,10 +80,7 @@ mod tests {
         timing.spend(None, at(100));
         let spent = timing.spent(Some(Phase::Person), at(107));
         assert_eq!((spent.waiting, spent.machine, spent.person), (2.0, 3.0, 7.0));
-        assert_eq!(
-            timing.spent(Some(Phase::Person), at(50)).person,
-            0.0,
-            "clocks that go back take nothing away"
-        );
+        let spent = timing.spent(Some(Phase::Person), at(50));
+        assert_eq!(spent.person, 0.0, "a clock that goes back counts as no time");
     }
 }

@@ -14,9 +14,9 @@ use crate::access::Actor;
 use crate::clock::Clock;
 use crate::config::Switch;
 use crate::db::Db;
+use crate::entity::enums::StepKind;
 use crate::entity::job_type;
 use crate::error::{Error, Problem, Result};
-use crate::job::state::{Step, StepKind, StepStatus};
 
 pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 
@@ -172,25 +172,6 @@ impl JobType {
     pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
         self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
     }
-
-    /// Returns the steps of a new job.
-    pub fn fresh_steps(&self) -> Vec<Step> {
-        let fresh = |step: &StepDefinition| Step {
-            name: step.name.clone(),
-            title: step.title.clone(),
-            kind: step.kind,
-            status: StepStatus::Pending,
-            attempt: 0,
-            max_attempts: step.max_attempts,
-            timeout_seconds: step.timeout_seconds,
-            fraction: 0.0,
-            four_eyes: step.four_eyes,
-            comment: None,
-            started_at: None,
-            finished_at: None,
-        };
-        self.steps.iter().map(fresh).collect()
-    }
 }
 
 /// The job types of this server. A version never changes, so versions are cached.
@@ -210,7 +191,8 @@ impl JobTypes {
 
     /// Stores the built-in types, and a new version of each whose definition has changed.
     pub async fn install(&self, clock: &Clock) -> Result<()> {
-        for definition in builtin::all(self.noop)? {
+        for definition in builtin::definitions(self.noop) {
+            let definition: JobType = serde_json::from_str(definition).map_err(Error::internal)?;
             self.put(clock, definition).await?;
         }
         Ok(())
@@ -318,5 +300,14 @@ mod tests {
         assert_eq!(off.newest(NOOP).await, Ok(None));
         assert!(off.list().await.unwrap().iter().all(|offered| offered.id != NOOP));
         assert_eq!(off.version(NOOP, 1).await.unwrap().id, NOOP);
+    }
+
+    #[test]
+    fn built_in_definitions_are_valid() {
+        for definition in builtin::definitions(Switch::On) {
+            let job_type: JobType = serde_json::from_str(definition).unwrap();
+            assert!(jsonschema::draft202012::meta::is_valid(&job_type.metadata_schema), "{}", job_type.id);
+            assert!(!job_type.steps.is_empty());
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::job::Jobs;
 use crate::job::decide::{Command, Rejection, ReleaseCause};
 use crate::job::record::{self, LockedJob, Reads, Server};
 
-/// Claims a review for `review.claim_seconds`, or renews the viewer's own claim. Only one viewer wins; for all others it is a
-/// CONFLICT that names the winner.
+/// Claims a review for `review.claim_seconds`, or renews the viewer's own claim. Only one viewer wins; for all others
+/// it is a CONFLICT that names the winner.
 pub async fn claim(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
     let duration = claim_duration(jobs);
     change(jobs, grant, move |locked, by| {
@@ -26,8 +26,8 @@ pub async fn claim(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
     .await
 }
 
-/// Releases a claim. An admin may release the claim of another user, which the history records. Does nothing if the review
-/// is not claimed.
+/// Releases a claim. An admin may release the claim of another user, which the history records. Does nothing if the
+/// review is not claimed.
 pub async fn release(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
     let is_admin = grant.actor().user.is_admin;
     change(jobs, grant, move |locked, by| {
@@ -77,34 +77,45 @@ pub(super) async fn get(jobs: &Jobs, id: ReviewId) -> Result<review::Model> {
     found.ok_or_else(|| Error::not_found("review"))
 }
 
-/// Releases up to `limit` expired claims, for the reaper. Returns how many were released. An error with one review does not
-/// keep the others from being released.
+/// Releases expired claims, by pages of `limit`, for the reaper. Returns how many were released. An error with one review
+/// does not keep the others from being released.
 pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
     let now = db::now(jobs.db.read(), &jobs.clock).await?;
-    let expired = review::Entity::find()
-        .select_only()
-        .column(review::Column::JobId)
-        .filter(review::Column::Status.eq(ReviewStatus::Claimed))
-        .filter(review::Column::ClaimExpiresAt.lte(now))
-        .order_by_asc(review::Column::ClaimExpiresAt)
-        .limit(limit);
-    let expired: Vec<JobId> = expired.into_tuple().all(jobs.db.read()).await?;
-    let mut released = 0;
-    for job in expired {
-        let release = |locked: &mut LockedJob| {
-            let was_claimed = locked.open_review().is_some_and(|review| review.claimed_by.is_some());
-            match locked.perform(Command::ReleaseReview { cause: ReleaseCause::Clock }) {
-                Ok(()) => Ok(was_claimed && locked.is_review_unclaimed()),
-                // The review was decided since it was found to be expired.
-                Err(Rejection::NoReview) => Ok(false),
-                Err(other) => Err(other.into()),
+    let (mut released, mut skipped) = (0, Vec::new());
+    loop {
+        let expired = review::Entity::find()
+            .select_only()
+            .column(review::Column::JobId)
+            .filter(review::Column::Status.eq(ReviewStatus::Claimed))
+            .filter(review::Column::ClaimExpiresAt.lte(now))
+            .filter(review::Column::JobId.is_not_in(skipped.iter().copied()))
+            .order_by_asc(review::Column::ClaimExpiresAt)
+            .limit(limit);
+        let expired: Vec<JobId> = expired.into_tuple().all(jobs.db.read()).await?;
+        let is_last_page = (expired.len() as u64) < limit;
+        for job in expired {
+            match record::change(jobs, Server(job), Reads::STATE, release_expired).await {
+                Ok((_, true)) => released += 1,
+                Ok((_, false)) | Err(Error::NotFound(_)) => skipped.push(job),
+                Err(error) => {
+                    skipped.push(job);
+                    tracing::error!(job.id = %job, %error, "failed to release an expired claim of a review");
+                }
             }
-        };
-        match record::change(jobs, Server(job), Reads::STATE, release).await {
-            Ok((_, is_released)) => released += usize::from(is_released),
-            Err(Error::NotFound(_)) => {}
-            Err(error) => tracing::error!(job.id = %job, %error, "failed to release an expired claim of a review"),
+        }
+        if is_last_page {
+            return Ok(released);
         }
     }
-    Ok(released)
+}
+
+/// Releases the claim of the open review if it has expired. Returns whether it has.
+fn release_expired(locked: &mut LockedJob) -> Result<bool> {
+    let was_claimed = locked.open_review().is_some_and(|review| review.claimed_by.is_some());
+    match locked.perform(Command::ReleaseReview { cause: ReleaseCause::Clock }) {
+        Ok(()) => Ok(was_claimed && locked.is_review_unclaimed()),
+        // The review was decided since it was found to be expired.
+        Err(Rejection::NoReview) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
 }

@@ -1,5 +1,5 @@
-//! Corrections: a JSON Patch (RFC 6902) on the content under review. Pure; what cannot be applied is refused as a whole,
-//! with the operation that is at fault.
+//! Corrections of the content under review by a JSON Patch (RFC 6902). A patch that does not apply is refused as a
+//! whole, and the problem names the operation. The functions are pure.
 
 use std::collections::HashMap;
 
@@ -10,28 +10,28 @@ use crate::error::Problem;
 use crate::job::contents::Grade;
 use crate::json::storage_problem;
 
-/// Levels of nesting that a patch may lead to; the contents of the built-in types have four.
-const DEEPEST: usize = 100;
+/// Maximum number of nesting levels of a corrected content. The contents of the built-in job types have four.
+const MAX_LEVELS: usize = 100;
 
-/// Bytes that the operations of a patch copy from one place of the content to others: corrections move little.
-const MOST_COPIED: usize = 1 << 20;
+/// Maximum number of bytes that the operations of a patch may copy within the content. Corrections copy little.
+const MAX_COPIED_BYTES: usize = 1 << 20;
 
 /// Maximum size of a text that a message quotes, in bytes.
 const MAX_QUOTED_BYTES: usize = 200;
 
-/// Violations of a schema that are reported.
+/// Maximum number of schema violations that are reported.
 const MAX_SCHEMA_PROBLEMS: usize = 20;
 
-/// What came of a patch.
+/// The result of a patch.
 #[derive(Debug, PartialEq)]
 pub struct Corrected {
-    /// The content as it is now; `None` where the patch changed nothing.
+    /// The corrected content; `None` if the patch changes nothing.
     pub content: Option<Value>,
-    /// How sure the machine had been of each thing that was changed.
+    /// The confidences of the values that were corrected.
     pub grades: Vec<Grade>,
 }
 
-/// Reads a patch; every operation that is none with its place.
+/// Reads a patch. Returns a problem for each malformed operation.
 pub fn parse(patch: &Value) -> Result<Vec<PatchOperation>, Vec<Problem>> {
     let Some(list) = patch.as_array() else {
         let message = "A JSON Patch (RFC 6902) is a list of operations.";
@@ -60,37 +60,37 @@ fn read_operation(mut operation: Value) -> serde_json::Result<PatchOperation> {
     Ok(operation)
 }
 
-/// Applies a patch to a content, which may grow to `largest` bytes and has to keep to `schema`.
+/// Applies a patch to a content, which may grow to `max_bytes` bytes and must match `schema`.
 pub fn apply(
     before: &Value,
     operations: &[PatchOperation],
     schema: Option<&Value>,
-    largest: usize,
+    max_bytes: usize,
 ) -> Result<Corrected, Vec<Problem>> {
     let mut content = before.clone();
     let mut copied = 0;
     for (i, operation) in operations.iter().enumerate() {
         let refuse = |message: String| vec![Problem::new(format!("/patch/{i}"), "PATCH", message)];
-        copied += grows_by(&content, operation).map_err(refuse)?;
-        let most = largest.min(MOST_COPIED);
-        if copied > most {
-            return Err(refuse(format!("A patch copies {most} bytes at the most.")));
+        copied += copied_bytes(&content, operation).map_err(refuse)?;
+        let max_copied = max_bytes.min(MAX_COPIED_BYTES);
+        if copied > max_copied {
+            return Err(refuse(format!("A patch may copy at most {max_copied} bytes.")));
         }
         if let PatchOperation::Test(test) = operation
-            && content.pointer(test.path.as_str()).is_some_and(|found| equal(found, &test.value))
+            && content.pointer(test.path.as_str()).is_some_and(|found| is_equal(found, &test.value))
         {
             continue;
         }
-        // One after another, so that what a copy brings is known before it is made.
+        // Operations are applied one by one, so that the size of each copy is known before it is made.
         json_patch::patch_unsafe(&mut content, std::slice::from_ref(operation)).map_err(|error| {
-            refuse(format!("It cannot be applied at {:?}: {}.", error.path.as_str(), error.kind))
+            refuse(format!("The operation cannot be applied at {:?}: {}.", error.path.as_str(), error.kind))
         })?;
     }
     if content == *before {
         return Ok(Corrected { content: None, grades: Vec::new() });
     }
     if let Some(schema) = schema {
-        let problems = broken(&content, operations, schema);
+        let problems = schema_problems(&content, operations, schema);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -98,8 +98,8 @@ pub fn apply(
     Ok(Corrected { content: Some(content), grades: grades(before, operations) })
 }
 
-/// Bytes that an operation copies, about; refuses what would nest too deeply to be written again.
-fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String> {
+/// Estimates the bytes that an operation copies. Fails if the content would nest too deeply to be serialized.
+fn copied_bytes(content: &Value, operation: &PatchOperation) -> Result<usize, String> {
     let (value, path) = match operation {
         PatchOperation::Add(add) => (Some(&add.value), &add.path),
         PatchOperation::Replace(replace) => (Some(&replace.value), &replace.path),
@@ -108,8 +108,8 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
         PatchOperation::Remove(_) | PatchOperation::Test(_) => (None, operation_path(operation)),
     };
     let Some(value) = value else { return Ok(0) };
-    if path.as_str().matches('/').count() + depth(value) > DEEPEST {
-        return Err(format!("The content would have more than {DEEPEST} levels."));
+    if path.as_str().matches('/').count() + depth(value) > MAX_LEVELS {
+        return Err(format!("The content would have more than {MAX_LEVELS} levels."));
     }
     match operation {
         PatchOperation::Copy(_) => Ok(value.to_string().len()),
@@ -117,24 +117,24 @@ fn grows_by(content: &Value, operation: &PatchOperation) -> Result<usize, String
     }
 }
 
-/// Checks a content that replaces another one, against the same limits and schema as the result of a patch, and returns how
-/// sure the machine had been of what is different. Paths of problems lead into the content.
+/// Checks a content that replaces another one, against the same limits and schema as the result of a patch. Returns the
+/// confidences of the values that differ. Paths of problems refer to the content.
 pub fn check_replacement(
     before: Option<&Value>,
     content: &Value,
     schema: Option<&Value>,
 ) -> Result<Vec<Grade>, Vec<Problem>> {
-    if depth(content) > DEEPEST {
-        let message = format!("A content has at most {DEEPEST} levels.");
+    if depth(content) > MAX_LEVELS {
+        let message = format!("A content has at most {MAX_LEVELS} levels.");
         return Err(vec![Problem::new("", "TOO_DEEP", message)]);
     }
-    // Values of a content become items of a review.
+    // The items of a review contain values of the content, which the database must be able to store.
     if let Some(problem) = storage_problem(content) {
         return Err(vec![problem]);
     }
     if let Some(schema) = schema {
         let validator = jsonschema::draft202012::new(schema).map_err(|error| {
-            vec![Problem::new("", "SCHEMA", format!("The content's schema is wrong: {error}"))]
+            vec![Problem::new("", "SCHEMA", format!("The schema of the content is invalid: {error}"))]
         })?;
         let problem = |error: jsonschema::ValidationError<'_>| {
             Problem::new(error.instance_path().to_string(), "SCHEMA", describe(&error))
@@ -157,57 +157,59 @@ fn describe(error: &jsonschema::ValidationError<'_>) -> String {
     }
 }
 
-/// How sure the machine had been of each thing that is not in the new content as it was, wherever it stands now. A thing
-/// more than before had been missed.
+/// Returns the confidences of the entries that the new content does not contain unchanged, wherever they are in it.
+/// Counts additional entries as missing.
 fn replaced_grades(before: &Value, content: &Value) -> Vec<Grade> {
-    let mut left: HashMap<&Value, usize> = HashMap::new();
-    things(before, &mut |thing| *left.entry(thing).or_default() += 1);
+    let mut removed: HashMap<&Value, usize> = HashMap::new();
+    visit_graded(before, &mut |entry| *removed.entry(entry).or_default() += 1);
     let mut added = 0;
-    things(content, &mut |thing| match left.get_mut(thing).filter(|count| **count > 0) {
+    visit_graded(content, &mut |entry| match removed.get_mut(entry).filter(|count| **count > 0) {
         Some(count) => *count -= 1,
         None => added += 1,
     });
     let mut grades = Vec::new();
-    for (thing, count) in left {
-        grades.extend(grade(thing).map(|grade| vec![grade; count]).unwrap_or_default());
+    for (entry, count) in removed {
+        grades.extend(grade(entry).map(|grade| vec![grade; count]).unwrap_or_default());
     }
     let missed = usize::saturating_sub(added, grades.len());
     grades.extend(vec![Grade { thousandths: 0, missing: true }; missed]);
     grades
 }
 
-/// Calls `found` for everything in a value that has a confidence.
-fn things<'a>(value: &'a Value, found: &mut impl FnMut(&'a Value)) {
+/// Calls `visit` for each entry in a value that has a confidence.
+fn visit_graded<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     if grade(value).is_some() {
-        found(value);
+        visit(value);
     }
     match value {
-        Value::Array(values) => values.iter().for_each(|value| things(value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| things(value, found)),
+        Value::Array(values) => values.iter().for_each(|value| visit_graded(value, visit)),
+        Value::Object(fields) => fields.values().for_each(|value| visit_graded(value, visit)),
         _ => {}
     }
 }
 
-/// The confidence of a thing, where it has one.
-fn grade(thing: &Value) -> Option<Grade> {
-    let confidence = thing.get("confidence")?.as_f64()?;
+/// Returns the confidence of an entry; `None` if it has none.
+fn grade(entry: &Value) -> Option<Grade> {
+    let confidence = entry.get("confidence")?.as_f64()?;
     #[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
     let thousandths = (confidence.clamp(0.0, 1.0) * 1_000.0).round() as i32;
-    // A value that is required and missing is null.
-    let missing = thing.get("value") == Some(&Value::Null);
+    // A required value that was not found is null.
+    let missing = entry.get("value") == Some(&Value::Null);
     Some(Grade { thousandths, missing })
 }
 
-/// Equality as `test` has it (RFC 6902, section 4.6): numbers are equal where their values are. A client in JavaScript
-/// cannot but write 1 for the 1.0 that it has read.
-fn equal(a: &Value, b: &Value) -> bool {
+/// Returns whether two values are equal in a `test` operation (RFC 6902, section 4.6): numbers compare by value. A
+/// JavaScript client can only write 1 for the 1.0 that it has read.
+fn is_equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => {
             x == y || (x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64()
         }
-        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y)),
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| is_equal(x, y))
+        }
         (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len() && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| equal(x, y)))
+            x.len() == y.len() && x.iter().all(|(key, x)| y.get(key).is_some_and(|y| is_equal(x, y)))
         }
         _ => a == b,
     }
@@ -215,12 +217,12 @@ fn equal(a: &Value, b: &Value) -> bool {
 
 fn operation_path(operation: &PatchOperation) -> &json_patch::jsonptr::PointerBuf {
     match operation {
-        PatchOperation::Add(of) => &of.path,
-        PatchOperation::Remove(of) => &of.path,
-        PatchOperation::Replace(of) => &of.path,
-        PatchOperation::Move(of) => &of.path,
-        PatchOperation::Copy(of) => &of.path,
-        PatchOperation::Test(of) => &of.path,
+        PatchOperation::Add(operation) => &operation.path,
+        PatchOperation::Remove(operation) => &operation.path,
+        PatchOperation::Replace(operation) => &operation.path,
+        PatchOperation::Move(operation) => &operation.path,
+        PatchOperation::Copy(operation) => &operation.path,
+        PatchOperation::Test(operation) => &operation.path,
     }
 }
 
@@ -232,37 +234,38 @@ fn depth(value: &Value) -> usize {
     }
 }
 
-/// Where a content breaks its schema, each with the last operation that touched the place.
-fn broken(content: &Value, operations: &[PatchOperation], schema: &Value) -> Vec<Problem> {
+/// Returns the violations of a schema, each with the last operation that changed its location.
+fn schema_problems(content: &Value, operations: &[PatchOperation], schema: &Value) -> Vec<Problem> {
     let validator = match jsonschema::draft202012::new(schema) {
         Ok(validator) => validator,
         Err(error) => {
-            return vec![Problem::new("/patch", "SCHEMA", format!("The content's schema is wrong: {error}"))];
+            let message = format!("The schema of the content is invalid: {error}");
+            return vec![Problem::new("/patch", "SCHEMA", message)];
         }
     };
     let problem = |error: jsonschema::ValidationError<'_>| {
         let at = error.instance_path().to_string();
-        let touches = |operation: &PatchOperation| related(operation.path().as_str(), &at);
-        let path = match operations.iter().rposition(touches) {
+        let changes = |operation: &PatchOperation| are_related(operation.path().as_str(), &at);
+        let path = match operations.iter().rposition(changes) {
             Some(i) => format!("/patch/{i}"),
             None => "/patch".to_owned(),
         };
-        Problem::new(path, "SCHEMA", format!("The content would be wrong at {at:?}: {}", describe(&error)))
+        Problem::new(path, "SCHEMA", format!("The content would be invalid at {at:?}: {}", describe(&error)))
     };
     validator.iter_errors(content).take(MAX_SCHEMA_PROBLEMS).map(problem).collect()
 }
 
-/// Whether one pointer leads to the other, or they are the same.
-fn related(a: &str, b: &str) -> bool {
-    let leads =
+/// Returns whether one pointer is a prefix of the other, or both are equal.
+fn are_related(a: &str, b: &str) -> bool {
+    let is_prefix =
         |a: &str, b: &str| b.strip_prefix(a).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    // "-" stands for the entry behind the last, which has a number by now.
+    // "-" is the end of an array. After the operation, the new element has an index.
     let (a, b) = (a.trim_end_matches("/-"), b.trim_end_matches("/-"));
-    leads(a, b) || leads(b, a)
+    is_prefix(a, b) || is_prefix(b, a)
 }
 
-/// How sure the machine had been of what the operations change: the confidence of the nearest thing around each. What is
-/// added where nothing was had been missed.
+/// Returns the confidences of the corrected values: for each operation, that of the nearest enclosing entry. Without
+/// one, an operation adds a value that had been missing.
 fn grades(before: &Value, operations: &[PatchOperation]) -> Vec<Grade> {
     let mut seen: Vec<(String, Grade)> = Vec::new();
     for operation in operations {
@@ -270,22 +273,22 @@ fn grades(before: &Value, operations: &[PatchOperation]) -> Vec<Grade> {
             continue;
         }
         let path = operation.path().as_str();
-        let (place, grade) = graded(before, path)
+        let (entry, grade) = nearest_grade(before, path)
             .unwrap_or_else(|| (path.to_owned(), Grade { thousandths: 0, missing: true }));
-        if path.ends_with("/-") || !seen.iter().any(|(known, _)| *known == place) {
-            seen.push((place, grade));
+        if path.ends_with("/-") || !seen.iter().any(|(known, _)| *known == entry) {
+            seen.push((entry, grade));
         }
     }
     seen.into_iter().map(|(_, grade)| grade).collect()
 }
 
-fn graded(before: &Value, path: &str) -> Option<(String, Grade)> {
-    let mut place = path;
+fn nearest_grade(before: &Value, path: &str) -> Option<(String, Grade)> {
+    let mut enclosing = path;
     loop {
-        if let Some(grade) = before.pointer(place).and_then(grade) {
-            return Some((place.to_owned(), grade));
+        if let Some(grade) = before.pointer(enclosing).and_then(grade) {
+            return Some((enclosing.to_owned(), grade));
         }
-        place = &place[..place.rfind('/')?];
+        enclosing = &enclosing[..enclosing.rfind('/')?];
     }
 }
 
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_corrected_and_its_confidence_known() {
+    fn patch_corrects_value_and_returns_its_confidence() {
         let corrected = correct(&json!([
             {"op": "test", "path": "/data_points/0/value", "value": "10"},
             {"op": "replace", "path": "/data_points/0/value", "value": "12"},
@@ -332,9 +335,9 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_makes_no_version() {
-        let nothing = Corrected { content: None, grades: vec![] };
-        assert_eq!(correct(&json!([])), Ok(nothing));
+    fn patch_without_effect_creates_no_version() {
+        let unchanged = Corrected { content: None, grades: vec![] };
+        assert_eq!(correct(&json!([])), Ok(unchanged));
         let same = correct(&json!([{"op": "replace", "path": "/data_points/0/value", "value": "10"}]));
         assert_eq!(same.unwrap().content, None);
     }
@@ -364,10 +367,10 @@ mod tests {
     }
 
     #[test]
-    fn replaced_content_counts_what_changed_wherever_it_stands() {
-        let thing = |name: &str, value: Value, confidence: f64| json!({"name": name, "value": value, "confidence": confidence});
+    fn replacement_counts_changed_entries_wherever_they_are() {
+        let entry = |name: &str, value: Value, confidence: f64| json!({"name": name, "value": value, "confidence": confidence});
         let before = json!({"data_points": [
-            thing("a", json!("1"), 0.5), thing("b", json!("2"), 0.81), thing("b", json!("2"), 0.81), thing("c", Value::Null, 0.0),
+            entry("a", json!("1"), 0.5), entry("b", json!("2"), 0.81), entry("b", json!("2"), 0.81), entry("c", Value::Null, 0.0),
         ]});
         let graded = |points: Vec<Value>| {
             let mut grades = check_replacement(Some(&before), &json!({"data_points": points}), None).unwrap();
@@ -378,10 +381,10 @@ mod tests {
         assert_eq!(graded(all.clone()), []);
         assert_eq!(graded(all[1..].to_vec()), [(500, false)], "the first one was removed, the others stay");
         let mut found = all.clone();
-        found[3] = thing("c", json!("3"), 1.0);
+        found[3] = entry("c", json!("3"), 1.0);
         assert_eq!(graded(found.clone()), [(0, true)]);
-        found.insert(0, thing("d", json!("4"), 1.0));
-        assert_eq!(graded(found), [(0, true), (0, true)], "one was missing, and one had not been looked for");
+        found.insert(0, entry("d", json!("4"), 1.0));
+        assert_eq!(graded(found), [(0, true), (0, true)], "one value was missing, and one entry is new");
     }
 
     #[test]
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operation_at_fault_is_named() {
+    fn problem_names_the_wrong_operation() {
         let good = json!({"op": "replace", "path": "/data_points/0/value", "value": "12"});
         for bad in [
             json!({"op": "test", "path": "/data_points/0/name", "value": "date"}),
@@ -413,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_copies_so_much_and_nests_so_deep_whatever_a_content_may_have() {
+    fn patch_is_limited_in_copied_bytes_and_levels() {
         let applied = |before: &Value, patch: &Value| apply(before, &parse(patch).unwrap(), None, 1 << 24);
         let large = json!({"a": "x".repeat(600 << 10)});
         let copies = |n: usize| {
@@ -426,12 +429,12 @@ mod tests {
             let value = (0..levels).fold(json!(1), |inner, _| json!([inner]));
             json!([{"op": "add", "path": "/b", "value": value}])
         };
-        assert!(applied(&json!({}), &nested(DEEPEST - 1)).is_ok());
-        assert_eq!(applied(&json!({}), &nested(DEEPEST)).unwrap_err()[0].path, "/patch/0");
+        assert!(applied(&json!({}), &nested(MAX_LEVELS - 1)).is_ok());
+        assert_eq!(applied(&json!({}), &nested(MAX_LEVELS)).unwrap_err()[0].path, "/patch/0");
     }
 
     #[test]
-    fn copies_that_multiply_and_nest_are_refused() {
+    fn copies_that_multiply_or_nest_content_are_refused() {
         let widen = json!({"op": "copy", "from": "/data_points", "path": "/x"});
         let deepen = json!({"op": "copy", "from": "", "path": "/data_points/0/x"});
         for (repeated, times) in [(widen, 500), (deepen, 12)] {

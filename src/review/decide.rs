@@ -44,7 +44,7 @@ pub struct DecisionRequest {
     pub comment: Option<String>,
     /// The step to which the job is sent back.
     pub to_step: Option<String>,
-    /// Whether to claim a review that nobody has claimed in the same transaction.
+    /// Whether to claim an unclaimed review in the same transaction.
     pub claim_if_free: bool,
 }
 
@@ -65,8 +65,8 @@ struct Correction {
     grades: Vec<Grade>,
 }
 
-/// Decides a review. Changes nothing if the patch does not apply, if the content has changed since the reviewer has seen
-/// it, or if another user has the claim.
+/// Decides a review. Changes nothing if the patch does not apply, if the content is not the newest any more, or if
+/// another user has the claim.
 pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) -> Result<review::Model> {
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = seen(jobs, grant.review()).await?;
@@ -112,7 +112,7 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) 
     }
 }
 
-/// Returns the content under review, where there is one.
+/// Returns the content under review; `None` if the review has none.
 pub async fn seen(jobs: &Jobs, review: &review::Model) -> Result<Option<Seen>> {
     match review.content_id {
         Some(id) => content_with_document(jobs, id).await,
@@ -194,18 +194,18 @@ async fn correct(
     (content, seen): &Seen,
 ) -> Result<Option<Correction>> {
     let operations = correct::parse(patch).map_err(Error::Invalid)?;
-    let largest = jobs.review.content_bytes;
-    if seen.size > i64::try_from(largest).unwrap_or(i64::MAX) {
-        return Err(Error::TooLarge(format!("Contents of more than {largest} bytes cannot be patched.")));
+    let max_bytes = jobs.review.content_bytes;
+    if seen.size > i64::try_from(max_bytes).unwrap_or(i64::MAX) {
+        return Err(Error::TooLarge(format!("Contents of more than {max_bytes} bytes cannot be patched.")));
     }
     let _permit = json_content::permit(jobs, u64::try_from(seen.size).unwrap_or_default()).await?;
-    let bytes = jobs.storage.read(&seen.storage_key, largest as u64).await?;
+    let bytes = jobs.storage.read(&seen.storage_key, max_bytes as u64).await?;
     let schema = schema(job_type, &content.role);
     // Megabytes of JSON would delay other requests.
     let applied = tokio::task::spawn_blocking(move || -> Result<_> {
         let before = json_content::parse(&bytes, "/patch")?;
         let corrected =
-            correct::apply(&before, &operations, schema.as_ref(), largest).map_err(Error::Invalid)?;
+            correct::apply(&before, &operations, schema.as_ref(), max_bytes).map_err(Error::Invalid)?;
         let text = corrected.content.map(|content| serde_json::to_vec(&content)).transpose();
         Ok((text.map_err(Error::internal)?, corrected.grades))
     });

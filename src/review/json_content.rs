@@ -24,8 +24,8 @@ pub(super) fn parse(content: &[u8], path: &str) -> Result<Value> {
         return Err(Error::invalid(path, "TOO_MANY", message));
     }
     serde_json::from_slice(without_byte_order_mark(content)).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        let message = format!("The content is not JSON: it is wrong or ends at {place}.");
+        let (line, column) = (error.line(), error.column());
+        let message = format!("The content is not valid JSON: error at line {line}, column {column}.");
         Error::invalid(path, "NOT_JSON", message)
     })
 }
@@ -57,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn values_are_counted_outside_of_strings() {
+    fn values_are_counted_outside_strings() {
         assert_eq!(count_values(br#"{"a": ["x,[{\",", 2, {}], "b": null}"#), 7, "about");
         assert_eq!(count_values(b"7"), 1);
     }
 
     #[test]
-    fn contents_are_read_with_a_byte_order_mark_and_up_to_a_million_values() {
+    fn content_has_at_most_a_million_values_and_may_start_with_byte_order_mark() {
         assert_eq!(parse(b"\xef\xbb\xbf[1]", ""), Ok(serde_json::json!([1])));
         assert_eq!(code(b"[1"), "NOT_JSON");
         assert_eq!(code(format!("[1{}]", ",1".repeat(MAX_VALUES)).as_bytes()), "TOO_MANY");

@@ -1,5 +1,5 @@
-//! Reviews: a person's turn on a job. The queue of those that somebody may work on; claiming them ([`claim`]), deciding
-//! them ([`decide`]) with corrections ([`correct`]), and what another threshold would have asked for ([`simulate`]).
+//! Reviews: the queue of a reviewer, claiming ([`claim`]), deciding ([`decide`]), correcting by a patch ([`correct`])
+//! or a replacement ([`replace`]), and the simulation of another threshold ([`simulate`]).
 //!
 //! ```text
 //!  opened ──► OPEN ──claim──► CLAIMED ──decide──► APPROVED, REJECTED, SENT_BACK
@@ -7,7 +7,7 @@
 //!               └── release, claim not renewed, access lost      any ── job ended or rewound ──► CANCELLED
 //! ```
 //!
-//! A claim is a person's hold for some minutes; it is no lease, and no worker has the job meanwhile.
+//! A claim of a review is not a lease: no worker runs a step of the job while its review is open.
 
 pub mod claim;
 pub mod correct;
@@ -32,22 +32,22 @@ use crate::id::{JobId, ReviewId, UserId};
 use crate::job::Jobs;
 use crate::page::{Direction, Page, Window};
 
-/// Which reviews. What is `None` does not matter.
+/// A filter for reviews. `None` matches all reviews.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
-    /// In one of these statuses.
+    /// Matches reviews with one of these statuses.
     pub status: Option<Vec<ReviewStatus>>,
-    /// Of jobs of one of these types.
+    /// Matches reviews of jobs of one of these types.
     pub types: Option<Vec<String>>,
-    /// Of one of these steps.
+    /// Matches reviews of one of these steps.
     pub steps: Option<Vec<String>>,
-    /// Claimed by the viewer, or not.
+    /// Whether the viewer has claimed the review.
     pub claimed_by_me: Option<bool>,
 }
 
-/// The reviews that an actor may work on and that match; where the owner of a job is barred from deciding, theirs are not
-/// among them.
-fn workable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Entity> {
+/// Returns a query for the reviews that the actor may work on and that match the filter. Excludes reviews of four-eyes
+/// steps of the actor's own jobs.
+fn reviewable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Entity> {
     let me = actor.user.id;
     let not_barred =
         Condition::any().add(review::Column::BarredId.is_null()).add(review::Column::BarredId.ne(me));
@@ -64,18 +64,18 @@ fn workable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Entit
     match filter.claimed_by_me {
         Some(true) => all = all.add(review::Column::ClaimedBy.eq(me)),
         Some(false) => {
-            let others = Condition::any()
+            let not_mine = Condition::any()
                 .add(review::Column::ClaimedBy.is_null())
                 .add(review::Column::ClaimedBy.ne(me));
-            all = all.add(others);
+            all = all.add(not_mine);
         }
         None => {}
     }
     review::Entity::find().filter(all)
 }
 
-/// Returns the open review of a job for somebody who works on its step. NOT_FOUND where they do not see the job, FORBIDDEN
-/// where they see it but not that step, CONFLICT where the job is not blocked.
+/// Returns the open review of a job, for an actor with access to its step. Errors: NOT_FOUND if the actor does not see
+/// the job, FORBIDDEN without access to the step, CONFLICT if the job is not blocked.
 pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<ReviewGrant> {
     access::job::<View>(jobs.db.read(), actor, job).await?;
     let open = review::Entity::find()
@@ -86,13 +86,13 @@ pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<Revie
     };
     access::review(jobs.db.read(), actor, open.id).await.map_err(|error| match error {
         Error::NotFound(_) => {
-            Error::Forbidden(format!("You may see this job, but not work on its step {:?}.", open.step))
+            Error::Forbidden(format!("You have access to this job, but not to its step {:?}.", open.step))
         }
         other => other,
     })
 }
 
-/// A page of the queue, the oldest first.
+/// Returns a page of the review queue, oldest first.
 pub async fn queue(
     jobs: &Jobs,
     actor: &Actor,
@@ -100,27 +100,28 @@ pub async fn queue(
     window: Window,
 ) -> Result<Page<review::Model>> {
     let (time, id) = (review::Column::CreatedAt, review::Column::Id);
-    let query = window.select(workable(jobs, actor, filter), Direction::Ascending, time, id);
+    let query = window.select(reviewable(jobs, actor, filter), Direction::Ascending, time, id);
     Ok(window.page(query.all(jobs.db.read()).await?))
 }
 
-/// How many reviews are in the queue.
+/// Returns the number of reviews in the queue.
 pub async fn count(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Result<u64> {
-    Ok(workable(jobs, actor, filter).count(jobs.db.read()).await?)
+    Ok(reviewable(jobs, actor, filter).count(jobs.db.read()).await?)
 }
 
-/// Those of some reviews that an actor may work on and that match, the newest change last.
+/// Returns those of the given reviews that the actor may work on and that match the filter, the newest change last.
 pub async fn among(
     jobs: &Jobs,
     actor: &Actor,
     filter: &Filter,
     ids: impl IntoIterator<Item = ReviewId>,
 ) -> Result<Vec<review::Model>> {
-    let some = workable(jobs, actor, filter).filter(review::Column::Id.is_in(ids));
-    Ok(some.order_by_asc(review::Column::UpdatedAt).all(jobs.db.read()).await?)
+    let found = reviewable(jobs, actor, filter).filter(review::Column::Id.is_in(ids));
+    Ok(found.order_by_asc(review::Column::UpdatedAt).all(jobs.db.read()).await?)
 }
 
-/// Up to `limit` that an actor may work on, that match and that changed after some other, the newest change last.
+/// Returns up to `limit` reviews that the actor may work on and that match the filter, from those after a time of
+/// change and an ID. The newest change is last.
 pub async fn changed_after(
     jobs: &Jobs,
     actor: &Actor,
@@ -129,7 +130,7 @@ pub async fn changed_after(
     limit: u64,
 ) -> Result<Vec<review::Model>> {
     let same = review::Column::UpdatedAt.eq(time).and(review::Column::Id.gt(id));
-    let changed = workable(jobs, actor, filter).filter(review::Column::UpdatedAt.gt(time).or(same));
+    let changed = reviewable(jobs, actor, filter).filter(review::Column::UpdatedAt.gt(time).or(same));
     let changed =
         changed.order_by_asc(review::Column::UpdatedAt).order_by_asc(review::Column::Id).limit(limit);
     Ok(changed.all(jobs.db.read()).await?)

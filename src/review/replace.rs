@@ -1,5 +1,5 @@
-//! Replaces the content under review with a corrected one, or adds an output of a MANUAL step. Like a patch, a replacement
-//! requires the claim; unlike a patch, it does not decide the review.
+//! Replaces the content under review with a corrected one, or adds an output of a MANUAL step. Like a patch, a
+//! replacement requires the claim; unlike a patch, it does not decide the review.
 
 use bytes::Bytes;
 use docket_extract::document::Zones;
@@ -37,8 +37,8 @@ struct Checked {
     grades: Vec<Grade>,
 }
 
-/// Stores a stream of bytes as the next version of a role, and makes it the content of the review. If anything fails, nothing
-/// changes and the bytes are removed.
+/// Stores a stream of bytes as the next version of a role, and makes it the content of the review. If anything fails,
+/// nothing changes and the bytes are removed.
 pub async fn replace<E: std::fmt::Display>(
     jobs: &Jobs,
     grant: &ReviewGrant,
@@ -126,15 +126,15 @@ async fn check_bytes(
     if schema.is_none() && !is_json_type(staged.media_type()) {
         return Ok(Checked::default());
     }
-    let largest = jobs.review.content_bytes;
-    if staged.size() > largest as u64 {
-        return Err(Error::TooLarge(format!("A JSON content has at most {largest} bytes.")));
+    let max_bytes = jobs.review.content_bytes;
+    if staged.size() > max_bytes as u64 {
+        return Err(Error::TooLarge(format!("A JSON content has at most {max_bytes} bytes.")));
     }
     let size_before = before.map_or(0, |(_, document)| u64::try_from(document.size).unwrap_or_default());
     let _permit = json_content::permit(jobs, staged.size() + size_before).await?;
-    let bytes = jobs.storage.read(staged.key(), largest as u64).await?;
+    let bytes = jobs.storage.read(staged.key(), max_bytes as u64).await?;
     let before = match before {
-        Some((_, document)) => Some(jobs.storage.read(&document.storage_key, largest as u64).await?),
+        Some((_, document)) => Some(jobs.storage.read(&document.storage_key, max_bytes as u64).await?),
         None => None,
     };
     let threshold = job_type.threshold(&grant.review().step, &grant.job().metadata);
@@ -142,9 +142,9 @@ async fn check_bytes(
         (role::MAPPING, Some(_)) => Some(taxonomy(jobs, grant.job().id).await?),
         _ => None,
     };
-    let known = match &schema {
+    let items_before = match &schema {
         Some(_) => Vec::new(),
-        None => items_now(jobs, grant).await?,
+        None => current_items(jobs, grant).await?,
     };
     let role = role.to_owned();
     // Megabytes of JSON would delay other requests.
@@ -155,11 +155,11 @@ async fn check_bytes(
         let grades =
             correct::check_replacement(before.as_ref(), &content, schema.as_ref()).map_err(Error::Invalid)?;
         let items = match (role.as_str(), taxonomy) {
-            _ if schema.is_none() => refreshed(known, &content, largest)?,
-            (role::ZONES, _) => as_json(&zone_items(&typed::<Zones>(&content)?, threshold))?,
-            (role::INDEXING, _) => as_json(&keyword_items(&typed::<Keywords>(&content)?, threshold))?,
+            _ if schema.is_none() => refresh_items(items_before, &content, max_bytes)?,
+            (role::ZONES, _) => to_json(&zone_items(&deserialize::<Zones>(&content)?, threshold))?,
+            (role::INDEXING, _) => to_json(&keyword_items(&deserialize::<Keywords>(&content)?, threshold))?,
             (role::MAPPING, Some(taxonomy)) => {
-                as_json(&mapping_items(&typed::<Mapping>(&content)?, &taxonomy, threshold))?
+                to_json(&mapping_items(&deserialize::<Mapping>(&content)?, &taxonomy, threshold))?
             }
             _ => Vec::new(),
         };
@@ -172,7 +172,7 @@ fn is_json_type(media_type: &str) -> bool {
     media_type.parse().is_ok_and(|media_type| is_json(&media_type))
 }
 
-fn typed<T: DeserializeOwned>(content: &Value) -> Result<T> {
+fn deserialize<T: DeserializeOwned>(content: &Value) -> Result<T> {
     serde_path_to_error::deserialize(content).map_err(|error| {
         Error::invalid(
             pointer(error.path()),
@@ -182,13 +182,13 @@ fn typed<T: DeserializeOwned>(content: &Value) -> Result<T> {
     })
 }
 
-fn as_json(items: &[ReviewItem]) -> Result<Vec<Value>> {
+fn to_json(items: &[ReviewItem]) -> Result<Vec<Value>> {
     items.iter().map(serde_json::to_value).collect::<Result<_, _>>().map_err(Error::internal)
 }
 
-/// Returns the items of a worker's review that the new content still has, with their new values. Together, the values have
-/// at most `largest` bytes: paths may overlap, and each item has a copy.
-fn refreshed(items: Vec<Value>, content: &Value, largest: usize) -> Result<Vec<Value>> {
+/// Returns the items of a worker's review that the new content still has, with their new values. Together, the values
+/// have at most `max_bytes` bytes: paths may overlap, and each item has a copy.
+fn refresh_items(items: Vec<Value>, content: &Value, max_bytes: usize) -> Result<Vec<Value>> {
     let (mut refreshed, mut size) = (Vec::with_capacity(items.len()), 0);
     for mut item in items {
         let path = item.get("path").and_then(Value::as_str);
@@ -197,8 +197,8 @@ fn refreshed(items: Vec<Value>, content: &Value, largest: usize) -> Result<Vec<V
         };
         let value = found.get("value").unwrap_or(found);
         size += value.to_string().len();
-        if size > largest {
-            let message = format!("The values of the review's items would have more than {largest} bytes.");
+        if size > max_bytes {
+            let message = format!("The values of the review's items would have more than {max_bytes} bytes.");
             return Err(Error::TooLarge(message));
         }
         item["value"] = value.clone();
@@ -207,16 +207,16 @@ fn refreshed(items: Vec<Value>, content: &Value, largest: usize) -> Result<Vec<V
     Ok(refreshed)
 }
 
-async fn items_now(jobs: &Jobs, grant: &ReviewGrant) -> Result<Vec<Value>> {
-    let matter = review_items::Entity::find_by_id(grant.review().id).one(jobs.db.read()).await?;
-    Ok(matter.and_then(|matter| matter.items.as_array().cloned()).unwrap_or_default())
+async fn current_items(jobs: &Jobs, grant: &ReviewGrant) -> Result<Vec<Value>> {
+    let row = review_items::Entity::find_by_id(grant.review().id).one(jobs.db.read()).await?;
+    Ok(row.and_then(|row| row.items.as_array().cloned()).unwrap_or_default())
 }
 
 /// Returns the copy of the taxonomy that the job was created with.
 async fn taxonomy(jobs: &Jobs, job: JobId) -> Result<Taxonomy> {
     let found = jobs.current_content(job, role::MAPPING_TAXONOMY).await?;
     let (_, document) = found.ok_or_else(|| Error::internal("a job without its taxonomy"))?;
-    // It was checked when it was stored, in fewer bytes than this.
+    // The taxonomy was checked when it was stored, and has fewer bytes than this.
     let bytes = jobs.storage.read(&document.storage_key, jobs.limits.taxonomy_bytes as u64 * 2).await?;
     let definition: Value = serde_json::from_slice(&bytes).map_err(Error::internal)?;
     Taxonomy::parse(&definition).map_err(|problems| Error::internal(format!("a taxonomy: {problems:?}")))
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn items_of_a_worker_keep_to_what_the_new_content_has() {
+    fn review_items_follow_the_new_content() {
         let items = vec![
             json!({"path": "/a", "value": 1, "label": "a"}),
             json!({"path": "/gone"}),
@@ -271,8 +271,8 @@ mod tests {
         let content = json!({"a": 2, "b": [{"value": "x", "confidence": 1}]});
         let expected =
             [json!({"path": "/a", "value": 2, "label": "a"}), json!({"path": "/b/0", "value": "x"})];
-        assert_eq!(refreshed(items, &content, 4).unwrap(), expected);
+        assert_eq!(refresh_items(items, &content, 4).unwrap(), expected);
         let overlapping = vec![json!({"path": ""}), json!({"path": ""})];
-        assert!(matches!(refreshed(overlapping, &content, 60), Err(Error::TooLarge(_))));
+        assert!(matches!(refresh_items(overlapping, &content, 60), Err(Error::TooLarge(_))));
     }
 }

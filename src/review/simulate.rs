@@ -1,4 +1,5 @@
-//! What another threshold would have asked people to look at, from what steps were sure of and people corrected.
+//! Simulates the effect of another threshold on past reviews, from the confidences of steps and the corrections of
+//! reviewers.
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect};
@@ -9,20 +10,20 @@ use crate::entity::confidence::{self, Column};
 use crate::error::{Error, Result};
 use crate::job::Jobs;
 
-/// Counts over the past jobs whose step the viewer works on.
+/// Counts over past jobs, limited to those whose step the viewer has access to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromQueryResult)]
 pub struct Simulation {
-    /// Things that the step found, or missed.
+    /// Number of items that the step found or missed.
     pub items: i64,
-    /// Those that a person looked at then.
+    /// Number of items that a person reviewed.
     pub reviewed: i64,
-    /// Those that a person would look at.
+    /// Number of items that a person would review with the threshold.
     pub would_review: i64,
-    /// Corrections made then that would not be made.
+    /// Number of corrections that would not be made with the threshold.
     pub missed_corrections: i64,
 }
 
-/// One query over the index of a type's and step's confidences.
+/// Counts the reviews and corrections with another threshold, by one query that an index answers.
 pub async fn simulate(
     jobs: &Jobs,
     actor: &Actor,
@@ -33,30 +34,31 @@ pub async fn simulate(
     let job_type = jobs.types.newest(type_id).await?.ok_or_else(|| Error::not_found("job type"))?;
     if job_type.step(step).is_none() {
         let names: Vec<_> = job_type.steps.iter().map(|step| step.name.as_str()).collect();
-        let message = format!("The type has no step {step:?}; it has: {}.", names.join(", "));
+        let valid = names.join(", ");
+        let message = format!("Unknown step {step:?} for job type {type_id}. Valid steps: {valid}.");
         return Err(Error::invalid("/step", "UNKNOWN_STEP", message));
     }
     if !(0.0..=1.0).contains(&threshold) {
-        return Err(Error::invalid("/threshold", "RANGE", "A threshold lies between 0 and 1."));
+        return Err(Error::invalid("/threshold", "RANGE", "A threshold is a number from 0 to 1."));
     }
     if since.is_some_and(|since| !clock::has_four_digit_year(since)) {
-        return Err(Error::invalid("/since", "RANGE", "A time in the years 1 to 9999 is wanted."));
+        return Err(Error::invalid("/since", "RANGE", "The time must be in the years 1 to 9999."));
     }
-    let looked_at = if threshold <= 0.0 {
+    let needs_review = if threshold <= 0.0 {
         "FALSE".to_owned()
     } else if threshold >= 1.0 {
         "TRUE".to_owned()
     } else {
-        // A number between 0 and 1000, so that it can stand in the text of the statement.
+        // A number from 0 to 1000 is safe in the text of the statement.
         format!("(missing OR thousandths < {})", threshold * 1_000.0)
     };
-    let sum = |what: &str| Expr::cust(format!("coalesce(sum({what}), 0)"));
+    let sum = |value: &str| Expr::cust(format!("coalesce(sum({value}), 0)"));
     let counts = confidence::Entity::find()
         .select_only()
         .expr_as(sum("items"), "items")
         .expr_as(sum("reviewed"), "reviewed")
-        .expr_as(sum(&format!("CASE WHEN {looked_at} THEN items ELSE 0 END")), "would_review")
-        .expr_as(sum(&format!("CASE WHEN {looked_at} THEN 0 ELSE corrected END")), "missed_corrections")
+        .expr_as(sum(&format!("CASE WHEN {needs_review} THEN items ELSE 0 END")), "would_review")
+        .expr_as(sum(&format!("CASE WHEN {needs_review} THEN 0 ELSE corrected END")), "missed_corrections")
         .filter(Column::TypeId.eq(type_id))
         .filter(Column::Step.eq(step))
         .filter(access::accessible_step_rows(actor, jobs.db.backend(), "confidence"));

@@ -10,6 +10,7 @@
 //! ended. [`dispatch`] sends deliveries, and [`target`] checks their URLs.
 
 pub mod dispatch;
+mod end;
 mod message;
 pub mod queue;
 mod send;
@@ -175,7 +176,7 @@ impl Webhooks {
                 let changed = row.update(tx).await?;
                 let changed = match enabled {
                     Some(false) if was_enabled => {
-                        queue::disable(tx, changed, DisabledReason::ByOwner, now).await?
+                        end::disable(tx, changed, DisabledReason::ByOwner, now).await?
                     }
                     _ => changed,
                 };
@@ -222,14 +223,14 @@ impl Webhooks {
         let disabled = self.change(actor, id, move |tx, owned| {
             Box::pin(async move {
                 if owned.enabled {
-                    queue::disable(tx, owned, DisabledReason::ByOwner, now).await
+                    end::disable(tx, owned, DisabledReason::ByOwner, now).await
                 } else {
                     Ok(owned)
                 }
             })
         });
         disabled.await?;
-        queue::remove_deliveries(&self.jobs.db, webhook_delivery::Column::WebhookId.eq(id).into_condition())
+        end::remove_deliveries(&self.jobs.db, webhook_delivery::Column::WebhookId.eq(id).into_condition())
             .await?;
         let removed = self.change(actor, id, move |tx, owned| {
             Box::pin(async move {

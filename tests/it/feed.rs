@@ -145,8 +145,10 @@ async fn commits_in_any_order_lose_no_event() {
             let jobs = [ada.noop_job().await, ada.noop_job().await, ada.noop_job().await];
             // Transactions in other databases of the cluster can delay the feed.
             let count_events = async |from| read_feed(&app, &ada, from).await.0.len();
-            app.wait_until("the creation events are read", async || count_events(FeedPosition::START).await == 9)
-                .await;
+            app.wait_until("the creation events are read", async || {
+                count_events(FeedPosition::START).await == 9
+            })
+            .await;
             let (_, start) = read_feed(&app, &ada, FeedPosition::START).await;
             let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
             let (mut read, mut position) = (Vec::new(), start);

@@ -11,6 +11,7 @@ mod feed;
 mod graphql_http;
 mod guard;
 mod harness;
+mod imports;
 mod inputs;
 mod jobs;
 mod leases;

@@ -1,5 +1,8 @@
 //! Checks that migrations and entities agree on both databases.
 
+use docket::app::schema::Schema;
+use docket::app::{App, Migrations};
+use docket::config::{Config, Flags, Secret};
 use docket::entity::{
     access, account, api_key, content, document, job, job_event, job_type, oidc_identity, review,
     sign_in_network, task, taxonomy,
@@ -7,9 +10,8 @@ use docket::entity::{
 use docket::entity::{team, team_member, webhook, webhook_delivery};
 use docket::error::{Error, unique_or};
 use docket::{clock::Clock, id::UserId};
-use migration::Migrator;
+use migration::{Migrator, MigratorTrait};
 use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait, Set};
-use sea_orm_migration::MigratorTrait;
 
 use crate::harness::{Backend, connect};
 
@@ -25,8 +27,38 @@ async fn migrations_and_entities_agree_on_postgres() {
 
 async fn check_backend(backend: Backend) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let url = backend.create(dir.path()).await;
+    let url = backend.create_empty(dir.path()).await;
     check_entities(&connect(&url).await).await;
+    backend.drop(&url).await;
+}
+
+#[tokio::test]
+async fn server_migrates_an_empty_sqlite_database() {
+    start_servers(Backend::Sqlite, 1).await;
+}
+
+#[tokio::test]
+async fn two_servers_migrate_an_empty_postgres_database() {
+    start_servers(Backend::Postgres, 2).await;
+}
+
+/// Opens applications on one empty database at the same time.
+async fn start_servers(backend: Backend, count: usize) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = backend.create_empty(dir.path()).await;
+    let apps = (0..count).map(async |i| {
+        let flags = Flags { data_dir: Some(dir.path().join(i.to_string())), ..Flags::default() };
+        let mut config = Config::load(None, &flags).expect("the default configuration is valid");
+        config.database_url = Secret::from(url.clone());
+        App::open(config, "http://localhost:1", Migrations::Run).await.expect("an application")
+    });
+    for app in futures_util::future::join_all(apps).await {
+        assert_eq!(Schema::read(&app.db).await, Ok(Schema::default()), "no migration is pending");
+        app.drain().await;
+        for connection in [app.db.read(), app.db.writer()] {
+            connection.close_by_ref().await.expect("the pool can be closed");
+        }
+    }
     backend.drop(&url).await;
 }
 

@@ -6,12 +6,11 @@ use docket::db::Db;
 use docket::entity::{account, team};
 use docket::error::Error;
 use docket::{clock::Clock, id::UserId};
-use migration::Migrator;
+use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, Set,
     TransactionTrait,
 };
-use sea_orm_migration::MigratorTrait;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;

@@ -333,7 +333,7 @@ fn corrections_are_read_in_the_document_format() {
         };
         assert_eq!(typed([None; 3]), expected, "{text}");
         let own = ["2.35", "12", "2024-12-24"];
-        assert_eq!(typed(own.map(Some)), own, "what a person normalizes is kept");
+        assert_eq!(typed(own.map(Some)), own, "values that a person normalizes are kept");
     }
 }
 

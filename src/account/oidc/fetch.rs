@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{Oidc, is_loopback};
+use crate::error::with_causes;
 
 /// The HTTP client for one issuer.
 #[derive(Debug)]
@@ -96,15 +97,4 @@ impl KeyFetcher {
         }
         serde_json::from_slice(&body).map_err(|error| fetch_error(error.to_string()))
     }
-}
-
-/// Formats an error with its causes, because the outermost error says little.
-fn with_causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

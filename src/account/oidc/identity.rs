@@ -3,7 +3,7 @@
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
 
 use super::Subject;
-use crate::account::{by_email, normalize_email, plausible_email};
+use crate::account::email::{by_email, normalize_email, plausible_email};
 use crate::audit::{self, Event, Origin, Outcome};
 use crate::clock::Timestamp;
 use crate::config::{Oidc, Switch};

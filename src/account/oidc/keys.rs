@@ -13,7 +13,6 @@ use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::fetch::KeyFetcher;
-use super::invalid;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Oidc;
 use crate::error::{Error, Result};
@@ -185,6 +184,11 @@ fn select_key(keys: &[Key], kid: Option<&str>, algorithm: Algorithm) -> Option<D
             _ => None,
         },
     }
+}
+
+/// The error for a token that does not verify. It does not say why.
+pub(super) fn invalid() -> Error {
+    Error::Unauthenticated("The credential is not valid.".into())
 }
 
 #[cfg(test)]

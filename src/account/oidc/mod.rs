@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
-use self::keys::Keys;
+use self::keys::{Keys, invalid};
+use super::crypto::install_provider;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Oidc;
 use crate::error::{Error, Result};
@@ -60,6 +61,7 @@ struct Claims {
 impl Issuer {
     /// Creates the issuer; its keys are fetched when they are first needed.
     pub(super) fn new(config: &Oidc, clock: &Clock, tasks: &TaskTracker) -> Result<Self, String> {
+        install_provider();
         let keys = Keys::new(config, clock.clone(), tasks.clone())?;
         Ok(Self { config: config.clone(), keys })
     }
@@ -138,8 +140,4 @@ fn parse_time(seconds: f64) -> Result<Timestamp> {
     const YEAR_9999: f64 = 253_402_300_799.0;
     let is_in_range = (0.0..=YEAR_9999).contains(&seconds);
     is_in_range.then(|| DateTime::from_timestamp(seconds as i64, 0)).flatten().ok_or_else(invalid)
-}
-
-fn invalid() -> Error {
-    Error::Unauthenticated("The credential is not valid.".into())
 }

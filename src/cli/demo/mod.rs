@@ -8,15 +8,13 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use self::table::Table;
 use super::submit::describe_outcome;
 use crate::client::error::printable;
-use crate::client::job::Source;
-use crate::client::{
-    Client, ClientError, Console, DocumentInfo, Job, JobStatus, NewJob, Result, Upload, progress,
-};
+use crate::client::operations::{self, ContentSource, CreateJobInput, PutTaxonomy, PutTaxonomyInput};
+use crate::client::{Client, ClientError, Console, DocumentInfo, Job, JobStatus, Result, Upload, progress};
 use crate::config::Secret;
 
 pub mod samples;
@@ -37,12 +35,10 @@ const XML_LINES: usize = 12;
 
 /// Creates the taxonomy of the demo, or its next version.
 pub async fn put_taxonomy(client: &Client) -> Result<()> {
-    const PUT: &str =
-        "mutation ($input: PutTaxonomyInput!) { putTaxonomy(input: $input) { taxonomy { name } } }";
     let definition: Value = serde_json::from_str(samples::TAXONOMY)
         .map_err(|error| ClientError::Input(format!("the taxonomy of the demo is not valid: {error}")))?;
-    let input = json!({"name": samples::TAXONOMY_NAME, "definition": definition});
-    client.graphql(PUT, json!({"input": input})).await.map(drop)
+    let input = PutTaxonomyInput { name: samples::TAXONOMY_NAME.into(), definition };
+    client.execute::<PutTaxonomy>(operations::put_taxonomy::Variables { input }).await.map(drop)
 }
 
 /// Submits the first sample, and shows its progress and the extracted values. Writes the samples, the taxonomy and the
@@ -60,15 +56,16 @@ pub async fn run(client: &Client, folder: &Path, token: &Secret, console: &mut C
     let progress = console.show_upload(sample.name, upload.size);
     let document = client.upload(upload, progress).await?;
     console.clear();
-    let new = NewJob {
-        job_type: JOB_TYPE.into(),
-        input: Source { document_id: document.id },
-        metadata: metadata_without_reviews(),
-        collaboration: Vec::new(),
+    let input = CreateJobInput {
+        type_: JOB_TYPE.into(),
+        input: ContentSource::DocumentId(document.id),
+        contents: None,
+        metadata: Some(metadata_without_reviews()),
+        collaboration: None,
         idempotency_key: None,
         priority: None,
     };
-    let created = client.create_job(&new).await?;
+    let created = client.create_job(input).await?;
     let job = client.watch(&created.id, |job| console.show_job(job)).await?;
     console.clear();
     console.print_line(&describe_outcome(&job))?;
@@ -178,6 +175,8 @@ fn values_table(found: &Values) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -10,10 +10,10 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Pos, Positioned};
 
-use super::limits::Limits;
 use super::refusal::Refusal;
 use super::size::ListSizes;
 use super::variables::{contains_file_marker, find_unstorable};
+use crate::config::graphql::Limits;
 
 /// Complexity of a selection set after its fragments are expanded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 
 use async_graphql::Pos;
 
-use super::limits::Limits;
 use super::refusal::Refusal;
+use crate::config::graphql::Limits;
 use crate::error::Code;
 
 /// Lexical size of a document.

@@ -7,7 +7,8 @@
 
 mod cost;
 mod lexer;
-mod limits;
+#[cfg(test)]
+mod price_tests;
 mod refusal;
 mod size;
 #[cfg(test)]
@@ -23,9 +24,9 @@ use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 use crate::config::switch::Switch;
 
 use self::cost::{Complexity, ComplexityVisitor};
-pub use self::limits::Limits;
 pub use self::refusal::{LimitUsage, Refusal};
 use self::size::ListSizes;
+pub use crate::config::graphql::Limits;
 pub use crate::error::Code;
 
 /// A request that passed the guard.

@@ -6,9 +6,9 @@ use async_graphql::parser::types::{Field, VariableDefinition};
 use async_graphql::{Name, Positioned, Value, Variables};
 
 /// Arguments that limit the number of entries of a list, also as fields of an input object.
-const SIZE_ARGUMENTS: [&str; 3] = ["first", "last", "limit"];
+pub(super) const SIZE_ARGUMENTS: [&str; 3] = ["first", "last", "limit"];
 /// Arguments that list the requested entries.
-const ID_ARGUMENTS: [&str; 1] = ["ids"];
+pub(super) const ID_ARGUMENTS: [&str; 1] = ["ids"];
 
 /// Computes list sizes from arguments, with the values of the variables of an operation.
 #[derive(Clone, Copy, Default)]

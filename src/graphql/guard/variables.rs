@@ -2,8 +2,8 @@
 
 use async_graphql::{Name, Value, Variables};
 
-use super::limits::Limits;
 use super::refusal::Refusal;
+use crate::config::graphql::Limits;
 use crate::json::{LONG_NUMBER, NO_NUL, escape, is_long};
 
 /// Marker of async-graphql for the n-th file of a multipart request. If a client sends it as plain text, the `Upload`

@@ -2,13 +2,12 @@
 
 use async_graphql::{Context, SimpleObject};
 
-use crate::access;
 use crate::error::Result;
 use crate::graphql::account::{Team, User};
 use crate::graphql::context::RequestContext;
 use crate::graphql::document::load_user;
-use crate::graphql::loader::{self, AccessOf};
-use crate::id::{JobId, TeamId, UserId};
+use crate::graphql::loader;
+use crate::job::view::Collaborators;
 
 /// Collaborators of a job: the teams and users that it is shared with.
 #[derive(SimpleObject)]
@@ -21,26 +20,15 @@ pub(super) struct Collaboration {
 }
 
 impl Collaboration {
-    /// Loads the collaborators of a job that is known to be visible to the viewer.
-    pub(super) async fn of(ctx: &Context<'_>, job: JobId) -> Result<Self> {
-        let loaders = ctx.loaders()?;
-        let rows = loaders.rows.load_one(AccessOf(job)).await?.unwrap_or_default();
+    /// Loads the teams and users. A team that was deleted meanwhile is left out.
+    pub(super) async fn load(ctx: &Context<'_>, collaborators: Collaborators) -> Result<Self> {
         let (mut teams, mut users) = (Vec::new(), Vec::new());
-        for row in rows {
-            let steps = access::steps(&row.steps);
-            match row.kind.as_str() {
-                "TEAM" => {
-                    let found = loaders.rows.load_one(loader::Team(TeamId(row.principal_id))).await?;
-                    teams.extend(found.map(|team| TeamCollaborator { team: Team(team), steps }));
-                }
-                "USER" => {
-                    users.push(UserCollaborator {
-                        user: load_user(ctx, UserId(row.principal_id)).await?,
-                        steps,
-                    });
-                }
-                _ => {}
-            }
+        for (id, steps) in collaborators.teams {
+            let found = ctx.loaders()?.rows.load_one(loader::Team(id)).await?;
+            teams.extend(found.map(|team| TeamCollaborator { team: Team(team), steps }));
+        }
+        for (id, steps) in collaborators.users {
+            users.push(UserCollaborator { user: load_user(ctx, id).await?, steps });
         }
         Ok(Self { teams, users })
     }

@@ -4,6 +4,7 @@ mod collaboration;
 mod content;
 mod mutation;
 mod query;
+mod rows;
 mod step;
 mod timing;
 
@@ -17,19 +18,18 @@ use super::document::load_user;
 use super::history::JobEvent;
 use super::job_input::JobStatus;
 use super::job_type::JobType;
-use super::loader::{ContentsOf, EventsOf, InputOf, OutputOf, ReviewOf, TaskOf};
+use super::loader::{ContentsOf, EventsOf};
 use super::paging::{Connection, DEFAULT_PAGE_SIZE, connection};
 use super::review::Review;
 use super::scalar::JsonObject;
-use crate::access::policy::{self, AccessDecision, Action, Standing, works_on};
-use crate::entity::{content as content_entity, job, task};
-use crate::error::{Error, Result};
-use crate::job::progress::{self, StepNow};
-use crate::job::rows::failure;
-use crate::job::state::Status;
-use crate::job::{contents, history};
+use crate::entity::{job, task};
+use crate::error::Result;
+use crate::job::state::Failure;
+use crate::job::view::{self, JobRows, JobView};
+use crate::job::{history, progress};
 use crate::page::{self, Page};
 use collaboration::Collaboration;
+use rows::LazyRows;
 use step::Progress;
 use timing::JobTiming;
 
@@ -55,38 +55,15 @@ impl Job {
         Self { row, task: Some(task) }
     }
 
-    async fn task(&self, ctx: &Context<'_>) -> Result<Option<task::Model>> {
-        match &self.task {
-            Some(task) => Ok(task.clone()),
-            None => ctx.loaders()?.rows.load_one(TaskOf(self.row.id)).await,
-        }
-    }
-
-    async fn standing(&self, ctx: &Context<'_>) -> Result<Standing> {
-        ctx.loaders()?.standing(ctx.actor()?, &self.row).await
-    }
-
-    /// Withholds comments of reviewers from viewers without access to the step.
-    async fn withhold_comments(
-        &self,
-        ctx: &Context<'_>,
-        steps: impl Iterator<Item = &mut StepNow>,
-    ) -> Result<()> {
-        let commented: Vec<_> = steps.filter(|step| step.step.comment.is_some()).collect();
-        if !commented.is_empty() {
-            progress::withhold_comments(&self.standing(ctx).await?, commented);
-        }
-        Ok(())
+    /// Returns what the viewer may see of the job.
+    fn view<'a>(&'a self, ctx: &'a Context<'a>) -> JobView<LazyRows<'a>> {
+        JobView::new(LazyRows { job: self, ctx })
     }
 
     /// Returns the step with the given name.
     pub(super) fn step(&self, name: &str, task: Option<&task::Model>) -> Result<Option<JobStep>> {
         let steps = progress::steps_now(&self.row, task)?;
         Ok(steps.into_iter().find(|step| step.step.name == name).map(JobStep))
-    }
-
-    async fn steps_now(&self, ctx: &Context<'_>) -> Result<Vec<StepNow>> {
-        progress::steps_now(&self.row, self.task(ctx).await?.as_ref())
     }
 }
 
@@ -112,8 +89,7 @@ impl Job {
 
     /// Estimated progress of the job, for progress bars.
     async fn progress(&self, ctx: &Context<'_>) -> Result<Progress> {
-        let estimate = progress::Progress::of(&self.steps_now(ctx).await?);
-        let progress::Progress { current, total, fraction } = estimate;
+        let progress::Progress { current, total, fraction } = self.view(ctx).progress().await?;
         Ok(Progress { current, total, fraction })
     }
 
@@ -126,26 +102,13 @@ impl Job {
     /// Current input of the job.
     /// It is visible to everyone who can see the job.
     async fn input_content(&self, ctx: &Context<'_>) -> Result<Content> {
-        let content = ctx.loaders()?.rows.load_one(InputOf(self.row.id)).await?;
-        content.map(Content::of).ok_or_else(|| Error::Internal(format!("job {} has no input", self.row.id)))
+        self.view(ctx).input().await.map(Content::of)
     }
 
     /// Current output of the job.
     /// Null until the job has completed, and if the viewer has no access to the step that produces it.
     async fn output_content(&self, ctx: &Context<'_>) -> Option<Result<Content>> {
-        let found: Result<Option<Content>> = async {
-            if self.row.status != Status::Completed {
-                return Ok(None);
-            }
-            let standing = self.standing(ctx).await?;
-            let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
-            if !contents::is_visible(&standing, &job_type, crate::job_type::OUTPUT) {
-                return Ok(None);
-            }
-            Ok(ctx.loaders()?.rows.load_one(OutputOf(self.row.id)).await?.map(Content::of))
-        }
-        .await;
-        found.transpose()
+        self.view(ctx).output().await.map(|output| output.map(Content::of)).transpose()
     }
 
     /// Contents that the viewer can see, newest first.
@@ -157,19 +120,14 @@ impl Job {
         #[graphql(desc = "Whether to include superseded versions.", default_with = "Some(false)")]
         superseded: Option<bool>,
     ) -> Result<Vec<Content>> {
-        let standing = self.standing(ctx).await?;
-        let job_type = ctx.app()?.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
         let key = ContentsOf { job: self.row.id, role, superseded: superseded.unwrap_or_default() };
         let found = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
-        let is_visible = |(content, _): &(content_entity::Model, _)| {
-            contents::is_visible(&standing, &job_type, &content.role)
-        };
-        Ok(found.into_iter().filter(is_visible).map(Content::of).collect())
+        Ok(self.view(ctx).visible_contents(found).await?.into_iter().map(Content::of).collect())
     }
 
     /// Collaborators of the job, and the steps that each of them has access to.
     async fn collaboration(&self, ctx: &Context<'_>) -> Result<Collaboration> {
-        Collaboration::of(ctx, self.row.id).await
+        Collaboration::load(ctx, self.view(ctx).collaborators().await?).await
     }
 
     /// Metadata of the job: the fields of the job type with their defaults, and the client's own fields.
@@ -181,49 +139,25 @@ impl Job {
 
     /// Steps of the job, in the order in which they run.
     async fn steps(&self, ctx: &Context<'_>) -> Result<Vec<JobStep>> {
-        let mut steps = self.steps_now(ctx).await?;
-        self.withhold_comments(ctx, steps.iter_mut()).await?;
-        Ok(steps.into_iter().map(JobStep).collect())
+        Ok(self.view(ctx).steps().await?.into_iter().map(JobStep).collect())
     }
 
     /// Step that is running, queued, or blocked.
     /// Null after a final status.
     async fn current_step(&self, ctx: &Context<'_>) -> Option<Result<JobStep>> {
-        let found: Result<Option<JobStep>> = async {
-            if self.row.status.is_final() {
-                return Ok(None);
-            }
-            let mut step = progress::current(self.steps_now(ctx).await?);
-            self.withhold_comments(ctx, step.iter_mut()).await?;
-            Ok(step.map(JobStep))
-        }
-        .await;
-        found.transpose()
+        self.view(ctx).current_step().await.map(|step| step.map(JobStep)).transpose()
     }
 
     /// Open review that blocks the job.
     /// Null if the job is not BLOCKED, or if the viewer has no access to the step.
     async fn review(&self, ctx: &Context<'_>) -> Option<Result<Review>> {
-        let found: Result<Option<Review>> = async {
-            if self.row.status != Status::Blocked {
-                return Ok(None);
-            }
-            let standing = self.standing(ctx).await?;
-            let review = ctx.loaders()?.rows.load_one(ReviewOf(self.row.id)).await?;
-            Ok(review.filter(|review| works_on(&standing, &review.step)).map(Review))
-        }
-        .await;
-        found.transpose()
+        self.view(ctx).open_review().await.map(|review| review.map(Review)).transpose()
     }
 
     /// Reason for the failure.
     /// Null if the job has not failed.
-    async fn failure(&self) -> Option<Result<JobFailure>> {
-        let found: Result<Option<JobFailure>> = async {
-            Ok(failure(&self.row)?.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }))
-        }
-        .await;
-        found.transpose()
+    async fn failure(&self, ctx: &Context<'_>) -> Option<Result<JobFailure>> {
+        self.view(ctx).failure().map(|failure| failure.map(JobFailure::from)).transpose()
     }
 
     /// Mode of the API key that the job was created with.
@@ -241,18 +175,18 @@ impl Job {
         #[graphql(desc = "Page size, 20 by default and at most 100 (configurable).")] first: Option<i32>,
         #[graphql(desc = "Cursor of an entry; the page starts after it.")] after: Option<String>,
     ) -> Result<Connection<JobEvent>> {
-        let app = ctx.app()?;
-        let standing = self.standing(ctx).await?;
+        let (app, rows) = (ctx.app()?, LazyRows { job: self, ctx });
+        let standing = rows.standing().await?;
         let start =
             after.as_deref().map(|cursor| history::parse_job_cursor(self.row.id, cursor)).transpose()?;
         let size = page::forward_page_size(first, DEFAULT_PAGE_SIZE, app.config.limits.page_size)?;
         let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
         let key = EventsOf { job: self.row.id, after: start.unwrap_or(0), limit };
-        let mut rows = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
-        let job_type = app.jobs.types.version(&self.row.type_id, self.row.type_version).await?;
-        let has_next = rows.len() as u64 > size;
-        rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-        let page = Page { rows, has_next, has_previous: start.is_some_and(|sequence| sequence > 0) };
+        let mut events = ctx.loaders()?.rows.load_one(key).await?.unwrap_or_default();
+        let job_type = rows.job_type().await?;
+        let has_next = events.len() as u64 > size;
+        events.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        let page = Page { rows: events, has_next, has_previous: start.is_some_and(|sequence| sequence > 0) };
         Ok(connection(page, EmptyFields, |row| {
             let event = JobEvent::visible_to(&standing, &job_type, row, self.row.clone());
             (event.encode_cursor(), event)
@@ -261,18 +195,7 @@ impl Job {
 
     /// Actions that the viewer can take on the job.
     async fn permissions(&self, ctx: &Context<'_>) -> Result<Vec<JobPermission>> {
-        let standing = self.standing(ctx).await?;
-        let can_work = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
-        let is_allowed = |action| policy::permits(&standing, action) == AccessDecision::Allowed;
-        let all = [
-            (JobPermission::View, is_allowed(Action::View)),
-            (JobPermission::Edit, is_allowed(Action::Edit)),
-            (JobPermission::Work, can_work),
-            (JobPermission::Share, is_allowed(Action::Share)),
-            (JobPermission::Cancel, is_allowed(Action::Cancel)),
-            (JobPermission::Delete, is_allowed(Action::Delete)),
-        ];
-        Ok(all.into_iter().filter_map(|(permission, yes)| yes.then_some(permission)).collect())
+        Ok(self.view(ctx).permissions().await?.into_iter().map(Into::into).collect())
     }
 
     /// Time that the job has spent with workers, with people, and waiting.
@@ -315,9 +238,16 @@ struct JobFailure {
     step: Option<String>,
 }
 
+impl From<Failure> for JobFailure {
+    fn from(Failure { code, message, step }: Failure) -> Self {
+        Self { code, message, step }
+    }
+}
+
 /// Action that a viewer can take on a job.
 /// Actions that are not listed in `Job.permissions` would be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "view::JobPermission")]
 enum JobPermission {
     /// View the job, its input, metadata, steps, and history.
     View,

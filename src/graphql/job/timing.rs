@@ -1,14 +1,14 @@
 //! Time that a job has spent.
 
 use async_graphql::{Context, Object};
-use serde::Deserialize;
 
 use crate::entity::job;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graphql::context::RequestContext;
 use crate::graphql::loader::ReviewOf;
+use crate::job::progress::{self, StepNow};
 use crate::job::rows::state;
-use crate::job::state::{Status, Step, StepStatus as State};
+use crate::job::state::Status;
 use crate::job::timing::Spent;
 
 /// Time that a job has spent with workers, with people, and waiting.
@@ -54,13 +54,15 @@ impl JobTiming {
             if self.row.status.is_final() {
                 return Ok(None);
             }
-            let steps = Vec::<Step>::deserialize(&self.row.steps).map_err(Error::internal)?;
-            let is_current =
-                |step: &Step| matches!(step.status, State::Queued | State::Running | State::Blocked);
-            let Some(step) = steps.into_iter().find(is_current) else { return Ok(None) };
+            let current = progress::current(progress::steps_now(&self.row, None)?);
+            let Some(StepNow { step, .. }) = current else { return Ok(None) };
             let (app, row) = (ctx.app()?, &self.row);
             let since = step.started_at.unwrap_or_else(|| app.clock.now());
-            let range = app.jobs.remaining(&row.type_id, &step.name, since, app.clock.now()).await?;
+            let range = app
+                .jobs
+                .durations
+                .remaining(&app.db, &row.type_id, &step.name, since, app.clock.now())
+                .await?;
             Ok(range.map(|(low, high)| vec![low, high]))
         }
         .await;

@@ -15,7 +15,7 @@ use super::super::history::JobEvent;
 use super::super::job::Job;
 use super::super::job_input::JobFilter;
 use super::super::review::{Review, ReviewFilter};
-use super::{BATCH_ROWS, wait_until_expiry};
+use super::wait::{BATCH_ROWS, wait_until_expiry};
 use crate::access::Actor;
 use crate::app::App;
 use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};

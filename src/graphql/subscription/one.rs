@@ -11,7 +11,7 @@ use sea_orm::DbBackend;
 use super::super::context::RequestContext;
 use super::super::history::JobEvent;
 use super::super::job::Job;
-use super::{BATCH_ROWS, wait_until_expiry};
+use super::wait::{BATCH_ROWS, wait_until_expiry};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, View};
 use crate::app::App;

@@ -10,7 +10,7 @@ use futures_util::stream::try_unfold;
 use tokio::time::Instant;
 
 use super::super::context::RequestContext;
-use super::wait_until_expiry;
+use super::wait::wait_until_expiry;
 use crate::access::Actor;
 use crate::app::App;
 use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
@@ -55,8 +55,11 @@ impl QueueSubscription {
         }
         let receiver = app.changes.subscribe();
         // A TEST key and an access token of the same user have different steps.
-        let reader =
-            Reader::new(&actor, ReaderFilter::Queue(types.clone(), actor.mode), app.jobs.hub.access_version());
+        let reader = Reader::new(
+            &actor,
+            ReaderFilter::Queue(types.clone(), actor.mode),
+            app.jobs.hub.access_version(),
+        );
         let (announced, pending) = (HashMap::new(), VecDeque::new());
         let subscriber =
             QueueSubscriber { app, actor, receiver, types, reader, announced, pending, last_read: None };

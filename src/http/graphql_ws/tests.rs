@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Object, Request, Schema, Subscription};
@@ -10,6 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn;
 use axum::routing::any;
+use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -24,6 +26,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::*;
 use crate::graphql::guard::Limits;
 use crate::http::layout::DataLayout;
+use crate::http::{EncodedResponse, Parameters};
 
 mod closing;
 mod running;

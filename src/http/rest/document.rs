@@ -5,10 +5,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
 use super::super::{Server, documents};
+use super::base::{ROOT, run_read};
 use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonPath};
 use super::view::Document;
-use super::{ROOT, run_with_timeout};
 use crate::access::Actor;
 use crate::entity::document;
 use crate::error::{Error, Result};
@@ -74,7 +74,7 @@ pub(super) async fn describe(
         let owner = documents::owner(&server, &document).await?;
         Ok(Document::new(&document, &owner, server.app.jobs.documents.links()))
     };
-    Ok(success(StatusCode::OK, run_with_timeout(&server, work).await?))
+    Ok(success(StatusCode::OK, run_read(&server, work).await?))
 }
 
 /// Fetches the bytes of a document
@@ -106,7 +106,7 @@ pub(super) async fn contents(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let document = run_with_timeout(&server, find(&server, &actor, &id)).await?;
+    let document = run_read(&server, find(&server, &actor, &id)).await?;
     documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 

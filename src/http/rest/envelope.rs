@@ -9,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::response::truncate;
-use super::super::{ResponseError, refuse, tracking};
-use super::ROOT;
+use super::super::refusal::{ResponseError, truncate};
+use super::super::{refuse, tracking};
+use super::base::ROOT;
 use super::view::User;
 use crate::error::{self, Error};
 

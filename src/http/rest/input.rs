@@ -1,21 +1,21 @@
 //! The parts of requests that all routes share: the caller, the parameters, and JSON bodies with field names in any
 //! case.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use mime::Mime;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::super::documents::require_actor;
-use super::super::{Server, graphql};
-use crate::access::Actor;
+use super::super::{Server, body};
+use crate::access::{Actor, Viewer};
 use crate::error::{Error, Problem, Result};
-use crate::graphql::Viewer;
-use crate::json::{NO_NUL, is_json, pointer, storage_problem, without_byte_order_mark};
+use crate::json::{is_json, pointer, storage_problem};
 
 /// Charsets whose text is UTF-8.
 const UTF_8: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
@@ -31,7 +31,8 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &Server) -> Result<Self> {
-        require_actor(parts.extensions.get::<Viewer>().cloned().unwrap_or_default()).map(Self)
+        let viewer = parts.extensions.get::<Viewer>().cloned().unwrap_or_default();
+        viewer.require_actor().cloned().map(Self)
     }
 }
 
@@ -42,9 +43,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Server> for JsonPath<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self> {
-        if parts.uri.path().contains("%00") {
-            return Err(Error::invalid("", "INVALID", NO_NUL));
-        }
+        body::refuse_nul(&Cow::from(percent_decode_str(parts.uri.path())))?;
         let path = Path::<T>::from_request_parts(parts, server).await;
         path.map(|Path(path)| Self(path)).map_err(|error| Error::invalid("", "PATH", error.body_text()))
     }
@@ -63,10 +62,10 @@ impl FromRequestParts<Server> for Parameters {
             let message = format!("A request may have at most {MAX_QUERY_PARAMETERS} parameters.");
             return Err(Error::invalid("", "TOO_MANY", message));
         }
-        match pairs.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
-            Some(_) => Err(Error::invalid("", "INVALID", NO_NUL)),
-            None => Ok(Self(pairs)),
+        for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+            body::refuse_nul(text.as_bytes())?;
         }
+        Ok(Self(pairs))
     }
 }
 
@@ -117,8 +116,8 @@ async fn object(
 ) -> Result<Option<Map<String, Value>>> {
     let headers = request.headers();
     let media_type = media_type(headers);
-    let bytes = graphql::read_body(request, server.app.config.limits.request_bytes).await?;
-    let bytes = without_byte_order_mark(&bytes).trim_ascii();
+    let bytes = body::read(request, server.app.config.limits.request_bytes).await?;
+    let bytes = bytes.trim_ascii();
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -128,13 +127,10 @@ async fn object(
     if !is_json && !accepts_any_type {
         return Err(unsupported());
     }
-    let json = serde_json::from_slice(bytes).map_err(|error| {
-        if !is_json && media_type.is_some() {
-            return unsupported();
-        }
-        let position = format!("line {}, column {}", error.line(), error.column());
-        Error::invalid("", "JSON", format!("The body is not valid JSON: syntax error or end at {position}."))
-    })?;
+    let json = match body::parse_json(bytes) {
+        Err(_) if !is_json && media_type.is_some() => return Err(unsupported()),
+        parsed => parsed?,
+    };
     if let Some(problem) = storage_problem(&json) {
         return Err(Error::Invalid(vec![problem]));
     }

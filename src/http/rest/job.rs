@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::{Server, documents, refuse_request};
+use super::base::{ROOT, run_change, run_read};
 use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonObject, JsonPath, Parameters, map_problem_paths};
 use super::job_input::{self, CancelJob, CreateJob, RewindJob, Update, UpdateJob};
 use super::job_list;
 use super::view::{Job, JobStatus};
-use super::{ROOT, run_to_completion, run_with_timeout};
 use crate::access::policy::Standing;
 use crate::access::{self, Actor, Cancel, Delete, Edit, Share, View};
 use crate::app::App;
@@ -83,8 +83,7 @@ pub(super) async fn list(
         let next = last.map(|row| Cursor { at: by.of(row), id: row.id.0 }.encode(by.list()));
         Ok(JobPage { jobs: views(app, &actor, page.rows).await?, next })
     };
-    let page =
-        run_with_timeout(&server, work).await.map_err(|error| map_problem_paths(error, &listing.paths))?;
+    let page = run_read(&server, work).await.map_err(|error| map_problem_paths(error, &listing.paths))?;
     Ok(success(StatusCode::OK, page))
 }
 
@@ -127,8 +126,7 @@ pub(super) async fn create(
         let job = app.jobs.create(&actor, new).await?;
         view(&app, &actor, job).await
     };
-    let (id, job) =
-        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    let (id, job) = run_change(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
     let location = HeaderValue::from_str(&format!("{ROOT}/jobs/{id}")).map_err(Error::internal)?;
     let mut response = success(StatusCode::CREATED, job);
     response.headers_mut().insert(header::LOCATION, location);
@@ -173,7 +171,7 @@ pub(super) async fn describe(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         Ok(response)
     };
-    run_with_timeout(&server, work).await
+    run_read(&server, work).await
 }
 
 /// Changes a job
@@ -241,8 +239,7 @@ pub(super) async fn update(
         };
         view(&app, &actor, job).await
     };
-    let (_, job) =
-        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    let (_, job) = run_change(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
     Ok(success(StatusCode::OK, job))
 }
 
@@ -279,7 +276,7 @@ pub(super) async fn delete(
         let grant = access::job::<Delete>(app.db.read(), &actor, id).await?;
         app.jobs.delete(&grant).await
     };
-    run_to_completion(&server, work).await?;
+    run_change(&server, work).await?;
     Ok(success(StatusCode::OK, Deleted { id: id.0 }))
 }
 
@@ -314,7 +311,7 @@ pub(super) async fn cancel(
         let job = app.jobs.cancel(&grant, reason).await?;
         view(&app, &actor, job).await
     };
-    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?.1))
+    Ok(success(StatusCode::OK, run_change(&server, work).await?.1))
 }
 
 /// Rewinds a job
@@ -350,8 +347,7 @@ pub(super) async fn rewind(
         view(&app, &actor, job).await
     };
     let paths = [("/toStep".to_owned(), "/to_step".to_owned())];
-    let (_, job) =
-        run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    let (_, job) = run_change(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
     Ok(success(StatusCode::OK, job))
 }
 
@@ -382,7 +378,7 @@ pub(super) async fn retry(
         let job = app.jobs.retry(&grant).await?;
         view(&app, &actor, job).await
     };
-    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?.1))
+    Ok(success(StatusCode::OK, run_change(&server, work).await?.1))
 }
 
 /// Fetches the bytes of a content
@@ -426,7 +422,7 @@ pub(super) async fn contents(
         let grant = access::job::<View>(server.app.db.read(), &actor, parse(&id)?).await?;
         server.app.jobs.content(&grant, &role, version).await
     };
-    let document = run_with_timeout(&server, work).await?;
+    let document = run_read(&server, work).await?;
     documents::serve(&server, (&actor).into(), &document, &method, &headers).await
 }
 
@@ -436,7 +432,7 @@ pub(super) fn parse(id: &str) -> Result<JobId> {
 
 async fn views(app: &App, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Job>> {
     let details = app.jobs.details(actor, jobs).await?;
-    details.into_iter().map(|details| Job::new(details, app.jobs.documents.links())).collect()
+    Ok(details.into_iter().map(|details| Job::new(details, app.jobs.documents.links())).collect())
 }
 
 /// Returns the current state of a job.

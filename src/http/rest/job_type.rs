@@ -8,9 +8,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::Server;
+use super::base::run_read;
 use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonPath};
-use super::run_with_timeout;
 use super::view::StepKindName;
 use crate::error::{Error, Result};
 use crate::job_type;
@@ -100,7 +100,7 @@ pub(super) struct JobTypes {
     responses((status = 200, description = "The job types.", body = Envelope<JobTypes>))
 )]
 pub(super) async fn list(State(server): State<Server>, _: Caller) -> Result<Response> {
-    let all = run_with_timeout(&server, server.app.jobs.types.list()).await?;
+    let all = run_read(&server, server.app.jobs.types.list()).await?;
     Ok(success(StatusCode::OK, JobTypes { job_types: all.iter().map(|found| (&**found).into()).collect() }))
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn describe(
     _: Caller,
     JsonPath(id): JsonPath<String>,
 ) -> Result<Response> {
-    let found = run_with_timeout(&server, server.app.jobs.types.newest(&id)).await?;
+    let found = run_read(&server, server.app.jobs.types.newest(&id)).await?;
     let found = found.ok_or_else(|| Error::not_found("job type"))?;
     Ok(success(StatusCode::OK, JobType::from(&*found)))
 }

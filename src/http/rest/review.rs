@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::super::{Server, documents};
+use super::base::run_change;
 use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonObject, JsonPath, map_problem_paths, media_type, utf_8};
 use super::job::{parse, view_by_id};
 use super::job_input::{self, Unblock};
-use super::run_to_completion;
 use super::view::{Content, Job};
 use crate::error::Result;
 use crate::json::is_json;
@@ -47,7 +47,7 @@ pub(super) async fn checkout(
         claim::claim(&app.jobs, &grant).await?;
         view_by_id(&app, &actor, id).await
     };
-    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?))
+    Ok(success(StatusCode::OK, run_change(&server, work).await?))
 }
 
 /// Releases a check-out
@@ -77,7 +77,7 @@ pub(super) async fn release(
         claim::release(&app.jobs, &grant).await?;
         view_by_id(&app, &actor, id).await
     };
-    Ok(success(StatusCode::OK, run_to_completion(&server, work).await?))
+    Ok(success(StatusCode::OK, run_change(&server, work).await?))
 }
 
 /// Decides the review of a job
@@ -131,7 +131,7 @@ pub(super) async fn unblock(
         ("/toStep".to_owned(), "/to_step".to_owned()),
         ("/contentSha256".to_owned(), "/content_sha256".to_owned()),
     ];
-    let job = run_to_completion(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
+    let job = run_change(&server, work).await.map_err(|error| map_problem_paths(error, &paths))?;
     Ok(success(StatusCode::OK, job))
 }
 

@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::Server;
+use super::base::run_change;
 use super::envelope::{Envelope, Failure, success};
 use super::input::{Caller, JsonObject};
 use super::job_input::{self, Login};
-use super::run_to_completion;
 use super::view::User;
+use crate::access::Viewer;
 use crate::error::{Error, Result};
-use crate::graphql::Viewer;
 
 /// A user who has logged in.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,7 +73,7 @@ pub(super) async fn login(
     }
     let app = server.app.clone();
     let work = async move { app.accounts.log_in(&username, password, viewer.address).await };
-    let (account, keys) = run_to_completion(&server, work).await?;
+    let (account, keys) = run_change(&server, work).await?;
     let api_keys = ApiKeys { live: keys.live, test: keys.test };
     let user = LoggedIn { id: account.id.0, email: account.email, name: account.name, api_keys };
     Ok(success(StatusCode::OK, user))

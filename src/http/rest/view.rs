@@ -10,14 +10,12 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::document::Links;
-use crate::entity::{account, content, document};
-use crate::error::Result;
-use crate::job::details::{Details, VisibleClaim, VisibleReview};
+use crate::entity::{account, document};
+use crate::job::details::Details;
 use crate::job::progress::{self, StepNow};
 use crate::job::query::Ownership;
-use crate::job::rows;
 use crate::job::state::{Mode, Status, StepKind, StepStatus};
-use crate::job_type::{INPUT, OUTPUT};
+use crate::job::view::{BlockingStep, ContentWithDocument, VisibleClaim};
 
 /// A user.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -114,7 +112,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new((content, document): &(content::Model, document::Model), links: &Links) -> Self {
+    pub(super) fn new((content, document): &ContentWithDocument, links: &Links) -> Self {
         Self {
             role: content.role.clone(),
             version: content.version,
@@ -205,9 +203,8 @@ struct Step {
     finished_at: Option<DateTime<Utc>>,
 }
 
-impl From<&StepNow> for Step {
-    fn from(now: &StepNow) -> Self {
-        let StepNow { step, fraction, message } = now.clone();
+impl From<StepNow> for Step {
+    fn from(StepNow { step, fraction, message }: StepNow) -> Self {
         Self {
             name: step.name,
             title: step.title,
@@ -302,17 +299,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(details: Details, links: &Links) -> Result<Self> {
-        let status = details.job.status;
-        let content = |role| details.content(role).map(|held| Content::new(held, links));
-        let missing = || crate::error::Error::internal("a job has no input");
-        let input_content = content(INPUT).ok_or_else(missing)?;
-        let output_content = content(OUTPUT).filter(|_| status == Status::Completed);
-        let contents = details.contents.iter().map(|held| Content::new(held, links)).collect();
-        let failure = rows::failure(&details.job)?;
-        let progress::Progress { current, total, fraction } = progress::Progress::of(&details.steps);
-        let steps = details.steps.iter().map(Step::from).collect();
-        let current_step = progress::current(details.steps).filter(|_| !status.is_final());
+    pub(super) fn new(details: Details, links: &Links) -> Self {
+        let progress::Progress { current, total, fraction } = details.progress;
         let team = |(team, steps): (crate::entity::team::Model, _)| TeamCollaborator {
             id: team.id.0,
             name: team.name,
@@ -324,21 +312,22 @@ impl Job {
             teams: details.teams.into_iter().map(team).collect(),
             users: details.users.into_iter().map(user).collect(),
         };
-        let (blocking_step, claim) = match details.open_review {
-            Some(VisibleReview { step, claim }) => (Some(step), claim),
+        let claimed_by = details.claimed_by.as_ref().map(User::from);
+        let (blocking_step, claim) = match details.blocking_step {
+            Some(BlockingStep { name, claim }) => (Some(name), claim),
             None => (None, VisibleClaim::Hidden),
         };
         let (claimed_by, claim_expires_at) = match claim {
             VisibleClaim::Hidden => (None, None),
             VisibleClaim::Free => (Some(None), Some(None)),
-            VisibleClaim::Held(by, until) => (Some(Some(User::from(&by))), Some(Some(until))),
+            VisibleClaim::Held(_, until) => (Some(claimed_by), Some(Some(until))),
         };
         let job = details.job;
-        Ok(Self {
+        Self {
             id: job.id.0,
             type_id: job.type_id,
             type_version: job.type_version,
-            status: JobStatus(status),
+            status: JobStatus(job.status),
             mode: JobMode(job.mode),
             blocking_task: blocking_step.clone(),
             blocking_step,
@@ -346,20 +335,20 @@ impl Job {
             claim_expires_at,
             priority: job.priority,
             owner: (&details.owner).into(),
-            input_content,
-            output_content,
-            contents,
+            input_content: Content::new(&details.input, links),
+            output_content: details.output.as_ref().map(|output| Content::new(output, links)),
+            contents: details.contents.iter().map(|content| Content::new(content, links)).collect(),
             collaboration,
             metadata: job.metadata.as_object().cloned().unwrap_or_default(),
             progress: Progress { current, total, fraction },
-            current_step: current_step.map(|now| now.step.name),
-            steps,
-            failure: failure.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }),
+            current_step: details.current_step.map(|now| now.step.name),
+            steps: details.steps.into_iter().map(Step::from).collect(),
+            failure: details.failure.map(|f| JobFailure { code: f.code, message: f.message, step: f.step }),
             created_at: job.created_at,
             updated_at: job.updated_at,
             started_at: job.started_at,
             finished_at: job.finished_at,
-        })
+        }
     }
 }
 

@@ -48,11 +48,12 @@ impl Jobs {
     /// Returns `None` if the lease was renewed, or the step was completed or released, since it was found to be expired.
     async fn expire_lease(&self, id: JobId) -> Result<Option<job::Model>> {
         let expire = Command::Expire { jitter: rand::random() };
-        let expired = record::change(self, Server(id), Reads::STATE, move |locked| match locked.perform(expire) {
-            Ok(()) => Ok(true),
-            Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(false),
-            Err(other) => Err(other.into()),
-        });
+        let expired =
+            record::change(self, Server(id), Reads::STATE, move |locked| match locked.perform(expire) {
+                Ok(()) => Ok(true),
+                Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(false),
+                Err(other) => Err(other.into()),
+            });
         match expired.await {
             Ok((job, is_expired)) => Ok(is_expired.then_some(job)),
             Err(Error::NotFound(_)) => Ok(None),

@@ -108,7 +108,11 @@ struct Item {
 impl Jobs {
     /// Claims up to `limit` queued steps to which the actor has access, highest priority first, then oldest first. A TEST
     /// key claims steps of TEST jobs only.
-    pub async fn claim_steps_for(&self, actor: &Actor, request: ClaimRequest) -> Result<Vec<(Claim, Ticket)>> {
+    pub async fn claim_steps_for(
+        &self,
+        actor: &Actor,
+        request: ClaimRequest,
+    ) -> Result<Vec<(Claim, Ticket)>> {
         let ClaimRequest { worker, types, limit, lease_seconds } = request;
         let mut problems = Vec::new();
         if !(1..=MAX_NAME_CHARS).contains(&worker.chars().count()) || worker.contains('\0') {
@@ -187,7 +191,8 @@ impl Jobs {
             }
             let is_writable = roles.contains(&review.role) && review.role != INPUT;
             let is_submitted = contents.iter().any(|(role, _)| *role == review.role);
-            if !is_submitted && (!is_writable || self.current_content(row.id, &review.role).await?.is_none()) {
+            if !is_submitted && (!is_writable || self.current_content(row.id, &review.role).await?.is_none())
+            {
                 let message = "The content to be reviewed is neither part of this result nor an earlier content of this step.";
                 problems.push(Problem::new("/review/contentRole", "UNKNOWN_ROLE", message));
             }
@@ -204,7 +209,12 @@ impl Jobs {
     }
 
     /// Takes the failure of a step. Under a lost lease it is refused and changes nothing.
-    pub async fn fail_step_for(&self, actor: &Actor, ticket: &str, failure: StepFailure) -> Result<job::Model> {
+    pub async fn fail_step_for(
+        &self,
+        actor: &Actor,
+        ticket: &str,
+        failure: StepFailure,
+    ) -> Result<job::Model> {
         let StepFailure { code, message, .. } = &failure;
         let mut problems = Vec::new();
         if !(1..=MAX_NAME_CHARS).contains(&code.chars().count()) || code.contains('\0') {
@@ -213,7 +223,11 @@ impl Jobs {
         }
         problems.extend(self.limits.comment_problem(Some(message), "/message"));
         if message.contains('\0') {
-            problems.push(Problem::new("/message", "INVALID", "A message must not contain the character U+0000."));
+            problems.push(Problem::new(
+                "/message",
+                "INVALID",
+                "A message must not contain the character U+0000.",
+            ));
         }
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));

@@ -46,30 +46,31 @@ impl Jobs {
     pub(super) async fn renew(&self, renewal: Renewal) -> Result<Option<Timestamp>> {
         let Renewal { job: id, token, deadline, lease_seconds, fraction, message } = renewal;
         let (clock, hub) = (self.clock.clone(), self.hub.clone());
-        let shown = |text: String| text.chars().filter(|c| *c != '\0').take(MAX_MESSAGE_CHARS).collect::<String>();
+        let shown =
+            |text: String| text.chars().filter(|c| *c != '\0').take(MAX_MESSAGE_CHARS).collect::<String>();
         let message = message.map(shown);
         let renewed = self.db.write_then(
             move |tx| -> Work<'_, Option<Timestamp>> {
-            Box::pin(async move {
-                let now = db::now(tx, &clock).await?;
-                let until = Ord::min(deadline, now + TimeDelta::seconds(lease_seconds.into()));
-                let mut renewed = task::Entity::update_many()
-                    .col_expr(task::Column::LeaseUntil, Expr::value(until))
-                    .col_expr(
-                        task::Column::Fraction,
-                        CaseStatement::new()
-                            .case(task::Column::Fraction.lt(fraction), fraction)
-                            .finally(Expr::col(task::Column::Fraction))
-                            .into(),
-                    )
-                    .filter(task::Column::JobId.eq(id))
-                    .filter(task::Column::LeaseToken.eq(token))
-                    .filter(task::Column::LeaseUntil.gt(now));
-                if let Some(message) = message {
-                    renewed = renewed.col_expr(task::Column::Message, Expr::value(message));
-                }
-                Ok((renewed.exec(tx).await?.rows_affected > 0).then_some(until))
-            })
+                Box::pin(async move {
+                    let now = db::now(tx, &clock).await?;
+                    let until = Ord::min(deadline, now + TimeDelta::seconds(lease_seconds.into()));
+                    let mut renewed = task::Entity::update_many()
+                        .col_expr(task::Column::LeaseUntil, Expr::value(until))
+                        .col_expr(
+                            task::Column::Fraction,
+                            CaseStatement::new()
+                                .case(task::Column::Fraction.lt(fraction), fraction)
+                                .finally(Expr::col(task::Column::Fraction))
+                                .into(),
+                        )
+                        .filter(task::Column::JobId.eq(id))
+                        .filter(task::Column::LeaseToken.eq(token))
+                        .filter(task::Column::LeaseUntil.gt(now));
+                    if let Some(message) = message {
+                        renewed = renewed.col_expr(task::Column::Message, Expr::value(message));
+                    }
+                    Ok((renewed.exec(tx).await?.rows_affected > 0).then_some(until))
+                })
             },
             move |until| until.inspect(|_| hub.progressed(id)),
         );

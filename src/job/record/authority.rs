@@ -1,9 +1,11 @@
 //! Who may change a job. The gate checks an authority under the lock of the job, so that access that was removed since the
 //! request began changes nothing.
 
-use super::LockedJob;
+use sea_orm::DatabaseTransaction;
+
+use super::locked::LockedJob;
 use crate::access::policy::Standing;
-use crate::access::{Actor, Grant, Permission, ReviewGrant};
+use crate::access::{self, Actor, Grant, Permission, ReviewGrant};
 use crate::error::Result;
 use crate::id::JobId;
 use crate::job::decide::Rejection;
@@ -69,4 +71,19 @@ impl Authority for Server {
     fn check(&self, _: &LockedJob, _: Option<&Standing>) -> Result<()> {
         Ok(())
     }
+}
+
+/// Checks an authority against a job that this transaction has locked, and makes its actor the author of the change.
+pub(super) async fn admit(
+    tx: &DatabaseTransaction,
+    authority: &impl Authority,
+    locked: &mut LockedJob,
+) -> Result<()> {
+    let standing = match authority.actor() {
+        Some(actor) => access::standing(tx, actor, locked.row()).await?,
+        None => None,
+    };
+    authority.check(locked, standing.as_ref())?;
+    locked.set_actor(authority.actor().map(|actor| actor.user.id));
+    Ok(())
 }

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::locked::{LockedJob, ReviewSubject, TrackedReview};
+use super::locked::LockedJob;
+use super::writes::{ReviewSubject, TrackedReview};
 use crate::entity::enums::{EventKind, ReviewStatus};
 use crate::entity::review;
 use crate::events::NewEvent;

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::collaborators::{Claimant, Collaborators};
 use super::contents::Contents;
-use super::locked::{LockedJob, TrackedReview};
+use super::locked::LockedJob;
+use super::writes::TrackedReview;
 use crate::clock::Clock;
 use crate::db;
 use crate::entity::enums::{PrincipalKind, ReviewStatus};
@@ -49,7 +50,8 @@ pub(super) async fn lock(
     let state = rows::state(&row, task.as_ref(), open.as_ref())?;
     let contents = if reads.contents { Some(contents(tx, id).await?) } else { None };
     let claimed_by = open.as_ref().and_then(|review| review.claimed_by);
-    let collaborators = if reads.collaborators { Some(collaborators(tx, id, claimed_by).await?) } else { None };
+    let collaborators =
+        if reads.collaborators { Some(collaborators(tx, id, claimed_by).await?) } else { None };
     Ok(Some(LockedJob::stored(row, state, now, open.map(TrackedReview::stored), contents, collaborators)))
 }
 

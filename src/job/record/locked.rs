@@ -4,46 +4,13 @@ use serde_json::Value;
 
 use super::collaborators::Collaborators;
 use super::contents::Contents;
-use super::write::Writes;
+use super::writes::{ReviewSubject, TrackedReview, Writes};
 use crate::clock::Timestamp;
 use crate::entity::{job, review};
 use crate::error::{Error, Result};
-use crate::id::{ContentId, LeaseToken, UserId};
+use crate::id::{LeaseToken, UserId};
 use crate::job::decide::{Command, Rejection, claimed_step, decide, is_barred_by_four_eyes, leased_step};
 use crate::job::state::{State, Step, Task};
-
-/// What a new review is about.
-#[derive(Debug, Clone, Default)]
-pub struct ReviewSubject {
-    /// The content under review.
-    pub content: Option<ContentId>,
-    /// Its parts that need a decision.
-    pub items: Vec<Value>,
-}
-
-/// A review that this transaction has read or opened.
-#[derive(Debug)]
-pub(super) struct TrackedReview {
-    pub(super) row: review::Model,
-    /// New items; `None` leaves them as they are.
-    pub(super) items: Option<Vec<Value>>,
-    /// A new draft; `None` leaves it as it is, `Some(None)` discards it.
-    pub(super) draft: Option<Option<Value>>,
-    /// Whether its row is stored already.
-    pub(super) is_stored: bool,
-    /// Whether its row has to be written.
-    pub(super) is_changed: bool,
-}
-
-impl TrackedReview {
-    pub(super) fn stored(row: review::Model) -> Self {
-        Self { row, items: None, draft: None, is_stored: true, is_changed: false }
-    }
-
-    pub(super) fn opened(row: review::Model, items: Vec<Value>) -> Self {
-        Self { row, items: Some(items), draft: None, is_stored: false, is_changed: true }
-    }
-}
 
 /// A job whose row is locked by a transaction of the gate, or that it is about to insert.
 #[derive(Debug)]

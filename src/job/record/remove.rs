@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
 
-use super::{Authority, Reads, check, load};
+use super::authority::{Authority, admit};
+use super::load::{self, Reads};
 use crate::entity::{content, document, job};
 use crate::error::{Error, Result};
 use crate::id::JobId;
@@ -19,7 +20,7 @@ pub async fn remove_ended(jobs: &Jobs, authority: impl Authority) -> Result<Opti
         Box::pin(async move {
             let id = authority.job_id();
             let mut locked = load::lock(tx, id, &clock, Reads::STATE).await?.ok_or_else(not_found)?;
-            check(tx, &authority, &mut locked).await?;
+            admit(tx, &authority, &mut locked).await?;
             if !locked.state().status.is_final() {
                 return Ok(None);
             }

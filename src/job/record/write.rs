@@ -2,52 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use docket_extract::review::Score;
 use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, Iterable,
-    QueryFilter, Set, SqlErr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    Iterable, QueryFilter, Set, SqlErr,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::contents::ContentWrites;
-use super::locked::{LockedJob, TrackedReview};
+use super::locked::LockedJob;
+use super::writes::{AccessWrite, ScoreWrite, TrackedReview};
 use crate::clock::Timestamp;
 use crate::entity::{access, confidence, content, document, job, review, review_items, task};
 use crate::error::{Error, Result};
-use crate::events::{NewEvent, feed, outbox};
+use crate::events::{feed, outbox};
 use crate::id::{ContentId, JobId, ReviewId};
 use crate::job::contents::Grade;
 use crate::job::state::{State, Task};
-
-/// What a change writes besides the row of the job, its task and its contents.
-#[derive(Debug, Default)]
-pub(super) struct Writes {
-    pub(super) documents: Vec<document::Model>,
-    pub(super) access: Vec<AccessWrite>,
-    pub(super) scores: Vec<ScoreWrite>,
-    /// Reviews that this change has closed.
-    pub(super) reviews: Vec<TrackedReview>,
-    pub(super) events: Vec<NewEvent>,
-}
-
-/// A change of one row of `access`, by its principal.
-#[derive(Debug)]
-pub(super) enum AccessWrite {
-    Insert(access::Model),
-    SetSteps(Uuid, Value),
-    Delete(Uuid),
-}
-
-/// A change of the confidences of a content.
-#[derive(Debug)]
-pub(super) enum ScoreWrite {
-    Insert { content: ContentId, step: String, scores: Vec<Score> },
-    MarkReviewed(ContentId),
-    CountCorrections { content: ContentId, grades: Vec<Grade> },
-    Move { from: ContentId, to: ContentId },
-}
 
 /// What a transaction has written, for the wake-ups after its commit.
 #[derive(Debug)]
@@ -115,9 +86,9 @@ async fn write_job(tx: &DatabaseTransaction, locked: &mut LockedJob, is_changed:
         return Ok(row.update(tx).await?);
     }
     row.insert(tx).await.map_err(|error| match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => {
-            Error::conflict("Another request with this idempotency key runs at the same time. Retry the request.")
-        }
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::conflict(
+            "Another request with this idempotency key runs at the same time. Retry the request.",
+        ),
         _ => error.into(),
     })
 }
@@ -226,11 +197,13 @@ async fn write_contents(tx: &DatabaseTransaction, writes: ContentWrites) -> Resu
     }
     if !new.is_empty() {
         let rows = new.into_iter().map(|row| row.into_active_model().reset_all());
-        Entity::insert_many(rows).exec_without_returning(tx).await.map_err(|error| match error.sql_err() {
-            Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
-                Error::conflict("A document of this request was deleted at the same time.")
+        Entity::insert_many(rows).exec_without_returning(tx).await.map_err(|error| {
+            match error.sql_err() {
+                Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
+                    Error::conflict("A document of this request was deleted at the same time.")
+                }
+                _ => error.into(),
             }
-            _ => error.into(),
         })?;
     }
     Ok(())
@@ -258,7 +231,11 @@ async fn write_review(tx: &DatabaseTransaction, review: TrackedReview) -> Result
     Ok(())
 }
 
-async fn insert_review(tx: &impl ConnectionTrait, row: &review::ActiveModel, items: Vec<Value>) -> Result<()> {
+async fn insert_review(
+    tx: &impl ConnectionTrait,
+    row: &review::ActiveModel,
+    items: Vec<Value>,
+) -> Result<()> {
     let (mut columns, mut values) = (Vec::new(), Vec::new());
     for column in review::Column::iter() {
         if let Some(value) = row.get(column).into_value() {
@@ -274,7 +251,12 @@ async fn insert_review(tx: &impl ConnectionTrait, row: &review::ActiveModel, ite
     Ok(())
 }
 
-async fn write_score(tx: &impl ConnectionTrait, job: &job::Model, now: Timestamp, write: ScoreWrite) -> Result<()> {
+async fn write_score(
+    tx: &impl ConnectionTrait,
+    job: &job::Model,
+    now: Timestamp,
+    write: ScoreWrite,
+) -> Result<()> {
     use confidence::Column;
 
     let rows = |content: ContentId| confidence::Entity::update_many().filter(Column::ContentId.eq(content));

@@ -86,17 +86,17 @@ impl TestApp {
         configure: impl FnOnce(&mut Config),
     ) {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let database = backend.create(dir.path()).await;
+        let database = backend.create_migrated(dir.path()).await;
         let started = Box::pin(Self::start(backend, database.clone(), dir, configure));
         let mut failures = Vec::new();
         let outcome = match AssertUnwindSafe(started).catch_unwind().await {
-            Ok((app, server)) => {
+            Ok(app) => {
                 let test = AssertUnwindSafe(Box::pin(test(app.clone()))).catch_unwind();
                 let outcome = tokio::time::timeout(limit, test).await.unwrap_or_else(|_| {
                     failures.push(format!("the test did not end within {limit:?}"));
                     Ok(())
                 });
-                failures.extend(app.finish(server).await);
+                failures.extend(app.finish().await);
                 outcome
             }
             Err(panic) => Err(panic),
@@ -113,7 +113,7 @@ impl TestApp {
         database: String,
         dir: tempfile::TempDir,
         configure: impl FnOnce(&mut Config),
-    ) -> (Self, JoinHandle<()>) {
+    ) -> Self {
         let flags = Flags { data_dir: Some(dir.path().join("data")), ..Flags::default() };
         let mut config = Config::load(None, &flags).expect("the default configuration is valid");
         config.database_url = Secret::from(database.clone());
@@ -131,28 +131,18 @@ impl TestApp {
                 .expect("the feed is readable")
                 .run(app.stopping.clone()),
         );
-        let service = http::service(app.clone(), metrics()).expect("a service");
-        let stop = app.stopping.clone();
-        let server = app.tasks.spawn(async move {
-            let serve = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
-            serve.await.expect("the server ends without an error");
-        });
+        app.spawn(http::serve(listener, app.clone(), metrics()).expect("a server"));
         // This fails only if a provider is already installed.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
         let shared = Shared { backend, database, address, http, engines: Mutex::default(), _dir: dir };
-        (Self { app, shared: Arc::new(shared) }, server)
+        Self { app, shared: Arc::new(shared) }
     }
 
     /// Stops the server and returns a message for everything it should not have left behind.
-    async fn finish(&self, server: JoinHandle<()>) -> Vec<String> {
+    async fn finish(&self) -> Vec<String> {
         let mut leftovers = Vec::new();
         self.stop_engines().await;
-        self.app.stopping.cancel();
-        let abort = server.abort_handle();
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, server).await.is_err() {
-            abort.abort();
-        }
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.app.drain()).await.is_err() {
             leftovers.push(format!("{} tasks of the server did not end", self.app.tasks.len()));
         }

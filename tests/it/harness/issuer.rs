@@ -8,12 +8,15 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use p256::pkcs8::EncodePrivateKey;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Header};
 use reqwest::StatusCode;
-use rsa::pkcs1::EncodeRsaPrivateKey;
-use rsa::rand_core::OsRng;
+use ring::rand::SystemRandom;
+use ring::rsa;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -50,32 +53,60 @@ struct Shared {
 pub(crate) struct SigningKey {
     pub(crate) kid: &'static str,
     pub(crate) algorithm: Algorithm,
-    encoding: EncodingKey,
+    pair: KeyPair,
 }
 
-/// The RSA key of all tests, because its generation takes seconds.
-static RSA: LazyLock<EncodingKey> = LazyLock::new(|| {
-    let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).expect("a key");
-    EncodingKey::from_rsa_der(key.to_pkcs1_der().expect("a key").as_bytes())
-});
+#[derive(Clone)]
+enum KeyPair {
+    Rsa(Arc<rsa::KeyPair>),
+    Ec(Arc<EcdsaKeyPair>),
+}
+
+/// The RSA key of RFC 7515, appendix A.2, for all tests: *ring* generates no RSA keys.
+static RSA_JWK: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("rfc7515-rsa-key.json")).expect("JSON"));
 
 impl SigningKey {
     /// Returns the shared RSA key with this key ID.
     pub(crate) fn rsa(kid: &'static str) -> Self {
-        Self { kid, algorithm: Algorithm::RS256, encoding: RSA.clone() }
+        let part = |name: &str| {
+            BASE64_URL_SAFE_NO_PAD.decode(RSA_JWK[name].as_str().expect("text")).expect("base64url")
+        };
+        let components = rsa::KeyPairComponents {
+            public_key: rsa::PublicKeyComponents { n: part("n"), e: part("e") },
+            d: part("d"),
+            p: part("p"),
+            q: part("q"),
+            dP: part("dp"),
+            dQ: part("dq"),
+            qInv: part("qi"),
+        };
+        let pair = rsa::KeyPair::from_components(&components).expect("a key");
+        Self { kid, algorithm: Algorithm::RS256, pair: KeyPair::Rsa(Arc::new(pair)) }
     }
 
     /// Creates a key on the curve P-256.
     pub(crate) fn ec(kid: &'static str) -> Self {
-        let key = p256::SecretKey::random(&mut OsRng).to_pkcs8_der().expect("a key");
-        Self { kid, algorithm: Algorithm::ES256, encoding: EncodingKey::from_ec_der(key.as_bytes()) }
+        let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).expect("a key");
+        Self { kid, algorithm: Algorithm::ES256, pair: KeyPair::Ec(Arc::new(pair)) }
     }
 
     /// Returns the public key.
     pub(crate) fn public_jwk(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.encoding, self.algorithm).expect("a public key");
-        jwk.common.key_id = Some(self.kid.to_owned());
-        serde_json::to_value(jwk).expect("JSON")
+        let mut jwk = match &self.pair {
+            KeyPair::Rsa(_) => json!({"kty": "RSA", "n": RSA_JWK["n"], "e": RSA_JWK["e"]}),
+            KeyPair::Ec(pair) => {
+                // An uncompressed point: a byte 4, x and y.
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                let encode = |number: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(number);
+                json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y)})
+            }
+        };
+        jwk["alg"] = json!(self.algorithm);
+        jwk["kid"] = json!(self.kid);
+        jwk
     }
 
     /// Signs a token with these claims.
@@ -86,7 +117,24 @@ impl SigningKey {
 
     /// Signs a token with this header.
     pub(crate) fn sign_with(&self, header: &Header, claims: &Value) -> String {
-        jsonwebtoken::encode(header, claims, &self.encoding).expect("a token")
+        let header_json = serde_json::to_vec(header).expect("JSON");
+        let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let message = format!("{}.{}", encode(&header_json), encode(claims.to_string().as_bytes()));
+        let random = SystemRandom::new();
+        let signature = match (&self.pair, header.alg) {
+            (KeyPair::Rsa(pair), Algorithm::RS256 | Algorithm::RS512) => {
+                let encoding =
+                    if header.alg == Algorithm::RS512 { &RSA_PKCS1_SHA512 } else { &RSA_PKCS1_SHA256 };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(encoding, &random, message.as_bytes(), &mut signature).expect("a signature");
+                signature
+            }
+            (KeyPair::Ec(pair), Algorithm::ES256) => {
+                pair.sign(&random, message.as_bytes()).expect("a signature").as_ref().to_vec()
+            }
+            (_, algorithm) => panic!("this key does not sign with {algorithm:?}"),
+        };
+        format!("{message}.{}", encode(&signature))
     }
 }
 

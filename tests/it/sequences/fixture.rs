@@ -10,6 +10,7 @@ use docket::error::Error;
 use docket::id::{DocumentId, JobId, TeamId};
 use docket::job::collaborator::PrincipalRef;
 use docket::job::control::Changes;
+use docket::job::create::pending_step;
 use docket::job::decide::{Command, ReleaseCause, Verdict};
 use docket::job::queue::{Claim, ReviewRequest, StepFailure, StepResult};
 use docket::job::request::{NewJob, Source};
@@ -105,7 +106,8 @@ impl Fixture {
         };
         let job = self.app.jobs.create(&self.users[0], new).await.map_err(unexpected_error)?;
         let now = self.app.clock.now();
-        let state = State::new(job.owner_id, Mode::Live, self.job_type.fresh_steps(), now);
+        let steps = self.job_type.steps.iter().map(pending_step).collect();
+        let state = State::new(job.owner_id, Mode::Live, steps, now);
         let users = self.users.iter().map(|actor| actor.user.id).collect();
         let mut model = Model {
             state,

@@ -200,6 +200,6 @@ async fn webhook_request_contains_the_trace_of_its_delivery() {
         assert_eq!(attribute(span, key), Some(value), "{key}");
     }
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let mut attempts = lines.filter(|line| line["message"] == "a delivery was tried");
+    let mut attempts = lines.filter(|line| line["message"] == "webhook delivery attempted");
     assert!(attempts.any(|line| line["span"]["trace_id"] == hex(&span.trace_id)), "{log}");
 }

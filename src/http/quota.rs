@@ -1,49 +1,17 @@
-//! Quotas of connections, streams and transfers, and the end of connections whose credential has ended.
+//! Quotas of connections, streams and transfers.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::access::Actor;
-use crate::app::App;
-use crate::clock::Clock;
+use super::log_throttle::LogThrottle;
+use crate::access::{Actor, Viewer};
 use crate::error::{Error, Result};
-use crate::graphql::Viewer;
 use crate::id::UserId;
 use crate::limit::network;
-
-/// Shortest interval between two log lines of a [`LogThrottle`].
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Interval of credential checks. Connections of a key that another node revokes end within this time.
-const CREDENTIAL_CHECK_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Resolves when the viewer's credential has expired or was revoked; never for a viewer without a credential.
-pub(super) fn credential_ended(app: &App, viewer: &Viewer) -> impl Future<Output = ()> + Send + use<> {
-    let (app, actor) = (app.clone(), viewer.actor.clone());
-    async move {
-        let Some(actor) = actor else { return std::future::pending().await };
-        loop {
-            // The wait for a revocation starts before the check, so that no revocation is missed in between.
-            let revocation = app.accounts.wait_for_revocation(&actor);
-            if !app.accounts.is_credential_valid(&actor).await {
-                return;
-            }
-            // A revocation and a timeout both lead to another check.
-            let _outcome = tokio::time::timeout(next_check(&app.clock, &actor), revocation).await;
-        }
-    }
-}
-
-/// Returns the time until the next check of a credential.
-fn next_check(clock: &Clock, actor: &Actor) -> Duration {
-    let until = actor.credential.expires_at.map(|at| (at - clock.now()).to_std().unwrap_or_default());
-    let check = until.map_or(CREDENTIAL_CHECK_INTERVAL, |left| left.min(CREDENTIAL_CHECK_INTERVAL));
-    check.max(Duration::from_millis(10))
-}
 
 /// The holder of a quota or rate limit: a user, or a network for all of its clients that have not signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -160,20 +128,6 @@ pub(super) struct TransferPermit(
     #[expect(dead_code, reason = "held")] QuotaPermit,
     #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
 );
-
-/// Limits a log line to one a minute.
-#[derive(Debug, Default)]
-pub(super) struct LogThrottle(Mutex<Option<Instant>>);
-
-impl LogThrottle {
-    pub(super) fn log(&self, log: impl FnOnce()) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
-            *last = Some(Instant::now());
-            log();
-        }
-    }
-}
 
 /// Returns three quarters of a total, the share of one holder; at least 1.
 pub(super) fn three_quarters(all: usize) -> usize {

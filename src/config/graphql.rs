@@ -1,10 +1,10 @@
-//! Limits of one GraphQL request.
+//! Section `[graphql]`: the limits of one GraphQL request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::switch::Switch;
+use super::switch::Switch;
 
 /// Limits of the guard. Omitted keys keep their defaults. A configured table replaces the whole default table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ pub struct Limits {
 }
 
 /// Usual number of entries of the lists in the schema and in introspection.
-const LIST_SIZES: [(&str, u64); 25] = [
+const LIST_SIZES: [(&str, u64); 24] = [
     ("apiKeys", 10),
     ("args", 3),
     ("contents", 8),
@@ -90,7 +90,6 @@ const LIST_SIZES: [(&str, u64); 25] = [
     ("jobs", 20),
     ("members", 20),
     ("possibleTypes", 2),
-    ("problems", 10),
     ("reviews", 20),
     ("steps", 8),
     ("taxonomies", 20),
