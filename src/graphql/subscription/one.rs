@@ -1,6 +1,7 @@
 //! Subscriptions to one job.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Context, ID};
@@ -136,13 +137,18 @@ impl JobSubscriber {
     }
 
     /// Returns the snapshot since the last wake-up, shared with other subscribers; `None` if the job is deleted.
-    async fn read_snapshot(&mut self) -> Result<Option<std::sync::Arc<Snapshot>>> {
-        let generation = self.subscription.current();
-        let read = || async { self.app.jobs.snapshot(self.id).await?.ok_or_else(|| Error::not_found("job")) };
-        let snapshot = match generation.get(read).await {
-            Ok(snapshot) => snapshot,
-            Err(Error::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error),
+    async fn read_snapshot(&mut self) -> Result<Option<Arc<Snapshot>>> {
+        let snapshot = loop {
+            let generation = self.subscription.current();
+            let read =
+                || async { self.app.jobs.snapshot(self.id).await?.ok_or_else(|| Error::not_found("job")) };
+            match generation.get(read).await {
+                Ok(snapshot) => break snapshot,
+                // The last state of a deleted job is published before its rows are deleted.
+                Err(Error::NotFound(_)) if !Arc::ptr_eq(&generation, &self.subscription.current()) => {}
+                Err(Error::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         };
         let standing = snapshot.audience.standing(&self.actor, snapshot.job.owner_id);
         self.standing =
