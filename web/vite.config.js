@@ -12,7 +12,7 @@ export default defineConfig({
     target: ['chrome123', 'firefox120', 'safari17.5'],
     // The polyfill is of no use to the browsers above.
     modulePreload: { polyfill: false },
-    // The licences of everything bundled travel with the binary.
+    // The licenses of everything bundled travel with the binary.
     license: { fileName: 'licenses.md' },
     // Monaco is one chunk of some 3 MB and loads after the page is drawn.
     chunkSizeWarningLimit: 4096,

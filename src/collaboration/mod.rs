@@ -31,8 +31,10 @@ pub async fn share(
     let principal = find_principal(jobs.db.read(), collaborator).await?;
     let (steps, max) = (normalize_steps(steps), jobs.limits.collaborators);
     change(jobs, grant, move |locked| {
-        if locked.set_collaborator(&principal, &steps)? == CollaboratorChange::Added {
-            check_count(locked, max, "/collaborator")?;
+        match locked.set_collaborator(&principal, &steps)? {
+            CollaboratorChange::Unchanged => return Ok(Vec::new()),
+            CollaboratorChange::StepsChanged => {}
+            CollaboratorChange::Added => check_count(locked, max, "/collaborator")?,
         }
         Ok(vec![(Event::CollaboratorAdded, principal.id)])
     })
@@ -145,6 +147,5 @@ async fn change(
     for (event, collaborator) in events {
         audit::record_access_change(event, by, collaborator, job.id);
     }
-    jobs.hub.access_changed();
     Ok(job)
 }

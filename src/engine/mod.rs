@@ -208,19 +208,19 @@ impl Engine {
         }
     }
 
-    /// Runs the reaper, which releases expired leases and claims.
+    /// Runs the reaper, which releases expired leases and claims. A transaction in progress ends by itself.
     async fn reap_until(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            if let Err(error) = self.jobs.expire_leases(REAPER_PAGE).await {
-                tracing::error!(%error, "failed to release expired leases");
+        let reap = async {
+            loop {
+                if let Err(error) = self.jobs.expire_leases(REAPER_PAGE).await {
+                    tracing::error!(%error, "failed to release expired leases");
+                }
+                if let Err(error) = review::claim::expire(&self.jobs, REAPER_PAGE).await {
+                    tracing::error!(%error, "failed to release expired claims of reviews");
+                }
+                tokio::time::sleep(self.settings.poll_interval).await;
             }
-            if let Err(error) = review::claim::expire(&self.jobs, REAPER_PAGE).await {
-                tracing::error!(%error, "failed to release expired claims of reviews");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(self.settings.poll_interval) => {}
-                () = stop.cancelled() => {}
-            }
-        }
+        };
+        stop.run_until_cancelled(reap).await;
     }
 }

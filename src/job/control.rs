@@ -125,7 +125,7 @@ impl Jobs {
         reason: Option<String>,
     ) -> Result<job::Model> {
         self.check_reason(reason.as_deref())?;
-        let rewound = record::change(self, grant.clone(), Reads::CONTENTS, move |locked| {
+        let rewound = record::change(self, grant.clone(), Reads::CONTENT_HISTORY, move |locked| {
             let to = match &to_step {
                 Some(step) => locked.step_index(step)?,
                 None => locked.state().step_back(),

@@ -37,9 +37,9 @@ pub enum Command {
     Fail {
         /// The fencing token of the lease.
         token: LeaseToken,
-        /// For programs.
+        /// Code for programs.
         code: String,
-        /// For people.
+        /// Text for people.
         message: String,
         /// Whether a further attempt can succeed.
         retryable: bool,

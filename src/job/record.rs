@@ -1,8 +1,8 @@
 //! The gate: the only way to change a job.
 //!
 //! [`change`] runs one transaction. It locks the row of the job, reads the rows that decide what may happen, and checks the
-//! [`Authority`] against them. The change itself is a pure function on the [`LockedJob`]: it reads and changes values in
-//! memory, and collects what is to be written. A separate piece ([`write`]) executes the writes. After the commit, the gate
+//! [`Authority`] against them. The change itself works on the [`LockedJob`] in memory, without I/O, and
+//! collects what is to be written. A separate piece ([`write`]) executes the writes. After the commit, the gate
 //! wakes the subscribers and workers that the change concerns, even if the caller has gone.
 //!
 //! ```text
@@ -19,7 +19,7 @@ mod load;
 mod locked;
 mod remove;
 mod write;
-mod writes;
+mod write_set;
 
 use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -42,7 +42,7 @@ pub use load::Reads;
 pub use locked::LockedJob;
 pub use remove::remove_ended;
 use write::Saved;
-pub use writes::ReviewSubject;
+pub use write_set::ReviewSubject;
 
 /// Changes a job by `change`, if `authority` still allows it under the lock of the job. Returns the row of the job after
 /// the change. An error of `change` leaves everything as it was. NOT_FOUND if the job does not exist.
@@ -120,10 +120,10 @@ where
                 let now = db::now(tx, &clock).await?;
                 (row.created_at, row.updated_at) = (now, now);
                 let owner = row.owner_id;
-                let mut fresh = LockedJob::fresh(row, steps, now);
-                fresh.add_access(owner.0, PrincipalKind::Owner, &[ALL_STEPS.to_owned()]);
-                change(&mut fresh)?;
-                write::write(tx, fresh).await
+                let mut unsaved = LockedJob::unsaved(row, steps, now);
+                unsaved.add_access(owner.0, PrincipalKind::Owner, &[ALL_STEPS.to_owned()]);
+                change(&mut unsaved)?;
+                write::write(tx, unsaved).await
             })
         },
         move |saved| wake_up(&hub, saved),
@@ -133,7 +133,11 @@ where
 
 /// Wakes the subscribers, workers and dispatchers that a committed change concerns.
 fn wake_up(hub: &Hub<Snapshot>, saved: Saved) -> job::Model {
-    let Saved { job, reviews, first_event, deliveries } = saved;
+    let Saved { job, reviews, first_event, is_access_changed, deliveries } = saved;
+    // First, so that a woken subscriber does not use rows that were read with the access before.
+    if is_access_changed {
+        hub.access_changed();
+    }
     if first_event <= job.seq {
         hub.record_announced(job.id, first_event..=job.seq);
         hub.changed(job.id);

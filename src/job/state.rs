@@ -56,9 +56,9 @@ pub struct Step {
 /// The reason for which a job failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// For programs.
+    /// Code for programs.
     pub code: String,
-    /// For people.
+    /// Text for people.
     pub message: String,
     /// The name of the step that failed.
     pub step: Option<String>,

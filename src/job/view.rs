@@ -1,4 +1,4 @@
-//! What a viewer may see of a job. Every transport asks a [`JobView`] and keeps its own types over the answers.
+//! The part of a job that a viewer may see. Every transport asks a [`JobView`] and keeps its own types over the answers.
 
 use std::sync::Arc;
 

@@ -84,15 +84,26 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) 
     let key = correction.as_ref().map(|correction| correction.document.storage_key.clone());
     let decision = match (request.choice, request.to_step) {
         (Choice::SendBack, Some(to_step)) => Decision::SendBack { to_step },
+        (Choice::SendBack, None) => return Err(Error::internal("`check` accepts SEND_BACK without a step")),
         (Choice::Approve, _) => Decision::Approve { patch: request.patch, contents },
-        // `check` has refused SEND_BACK without a step.
-        (Choice::Reject | Choice::SendBack, _) => Decision::Reject,
+        (Choice::Reject, _) => Decision::Reject,
     };
     let (by, duration) = (grant.actor().user.id, claim::claim_duration(jobs));
+    let content_before = grant.review().content_id;
     let (comment, claim_if_free) = (request.comment, request.claim_if_free);
-    let decided = record::change(jobs, grant.clone(), Reads::CONTENTS, move |locked| {
+    let reads = match &decision {
+        Decision::SendBack { .. } => Reads::CONTENT_HISTORY,
+        Decision::Approve { .. } | Decision::Reject => Reads::CONTENTS,
+    };
+    let decided = record::change(jobs, grant.clone(), reads, move |locked| {
         if let Some((content, document)) = &seen {
             check_current(locked, content, document)?;
+        }
+        if locked.open_review().is_some_and(|review| review.content_id != content_before) {
+            return Err(Error::conflict("The review has a new content. Read it and decide again."));
+        }
+        if let Decision::SendBack { to_step } = &decision {
+            locked.step_index(to_step)?;
         }
         if claim_if_free && locked.is_review_unclaimed() {
             let until = locked.now() + duration;

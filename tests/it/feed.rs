@@ -87,10 +87,10 @@ both!(feed_applies_the_filter_and_withholds_other_steps);
 async fn feed_applies_the_filter_and_withholds_other_steps(app: TestApp) {
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let share = json!([{"collaborator": {"userId": bob.id()}, "steps": ["second"]}]);
-    let blue = ada.create_job(json!({"metadata": {"colour": "blue"}, "collaboration": share})).await;
-    let red = ada.create_job(json!({"metadata": {"colour": "red"}, "collaboration": share})).await;
+    let blue = ada.create_job(json!({"metadata": {"color": "blue"}, "collaboration": share})).await;
+    let red = ada.create_job(json!({"metadata": {"color": "red"}, "collaboration": share})).await;
     app.worker().finish_all().await;
-    let mut feed = bob.subscribe(EVENTS, json!({"filter": {"metadata": {"colour": "red"}}})).await;
+    let mut feed = bob.subscribe(EVENTS, json!({"filter": {"metadata": {"color": "red"}}})).await;
     let history = bob.job(&red, "events(first: 100) { nodes { sequence kind data cursor } }").await;
     for event in history["events"]["nodes"].as_array().expect("events") {
         let mut received = feed.next().await["events"].take();

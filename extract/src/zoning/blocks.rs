@@ -112,13 +112,13 @@ fn is_aligned(rows: &[Row], i: usize, context: ColumnContext<'_>) -> bool {
     let near = MAX_MISALIGNMENT * row.size().min(2.0 * context.body);
     // The row between may be a wrapped cell, so look two rows away. Look further if both rows have many cells, because
     // subtitles may be between them.
-    let neighbours = (i.saturating_sub(5)..(i + 6).min(rows.len())).filter(|j| *j != i);
+    let neighbors = (i.saturating_sub(5)..(i + 6).min(rows.len())).filter(|j| *j != i);
     let comparable = |j: usize| {
         let others = rows[j].segments.len();
         let (near, many) = (i.abs_diff(j) <= 2, others > 2);
         if is_doubtful { near && many } else { near && others > 1 || many && cells > 2 }
     };
-    neighbours.filter(|j| comparable(*j)).map(|j| &rows[j]).any(|other| {
+    neighbors.filter(|j| comparable(*j)).map(|j| &rows[j]).any(|other| {
         let aligned = row
             .segments
             .iter()

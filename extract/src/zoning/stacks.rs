@@ -49,9 +49,9 @@ fn join_fragments(mut rows: Vec<Row>) -> Vec<Row> {
     let areas: Vec<Vec<Rect>> =
         rows.iter().map(|row| row.segments.iter().map(|segment| segment.area).collect()).collect();
     for (i, row) in rows.iter_mut().enumerate() {
-        let neighbours = [i.checked_sub(1), Some(i + 1)];
+        let neighbors = [i.checked_sub(1), Some(i + 1)];
         let is_covered = |from: f32, to: f32| {
-            neighbours.iter().flatten().filter_map(|j| areas.get(*j)).flatten().any(|other| {
+            neighbors.iter().flatten().filter_map(|j| areas.get(*j)).flatten().any(|other| {
                 let near =
                     other.y0 - row.area.y1 < row.area.height() && row.area.y0 - other.y1 < row.area.height();
                 near && other.x0 < from && other.x1 > to

@@ -20,8 +20,9 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
 use crate::clock::Timestamp;
+use crate::db;
 use crate::entity::{self, job};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::feed::FeedPosition;
 use crate::job::{Jobs, history, query};
 use crate::review;
@@ -207,8 +208,8 @@ struct ChangeSubscriber {
     actor: Actor,
     receiver: ChangeReceiver,
     started: Instant,
-    /// Time before which all changes were read.
-    read_until: Timestamp,
+    /// Time at which the last broadcast was received; changes before it were read.
+    received: Instant,
     /// Time of change and ID after which missed changes are read.
     missed_after: Option<(Timestamp, Uuid)>,
     reader: Reader,
@@ -218,17 +219,20 @@ impl ChangeSubscriber {
     fn start(ctx: &Context<'_>, filter: ReaderFilter) -> Result<Self> {
         let (app, actor) = (ctx.app()?.clone(), ctx.actor()?.clone());
         let started = Instant::now();
-        let (receiver, read_until) = (app.changes.subscribe(), app.clock.now());
+        let receiver = app.changes.subscribe();
         let reader = Reader::new(&actor, filter, app.jobs.hub.access_version());
-        Ok(Self { app, actor, receiver, started, read_until, missed_after: None, reader })
+        Ok(Self { app, actor, receiver, started, received: started, missed_after: None, reader })
     }
 
     /// Waits for the next broadcast, and records the start of missed changes.
     async fn next(&mut self) -> Result<Arc<Changes>> {
         let broadcast = wait_until_expiry(&self.app, &self.actor, self.receiver.next()).await?;
-        let read_until = std::mem::replace(&mut self.read_until, self.app.clock.now() - COMMIT_DELAY_MARGIN);
+        let received = std::mem::replace(&mut self.received, Instant::now());
         if broadcast.missed {
-            self.missed_after = Some((read_until, Uuid::nil()));
+            // Changes have times of the clock that all nodes share, which may differ from the clock of this node.
+            let now = db::now(self.app.db.read(), &self.app.clock).await?;
+            let since = TimeDelta::from_std(received.elapsed()).map_err(Error::internal)?;
+            self.missed_after = Some((now - since - COMMIT_DELAY_MARGIN, Uuid::nil()));
         }
         Ok(broadcast)
     }

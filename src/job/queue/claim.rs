@@ -32,12 +32,14 @@ pub struct Claim {
     pub attempt: u32,
     /// The job after the claim.
     pub job: job::Model,
+    /// The user of an external worker.
+    actor: Option<Actor>,
 }
 
 impl Claim {
-    /// Returns the right to report on this claim, for a worker of this server.
+    /// Returns the right to report on this claim.
     pub fn holder(&self) -> LeaseHolder {
-        LeaseHolder { job: self.job.id, token: self.token, actor: None }
+        LeaseHolder { job: self.job.id, token: self.token, actor: self.actor.clone() }
     }
 }
 
@@ -90,7 +92,8 @@ impl Jobs {
     ) -> Result<Vec<Claim>> {
         let (worker, types, by) = (worker.to_owned(), types.to_vec(), actor.clone());
         let candidates = move |now, backend| candidates(now, backend, types, limit, by.as_ref());
-        let authority = move |job| Claimant { job, actor: actor.clone() };
+        let claimant = actor.clone();
+        let authority = move |job| Claimant { job, actor: claimant.clone() };
         let claim = move |locked: &mut LockedJob| {
             let token = LeaseToken::new();
             let by = locked.actor();
@@ -101,7 +104,8 @@ impl Jobs {
             }
         };
         let claimed = record::change_found(self, candidates, authority, claim).await?;
-        Ok(claimed.into_iter().map(|(job, claim)| Claim { job, ..claim }).collect())
+        let with_actor = |(job, claim)| Claim { job, actor: actor.clone(), ..claim };
+        Ok(claimed.into_iter().map(with_actor).collect())
     }
 }
 
@@ -117,6 +121,7 @@ fn claimed(token: LeaseToken, locked: &LockedJob) -> Result<Claim> {
         step: state.steps[task.step].name.clone(),
         attempt: state.steps[task.step].attempt,
         job: locked.row().clone(),
+        actor: None,
     })
 }
 

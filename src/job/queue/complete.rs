@@ -63,9 +63,9 @@ pub struct ReviewRequest {
 /// The failure of a step.
 #[derive(Debug, Clone)]
 pub struct StepFailure {
-    /// For programs.
+    /// Code for programs.
     pub code: String,
-    /// For people.
+    /// Text for people.
     pub message: String,
     /// Whether a further attempt can succeed.
     pub retryable: bool,

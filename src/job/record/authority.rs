@@ -1,4 +1,4 @@
-//! Who may change a job. The gate checks an authority under the lock of the job, so that access that was removed since the
+//! The right to change a job. The gate checks an authority under the lock of the job, so that access that was removed since the
 //! request began changes nothing.
 
 use sea_orm::DatabaseTransaction;

@@ -13,19 +13,19 @@ use crate::job::collaborator::Principal;
 pub(super) struct Collaborators {
     pub(super) rows: Vec<rows::Model>,
     pub(super) principals: HashMap<Uuid, Principal>,
-    pub(super) claimant: Option<Claimant>,
+    pub(super) claimant: Option<ReviewClaimant>,
 }
 
 /// The user who has claimed the open review.
 #[derive(Debug)]
-pub(super) struct Claimant {
+pub(super) struct ReviewClaimant {
     pub(super) id: UserId,
     /// `None` if the account does not exist any more.
     pub(super) is_admin: Option<bool>,
     pub(super) teams: Vec<Uuid>,
 }
 
-/// What adding a collaborator has changed.
+/// The change that adding a collaborator has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollaboratorChange {
     /// The principal was not a collaborator before.

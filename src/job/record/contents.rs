@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 
 use crate::entity::{content, document};
+use crate::error::{Error, Result};
 use crate::id::ContentId;
 
-/// All contents of a job, as they stand in this transaction.
+/// Contents of a job, as they stand in this transaction: for each role at least the current version and the newest one.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     all: Vec<Held>,
+    /// Whether all versions that could become current again were read.
+    is_restorable: bool,
 }
 
-/// A content, with what is stored of it.
+/// A content, with its stored flags.
 #[derive(Debug)]
 struct Held {
     row: content::Model,
@@ -33,13 +36,13 @@ pub(super) struct ContentWrites {
 }
 
 impl Contents {
-    pub(super) fn stored(rows: Vec<(content::Model, Option<document::Model>)>) -> Self {
+    pub(super) fn stored(rows: Vec<(content::Model, Option<document::Model>)>, is_restorable: bool) -> Self {
         let held = |(row, document): (content::Model, _)| Held {
             stored: Some((row.current, row.undone)),
             row,
             document,
         };
-        Self { all: rows.into_iter().map(held).collect() }
+        Self { all: rows.into_iter().map(held).collect(), is_restorable }
     }
 
     /// Returns the newest content of a role, with its document.
@@ -63,7 +66,10 @@ impl Contents {
 
     /// Takes back what some steps have made. In each of its roles, the newest content that is left becomes current again,
     /// whether it was given or made by an earlier step.
-    pub(super) fn undo(&mut self, steps: &[&str]) {
+    pub(super) fn undo(&mut self, steps: &[&str]) -> Result<()> {
+        if !self.is_restorable {
+            return Err(Error::internal("a change undoes contents without reading all of them"));
+        }
         let mut roles = HashSet::new();
         for Held { row, .. } in &mut self.all {
             let made_by_one = row.step.as_deref().is_some_and(|step| steps.contains(&step));
@@ -78,6 +84,7 @@ impl Contents {
                 newest.row.current = true;
             }
         }
+        Ok(())
     }
 
     pub(super) fn into_writes(self) -> ContentWrites {
@@ -136,7 +143,7 @@ mod tests {
     #[test]
     fn a_new_version_supersedes_only_its_role() {
         let (before, other) = (row("a", 3, None, false, true), row("b", 1, None, false, true));
-        let mut contents = Contents::stored(vec![(before.clone(), None), (other, None)]);
+        let mut contents = Contents::stored(vec![(before.clone(), None), (other, None)], false);
         assert_eq!(contents.add(row("a", 1, Some("s"), true, true), document()), 4);
         let writes = contents.into_writes();
         assert_eq!((writes.superseded, writes.new.len()), (vec![before.id], 1));
@@ -149,8 +156,8 @@ mod tests {
         let made = row("a", 2, Some("s"), true, true);
         let elsewhere = row("b", 1, Some("earlier"), true, true);
         let rows = [&given, &made, &elsewhere].map(|row| (row.clone(), None)).to_vec();
-        let mut contents = Contents::stored(rows);
-        contents.undo(&["s"]);
+        let mut contents = Contents::stored(rows, true);
+        contents.undo(&["s"]).unwrap();
         let writes = contents.into_writes();
         assert_eq!((writes.undone, writes.restored), (vec![made.id], vec![given.id]));
         assert!(writes.superseded.is_empty() && writes.new.is_empty());

@@ -3,9 +3,9 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::collaborators::{Claimant, CollaboratorChange};
+use super::collaborators::{CollaboratorChange, ReviewClaimant};
 use super::locked::LockedJob;
-use super::writes::AccessWrite;
+use super::write_set::AccessWrite;
 use crate::access;
 use crate::access::policy::{self, Standing, works_on};
 use crate::entity::access as rows;
@@ -43,7 +43,7 @@ impl LockedJob {
         Ok(change)
     }
 
-    /// Removes the access of a collaborator. NOT_FOUND if it is none, or the owner.
+    /// Removes the access of a collaborator. NOT_FOUND if the principal is the owner, or no collaborator.
     pub fn remove_collaborator(&mut self, id: Uuid) -> Result<()> {
         let of = |row: &rows::Model| row.principal_id == id && row.kind != PrincipalKind::Owner;
         let collaborators = self.collaborators_mut()?;
@@ -77,7 +77,7 @@ impl LockedJob {
         Ok(self.perform(Command::ReleaseReview { cause })?)
     }
 
-    fn standing_of(&self, claimant: &Claimant, rows: &[rows::Model]) -> Option<Standing> {
+    fn standing_of(&self, claimant: &ReviewClaimant, rows: &[rows::Model]) -> Option<Standing> {
         let is_admin = claimant.is_admin?;
         let is_owner = self.row().owner_id == claimant.id;
         let mine = |row: &&rows::Model| {
@@ -87,7 +87,7 @@ impl LockedJob {
             .or_else(|| access::standing_of(rows.iter().filter(mine)))
     }
 
-    /// Records that collaborators were given when the job was created.
+    /// Adds a collaborator to a job that is being created.
     pub fn add_first_collaborator(&mut self, principal: &Principal, steps: &[String]) {
         self.add_access(principal.id, principal.kind, steps);
         self.record_collaborator(principal, "ADDED", Some(steps));

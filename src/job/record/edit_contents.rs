@@ -4,7 +4,7 @@ use docket_extract::review::Score;
 use serde_json::json;
 
 use super::locked::LockedJob;
-use super::writes::ScoreWrite;
+use super::write_set::ScoreWrite;
 use crate::entity::enums::{EventKind, Mode};
 use crate::entity::{content, document};
 use crate::error::Result;
@@ -62,8 +62,7 @@ impl LockedJob {
     pub fn supersede_from(&mut self, step: usize) -> Result<()> {
         let names: Vec<_> = self.state().steps[step..].iter().map(|step| step.name.clone()).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        self.contents_mut()?.undo(&names);
-        Ok(())
+        self.contents_mut()?.undo(&names)
     }
 
     /// Stores the confidences of a content, for simulating other thresholds. Those of TEST jobs are not kept.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::locked::LockedJob;
-use super::writes::{ReviewSubject, TrackedReview};
+use super::write_set::{ReviewSubject, TrackedReview};
 use crate::entity::enums::{EventKind, ReviewStatus};
 use crate::entity::review;
 use crate::events::NewEvent;

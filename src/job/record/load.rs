@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
-use super::collaborators::{Claimant, Collaborators};
+use super::collaborators::{Collaborators, ReviewClaimant};
 use super::contents::Contents;
 use super::locked::LockedJob;
-use super::writes::TrackedReview;
+use super::write_set::TrackedReview;
 use crate::clock::Clock;
 use crate::db;
 use crate::entity::enums::{PrincipalKind, ReviewStatus};
@@ -18,20 +19,31 @@ use crate::id::{JobId, UserId};
 use crate::job::collaborator::Principal;
 use crate::job::rows;
 
-/// What a change reads besides the job, its task and its open review.
+/// The rows that a change reads besides the job, its task and its open review.
 #[derive(Debug, Clone, Copy)]
 pub struct Reads {
-    contents: bool,
+    contents: Option<ContentReads>,
     collaborators: bool,
+}
+
+/// The versions of contents that a change reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ContentReads {
+    /// For each role, the current version and the newest one.
+    Newest,
+    /// Also all versions that could become current again.
+    Restorable,
 }
 
 impl Reads {
     /// Nothing more.
-    pub const STATE: Self = Self { contents: false, collaborators: false };
-    /// All versions of its contents, with their documents.
-    pub const CONTENTS: Self = Self { contents: true, collaborators: false };
+    pub const STATE: Self = Self { contents: None, collaborators: false };
+    /// The current contents with their documents, to add versions.
+    pub const CONTENTS: Self = Self { contents: Some(ContentReads::Newest), collaborators: false };
+    /// The contents that a rewind supersedes or restores.
+    pub const CONTENT_HISTORY: Self = Self { contents: Some(ContentReads::Restorable), collaborators: false };
     /// Its collaborators, and the access of the reviewer who has claimed the open review.
-    pub const COLLABORATORS: Self = Self { contents: false, collaborators: true };
+    pub const COLLABORATORS: Self = Self { contents: None, collaborators: true };
 }
 
 /// Locks a job and loads it; `None` if it does not exist. The time is taken once the lock is held, from the clock that all
@@ -44,20 +56,36 @@ pub(super) async fn lock(
 ) -> Result<Option<LockedJob>> {
     let Some(row) = job::Entity::find_by_id(id).lock_exclusive().one(tx).await? else { return Ok(None) };
     let now = db::now(tx, clock).await?;
-    let task = task::Entity::find_by_id(id).one(tx).await?;
+    // Locked, because a worker renews its lease without the lock of the job.
+    let task = task::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
     let open = review::Entity::find().filter(review::Column::JobId.eq(id));
     let open = open.filter(review::Column::Status.is_in(ReviewStatus::UNDECIDED)).one(tx).await?;
     let state = rows::state(&row, task.as_ref(), open.as_ref())?;
-    let contents = if reads.contents { Some(contents(tx, id).await?) } else { None };
+    let contents = match reads.contents {
+        Some(reads) => Some(contents(tx, id, reads).await?),
+        None => None,
+    };
     let claimed_by = open.as_ref().and_then(|review| review.claimed_by);
     let collaborators =
         if reads.collaborators { Some(collaborators(tx, id, claimed_by).await?) } else { None };
     Ok(Some(LockedJob::stored(row, state, now, open.map(TrackedReview::stored), contents, collaborators)))
 }
 
-async fn contents(tx: &DatabaseTransaction, job: JobId) -> Result<Contents> {
-    let found = content::Entity::find().filter(content::Column::JobId.eq(job));
-    Ok(Contents::stored(found.find_also_related(document::Entity).all(tx).await?))
+async fn contents(tx: &DatabaseTransaction, job: JobId, reads: ContentReads) -> Result<Contents> {
+    use content::{Column, Entity};
+
+    // The newest version of a role is not its current one if a rewind has undone it.
+    let newest = Expr::cust(
+        "content.version = (SELECT max(same.version) FROM content AS same \
+         WHERE same.job_id = content.job_id AND same.role = content.role)",
+    );
+    let needed = match reads {
+        ContentReads::Newest => Column::Current.eq(true),
+        ContentReads::Restorable => Column::Undone.eq(false),
+    };
+    let found = Entity::find().filter(Column::JobId.eq(job)).filter(Condition::any().add(needed).add(newest));
+    let rows = found.find_also_related(document::Entity).all(tx).await?;
+    Ok(Contents::stored(rows, reads == ContentReads::Restorable))
 }
 
 async fn collaborators(
@@ -74,7 +102,7 @@ async fn collaborators(
         let teams = team::Entity::find().filter(team::Column::Id.is_in(teams)).all(tx).await?;
         principals.extend(teams.into_iter().map(|team| (team.id.0, Principal::from(team))));
     }
-    let mut claimant = claimed_by.map(|id| Claimant { id, is_admin: None, teams: Vec::new() });
+    let mut claimant = claimed_by.map(|id| ReviewClaimant { id, is_admin: None, teams: Vec::new() });
     if !users.is_empty() {
         for user in account::Entity::find().filter(account::Column::Id.is_in(users)).all(tx).await? {
             if let Some(claimant) = claimant.as_mut().filter(|claimant| claimant.id == user.id) {

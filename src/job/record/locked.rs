@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::collaborators::Collaborators;
 use super::contents::Contents;
-use super::writes::{ReviewSubject, TrackedReview, Writes};
+use super::write_set::{ReviewSubject, TrackedReview, WriteSet};
 use crate::clock::Timestamp;
 use crate::entity::{job, review};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub struct LockedJob {
     pub(super) task_before: Option<Task>,
     pub(super) open_review: Option<TrackedReview>,
     pub(super) contents: Option<Contents>,
-    pub(super) writes: Writes,
+    pub(super) writes: WriteSet,
     /// Whether the row of the job is stored already.
     pub(super) is_stored: bool,
     collaborators: Option<Collaborators>,
@@ -44,7 +44,7 @@ impl LockedJob {
             state,
             open_review,
             contents,
-            writes: Writes::default(),
+            writes: WriteSet::default(),
             is_stored: true,
             collaborators,
             subject: ReviewSubject::default(),
@@ -54,11 +54,11 @@ impl LockedJob {
     }
 
     /// A job that is not stored yet, changed on behalf of its owner.
-    pub(super) fn fresh(row: job::Model, steps: Vec<Step>, now: Timestamp) -> Self {
+    pub(super) fn unsaved(row: job::Model, steps: Vec<Step>, now: Timestamp) -> Self {
         let state = State::new(row.owner_id, row.mode, steps, now);
         let actor = Some(row.owner_id);
-        let fresh = Self::stored(row, state, now, None, Some(Contents::default()), None);
-        Self { is_stored: false, actor, ..fresh }
+        let unsaved = Self::stored(row, state, now, None, Some(Contents::default()), None);
+        Self { is_stored: false, actor, ..unsaved }
     }
 
     pub(super) fn set_actor(&mut self, actor: Option<UserId>) {
@@ -85,12 +85,12 @@ impl LockedJob {
         self.now
     }
 
-    /// Replaces the metadata.
+    /// Replaces the metadata. The caller records the event: without one, the row is not written.
     pub fn set_metadata(&mut self, metadata: Value) {
         self.row.metadata = metadata;
     }
 
-    /// Sets the priority.
+    /// Sets the priority. The caller records the event: without one, the row is not written.
     pub fn set_priority(&mut self, priority: i32) {
         self.row.priority = priority;
     }

@@ -63,7 +63,12 @@ async fn give_used_outputs_away(tx: &impl ConnectionTrait, id: JobId) -> Result<
         let give = document::Entity::update_many()
             .col_expr(document::Column::JobId, Expr::value(heir.id))
             .col_expr(document::Column::OwnerId, Expr::value(heir.owner_id));
-        give.filter(document::Column::Id.eq(document)).exec(tx).await?;
+        let given = give.filter(document::Column::Id.eq(document)).exec(tx).await;
+        given.map_err(|error| match error.sql_err() {
+            // The other job was deleted at the same time.
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => in_use(),
+            _ => error.into(),
+        })?;
     }
     Ok(())
 }

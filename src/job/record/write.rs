@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::contents::ContentWrites;
 use super::locked::LockedJob;
-use super::writes::{AccessWrite, ScoreWrite, TrackedReview};
+use super::write_set::{AccessWrite, ScoreWrite, TrackedReview};
 use crate::clock::Timestamp;
 use crate::entity::{access, confidence, content, document, job, review, review_items, task};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::id::{ContentId, JobId, ReviewId};
 use crate::job::contents::Grade;
 use crate::job::state::{State, Task};
 
-/// What a transaction has written, for the wake-ups after its commit.
+/// The result of a transaction, for the wake-ups after its commit.
 #[derive(Debug)]
 pub(super) struct Saved {
     pub(super) job: job::Model,
@@ -28,17 +28,20 @@ pub(super) struct Saved {
     pub(super) reviews: Vec<ReviewId>,
     /// Sequence of the first event that was written; above the job's last one if none was.
     pub(super) first_event: i64,
+    /// Whether collaborators were changed.
+    pub(super) is_access_changed: bool,
     /// How many deliveries to webhooks were written.
     pub(super) deliveries: usize,
 }
 
-/// Writes a changed job.
+/// WriteSet a changed job.
 pub(super) async fn write(tx: &DatabaseTransaction, mut locked: LockedJob) -> Result<Saved> {
     let writes = std::mem::take(&mut locked.writes);
     let count = i64::try_from(writes.events.len()).map_err(Error::internal)?;
     let first_event = locked.row.seq + 1 - count;
     let job = write_job(tx, &mut locked, count > 0).await?;
     let (id, now) = (job.id, locked.now());
+    let is_access_changed = locked.is_stored && !writes.access.is_empty();
     write_access(tx, id, writes.access).await?;
     write_documents(tx, writes.documents).await?;
     if let Some(contents) = locked.contents.take() {
@@ -64,7 +67,7 @@ pub(super) async fn write(tx: &DatabaseTransaction, mut locked: LockedJob) -> Re
             touch.filter(access::Column::JobId.eq(id)).exec(tx).await?;
         }
     }
-    Ok(Saved { job, reviews, first_event, deliveries })
+    Ok(Saved { job, reviews, first_event, is_access_changed, deliveries })
 }
 
 async fn write_job(tx: &DatabaseTransaction, locked: &mut LockedJob, is_changed: bool) -> Result<job::Model> {
@@ -151,6 +154,9 @@ async fn upsert_task(
 async fn write_access(tx: &DatabaseTransaction, job: JobId, writes: Vec<AccessWrite>) -> Result<()> {
     let mut new = Vec::new();
     for write in writes {
+        if !matches!(write, AccessWrite::Insert(_)) {
+            insert_access(tx, &mut new).await?;
+        }
         match write {
             AccessWrite::Insert(row) => new.push(row.into_active_model().reset_all()),
             AccessWrite::SetSteps(principal, steps) => {
@@ -163,8 +169,12 @@ async fn write_access(tx: &DatabaseTransaction, job: JobId, writes: Vec<AccessWr
             }
         }
     }
+    insert_access(tx, &mut new).await
+}
+
+async fn insert_access(tx: &DatabaseTransaction, new: &mut Vec<access::ActiveModel>) -> Result<()> {
     if !new.is_empty() {
-        access::Entity::insert_many(new).exec_without_returning(tx).await?;
+        access::Entity::insert_many(new.drain(..)).exec_without_returning(tx).await?;
     }
     Ok(())
 }

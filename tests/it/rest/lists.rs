@@ -76,8 +76,8 @@ async fn all_invalid_parameters_are_reported_at_once(app: TestApp) {
     let ada = app.user("ada").await;
     for (query, expected) in [
         (
-            "status=DONE&limit=many&colour=red",
-            vec![("/status", "INVALID"), ("/limit", "INVALID"), ("/colour", "UNKNOWN_PARAMETER")],
+            "status=DONE&limit=many&color=red",
+            vec![("/status", "INVALID"), ("/limit", "INVALID"), ("/color", "UNKNOWN_PARAMETER")],
         ),
         ("metadata.a%22b=1", vec![("/metadata.a\"b", "INVALID")]),
         ("input_name=%00", vec![("", "INVALID")]),

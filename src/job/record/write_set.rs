@@ -9,9 +9,9 @@ use crate::events::NewEvent;
 use crate::id::ContentId;
 use crate::job::contents::Grade;
 
-/// What a change writes besides the row of the job, its task and its contents.
+/// The writes of a change besides the row of the job, its task and its contents.
 #[derive(Debug, Default)]
-pub(super) struct Writes {
+pub(super) struct WriteSet {
     pub(super) documents: Vec<document::Model>,
     pub(super) access: Vec<AccessWrite>,
     pub(super) scores: Vec<ScoreWrite>,
@@ -37,7 +37,7 @@ pub(super) enum ScoreWrite {
     Move { from: ContentId, to: ContentId },
 }
 
-/// What a new review is about.
+/// The subject of a new review.
 #[derive(Debug, Clone, Default)]
 pub struct ReviewSubject {
     /// The content under review.
