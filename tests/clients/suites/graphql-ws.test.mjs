@@ -126,7 +126,7 @@ describe('subscriptions', () => {
     const end = await follow(connect(), () => false);
     assert.equal(end, undefined, 'the stream completes after the final status');
     assert.deepEqual(sequences, sequences.map((_, index) => index + 1));
-    const { job } = await user.ask('query ($id: ID!) { job(id: $id) { status events(first: 100) { nodes { sequence } } } }', { id });
+    const { job } = await user.runQuery('query ($id: ID!) { job(id: $id) { status events(first: 100) { nodes { sequence } } } }', { id });
     assert.equal(job.status, 'COMPLETED');
     assert.deepEqual(sequences, job.events.nodes.map(({ sequence }) => sequence));
   });
