@@ -83,7 +83,7 @@ impl Error {
 
     /// Returns whether the server refused the request: the object does not exist, access is denied, or a conflict.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::NotFound(_) | Self::Forbidden(_) | Self::Conflict { .. })
+        matches!(self, Self::NotFound(_) | Self::Forbidden(_))
     }
 
     /// Returns whether the transaction has certainly been rolled back. After a database fault or a lost connection the

@@ -1,9 +1,9 @@
 //! The gate: the only way to change a job.
 //!
-//! [`change`] runs one transaction. It locks the row of the job, reads the rows that decide what may happen, and checks the
-//! [`Authority`] against them. The change itself works on the [`LockedJob`] in memory, without I/O, and
-//! collects what is to be written. A separate piece ([`write`]) executes the writes. After the commit, the gate
-//! wakes the subscribers and workers that the change concerns, even if the caller has gone.
+//! [`change`] runs one transaction. It locks the row of the job, reads the rows that decide what may happen, and checks
+//! the [`Authority`] against them. The change itself works on the [`LockedJob`] in memory, without I/O, and collects its
+//! writes. A separate piece ([`write`]) executes them. After the commit, the gate wakes the subscribers and workers that
+//! the change concerns, even if the caller has gone.
 //!
 //! ```text
 //!   lock row ──► read task, review, … ──► check authority ──► change (memory only) ──► write ──► commit ──► wake up
@@ -69,7 +69,8 @@ where
 }
 
 /// Changes each of the jobs that a query finds, in one transaction. `find` gets the time of the database and its kind, and
-/// returns a query for the column `job_id`. A job whose authority or change refuses is skipped: `change` returns `None`.
+/// returns a query for the column `job_id`. A job is skipped if its authority refuses, or if
+/// `change` returns `None`. Any other error rolls all of them back.
 pub async fn change_found<A, T>(
     jobs: &Jobs,
     find: impl FnOnce(Timestamp, DbBackend) -> SelectStatement + Send + 'static,

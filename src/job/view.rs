@@ -72,7 +72,7 @@ pub struct BlockingStep {
 pub enum VisibleClaim {
     /// The viewer has no access to the step.
     Hidden,
-    /// Nobody has claimed the review.
+    /// No user has claimed the review.
     Free,
     /// The user has claimed the review until this time.
     Held(UserId, Timestamp),

@@ -152,6 +152,8 @@ fn validate(name: &str, mut definition: Value, max_bytes: usize) -> Result<Value
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -176,16 +178,13 @@ mod tests {
         let put = |name: &'static str| {
             Box::pin(put(&app.db, &app.clock, &ada, name, definition.clone(), &app.config.limits))
         };
-        let (mut first, mut second) = (put("first"), put("second"));
-        for name in [&mut first, &mut second] {
-            assert!(futures_util::poll!(name).is_pending());
-            assert_eq!(
-                VALIDATION_PERMIT.available_permits(),
-                0,
-                "it is being validated, or waits for the permit"
-            );
-        }
-        let (first, second) = tokio::join!(first, second);
+        let both = async { tokio::join!(put("first"), put("second")) };
+        tokio::pin!(both);
+        let permit = VALIDATION_PERMIT.acquire().await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(200), &mut both).await;
+        assert!(waited.is_err(), "neither is validated while another definition is");
+        drop(permit);
+        let (first, second) = both.await;
         assert!(first.is_ok() && second.is_ok());
     }
 }

@@ -251,7 +251,8 @@ impl ChildContext<'_> {
             return Ok(printed);
         }
         tracing::warn!(%status, %stderr, "ocr program failed");
-        Err(exit::failure_of_exit(status, &stderr, self.limits))
+        let limits = Limits { memory_bytes: self.limits.ocr_memory_bytes, ..self.limits.clone() };
+        Err(exit::failure_of_exit(status, &stderr, &limits))
     }
 }
 

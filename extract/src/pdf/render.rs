@@ -32,7 +32,13 @@ pub fn render_page(bytes: Arc<Vec<u8>>, page: u32, height: u32, limits: &Limits)
     let mut recorder =
         PageRecorder::new(f64::from(page_width), f64::from(page_height), limits.glyphs_per_page);
     record_page(&pdf, page, &InterpreterCache::new(), &mut recorder);
-    if recorder.largest_image() > limits.pixels || recorder.exceeded_limit() {
+    if recorder.exceeded_limit() {
+        return Err(Failure::too_complex(format!(
+            "The page has more than {} characters. Split the document or export it again.",
+            limits.glyphs_per_page
+        )));
+    }
+    if recorder.largest_image() > limits.pixels {
         return Err(Failure::too_complex(format!(
             "An image in the document has {} million pixels; the limit is {} million.",
             recorder.largest_image() / 1_000_000,
