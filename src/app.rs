@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::document::{Documents, Links};
 use crate::events::{Hub, feed};
-use crate::job::Jobs;
 use crate::job::estimate::DurationHistory;
+use crate::job::{Jobs, UnreadableJobs};
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use crate::webhook::Webhooks;
@@ -87,6 +87,7 @@ impl App {
             hub: Hub::default(),
             limits: config.limits.clone(),
             durations: DurationHistory::default(),
+            unreadable: UnreadableJobs::default(),
             review: config.review.clone(),
             correcting: Arc::new(Semaphore::new(
                 (config.review.content_bytes / 1024).clamp(1, Semaphore::MAX_PERMITS),

@@ -10,7 +10,7 @@ use tracing::field::display;
 use crate::id::UserId;
 
 /// The log target of audit events.
-pub const TARGET: &str = "docket::audit";
+pub(crate) const TARGET: &str = "docket::audit";
 
 /// The kind of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,12 +132,17 @@ pub fn record(event: Event, outcome: Outcome, origin: Origin) {
 }
 
 /// Records an event with a subject, given by its ID.
-pub fn record_with_subject(event: Event, outcome: Outcome, origin: Origin, subject: impl ToString + Copy) {
+pub(crate) fn record_with_subject(
+    event: Event,
+    outcome: Outcome,
+    origin: Origin,
+    subject: impl ToString + Copy,
+) {
     write(event, outcome, origin, Some(&subject.to_string()), None);
 }
 
 /// Records a successful change of access of a subject to an object, both given by their IDs.
-pub fn record_access_change(
+pub(crate) fn record_access_change(
     event: Event,
     origin: Origin,
     subject: impl ToString + Copy,

@@ -17,7 +17,7 @@ pub struct Clock {
 }
 
 /// Returns whether a time has a year of four digits, as in RFC 3339; both databases can store such times.
-pub fn has_four_digit_year(at: Timestamp) -> bool {
+pub(crate) fn has_four_digit_year(at: Timestamp) -> bool {
     (1..=9_999).contains(&at.year())
 }
 
@@ -29,7 +29,7 @@ impl Clock {
     }
 
     /// Returns how far tests have moved the clock.
-    pub fn offset(&self) -> TimeDelta {
+    pub(crate) fn offset(&self) -> TimeDelta {
         TimeDelta::microseconds(self.offset_micros.load(Ordering::Relaxed))
     }
 

@@ -9,7 +9,7 @@ pub mod graphql;
 mod origin;
 mod sections;
 mod sources;
-pub mod switch;
+pub(crate) mod switch;
 mod tree;
 mod values;
 mod variable;
@@ -21,40 +21,42 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use check::{SECRET_BYTES, is_loopback};
+pub(crate) use check::{SECRET_BYTES, is_loopback};
 pub use flags::Flags;
-pub use sections::{
-    Auth, Engine, Http, Limits, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Webhooks, Workers,
+pub(crate) use sections::{Auth, Http, Oidc, Persisted, Rates, Retention, Review, Sse, Telemetry, Workers};
+pub use sections::{Engine, Limits, Webhooks};
+use sources::{
+    decode_environment, read_defaults, read_environment, read_file, read_flags, refuse_unknown_keys,
 };
-use sources::{read_defaults, read_environment, read_file, read_flags, refuse_unknown_keys};
 pub use switch::Switch;
 use tree::Source;
-pub use values::{LogFormat, Secret, Signup, TrustedDocuments};
+pub(crate) use values::LogFormat;
+pub use values::{Secret, Signup, TrustedDocuments};
 
 /// The whole configuration. `config.default.toml` documents each key.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Config {
     pub listen: SocketAddr,
-    pub public_url: String,
+    pub(crate) public_url: String,
     pub data_dir: PathBuf,
     pub database_url: Secret,
     pub database_connections: u32,
     pub database_wait_seconds: u32,
-    pub storage_url: String,
-    pub bus_url: String,
+    pub(crate) storage_url: String,
+    pub(crate) bus_url: String,
     pub signup: Signup,
     pub rate_limits: Switch,
     pub log: String,
     /// Whether the operator has set `log`.
     #[serde(skip)]
-    pub log_is_set: bool,
-    pub log_format: LogFormat,
-    pub jwt_secret: Secret,
-    pub jwt_previous_secrets: Vec<Secret>,
-    pub engine_concurrency: usize,
+    pub(crate) log_is_set: bool,
+    pub(crate) log_format: LogFormat,
+    pub(crate) jwt_secret: Secret,
+    pub(crate) jwt_previous_secrets: Vec<Secret>,
+    pub(crate) engine_concurrency: usize,
     pub noop_type: Switch,
-    pub auth: Auth,
+    pub(crate) auth: Auth,
     pub oidc: Oidc,
     pub rates: Rates,
     pub http: Http,
@@ -63,7 +65,7 @@ pub struct Config {
     pub engine: Engine,
     pub review: Review,
     pub workers: Workers,
-    pub retention: Retention,
+    pub(crate) retention: Retention,
     pub limits: Limits,
     pub telemetry: Telemetry,
     pub webhooks: Webhooks,
@@ -84,9 +86,8 @@ impl Config {
         if let Some(path) = file {
             merged.merge(read_file(path)?);
         }
-        let variables = std::env::vars_os()
-            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-        merged.merge(read_environment(&defaults, variables));
+        let variables = decode_environment(std::env::vars_os())?;
+        merged.merge(read_environment(&defaults, variables.into_iter()));
         merged.merge(read_flags(flags)?);
         refuse_unknown_keys(&defaults, &merged)?;
         let mut config: Self = merged.read().map_err(|error| format!("configuration: {error}"))?;
@@ -96,7 +97,7 @@ impl Config {
     }
 
     /// Returns the URL of this server for clients; the server listens on `address`.
-    pub fn public_url(&self, address: SocketAddr) -> String {
+    pub(crate) fn public_url(&self, address: SocketAddr) -> String {
         match self.public_url.as_str() {
             "" => format!("http://{address}"),
             url => url.trim_end_matches('/').to_owned(),
@@ -104,7 +105,7 @@ impl Config {
     }
 
     /// Returns the longest wait for a free database connection.
-    pub fn database_acquire_timeout(&self) -> Duration {
+    pub(crate) fn database_acquire_timeout(&self) -> Duration {
         Duration::from_secs(self.database_wait_seconds.into())
     }
 
@@ -168,6 +169,8 @@ mod tests {
             ("auth", "hash_queue", &["9223372036854775807"]),
             ("auth", "known_network_days", &["0", "4294967295"]),
             ("rates", "requests_per_minute", &["0"]),
+            ("engine", "poll_milliseconds", &["0", "9", "3600001"]),
+            ("webhooks", "poll_milliseconds", &["0"]),
             ("http", "header_seconds", &["0", "9223372036854775807"]),
             ("http", "trusted_proxies", &["['10.0.0.0/33']", "['proxy']", "'10.0.0.0/8'"]),
         ] {
@@ -247,6 +250,24 @@ mod tests {
         assert_eq!(config.http.cors_origins, ["https://a.example", "https://b.example"]);
         assert_eq!((config.auth.hash_queue, config.auth.token_seconds), (5, 60));
         assert_eq!(config.auth.hash_concurrency, 2, "other keys of the section keep their defaults");
+    }
+
+    #[test]
+    fn variable_that_is_not_utf8_is_refused_by_name() {
+        use std::ffi::OsString;
+        use std::os::unix::ffi::OsStringExt;
+
+        let decode = |name: &[u8], text: &[u8]| {
+            let [name, text] = [name, text].map(|bytes| OsString::from_vec(bytes.to_vec()));
+            decode_environment([(name, text)].into_iter())
+        };
+        for name in ["DOCKET_JWT_SECRET", "OTEL_SERVICE_NAME"] {
+            let error = decode(name.as_bytes(), b"\xff").unwrap_err();
+            assert_eq!(error, format!("configuration: the variable {name} is not valid UTF-8"));
+        }
+        assert!(decode(b"DOCKET_\xff", b"x").unwrap_err().contains("DOCKET_"));
+        assert_eq!(decode(b"PS1", b"\xff"), Ok(Vec::new()), "other programs may use other encodings");
+        assert_eq!(decode(b"DOCKET_LOG", b"\xc3\xa4"), Ok(vec![("DOCKET_LOG".to_owned(), "ä".to_owned())]));
     }
 
     #[test]

@@ -21,10 +21,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 
 /// The target under which statements are logged, at the level `trace`.
-pub const STATEMENT_TARGET: &str = "docket::sql";
+pub(crate) const STATEMENT_TARGET: &str = "docket::sql";
 
 /// The future of the work in a transaction, which borrows the transaction.
-pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
+pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'c>>;
 
 /// A handle to the database. Clones share its pools.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ impl Db {
     }
 
     /// Returns the numbers of open and of idle connections of the read pool.
-    pub fn read_pool_size(&self) -> (u32, usize) {
+    pub(crate) fn read_pool_size(&self) -> (u32, usize) {
         match self.backend() {
             DbBackend::Postgres => {
                 let pool = self.read.get_postgres_connection_pool();
@@ -187,7 +187,11 @@ impl Db {
     }
 
     /// Like [`Db::write`]. After the commit, the same task runs `then`, even if the caller does not wait any more.
-    pub async fn write_then<T, U, F>(&self, work: F, then: impl FnOnce(T) -> U + Send + 'static) -> Result<U>
+    pub(crate) async fn write_then<T, U, F>(
+        &self,
+        work: F,
+        then: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U>
     where
         T: Send + 'static,
         U: Send + 'static,

@@ -56,13 +56,18 @@ pub enum Error {
     TimedOut(String),
     /// The server is overloaded or shutting down.
     Unavailable(String),
+    /// A stored row has values that this version does not know. Clients see an internal error.
+    Unreadable(String),
     /// A fault of the server. The text is for the log and is never sent to a client.
     Internal(String),
 }
 
+/// The wait before the retry of an [`Error::Unavailable`]: the overload of a moment.
+const UNAVAILABLE_RETRY_SECONDS: u64 = 1;
+
 impl Error {
     /// Creates an error for an object that does not exist for this viewer.
-    pub fn not_found(noun: &str) -> Self {
+    pub(crate) fn not_found(noun: &str) -> Self {
         Self::NotFound(format!("There is no such {noun}."))
     }
 
@@ -76,20 +81,41 @@ impl Error {
         Self::Conflict { message: message.into(), details: serde_json::Map::new() }
     }
 
+    /// Creates a conflict with one detail for programs.
+    pub(crate) fn conflict_with(
+        message: impl Into<String>,
+        key: &str,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        Self::Conflict {
+            message: message.into(),
+            details: [(key.to_owned(), value.into())].into_iter().collect(),
+        }
+    }
+
     /// Creates an internal error with a cause for the log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
     }
 
-    /// Returns whether the server refused the request: the object does not exist, access is denied, or a conflict.
-    pub fn is_refusal(&self) -> bool {
+    /// Returns whether the server refused the request: the object does not exist, or access is denied.
+    pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::NotFound(_) | Self::Forbidden(_))
     }
 
     /// Returns whether the transaction has certainly been rolled back. After a database fault or a lost connection the
     /// commit may have succeeded.
-    pub fn is_rolled_back(&self) -> bool {
-        !matches!(self, Self::Internal(_) | Self::Unavailable(_) | Self::TimedOut(_))
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        !matches!(self, Self::Internal(_) | Self::Unreadable(_) | Self::Unavailable(_) | Self::TimedOut(_))
+    }
+
+    /// Returns the seconds after which the client may retry; `None` if a retry needs another reason than time.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited(seconds) => Some(*seconds),
+            Self::Unavailable(_) => Some(UNAVAILABLE_RETRY_SECONDS),
+            _ => None,
+        }
     }
 
     /// Returns the error code for programs, which `docs/errors.md` describes.
@@ -105,7 +131,7 @@ impl Error {
             Self::RateLimited(_) => Code::RateLimited,
             Self::TimedOut(_) => Code::TimedOut,
             Self::Unavailable(_) => Code::Unavailable,
-            Self::Internal(_) => Code::Internal,
+            Self::Unreadable(_) | Self::Internal(_) => Code::Internal,
         }
     }
 
@@ -126,7 +152,7 @@ impl Error {
                 many => format!("The input has {} problems; see extensions.problems.", many.len()),
             },
             Self::RateLimited(seconds) => format!("Too many requests. Try again in {seconds} s."),
-            Self::Internal(_) => {
+            Self::Unreadable(_) | Self::Internal(_) => {
                 "An internal server error occurred. The server's log has details under this tracking ID."
                     .into()
             }
@@ -144,8 +170,20 @@ impl From<DbErr> for Error {
                 tracing::warn!(error = %other, "the database aborted a transaction because of a conflict");
                 Self::Unavailable("Concurrent update conflict. Retry the request.".into())
             }
+            other if is_decoding_failure(&other) => Self::Unreadable(format!("database: {other}")),
             other => Self::Internal(format!("database: {other}")),
         }
+    }
+}
+
+/// Returns whether a row was read but its values cannot be decoded, such as an unknown value of an enum.
+fn is_decoding_failure(error: &DbErr) -> bool {
+    match error {
+        DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. } => true,
+        DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            matches!(**error, sea_orm::sqlx::Error::ColumnDecode { .. })
+        }
+        _ => false,
     }
 }
 
@@ -171,7 +209,7 @@ pub fn unique_or(error: DbErr, message: &str) -> Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Internal(cause) => write!(f, "INTERNAL_SERVER_ERROR: {cause}"),
+            Self::Unreadable(cause) | Self::Internal(cause) => write!(f, "INTERNAL_SERVER_ERROR: {cause}"),
             other => write!(f, "{}: {}", other.code(), other.message()),
         }
     }
@@ -180,7 +218,7 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Formats an error with its causes, outermost first. Many libraries omit the causes from their messages.
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

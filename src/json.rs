@@ -7,16 +7,16 @@ use serde_path_to_error::{Path, Segment};
 use crate::error::Problem;
 
 /// Maximum number of digits of a number that is written without an exponent.
-pub const MAX_NUMBER_DIGITS: usize = 100;
+pub(crate) const MAX_NUMBER_DIGITS: usize = 100;
 
 /// The message for text with U+0000.
-pub const NO_NUL: &str = "Text must not contain the character U+0000.";
+pub(crate) const NO_NUL: &str = "Text must not contain the character U+0000.";
 
 /// The message for a number with too many digits.
-pub const LONG_NUMBER: &str = "A number may have at most 100 digits when written without an exponent.";
+pub(crate) const LONG_NUMBER: &str = "A number may have at most 100 digits when written without an exponent.";
 
 /// Returns the first problem that keeps a value from being stored. Its path is a JSON Pointer into the value.
-pub fn storage_problem(value: &Value) -> Option<Problem> {
+pub(crate) fn storage_problem(value: &Value) -> Option<Problem> {
     let problem = |code: &str, message: &str| Some(Problem::new("", code, message));
     let within = |key: &str, value: &Value| {
         let mut found = storage_problem(value)?;
@@ -36,7 +36,7 @@ pub fn storage_problem(value: &Value) -> Option<Problem> {
 }
 
 /// Returns whether a number has more than [`MAX_NUMBER_DIGITS`] digits when written without an exponent.
-pub fn is_long(number: &Number) -> bool {
+pub(crate) fn is_long(number: &Number) -> bool {
     let text = number.as_str();
     // Most numbers are short and have no exponent.
     if text.len() <= MAX_NUMBER_DIGITS && !text.contains(['e', 'E']) {
@@ -57,17 +57,17 @@ pub fn is_long(number: &Number) -> bool {
 
 /// Removes the byte order mark that some editors and clients put before UTF-8 text. JSON does not allow it (RFC 8259
 /// section 8.1), but a parser may ignore it.
-pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+pub(crate) fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Returns whether a media type is JSON.
-pub fn is_json(media_type: &mime::Mime) -> bool {
+pub(crate) fn is_json(media_type: &mime::Mime) -> bool {
     media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON)
 }
 
 /// Escapes a key for a JSON Pointer (RFC 6901 section 3).
-pub fn escape(key: &str) -> String {
+pub(crate) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

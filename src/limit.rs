@@ -20,7 +20,7 @@ use crate::id::UserId;
 const MAX_KEYS: u64 = 100_000;
 
 /// A rate limiter with a token bucket for each key.
-pub struct Limiter<K> {
+pub(crate) struct Limiter<K> {
     quota: Quota,
     keys: Cache<K, Arc<DefaultDirectRateLimiter>>,
 }
@@ -33,12 +33,12 @@ impl<K> std::fmt::Debug for Limiter<K> {
 
 impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
     /// Creates a limiter that refills `max` points a minute.
-    pub fn per_minute(max: NonZeroU32) -> Self {
+    pub(crate) fn per_minute(max: NonZeroU32) -> Self {
         Self::new(Quota::per_minute(max))
     }
 
     /// Creates a limiter that refills `max` points an hour.
-    pub fn per_hour(max: NonZeroU32) -> Self {
+    pub(crate) fn per_hour(max: NonZeroU32) -> Self {
         Self::new(Quota::per_hour(max))
     }
 
@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
 
     /// Takes points from a key, at least one and at most the size of the bucket. If too few are left, takes none and
     /// returns RATE_LIMITED.
-    pub fn take(&self, key: K, points: u64) -> Result<()> {
+    pub(crate) fn take(&self, key: K, points: u64) -> Result<()> {
         let max = self.quota.burst_size();
         let points = u32::try_from(points.max(1)).ok().and_then(NonZeroU32::new).map_or(max, |n| n.min(max));
         let bucket = self.keys.get_with(key, || Arc::new(DefaultDirectRateLimiter::direct(self.quota)));
@@ -66,13 +66,13 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limiter<K> {
 }
 
 /// Locks an account for this transaction, so that concurrent transactions check its quotas one after another.
-pub async fn lock_account(tx: &DatabaseTransaction, owner: UserId) -> Result<()> {
+pub(crate) async fn lock_account(tx: &DatabaseTransaction, owner: UserId) -> Result<()> {
     account::Entity::find_by_id(owner).lock(LockType::NoKeyUpdate).one(tx).await?;
     Ok(())
 }
 
 /// Returns `TOO_MANY` with `message` if `rows` already has `max` rows.
-pub async fn check_quota<E>(
+pub(crate) async fn check_quota<E>(
     tx: &DatabaseTransaction,
     rows: Select<E>,
     max: u64,

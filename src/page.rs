@@ -44,7 +44,7 @@ impl Direction {
 
 /// A position in a list that is ordered by a time and then by ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// The time of the row.
     pub at: Timestamp,
     /// The ID of the row, which breaks ties.
@@ -72,7 +72,7 @@ pub enum List {
 
 impl Cursor {
     /// Encodes the cursor for clients.
-    pub fn encode(&self, list: List) -> String {
+    pub(crate) fn encode(&self, list: List) -> String {
         let mut bytes = [0_u8; 25];
         bytes[0] = list as u8;
         bytes[1..9].copy_from_slice(&self.at.timestamp_micros().to_be_bytes());
@@ -81,7 +81,7 @@ impl Cursor {
     }
 
     /// Decodes a cursor; returns `None` unless it is one of `list`.
-    pub fn decode(list: List, text: &str) -> Option<Self> {
+    pub(crate) fn decode(list: List, text: &str) -> Option<Self> {
         let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let (at, id) = (bytes[1..9].try_into().ok()?, bytes[9..].try_into().ok()?);
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(at))?;
@@ -105,9 +105,9 @@ pub struct Page<T> {
     /// The rows of the page.
     pub rows: Vec<T>,
     /// Whether rows follow the page.
-    pub has_next: bool,
+    pub(crate) has_next: bool,
     /// Whether rows precede the page.
-    pub has_previous: bool,
+    pub(crate) has_previous: bool,
 }
 
 impl Paging {
@@ -149,7 +149,7 @@ impl Paging {
 }
 
 /// Validates the page size of a list that only goes forward and has its own cursors.
-pub fn forward_page_size(size: Option<i32>, default_size: u32, max_size: u32) -> Result<u64> {
+pub(crate) fn forward_page_size(size: Option<i32>, default_size: u32, max_size: u32) -> Result<u64> {
     page_size(size, "/first", default_size, max_size).map_err(|problem| Error::Invalid(vec![problem]))
 }
 
@@ -161,7 +161,7 @@ fn page_size(size: Option<i32>, name: &str, default_size: u32, max_size: u32) ->
 
 impl Window {
     /// Limits a query to this page; the list is ordered by `time` and `id`.
-    pub fn select<E: EntityTrait>(
+    pub(crate) fn select<E: EntityTrait>(
         &self,
         query: Select<E>,
         direction: Direction,
@@ -181,7 +181,7 @@ impl Window {
     }
 
     /// Limits a statement over other tables to this page; the list is ordered by `time` and `id`.
-    pub fn apply_to_statement(
+    pub(crate) fn apply_to_statement(
         &self,
         query: &mut SelectStatement,
         direction: Direction,
@@ -222,7 +222,7 @@ impl Window {
 }
 
 /// Returns a condition for the rows behind a cursor.
-pub fn after_cursor(
+pub(crate) fn after_cursor(
     direction: Direction,
     from: Cursor,
     time: impl ColumnTrait,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Runs a background task until `stop`. If it panics, logs that and restarts it after a pause.
-pub fn supervise<F>(
+pub(crate) fn supervise<F>(
     tasks: &TaskTracker,
     stop: &CancellationToken,
     task: &'static str,

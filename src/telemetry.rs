@@ -15,14 +15,14 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::config::{Config, LogFormat};
 
 pub use metrics::*;
-pub use trace::Exporter;
+pub(crate) use trace::Exporter;
 
 /// The log filter of commands that a person types, unless the operator has set `log`.
 const COMMAND_LOG_FILTER: &str = "warn";
 
 /// Sends the log lines of a command to standard error: warnings, or the filter that the operator has set `log` to. With
 /// `docket::audit=info` in that filter, the command writes its lines of the audit log.
-pub fn init_command_logging(config: &Config) -> Result<(), String> {
+pub(crate) fn init_command_logging(config: &Config) -> Result<(), String> {
     let filter = if config.log_is_set { &config.log } else { COMMAND_LOG_FILTER };
     install_subscriber(config, filter, None)
 }

@@ -3,7 +3,7 @@
 pub mod policy;
 mod viewer;
 
-pub use viewer::Viewer;
+pub(crate) use viewer::Viewer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
@@ -110,7 +110,7 @@ impl<A> Grant<A> {
 
 impl<A: Permission> Grant<A> {
     /// Fails unless a standing that was read later, under the lock of the job, still allows the action.
-    pub fn check_standing(&self, standing: Option<&Standing>) -> Result<()> {
+    pub(crate) fn check_standing(&self, standing: Option<&Standing>) -> Result<()> {
         check_permission::<A>(standing.ok_or_else(|| Error::not_found("job"))?)
     }
 }
@@ -136,7 +136,7 @@ pub async fn job<A: Permission>(db: &impl ConnectionTrait, actor: &Actor, id: Jo
 
 /// Returns the [`standing`] in a job that may not exist. A missing job takes a query too, so that response times do
 /// not reveal which jobs exist.
-pub async fn standing_in(
+pub(crate) async fn standing_in(
     db: &impl ConnectionTrait,
     actor: &Actor,
     job: Option<&job::Model>,
@@ -162,7 +162,7 @@ pub async fn standing(
 }
 
 /// Returns the access of an account to a job; `None` if its user may not know of the job.
-pub async fn standing_of_account(
+pub(crate) async fn standing_of_account(
     db: &impl ConnectionTrait,
     account: &account::Model,
     job: &job::Model,
@@ -176,7 +176,7 @@ pub async fn standing_of_account(
 }
 
 /// Returns an actor's access to each of `jobs`, without the jobs of which the actor may not know.
-pub async fn standings(
+pub(crate) async fn standings(
     db: &impl ConnectionTrait,
     actor: &Actor,
     jobs: &[job::Model],
@@ -270,7 +270,7 @@ impl ReviewGrant {
     }
 
     /// Fails unless a standing that was read later, under the lock of the job, still gives access to the step.
-    pub fn check_standing(&self, standing: Option<&Standing>) -> Result<()> {
+    pub(crate) fn check_standing(&self, standing: Option<&Standing>) -> Result<()> {
         if standing.is_some_and(|standing| policy::works_on(standing, &self.review.step)) {
             return Ok(());
         }
@@ -293,7 +293,7 @@ pub async fn review(db: &impl ConnectionTrait, actor: &Actor, id: ReviewId) -> R
 }
 
 /// Returns a condition for the rows whose step the actor has access to; the table has the columns `job_id` and `step`.
-pub fn accessible_step_rows(actor: &Actor, backend: DbBackend, table: &'static str) -> Condition {
+pub(crate) fn accessible_step_rows(actor: &Actor, backend: DbBackend, table: &'static str) -> Condition {
     if actor.user.is_admin {
         return Condition::all();
     }
@@ -319,7 +319,7 @@ pub fn accessible_step_rows(actor: &Actor, backend: DbBackend, table: &'static s
 }
 
 /// Returns the access that the `access` rows of one actor for one job add up to.
-pub fn standing_of<'a>(rows: impl Iterator<Item = &'a access::Model>) -> Option<Standing> {
+pub(crate) fn standing_of<'a>(rows: impl Iterator<Item = &'a access::Model>) -> Option<Standing> {
     policy::standing(rows.map(|row| steps(&row.steps)))
 }
 
@@ -336,7 +336,7 @@ fn principal_rows(user: UserId) -> Condition {
 }
 
 /// Returns a condition for the rows whose job the actor may see; `column` holds the ID of the job.
-pub fn visible_job_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
+pub(crate) fn visible_job_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
     if actor.user.is_admin {
         return Condition::all();
     }
@@ -344,7 +344,7 @@ pub fn visible_job_rows(actor: &Actor, table: &'static str, column: &'static str
 }
 
 /// Returns a condition for the rows whose job the actor owns or collaborates on; being an admin does not count.
-pub fn shared_job_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
+pub(crate) fn shared_job_rows(actor: &Actor, table: &'static str, column: &'static str) -> Condition {
     let shared = Query::select()
         .expr(Expr::val(1))
         .from(access::Entity)
@@ -358,7 +358,7 @@ pub fn shared_job_rows(actor: &Actor, table: &'static str, column: &'static str)
 }
 
 /// Returns the IDs under which an actor holds access to jobs: the user's and those of the user's current teams.
-pub async fn principal_ids(db: &impl ConnectionTrait, actor: &Actor) -> Result<Vec<Uuid>> {
+pub(crate) async fn principal_ids(db: &impl ConnectionTrait, actor: &Actor) -> Result<Vec<Uuid>> {
     let teams = team_member::Entity::find().filter(team_member::Column::AccountId.eq(actor.user.id));
     let mut ids = vec![actor.user.id.0];
     ids.extend(teams.all(db).await?.into_iter().map(|member| member.team_id.0));
@@ -366,7 +366,7 @@ pub async fn principal_ids(db: &impl ConnectionTrait, actor: &Actor) -> Result<V
 }
 
 /// Returns a condition for the rows of the job table that the actor may see.
-pub fn visible_jobs(actor: &Actor) -> Condition {
+pub(crate) fn visible_jobs(actor: &Actor) -> Condition {
     visible_job_rows(actor, "job", "id")
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 /// The wildcard for all steps.
-pub const ALL_STEPS: &str = "*";
+pub(crate) const ALL_STEPS: &str = "*";
 
 /// An actor's access to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum AccessDecision {
 
 impl Action {
     /// Returns the verb for messages.
-    pub fn verb(self) -> &'static str {
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::View => "see",
             Self::Edit => "change",

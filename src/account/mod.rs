@@ -25,9 +25,11 @@ use tokio_util::task::TaskTracker;
 
 pub use email::by_email;
 use email::{MAX_EMAIL_BYTES, normalize_email, plausible_email};
+pub(crate) use key::LoginKeys;
 pub use key::expired;
-pub use key::{LoginKeys, MAX_LOGINS, NewKey, create as create_key, list as keys, remove_expired_logins};
-pub use secret::{Secrets, rotate as rotate_secret};
+pub use key::{MAX_LOGINS, NewKey, create as create_key, list as keys, remove_expired_logins};
+pub(crate) use secret::Secrets;
+pub use secret::rotate as rotate_secret;
 pub use token::Token;
 
 use crate::access::{Actor, Credential};
@@ -243,7 +245,7 @@ impl Accounts {
     }
 
     /// Issues a token without checking a password, for commands that already have access to the database.
-    pub fn issue_token(&self, account: &account::Model) -> Result<Token> {
+    pub(crate) fn issue_token(&self, account: &account::Model) -> Result<Token> {
         self.tokens.issue(account.id, self.clock.now())
     }
 
@@ -294,7 +296,7 @@ impl Accounts {
 
     /// Resolves when this node revokes, or may have revoked, the API key of an actor. For keys that other nodes revoke,
     /// poll [`Accounts::is_credential_valid`].
-    pub fn wait_for_revocation(&self, actor: &Actor) -> impl Future<Output = ()> + Send + use<> {
+    pub(crate) fn wait_for_revocation(&self, actor: &Actor) -> impl Future<Output = ()> + Send + use<> {
         let (mut revoked, own_key) = (self.revoked.subscribe(), actor.credential.api_key);
         async move {
             let Some(own_key) = own_key else { return std::future::pending().await };
@@ -309,7 +311,7 @@ impl Accounts {
     }
 
     /// Returns whether the actor's credential is still valid. Sessions stay open while the database does not answer.
-    pub async fn is_credential_valid(&self, actor: &Actor) -> bool {
+    pub(crate) async fn is_credential_valid(&self, actor: &Actor) -> bool {
         if expired(actor.credential.expires_at, self.clock.now()) {
             return false;
         }

@@ -16,14 +16,14 @@ const SETUP_LOCK_KEY: i64 = 0x646f_636b_6574;
 
 /// Locks a data directory and an embedded database for this process until it is dropped.
 #[derive(Debug)]
-pub struct ExclusiveAccess {
+pub(crate) struct ExclusiveAccess {
     _files: Vec<File>,
 }
 
 /// Locks the data directory and the SQLite database for this process. An embedded database has one server, which may
 /// therefore release every lease that it finds at startup. The database has its own lock, because servers with
 /// different data directories may be configured with the same database.
-pub fn acquire_exclusive_access(config: &Config) -> Result<ExclusiveAccess, String> {
+pub(crate) fn acquire_exclusive_access(config: &Config) -> Result<ExclusiveAccess, String> {
     let mut files = vec![lock_file(&config.data_dir.join("lock"), "data directory", &config.data_dir)?];
     if let Some(database) = database_file(&config.database())? {
         let mut path = database.clone().into_os_string();

@@ -17,8 +17,8 @@ use crate::id::{JobId, ReviewId};
 use crate::job::history::FeedPage;
 use crate::job::queue::backlog::Backlog;
 
-/// Changes that wait for a slow subscriber. One that falls further behind gets [`Changes::missed`].
-const BACKLOG: usize = 64;
+/// Broadcasts that wait for a slow subscriber. One that falls further behind gets [`Changes::missed`].
+const CHANNEL_CAPACITY: usize = 64;
 
 /// The changes since the last broadcast.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ pub struct Changes {
     feed: FeedRange,
     audiences: HashMap<JobId, Audience>,
     /// Jobs that subscribers have read after these changes, by their IDs.
-    pub job_rows: SharedReads<Vec<job::Model>, BTreeSet<JobId>>,
+    pub(crate) job_rows: SharedReads<Vec<job::Model>, BTreeSet<JobId>>,
     /// Reviews that subscribers have read after these changes, by their IDs.
-    pub review_rows: SharedReads<Vec<review::Model>, Vec<ReviewId>>,
+    pub(crate) review_rows: SharedReads<Vec<review::Model>, Vec<ReviewId>>,
     /// The backlog of the queue after these changes.
-    pub backlogs: SharedReads<Backlog>,
+    pub(crate) backlogs: SharedReads<Backlog>,
     /// Pages of the feed after these changes, by the position at which they start.
-    pub feed_pages: SharedReads<FeedPage, FeedPosition>,
+    pub(crate) feed_pages: SharedReads<FeedPage, FeedPosition>,
 }
 
 /// A range of the feed.
@@ -62,7 +62,7 @@ impl Changes {
     }
 
     /// Whether an actor may see a job that has changed.
-    pub fn is_visible(&self, actor: &Actor, job: JobId) -> bool {
+    pub(crate) fn is_visible(&self, actor: &Actor, job: JobId) -> bool {
         actor.user.is_admin || self.audiences.get(&job).is_some_and(|audience| audience.has(actor))
     }
 
@@ -103,7 +103,7 @@ pub struct ChangeBroadcast {
 impl Default for ChangeBroadcast {
     fn default() -> Self {
         let recent = Arc::new(Mutex::new(RecentReads::start()));
-        Self { sender: broadcast::Sender::new(BACKLOG), recent, polling: Arc::default() }
+        Self { sender: broadcast::Sender::new(CHANNEL_CAPACITY), recent, polling: Arc::default() }
     }
 }
 
@@ -119,7 +119,7 @@ impl ChangeBroadcast {
     }
 
     /// Returns the readings of the last half second.
-    pub fn recent_reads(&self) -> Arc<RecentReads> {
+    pub(crate) fn recent_reads(&self) -> Arc<RecentReads> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.is_outdated() {
             *recent = RecentReads::start();
@@ -165,7 +165,7 @@ mod tests {
         let (app, _dir) = open(|_| {}).await;
         let eve = actor(&app, "eve", Mode::Live).await;
         let mut receiver = app.changes.subscribe();
-        for _ in 0..=BACKLOG {
+        for _ in 0..=CHANNEL_CAPACITY {
             app.changes.send(Changes { missed: false, ..Changes::missed() });
         }
         let changes = receiver.next().await;

@@ -10,6 +10,7 @@ mod poller;
 mod remote;
 mod shared;
 
-pub use broadcast::{ChangeBroadcast, ChangeReceiver, Changes};
+pub use broadcast::Changes;
+pub(crate) use broadcast::{ChangeBroadcast, ChangeReceiver};
 pub use poller::ChangePoller;
-pub use shared::{Reader, ReaderFilter, RecentReads, SharedReads};
+pub(crate) use shared::{Reader, ReaderFilter};

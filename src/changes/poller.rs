@@ -57,7 +57,7 @@ impl ChangePoller {
     }
 
     /// Returns a poller that replaces one that has panicked. It starts with a broadcast that changes were missed.
-    pub fn restart(jobs: &Jobs, broadcast: &ChangeBroadcast) -> Self {
+    pub(crate) fn restart(jobs: &Jobs, broadcast: &ChangeBroadcast) -> Self {
         let (jobs, broadcast) = (jobs.clone(), broadcast.clone());
         Self { jobs, broadcast, from: None, remote: RemoteState::default() }
     }
@@ -158,13 +158,13 @@ impl ChangePoller {
         let Jobs { db, hub, .. } = &self.jobs;
         let mut jobs = BTreeSet::new();
         while from < to {
-            // Without the data of the events, which can be large.
+            // Without the data of the events, which can be large, and without their kinds, which a newer version may add.
             let rows = job_event::Entity::find()
                 .select_only()
                 .column(job_event::Column::Position)
                 .column(job_event::Column::JobId)
                 .column(job_event::Column::Sequence)
-                .column(job_event::Column::Kind)
+                .expr_as(job_event::Column::Kind.eq(EventKind::CollaborationChanged), "changes_access")
                 .expr_as(Expr::cust("data->>'reviewId'"), "review")
                 .filter(feed::after(from))
                 .filter(job_event::Column::Position.lt(to.position))
@@ -172,14 +172,13 @@ impl ChangePoller {
                 .order_by_asc(job_event::Column::JobId)
                 .order_by_asc(job_event::Column::Sequence)
                 .limit(PAGE);
-            let rows: Vec<(i64, JobId, i64, EventKind, Option<String>)> =
-                rows.into_tuple().all(db.read()).await?;
-            for (_, job, sequence, kind, review) in &rows {
+            let rows: Vec<(i64, JobId, i64, bool, Option<String>)> = rows.into_tuple().all(db.read()).await?;
+            for (_, job, sequence, changes_access, review) in &rows {
                 jobs.insert(*job);
                 if hub.has_announced(*job, *sequence) {
                     continue;
                 }
-                if *kind == EventKind::CollaborationChanged {
+                if *changes_access {
                     hub.access_changed();
                 }
                 hub.wake(*job);
@@ -228,5 +227,21 @@ mod tests {
         assert!(next > position && changes.skip(&eve, next) == Some(next));
         assert_eq!(changes.skip(&eve, FeedPosition::START), None, "events before the range are unknown");
         assert_eq!(app.jobs.feed(&ada, &Filter::default(), next, 1).await.unwrap().events.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn event_of_unknown_kind_is_a_change_of_its_job() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let ada = actor(&app, "ada", Mode::Live).await;
+        let before = Instant::now();
+        let mut poller = ChangePoller::start(&app.jobs, &app.changes).await.unwrap();
+        let mut receiver = app.changes.subscribe();
+        let input = upload(&app, &ada, "text").await;
+        let job = app.jobs.create(&ada, new_job("noop", &input)).await.unwrap().id;
+        let newer = job_event::Entity::update_many().col_expr(job_event::Column::Kind, Expr::value("FROZEN"));
+        newer.exec(app.db.writer()).await.unwrap();
+        poller.poll().await;
+        let changes = receiver.next().await;
+        assert!(!changes.missed && changes.jobs(&ada, before, false).contains(&job));
     }
 }

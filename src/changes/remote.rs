@@ -25,7 +25,7 @@ pub(super) struct RemoteState {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RemoteDiff {
     /// Whether a user has joined or left a team.
-    pub memberships: bool,
+    pub(crate) memberships: bool,
     /// Jobs whose running step has made progress.
     pub progress: Vec<JobId>,
 }

@@ -20,19 +20,19 @@ const RECENT_READS_AGE: Duration = Duration::from_millis(500);
 
 /// A user who reads, and the filter of the subscription. Equal readers read the same rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Reader {
+pub(crate) struct Reader {
     user: UserId,
     is_admin: bool,
     filter: Arc<ReaderFilter>,
     /// The number of changes of access before the reading; a later change makes it outdated: see [`Hub::access_version`].
     ///
     /// [`Hub::access_version`]: crate::events::Hub::access_version
-    pub access_version: u64,
+    pub(crate) access_version: u64,
 }
 
 /// The filter of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ReaderFilter {
+pub(crate) enum ReaderFilter {
     /// Jobs, or the events of jobs.
     Jobs(job::query::Filter),
     /// Reviews.
@@ -43,7 +43,7 @@ pub enum ReaderFilter {
 
 impl Reader {
     /// Returns a reader for an actor.
-    pub fn new(actor: &Actor, filter: ReaderFilter, access_version: u64) -> Self {
+    pub(crate) fn new(actor: &Actor, filter: ReaderFilter, access_version: u64) -> Self {
         let filter = Arc::new(filter);
         Self { user: actor.user.id, is_admin: actor.user.is_admin, filter, access_version }
     }
@@ -53,7 +53,7 @@ type Reading<T> = Arc<OnceCell<Arc<T>>>;
 
 /// Readings that equal readers share: the first one that needs a reading makes it.
 #[derive(Debug)]
-pub struct SharedReads<T, K = ()>(Mutex<HashMap<(Reader, K), Reading<T>>>);
+pub(crate) struct SharedReads<T, K = ()>(Mutex<HashMap<(Reader, K), Reading<T>>>);
 
 impl<T, K> Default for SharedReads<T, K> {
     fn default() -> Self {
@@ -63,7 +63,7 @@ impl<T, K> Default for SharedReads<T, K> {
 
 impl<T, K: Eq + Hash> SharedReads<T, K> {
     /// Returns the reading of a reader for a key, for example a position in the feed. `read` makes it if it is missing.
-    pub async fn get<F>(&self, reader: &Reader, key: K, read: impl FnOnce() -> F) -> Result<Arc<T>>
+    pub(crate) async fn get<F>(&self, reader: &Reader, key: K, read: impl FnOnce() -> F) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>>,
     {
@@ -77,10 +77,10 @@ impl<T, K: Eq + Hash> SharedReads<T, K> {
 
 /// Readings of rows whose changes cause no wake-up, shared by all subscribers that read within half a second.
 #[derive(Debug)]
-pub struct RecentReads {
+pub(crate) struct RecentReads {
     started: Instant,
     /// The backlog of the queue.
-    pub backlogs: SharedReads<Backlog>,
+    pub(crate) backlogs: SharedReads<Backlog>,
 }
 
 impl RecentReads {

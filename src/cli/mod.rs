@@ -2,7 +2,7 @@
 
 mod admin;
 mod common;
-pub mod demo;
+pub(crate) mod demo;
 mod serve;
 pub mod submit;
 

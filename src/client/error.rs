@@ -91,7 +91,7 @@ pub struct Extensions {
     /// The ID of the request, which the log of the server contains too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking: Option<String>,
-    /// When to retry a request that exceeded a rate limit.
+    /// The seconds after which a retry may succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
 }
@@ -109,7 +109,7 @@ pub struct Problem {
 
 impl ClientError {
     /// Returns whether the same request may succeed later.
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
@@ -127,12 +127,12 @@ impl ClientError {
     }
 
     /// Returns whether the server cannot be reached or cannot work, so that its answer is unknown.
-    pub fn is_unreachable(&self) -> bool {
+    pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Lost { .. }) || self.is_transient()
     }
 
     /// Returns the errors of the GraphQL response, if one caused the failure.
-    pub fn api_errors(&self) -> &[ApiError] {
+    pub(crate) fn api_errors(&self) -> &[ApiError] {
         match self {
             Self::Api(errors) => errors,
             Self::Lost { cause, .. } => cause.api_errors(),
@@ -179,7 +179,7 @@ impl fmt::Display for ErrorList<'_> {
 }
 
 /// Replaces control characters, which could control the terminal, with spaces. The result has one line.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.contains(char::is_control) {
         Cow::Owned(text.replace(char::is_control, " "))
     } else {

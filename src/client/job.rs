@@ -44,7 +44,7 @@ impl FromStr for CollaboratorInput {
 
 impl JobStatus {
     /// Returns whether the job has ended. The statuses of a newer server count as not final.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Failed)
     }
 }

@@ -13,7 +13,7 @@ use super::{ClientError, Result};
 const MAX_METADATA_BYTES: u64 = 16 << 20;
 
 /// Merges the pairs over the object in the file. A repeated key is an error.
-pub fn assemble(file: Option<&Path>, pairs: &[(String, Value)]) -> Result<Map<String, Value>> {
+pub(crate) fn assemble(file: Option<&Path>, pairs: &[(String, Value)]) -> Result<Map<String, Value>> {
     let mut metadata = match file {
         Some(path) => read(path)?,
         None => Map::new(),

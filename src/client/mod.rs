@@ -34,11 +34,12 @@ pub mod operations;
 pub mod progress;
 mod socket;
 mod subscribe;
-pub mod transfer;
+pub(crate) mod transfer;
 
-pub use error::{ApiError, ClientError, Result};
+pub(crate) use error::ClientError;
+pub use error::{ApiError, Result};
 pub use operations::{DocumentInfo, Job, JobStatus};
-pub use progress::Console;
+pub(crate) use progress::Console;
 pub use transfer::Upload;
 
 use error::printable;
@@ -49,22 +50,22 @@ const MAX_SHOWN_CHARS: usize = 500;
 
 /// The timeouts of a client, and its retries of subscriptions.
 #[derive(Debug, Clone, Copy)]
-pub struct ConnectionPolicy {
+pub(crate) struct ConnectionPolicy {
     /// Time to connect.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// Time until the response to a request without a document.
-    pub response_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     /// Time without a transferred byte in an upload or download.
-    pub stall_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
     /// Time without a message on a WebSocket, after which the client sends a ping; it gives up after the same time
     /// again.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// Consecutive attempts to reconnect a subscription.
     pub max_attempts: u32,
     /// Backoff before the first attempt; it doubles with each further one.
-    pub initial_backoff: Duration,
+    pub(crate) initial_backoff: Duration,
     /// Maximum backoff. A connection that lasted this long resets the number of attempts.
-    pub max_backoff: Duration,
+    pub(crate) max_backoff: Duration,
 }
 
 impl Default for ConnectionPolicy {
@@ -106,7 +107,11 @@ impl Client {
     }
 
     /// Creates a client with other timeouts and retries than the defaults.
-    pub fn with_policy(server: &str, credential: Option<Secret>, policy: ConnectionPolicy) -> Result<Self> {
+    pub(crate) fn with_policy(
+        server: &str,
+        credential: Option<Secret>,
+        policy: ConnectionPolicy,
+    ) -> Result<Self> {
         let base = parse_server_url(server)?;
         if let Some(credential) = &credential {
             let is_valid = HeaderValue::from_str(credential.expose()).is_ok();

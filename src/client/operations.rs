@@ -34,7 +34,7 @@ mod scalars {
     variables_derives = "Clone, Debug, PartialEq",
     response_derives = "Clone, Debug, PartialEq, Serialize"
 )]
-pub struct CreateJob;
+pub(crate) struct CreateJob;
 
 /// Shares the type of the fragment `Job` with [`CreateJob`].
 #[derive(GraphQLQuery)]
@@ -45,7 +45,7 @@ pub struct CreateJob;
     normalization = "rust",
     response_type = "super::Job"
 )]
-pub struct JobUpdated;
+pub(crate) struct JobUpdated;
 
 #[derive(GraphQLQuery)]
 #[graphql(
@@ -54,7 +54,7 @@ pub struct JobUpdated;
     custom_scalars_module = "super::scalars",
     normalization = "rust"
 )]
-pub struct JobContents;
+pub(crate) struct JobContents;
 
 #[derive(GraphQLQuery)]
 #[graphql(
@@ -62,7 +62,7 @@ pub struct JobContents;
     query_path = "src/client/operations/sign_in.graphql",
     normalization = "rust"
 )]
-pub struct SignIn;
+pub(crate) struct SignIn;
 
 #[derive(GraphQLQuery)]
 #[graphql(
@@ -70,7 +70,7 @@ pub struct SignIn;
     query_path = "src/client/operations/delete_document.graphql",
     normalization = "rust"
 )]
-pub struct DeleteDocument;
+pub(crate) struct DeleteDocument;
 
 #[derive(GraphQLQuery)]
 #[graphql(
@@ -79,7 +79,7 @@ pub struct DeleteDocument;
     custom_scalars_module = "super::scalars",
     normalization = "rust"
 )]
-pub struct PutTaxonomy;
+pub(crate) struct PutTaxonomy;
 
 impl From<job_contents::DocumentInfo> for DocumentInfo {
     fn from(document: job_contents::DocumentInfo) -> Self {

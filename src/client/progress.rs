@@ -42,7 +42,7 @@ impl<'w> Console<'w> {
 
     /// Creates a console that draws progress as a bar on standard error and prints the rest as lines. If standard error
     /// is not a terminal, it prints everything as lines.
-    pub fn with_bar(lines: &'w mut dyn Write) -> Self {
+    pub(crate) fn with_bar(lines: &'w mut dyn Write) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         // Hidden until there is progress.
         bar.finish_and_clear();
@@ -50,7 +50,7 @@ impl<'w> Console<'w> {
     }
 
     /// Prints text, above the bar if there is one.
-    pub fn print_line(&mut self, text: &str) -> io::Result<()> {
+    pub(crate) fn print_line(&mut self, text: &str) -> io::Result<()> {
         let lines = &mut self.lines;
         let mut print = || {
             writeln!(lines, "{text}")?;
@@ -63,7 +63,7 @@ impl<'w> Console<'w> {
     }
 
     /// Shows an upload. Call the result with the number of bytes sent so far.
-    pub fn show_upload(&mut self, name: &str, size: Option<u64>) -> impl Fn(u64) + Send + 'static {
+    pub(crate) fn show_upload(&mut self, name: &str, size: Option<u64>) -> impl Fn(u64) + Send + 'static {
         if let Some(bar) = &self.bar {
             bar.set_style(style(if size.is_some() { UPLOAD_BAR } else { UPLOAD_COUNT }));
             if let Some(size) = size {
@@ -82,7 +82,7 @@ impl<'w> Console<'w> {
     }
 
     /// Shows the state of a job.
-    pub fn show_job(&mut self, job: &Job) -> io::Result<()> {
+    pub(crate) fn show_job(&mut self, job: &Job) -> io::Result<()> {
         let now = PrintedState {
             status: job.status.clone(),
             step: job.current_step.as_ref().map(|step| (step.name.clone(), step.attempt)),

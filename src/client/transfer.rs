@@ -53,7 +53,7 @@ impl Upload<tokio::fs::File> {
 }
 
 /// Returns the MIME type of the extension of a file name.
-pub fn media_type(name: &str) -> Option<String> {
+pub(crate) fn media_type(name: &str) -> Option<String> {
     mime_guess::from_path(name).first().map(|guessed| guessed.essence_str().to_owned())
 }
 
@@ -146,7 +146,7 @@ impl Client {
 
     /// Saves a document to a path, completely or not at all. Follows a symbolic link. Writes directly to a path that is
     /// not a regular file, such as a device or a pipe.
-    pub async fn save(&self, document: &DocumentInfo, path: &Path) -> Result<()> {
+    pub(crate) async fn save(&self, document: &DocumentInfo, path: &Path) -> Result<()> {
         let failed = |cause| ClientError::File { path: path.to_owned(), cause };
         if std::fs::metadata(path).is_ok_and(|existing| !existing.is_file()) {
             let existing = tokio::fs::File::options().write(true).open(path).await.map_err(failed)?;
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// Deletes a document that no job uses.
-    pub async fn delete_document(&self, id: &str) -> Result<()> {
+    pub(crate) async fn delete_document(&self, id: &str) -> Result<()> {
         self.execute::<DeleteDocument>(delete_document::Variables { id: id.to_owned() }).await.map(drop)
     }
 }

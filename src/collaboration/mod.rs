@@ -7,13 +7,13 @@ use crate::audit::{self, Event, Origin};
 use crate::entity::enums::{PrincipalKind, ReviewStatus};
 use crate::entity::{job, review};
 use crate::error::{Error, Result};
-use crate::id::UserId;
+use crate::id::{JobId, UserId};
 use crate::job::Jobs;
 use crate::job::collaborator::{Principal, PrincipalRef, find_principal, normalize_steps, step_problems};
 use crate::job::control::CheckedChanges;
 use crate::job::record::{self, CollaboratorChange, LockedJob, Reads, Server};
 use crate::job::request::refuse;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 /// Adds a collaborator, or changes the steps of one. The owner has access to everything already, so nothing changes.
 pub async fn share(
@@ -61,7 +61,7 @@ pub struct NewCollaborators {
 
 /// Checks a list of teams, of users, or of both, with which [`replace`] replaces the present ones. Reports all problems at
 /// once.
-pub async fn new_collaborators(
+pub(crate) async fn new_collaborators(
     jobs: &Jobs,
     grant: &Grant<Share>,
     teams: Option<Vec<(PrincipalRef, Vec<String>)>>,
@@ -114,18 +114,23 @@ fn check_count(locked: &LockedJob, max: usize, path: &str) -> Result<()> {
 }
 
 /// Reacts to a changed membership of a team: wakes the subscribers of jobs, and releases reviews that the user has claimed
-/// and has no access to any more.
+/// and has no access to any more. An error with one review does not keep the others from being released.
 pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
     jobs.hub.membership_changed();
     let claimed = review::Entity::find()
+        .select_only()
+        .column(review::Column::JobId)
         .filter(review::Column::ClaimedBy.eq(user))
         .filter(review::Column::Status.eq(ReviewStatus::Claimed));
-    for review in claimed.all(jobs.db.read()).await? {
+    let claimed: Vec<JobId> = claimed.into_tuple().all(jobs.db.read()).await?;
+    for job in claimed {
         let release = LockedJob::release_claim_without_access;
-        match record::change(jobs, Server(review.job_id), Reads::COLLABORATORS, release).await {
+        match record::change(jobs, Server::membership(job), Reads::COLLABORATORS, release).await {
             // The job was deleted since its review was read.
             Ok(_) | Err(Error::NotFound(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::error!(job.id = %job, %error, "failed to release the review of a user without access");
+            }
         }
     }
     Ok(())

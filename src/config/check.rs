@@ -7,7 +7,7 @@ use super::origin::origin_problem;
 use super::{Config, Oidc, Signup, Switch, TrustedDocuments};
 
 /// Minimum length of a secret that signs tokens and links, in bytes.
-pub const SECRET_BYTES: usize = 32;
+pub(crate) const SECRET_BYTES: usize = 32;
 
 /// A hundred years, which overflow no timestamp.
 const MAX_DAYS: u32 = 36_500;
@@ -47,7 +47,12 @@ impl Config {
                         with a person's address first shares that person's account"
                 .into());
         }
-        check_range("webhooks.poll_milliseconds", self.webhooks.poll_milliseconds, 10, 3_600_000)?;
+        for (key, milliseconds) in [
+            ("engine.poll_milliseconds", self.engine.poll_milliseconds),
+            ("webhooks.poll_milliseconds", self.webhooks.poll_milliseconds),
+        ] {
+            check_range(key, milliseconds, 10, 3_600_000)?;
+        }
         for (key, seconds) in [
             ("webhooks.longest_retry_seconds", self.webhooks.longest_retry_seconds),
             ("webhooks.give_up_seconds", self.webhooks.give_up_seconds),
@@ -185,7 +190,7 @@ fn check_range<N: Copy + PartialOrd + std::fmt::Display>(
 }
 
 /// Returns whether the host of a URL is this machine. No network can read such traffic, and no proxy can reach the host.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())

@@ -17,7 +17,7 @@ pub struct Limits {
     /// Maximum lexical tokens of a document, without whitespace, commas, and comments. Default 2,000.
     pub tokens: usize,
     /// Maximum brackets of any kind open at once, checked before the recursive parser runs. Default 24.
-    pub nesting: usize,
+    pub(crate) nesting: usize,
     /// Maximum operations in a document, of which one runs. Default 10.
     pub operations: usize,
     /// Maximum nested selection sets after fragments are expanded; a fragment counts as one. The full introspection
@@ -29,11 +29,11 @@ pub struct Limits {
     /// (8 are assumed, 5 fields each) costs about 6,700. Default 15,000.
     pub cost: u64,
     /// Maximum fields of the response under `__schema` and `__type`, which read memory only. Default 200,000.
-    pub introspection_cost: u64,
+    pub(crate) introspection_cost: u64,
     /// Maximum root fields of a query, including aliases and fragments. Default 30.
     pub root_fields: u64,
     /// Maximum root fields of a mutation, including aliases and fragments. Default 10.
-    pub mutation_fields: u64,
+    pub(crate) mutation_fields: u64,
     /// Maximum aliases of an operation after fragments are expanded. Default 50.
     pub aliases: u64,
     /// Maximum arguments of one field. Default 20.
@@ -43,17 +43,17 @@ pub struct Limits {
     /// Maximum occurrences of one response key in a selection set. Default 5.
     pub duplicates: usize,
     /// Fields that use tens of milliseconds of CPU time each. Default `signIn` and `signUp`, which hash a password.
-    pub heavy: BTreeSet<String>,
+    pub(crate) heavy: BTreeSet<String>,
     /// Maximum fields of `heavy` in an operation. Default 1.
-    pub heavy_fields: u64,
+    pub(crate) heavy_fields: u64,
     /// Maximum variables of a request. Default 100.
     pub variables: usize,
     /// Maximum values in all variables; each entry of a list or object is one. Default 50,000.
-    pub variable_values: usize,
+    pub(crate) variable_values: usize,
     /// Maximum UTF-8 bytes of all keys and strings in the variables. Default 1,048,576.
-    pub variable_bytes: usize,
+    pub(crate) variable_bytes: usize,
     /// Maximum nested lists and objects in a variable. Default 32.
-    pub variable_depth: usize,
+    pub(crate) variable_depth: usize,
     /// Maximum bytes of a response as JSON; also of the rows, and of the JSON values, in it. Default 16,777,216.
     pub response_bytes: usize,
     /// Maximum errors of a response; the excess is omitted. Default 20.
@@ -64,12 +64,12 @@ pub struct Limits {
     pub problems: usize,
     /// Maximum UTF-8 bytes of the documents in the cache of parsed documents, which also serves persisted queries. A
     /// parsed document takes about twenty times as much memory. Default 1,048,576.
-    pub cached_bytes: u64,
+    pub(crate) cached_bytes: u64,
     /// Assumed number of entries of a list without `first`, `last`, `limit`, or `ids`, by field name. Other fields
     /// count as single values.
-    pub list_sizes: BTreeMap<String, u64>,
+    pub(crate) list_sizes: BTreeMap<String, u64>,
     /// Cost of a field itself if it is not 1, by field name.
-    pub weights: BTreeMap<String, u64>,
+    pub(crate) weights: BTreeMap<String, u64>,
 }
 
 /// Usual number of entries of the lists in the schema and in introspection.

@@ -11,61 +11,56 @@ use crate::error::Problem;
 
 /// Section `[auth]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Auth {
-    pub token_seconds: u32,
-    pub hash_concurrency: usize,
-    pub hash_queue: usize,
-    pub known_network_days: u32,
+pub(crate) struct Auth {
+    pub(crate) token_seconds: u32,
+    pub(crate) hash_concurrency: usize,
+    pub(crate) hash_queue: usize,
+    pub(crate) known_network_days: u32,
 }
 
 /// Section `[oidc]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Oidc {
     pub issuer: String,
-    pub jwks_url: String,
+    pub(crate) jwks_url: String,
     pub audience: String,
-    pub algorithms: Vec<Algorithm>,
+    pub(crate) algorithms: Vec<Algorithm>,
     pub clock_skew_seconds: u32,
     pub create_users: Switch,
     pub link_verified_email: Switch,
-    pub email_claim: String,
-    pub name_claim: String,
-    pub keys_seconds: u32,
-    pub retry_seconds: u32,
-    pub fetch_seconds: u64,
-    pub fetch_bytes: usize,
+    pub(crate) email_claim: String,
+    pub(crate) name_claim: String,
+    pub(crate) keys_seconds: u32,
+    pub(crate) retry_seconds: u32,
+    pub(crate) fetch_seconds: u64,
+    pub(crate) fetch_bytes: usize,
 }
 
 /// Section `[rates]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Rates {
     pub requests_per_minute: NonZeroU32,
     pub cost_per_minute: NonZeroU32,
-    pub sign_in_address_per_minute: NonZeroU32,
+    pub(crate) sign_in_address_per_minute: NonZeroU32,
     pub sign_in_pair_per_minute: NonZeroU32,
-    pub sign_in_account_per_hour: NonZeroU32,
+    pub(crate) sign_in_account_per_hour: NonZeroU32,
 }
 
 /// Section `[http]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Http {
-    pub header_seconds: u64,
-    pub body_seconds: u64,
-    pub write_seconds: u64,
-    pub execution_seconds: u64,
+    pub(crate) header_seconds: u64,
+    pub(crate) body_seconds: u64,
+    pub(crate) write_seconds: u64,
+    pub(crate) execution_seconds: u64,
     pub connections: usize,
-    pub address_connections: usize,
+    pub(crate) address_connections: usize,
     pub trusted_proxies: Vec<IpNet>,
     pub cors_origins: Vec<String>,
 }
 
 /// Section `[sse]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Sse {
     pub keep_alive_milliseconds: u64,
     pub streams: usize,
@@ -73,7 +68,6 @@ pub struct Sse {
 
 /// Section `[persisted]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Persisted {
     pub automatic: Switch,
     pub mode: TrustedDocuments,
@@ -86,12 +80,11 @@ pub struct Persisted {
 pub struct Engine {
     pub lease_seconds: u32,
     pub poll_milliseconds: u64,
-    pub shutdown_seconds: u64,
+    pub(crate) shutdown_seconds: u64,
 }
 
 /// Section `[workers]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Workers {
     pub claims: u32,
     pub lease_seconds: u32,
@@ -99,17 +92,15 @@ pub struct Workers {
 
 /// Section `[review]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Review {
-    pub claim_seconds: u32,
+    pub(crate) claim_seconds: u32,
     pub content_bytes: usize,
 }
 
 /// Section `[retention]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
-pub struct Retention {
-    pub test_days: u32,
+pub(crate) struct Retention {
+    pub(crate) test_days: u32,
 }
 
 /// Section `[limits]`.
@@ -133,11 +124,10 @@ pub struct Limits {
 
 /// Section `[telemetry]`.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml is the documentation of the keys")]
 pub struct Telemetry {
-    pub otlp_endpoint: String,
-    pub service_name: String,
-    pub sample_ratio: f64,
+    pub(crate) otlp_endpoint: String,
+    pub(crate) service_name: String,
+    pub(crate) sample_ratio: f64,
 }
 
 /// Section `[webhooks]`.
@@ -156,16 +146,16 @@ pub struct Webhooks {
     pub attempt_seconds: u32,
     pub poll_milliseconds: u64,
     pub first_retry_seconds: u32,
-    pub longest_retry_seconds: u32,
-    pub give_up_seconds: u32,
-    pub disable_days: u32,
-    pub old_secret_seconds: u32,
-    pub log_days: u32,
+    pub(crate) longest_retry_seconds: u32,
+    pub(crate) give_up_seconds: u32,
+    pub(crate) disable_days: u32,
+    pub(crate) old_secret_seconds: u32,
+    pub(crate) log_days: u32,
 }
 
 impl Limits {
     /// Returns a problem at `path` of the input if a comment or reason is too long.
-    pub fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
+    pub(crate) fn comment_problem(&self, text: Option<&str>, path: &str) -> Option<Problem> {
         let max = self.comment_characters;
         text.filter(|text| text.chars().count() > max)
             .map(|_| Problem::new(path, "TOO_LARGE", format!("The text must have at most {max} characters.")))

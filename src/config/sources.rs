@@ -1,5 +1,6 @@
 //! Reads the defaults, the file, the environment and the flags, and refuses unknown keys.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::flags::Flags;
@@ -57,6 +58,23 @@ pub(super) fn read_flags(flags: &Flags) -> Result<Value, String> {
         Some((key.to_owned(), Value::new(Kind::Text(text?.to_owned()), &Source::Flag(flag))))
     });
     Ok(Value::new(Kind::Table(keys.collect()), &Source::Defaults))
+}
+
+/// Decodes the environment. An error names a variable that is not valid UTF-8 and that [`read_environment`] would read;
+/// the variables of other programs may have any encoding, and are skipped.
+pub(super) fn decode_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, String> {
+    let decode = |(name, text): (OsString, OsString)| {
+        let shown = name.to_string_lossy().into_owned();
+        let is_ours = shown.starts_with("DOCKET_") || OTEL_ALIASES.iter().any(|(otel, _)| *otel == shown);
+        match (name.into_string(), text.into_string()) {
+            (Ok(name), Ok(text)) => Some(Ok((name, text))),
+            _ if is_ours => Some(Err(format!("configuration: the variable {shown} is not valid UTF-8"))),
+            _ => None,
+        }
+    };
+    variables.filter_map(decode).collect()
 }
 
 /// Reads `DOCKET_KEY`, `DOCKET_SECTION__KEY` and the OpenTelemetry variables. A key that is text in the defaults stays

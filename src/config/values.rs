@@ -27,7 +27,7 @@ pub enum TrustedDocuments {
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Text for people.
     Text,
     /// JSON for log collectors.

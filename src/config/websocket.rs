@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Time from the upgrade to the acknowledgment of `connection_init`; then close code 4408. Default 10,000.
-    pub init_milliseconds: u64,
+    pub(crate) init_milliseconds: u64,
     /// Interval of WebSocket pings to the client. Default 20,000.
-    pub ping_milliseconds: u64,
+    pub(crate) ping_milliseconds: u64,
     /// How long the client may be silent after a ping; then close code 4499. Default 10,000.
-    pub pong_milliseconds: u64,
+    pub(crate) pong_milliseconds: u64,
     /// Time limit for writing one message, and for the closing handshake; then the connection is dropped. Default
     /// 10,000.
     pub write_milliseconds: u64,
@@ -23,11 +23,11 @@ pub struct Settings {
     /// Maximum number of concurrent operations of a connection. Above it the operation gets an `error`. Default 100.
     pub operations: usize,
     /// Maximum length of an operation's ID in UTF-8 bytes; a longer one is close code 4400. Default 256.
-    pub id_bytes: usize,
+    pub(crate) id_bytes: usize,
     /// Maximum size of a message from the client in bytes; a longer one is close code 4400. Default 65,536.
     pub message_bytes: usize,
     /// Size of the read buffer of each open connection, in bytes. Default 4,096.
-    pub read_buffer_bytes: usize,
+    pub(crate) read_buffer_bytes: usize,
 }
 
 impl Default for Settings {
@@ -67,7 +67,7 @@ impl Settings {
     }
 
     /// Returns the time limit for writing one message.
-    pub fn write_timeout(&self) -> Duration {
+    pub(crate) fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_milliseconds)
     }
 }

@@ -24,7 +24,7 @@ use crate::page::{Direction, Page, Window};
 use crate::storage::{Storage, StoredObject};
 
 /// The MIME type of a document if its sender named none and none was detected.
-pub const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+pub(crate) const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 /// Longest name of a document, in characters.
 const MAX_NAME_CHARACTERS: usize = 255;
 /// Longest MIME type, in bytes: 127 on each side of the slash (RFC 6838 section 4.2).
@@ -32,7 +32,7 @@ const MAX_MEDIA_TYPE_BYTES: usize = 255;
 /// Keys that the collector looks up in one statement.
 const COLLECT_PAGE_KEYS: usize = 500;
 /// Longest lifetime of a signed link.
-pub const MAX_LINK_SECONDS: i32 = 7 * 24 * 3600;
+pub(crate) const MAX_LINK_SECONDS: i32 = 7 * 24 * 3600;
 
 /// The documents of this server. Clones share their state.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct Documents {
 
 /// The database that an object store belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreOwner {
+pub(crate) enum StoreOwner {
     /// This database: objects to which it does not refer are garbage.
     ThisDatabase,
     /// Unknown: the store has objects and no database marker.
@@ -97,7 +97,7 @@ impl Staged {
     }
 
     /// Returns the row of the document for a content of a job.
-    pub fn into_content_of(self, job: &job::Model, now: Timestamp) -> Result<document::Model> {
+    pub(crate) fn into_content_of(self, job: &job::Model, now: Timestamp) -> Result<document::Model> {
         Ok(document::Model {
             id: self.id,
             name: self.name,
@@ -122,7 +122,7 @@ impl Documents {
     }
 
     /// Marks an empty object store as this database's, and returns the owner of the store.
-    pub async fn mark_store(&self) -> Result<StoreOwner> {
+    pub(crate) async fn mark_store(&self) -> Result<StoreOwner> {
         let own = self.database.to_string();
         Ok(match self.storage.write_marker_if_empty(&own).await? {
             Some(marker) if marker == own => StoreOwner::ThisDatabase,
@@ -132,12 +132,12 @@ impl Documents {
     }
 
     /// Returns the builder of links to contents.
-    pub fn links(&self) -> &Links {
+    pub(crate) fn links(&self) -> &Links {
         &self.links
     }
 
     /// Fails if an announced size is too large.
-    pub fn check_size(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn check_size(&self, bytes: u64) -> Result<()> {
         if bytes <= self.max_bytes {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Documents {
     }
 
     /// Creates a document of the actor from staged bytes. Removes the bytes on failure.
-    pub async fn adopt(&self, actor: &Actor, staged: Staged) -> Result<document::Model> {
+    pub(crate) async fn adopt(&self, actor: &Actor, staged: Staged) -> Result<document::Model> {
         let key = staged.stored.key.clone();
         let row = document::ActiveModel {
             id: Set(staged.id),
@@ -286,13 +286,13 @@ impl Documents {
     }
 
     /// Removes unfinished uploads that were last written to before a time. Returns their number.
-    pub async fn remove_unfinished(&self, before: Timestamp) -> Result<usize> {
+    pub(crate) async fn remove_unfinished(&self, before: Timestamp) -> Result<usize> {
         self.storage.remove_unfinished(before).await.map_err(Error::internal)
     }
 
     /// Removes an object to which no row refers. A failure is only logged, because the collector removes the object
     /// later.
-    pub async fn discard(&self, key: &str) {
+    pub(crate) async fn discard(&self, key: &str) {
         if let Err(error) = self.storage.delete(key).await {
             tracing::warn!(key, %error, "failed to remove unreferenced object");
         }
@@ -300,7 +300,7 @@ impl Documents {
 }
 
 /// Returns whether the actor owns a document or is an admin.
-pub fn is_own(actor: &Actor, document: &document::Model) -> bool {
+pub(crate) fn is_own(actor: &Actor, document: &document::Model) -> bool {
     document.owner_id == actor.user.id || actor.user.is_admin
 }
 
@@ -380,7 +380,7 @@ impl Links {
     }
 
     /// Returns whether the signature of a link is valid and the link has not expired.
-    pub fn verify(&self, id: DocumentId, expires: i64, signature: &str, now: Timestamp) -> bool {
+    pub(crate) fn verify(&self, id: DocumentId, expires: i64, signature: &str, now: Timestamp) -> bool {
         let signature = hex::decode(signature).unwrap_or_default();
         let is_signed_by = |key: &Vec<u8>| sign(key, id, expires).verify_slice(&signature).is_ok();
         self.verifying_keys.iter().any(is_signed_by) && now.timestamp() < expires

@@ -82,7 +82,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
 }
 
 /// Returns the horizon: the position below which all events are visible. Read it before the events.
-pub async fn horizon(db: &Db) -> Result<i64> {
+pub(crate) async fn horizon(db: &Db) -> Result<i64> {
     let sql = match db.backend() {
         DbBackend::Postgres => {
             "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + base AS horizon FROM feed"
@@ -93,7 +93,7 @@ pub async fn horizon(db: &Db) -> Result<i64> {
 }
 
 /// Returns the number of transaction IDs by which open transactions hold back the horizon; 0 with SQLite.
-pub async fn lag(db: &Db) -> Result<i64> {
+pub(crate) async fn lag(db: &Db) -> Result<i64> {
     match db.backend() {
         DbBackend::Postgres => {
             let sql = "SELECT pg_snapshot_xmax(s)::text::bigint - pg_snapshot_xmin(s)::text::bigint AS lag \

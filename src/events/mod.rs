@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::error::Result;
 use crate::id::{JobId, ReviewId};
-pub use event::{EventHead, NewEvent};
+pub use event::NewEvent;
 
 /// The state of a job between two wake-ups. The first subscriber that needs it reads it; all others share the snapshot.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ const MAX_ANNOUNCED_JOBS: u64 = 10_000;
 /// The changes since the last batch, each with its last time: a subscriber that started later has already seen the
 /// change.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ChangeBatch {
+pub(crate) struct ChangeBatch {
     /// Jobs with new events.
     pub jobs: BTreeMap<JobId, Instant>,
     /// Jobs whose running step has reported progress.
@@ -112,7 +112,7 @@ impl<T> Default for Hub<T> {
 
 impl<T> Hub<T> {
     /// Records that this process has announced these events of a job itself, so that the change poller skips them.
-    pub fn record_announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
+    pub(crate) fn record_announced(&self, id: JobId, sequences: RangeInclusive<i64>) {
         let first = match self.announced.get(&id) {
             // No event of another process is in between.
             Some(known) if known.end() + 1 >= *sequences.start() => *known.start().min(sequences.start()),
@@ -122,7 +122,7 @@ impl<T> Hub<T> {
     }
 
     /// Returns whether this process has announced an event itself.
-    pub fn has_announced(&self, id: JobId, sequence: i64) -> bool {
+    pub(crate) fn has_announced(&self, id: JobId, sequence: i64) -> bool {
         self.announced.get(&id).is_some_and(|known| known.contains(&sequence))
     }
 
@@ -144,7 +144,7 @@ impl<T> Hub<T> {
     }
 
     /// Announces that the running step of a job has reported progress.
-    pub fn progressed(&self, id: JobId) {
+    pub(crate) fn progressed(&self, id: JobId) {
         self.wake(id);
         self.record_change(|batch| {
             batch.progress.insert(id, Instant::now());
@@ -152,19 +152,19 @@ impl<T> Hub<T> {
     }
 
     /// Announces that a review was opened or changed.
-    pub fn review_changed(&self, id: ReviewId, job: JobId) {
+    pub(crate) fn review_changed(&self, id: ReviewId, job: JobId) {
         self.record_change(|batch| {
             batch.reviews.insert(id, (job, Instant::now()));
         });
     }
 
     /// Announces that a user may have gained or lost access to a job. Earlier readings are outdated.
-    pub fn access_changed(&self) {
+    pub(crate) fn access_changed(&self) {
         self.access_version.fetch_add(1, Ordering::Release);
     }
 
     /// Returns the number of calls of [`Hub::access_changed`].
-    pub fn access_version(&self) -> u64 {
+    pub(crate) fn access_version(&self) -> u64 {
         self.access_version.load(Ordering::Acquire)
     }
 
@@ -193,32 +193,32 @@ impl<T> Hub<T> {
     }
 
     /// Waits for a change of any kind. A change between two calls is not lost.
-    pub async fn wait_for_change(&self) {
+    pub(crate) async fn wait_for_change(&self) {
         self.changes.1.notified().await;
     }
 
     /// Takes the changes since the last call. Only the change poller calls it.
-    pub fn take_changes(&self) -> ChangeBatch {
+    pub(crate) fn take_changes(&self) -> ChangeBatch {
         std::mem::take(&mut *self.changes.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Wakes the workers of this process: a step may be queued.
-    pub fn notify_workers(&self) {
+    pub(crate) fn notify_workers(&self) {
         self.queue.notify_one();
     }
 
     /// Waits for [`Hub::notify_workers`]. A notification between two calls is not lost.
-    pub async fn wait_for_work(&self) {
+    pub(crate) async fn wait_for_work(&self) {
         self.queue.notified().await;
     }
 
     /// Wakes the dispatcher: a delivery may be due.
-    pub fn notify_dispatcher(&self) {
+    pub(crate) fn notify_dispatcher(&self) {
         self.outbox.notify_one();
     }
 
     /// Waits for [`Hub::notify_dispatcher`]. A notification between two calls is not lost.
-    pub async fn wait_for_deliveries(&self) {
+    pub(crate) async fn wait_for_deliveries(&self) {
         self.outbox.notified().await;
     }
 
@@ -261,7 +261,7 @@ impl<T> ChangeSubscription<T> {
 
     /// Wakes all subscribers of the job if the current state is at least `min_age` old: for changes that this process
     /// does not announce. One call serves all subscribers of the job.
-    pub fn refresh(&self, min_age: Duration) {
+    pub(crate) fn refresh(&self, min_age: Duration) {
         if let Some(receiver) = &self.receiver
             && receiver.borrow().started.elapsed() >= min_age
         {

@@ -18,7 +18,7 @@ use crate::id::{DeliveryId, JobId, WebhookId};
 
 /// The due time of a delivery that waits for an earlier event of the same job to the same webhook. The end of the
 /// earlier delivery makes it due. Waiting deliveries are not due, so that they do not slow down the queue.
-pub const WAITING_DUE_TIME: Timestamp =
+pub(crate) const WAITING_DUE_TIME: Timestamp =
     DateTime::from_timestamp(253_370_764_800, 0).expect("the year 9999 is in range");
 
 /// Maximum number of rows of one statement: databases limit the number of its values.

@@ -26,7 +26,7 @@ const MAX_QUOTED_CHARS: usize = 60;
 
 /// Returns up to `limit` problems of the variables of an operation, with paths into the variables.
 /// `shows_names` controls whether messages list the names of fields and values.
-pub fn variable_problems(
+pub(crate) fn variable_problems(
     types: &SchemaTypes,
     definitions: &[Positioned<VariableDefinition>],
     variables: &Variables,
@@ -54,7 +54,7 @@ pub(super) fn input_problems(types: &SchemaTypes, value: &Value, ty: &Type, limi
 
 /// Refuses a document with a literal that is invalid for its argument or variable.
 /// `shows_names` has the same meaning as in [`variable_problems`].
-pub fn check_literals(
+pub(crate) fn check_literals(
     types: &SchemaTypes,
     document: &ExecutableDocument,
     shows_names: bool,

@@ -100,7 +100,7 @@ struct DocumentPayload {
 #[derive(SimpleObject)]
 pub(super) struct DeletePayload {
     /// UUID of the deleted object.
-    pub deleted_id: ID,
+    pub(crate) deleted_id: ID,
 }
 
 #[derive(Default)]

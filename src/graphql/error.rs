@@ -15,8 +15,8 @@ impl From<Error> for async_graphql::Error {
 }
 
 /// Logs the cause of an internal error under the span of the request. Clients never see the cause.
-pub fn log_internal(error: &Error) {
-    if let Error::Internal(cause) = error {
+pub(crate) fn log_internal(error: &Error) {
+    if let Error::Internal(cause) | Error::Unreadable(cause) = error {
         tracing::error!(cause, "internal error");
     }
 }
@@ -35,8 +35,10 @@ pub fn extensions(error: &Error) -> ErrorExtensionValues {
                 values.set(key, value_from_json(value.clone()));
             }
         }
-        Error::RateLimited(seconds) => values.set("retryAfterSeconds", *seconds),
         _ => {}
+    }
+    if let Some(seconds) = error.retry_after_seconds() {
+        values.set("retryAfterSeconds", seconds);
     }
     values
 }

@@ -249,7 +249,7 @@ const MAX_FILE_PROBLEMS: usize = 100;
 /// Reads a job type from JSON in the shape of `RegisterJobTypeInput`, with the same defaults.
 /// Returns all problems at once: problems of the shape, and problems of the definition in all other fields. A field
 /// `version`, which exported types have, is ignored.
-pub fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec<Problem>> {
+pub(crate) fn job_type_from_json(mut json: serde_json::Value) -> Result<Definition, Vec<Problem>> {
     if let Some(fields) = json.as_object_mut() {
         fields.remove("version");
     }

@@ -7,7 +7,7 @@ use async_graphql::{Name, Value, Variables};
 use serde_json::{Map, Value as Json};
 
 /// Converts JSON to a GraphQL value.
-pub fn value_from_json(json: Json) -> Value {
+pub(crate) fn value_from_json(json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(boolean) => Value::Boolean(boolean),
@@ -19,7 +19,7 @@ pub fn value_from_json(json: Json) -> Value {
 }
 
 /// Converts a JSON object to the variables of a request.
-pub fn variables_from_json(fields: Map<String, Json>) -> Variables {
+pub(crate) fn variables_from_json(fields: Map<String, Json>) -> Variables {
     let mut variables = Variables::default();
     variables.extend(entries(fields));
     variables

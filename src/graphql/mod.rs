@@ -44,12 +44,13 @@ use batch::Batches;
 use budget::Budget;
 use loader::Loaders;
 
-pub use coercion::{check_literals, variable_problems};
-pub use error::{extensions, log_internal};
-pub use job_type::job_type_from_json;
-pub use schema_types::SchemaTypes;
+pub(crate) use coercion::{check_literals, variable_problems};
+pub use error::extensions;
+pub(crate) use error::log_internal;
+pub(crate) use job_type::job_type_from_json;
+pub(crate) use schema_types::SchemaTypes;
 pub use upload::Uploads;
-pub use variable_usage::check_variable_usages;
+pub(crate) use variable_usage::check_variable_usages;
 
 /// Root of all queries.
 /// Objects that the viewer (the authenticated user) cannot see are null or missing, as if they did not exist.
@@ -107,7 +108,7 @@ pub async fn execute(schema: &Schema, app: &App, mut request: Request) -> Respon
 }
 
 /// Runs any operation. A query or mutation has one response.
-pub fn execute_stream(
+pub(crate) fn execute_stream(
     schema: &Schema,
     app: &App,
     mut request: Request,

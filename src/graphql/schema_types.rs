@@ -18,7 +18,7 @@ static TYPES: LazyLock<SchemaTypes> =
 
 /// Types of a schema by name.
 #[derive(Debug)]
-pub struct SchemaTypes {
+pub(crate) struct SchemaTypes {
     definitions: HashMap<Name, Definition>,
     /// Object types that implement each interface or belong to each union.
     possible_types: HashMap<Name, HashSet<Name>>,
@@ -26,7 +26,7 @@ pub struct SchemaTypes {
 
 /// A type of a schema, except built-in scalars.
 #[derive(Debug)]
-pub enum Definition {
+pub(crate) enum Definition {
     /// A custom scalar.
     Scalar,
     /// An enum with its values.
@@ -41,7 +41,7 @@ pub enum Definition {
 
 /// An input object.
 #[derive(Debug)]
-pub struct InputObject {
+pub(crate) struct InputObject {
     /// Fields in the order of the schema.
     pub fields: Vec<InputValue>,
     /// Whether exactly one field must be given (`@oneOf`).
@@ -50,27 +50,27 @@ pub struct InputObject {
 
 /// A field of an input object, or an argument.
 #[derive(Debug)]
-pub struct InputValue {
+pub(crate) struct InputValue {
     /// Name of the field or argument.
     pub name: Name,
     /// Type of the value.
     pub ty: Type,
     /// Whether the value can be omitted because it has a default.
-    pub has_default: bool,
+    pub(crate) has_default: bool,
 }
 
 /// A field of an object or interface.
 #[derive(Debug)]
-pub struct OutputField {
+pub(crate) struct OutputField {
     /// Name of the type, without lists.
-    pub type_name: Name,
+    pub(crate) type_name: Name,
     /// Arguments by name.
     pub arguments: HashMap<Name, InputValue>,
 }
 
 impl SchemaTypes {
     /// Returns the types of this server's schema.
-    pub fn of_server() -> &'static Self {
+    pub(crate) fn of_server() -> &'static Self {
         &TYPES
     }
 
@@ -112,12 +112,12 @@ impl SchemaTypes {
     }
 
     /// Returns a type; `None` for built-in scalars and for types that do not exist.
-    pub fn get(&self, name: &str) -> Option<&Definition> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Definition> {
         self.definitions.get(name)
     }
 
     /// Returns a field of an object or interface.
-    pub fn field(&self, parent: &str, name: &str) -> Option<&OutputField> {
+    pub(crate) fn field(&self, parent: &str, name: &str) -> Option<&OutputField> {
         match self.get(parent) {
             Some(Definition::Output(fields)) => fields.get(name),
             _ => None,
@@ -125,12 +125,12 @@ impl SchemaTypes {
     }
 
     /// Returns the object types that a value of an interface or union can have; `None` for any other type.
-    pub fn possible_types(&self, name: &str) -> Option<&HashSet<Name>> {
+    pub(crate) fn possible_types(&self, name: &str) -> Option<&HashSet<Name>> {
         self.possible_types.get(name)
     }
 
     /// Returns the name of the type that an operation starts from.
-    pub fn root(operation: OperationType) -> &'static str {
+    pub(crate) fn root(operation: OperationType) -> &'static str {
         match operation {
             OperationType::Query => "Query",
             OperationType::Mutation => "Mutation",

@@ -29,7 +29,7 @@ impl Uploads {
     }
 
     /// Removes and returns the files that no resolver has taken.
-    pub fn take_remaining(&self) -> Vec<Staged> {
+    pub(crate) fn take_remaining(&self) -> Vec<Staged> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().filter_map(Option::take).collect()
     }
 }

@@ -16,7 +16,10 @@ use super::schema_types::{Definition, SchemaTypes};
 use crate::error::Code;
 
 /// Refuses a document that uses a variable where its type is not allowed.
-pub fn check_variable_usages(types: &SchemaTypes, document: &ExecutableDocument) -> Result<(), Refusal> {
+pub(crate) fn check_variable_usages(
+    types: &SchemaTypes,
+    document: &ExecutableDocument,
+) -> Result<(), Refusal> {
     for (_, Positioned { node: operation, .. }) in document.operations.iter() {
         let definitions = &operation.variable_definitions;
         let mut checker = UsageChecker { types, document, definitions, visited_fragments: HashSet::new() };

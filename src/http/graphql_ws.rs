@@ -25,16 +25,17 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::connection::Connection;
-pub use self::operations::{InitRefusal, Operations, PROTOCOL};
+pub(crate) use self::operations::Operations;
+pub(crate) use self::operations::{InitRefusal, PROTOCOL};
 use super::tracking;
-pub use crate::config::websocket::Settings;
+pub(crate) use crate::config::websocket::Settings;
 use crate::telemetry::trace;
 
 /// Answers an upgrade request and serves the connection until it ends. A client that does not offer [`PROTOCOL`] gets
 /// close code 4406.
 ///
 /// `tasks` tracks the connection. The cancellation of `stopping` completes every operation and closes the connection.
-pub fn upgrade<O: Operations>(
+pub(crate) fn upgrade<O: Operations>(
     upgrade: WebSocketUpgrade,
     operations: O,
     settings: Settings,

@@ -33,12 +33,12 @@ mod socket;
 mod sse;
 mod tracking;
 
-pub mod graphql_ws;
+pub(crate) mod graphql_ws;
 
 pub use connections::serve;
 pub use parameters::Parameters;
 pub(crate) use refusal::{refuse, refuse_request};
-pub use response::EncodedResponse;
+pub(crate) use response::EncodedResponse;
 pub(crate) use server::Server;
 
 use std::time::Duration;
@@ -233,7 +233,10 @@ pub(crate) mod tests {
         let json = body(&conflict).await;
         assert_eq!(json["errors"][0]["message"], "It is taken.");
         assert_eq!(json["errors"][0]["extensions"]["claimedBy"], "ada");
-        assert_eq!(body(&Error::RateLimited(7)).await["errors"][0]["extensions"]["retryAfterSeconds"], 7);
+        for (error, seconds) in [(Error::RateLimited(7), 7), (Error::Unavailable("No.".into()), 1)] {
+            assert_eq!(body(&error).await["errors"][0]["extensions"]["retryAfterSeconds"], seconds);
+            assert_eq!(refuse(&error).headers()[header::RETRY_AFTER], seconds.to_string().as_str());
+        }
         let problems = body(&Error::invalid("/a", "RANGE", "no")).await;
         assert_eq!(problems["errors"][0]["extensions"]["problems"][0]["path"], "/a");
     }

@@ -17,7 +17,7 @@ pub struct Parameters {
     /// Text of the document.
     pub query: Option<String>,
     /// ID of a persisted document, instead of its text.
-    pub document_id: Option<String>,
+    pub(crate) document_id: Option<String>,
     /// Name of the operation to run.
     pub operation_name: Option<String>,
     /// Values of the variables.

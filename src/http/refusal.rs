@@ -20,7 +20,7 @@ pub(crate) fn refuse(error: &Error) -> Response {
         Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
         Error::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        Error::Unreadable(_) | Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut extensions = crate::graphql::extensions(error);
     extensions.set("tracking", tracking::current());
@@ -31,8 +31,8 @@ pub(crate) fn refuse(error: &Error) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Error::RateLimited(seconds) = error {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

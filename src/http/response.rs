@@ -16,11 +16,11 @@ use crate::graphql::{extensions, log_internal};
 
 /// A response encoded as JSON, for any transport.
 #[derive(Debug, Clone)]
-pub struct EncodedResponse {
+pub(crate) struct EncodedResponse {
     /// `data`, `errors` and `extensions` as JSON. There is no `data` if the operation did not run.
     pub json: String,
     /// Errors of a request that did not run, or of a subscription that they end; otherwise empty.
-    pub request_errors: Vec<ServerError>,
+    pub(crate) request_errors: Vec<ServerError>,
     /// Code of the first error, if there is one.
     pub(super) error_code: Option<Code>,
     pub(super) has_run: bool,

@@ -34,7 +34,7 @@ pub enum PrincipalRef {
 }
 
 /// Returns step names without duplicates; only `*` if they contain `*`.
-pub fn normalize_steps(steps: &[String]) -> Vec<String> {
+pub(crate) fn normalize_steps(steps: &[String]) -> Vec<String> {
     if steps.iter().any(|step| step == ALL_STEPS) {
         return vec![ALL_STEPS.to_owned()];
     }
@@ -48,7 +48,7 @@ pub fn normalize_steps(steps: &[String]) -> Vec<String> {
 }
 
 /// Returns a problem for each step that the job type does not have.
-pub fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Problem> {
+pub(crate) fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Problem> {
     let unknown = |(_, step): &(usize, &String)| *step != ALL_STEPS && job_type.step(step).is_none();
     let names: Vec<_> = job_type.steps.iter().map(|step| step.name.as_str()).collect();
     let problem = |(i, step): (usize, &String)| {
@@ -62,7 +62,7 @@ pub fn step_problems(job_type: &JobType, steps: &[String], path: &str) -> Vec<Pr
 
 /// An existing team or user.
 #[derive(Debug, Clone)]
-pub struct Principal {
+pub(crate) struct Principal {
     /// The ID of the team or user.
     pub id: Uuid,
     /// `TEAM` or `USER`, as in `access`.
@@ -73,7 +73,7 @@ pub struct Principal {
 
 impl Principal {
     /// Returns the data of an event about a change of the collaboration.
-    pub fn change(&self, change: &str) -> Value {
+    pub(crate) fn change(&self, change: &str) -> Value {
         let Self { id, kind, name } = self;
         json!({"change": change, "collaborator": {"kind": kind, "id": id, "name": name}})
     }
@@ -92,7 +92,7 @@ impl From<account::Model> for Principal {
 }
 
 /// Finds the team or user of a reference. NOT_FOUND if there is none.
-pub async fn find_principal(db: &impl ConnectionTrait, principal: &PrincipalRef) -> Result<Principal> {
+pub(crate) async fn find_principal(db: &impl ConnectionTrait, principal: &PrincipalRef) -> Result<Principal> {
     let team_not_found = || Error::not_found("team");
     let user_not_found = || Error::not_found("user");
     Ok(match principal {

@@ -16,14 +16,14 @@ use crate::job_type::{INPUT, JobType};
 
 /// Returns whether a user with this standing sees the contents of a role. Everybody who sees the job sees its input;
 /// other roles require access to a step that lists the role.
-pub fn is_visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
+pub(crate) fn is_visible(standing: &Standing, job_type: &JobType, role: &str) -> bool {
     let sees_all = matches!(standing, Standing::Owner | Standing::Admin | Standing::AllSteps);
     sees_all || role == INPUT || job_type.steps_of_role(role).any(|step| works_on(standing, &step.name))
 }
 
 /// Checks the contents that are submitted for a step with these roles: each has one of the roles, and no role occurs
 /// twice.
-pub fn role_problems(roles: &[String], contents: &[(String, Source)]) -> Vec<Problem> {
+pub(crate) fn role_problems(roles: &[String], contents: &[(String, Source)]) -> Vec<Problem> {
     let valid: Vec<&str> = roles.iter().map(String::as_str).filter(|role| *role != INPUT).collect();
     let problem = |(i, (role, _)): (usize, &(String, Source))| {
         let (code, message) = if !valid.contains(&role.as_str()) {
@@ -51,7 +51,7 @@ pub enum Origin<'a> {
 
 /// A confidence, rounded for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Grade {
+pub(crate) struct Grade {
     /// The confidence in thousandths, 0 to 1000.
     pub thousandths: i32,
     /// The value is required and was not found.
@@ -109,7 +109,7 @@ impl Jobs {
     }
 
     /// Returns those of the given documents that the actor may read, with a fixed number of statements.
-    pub async fn readable_documents(
+    pub(crate) async fn readable_documents(
         &self,
         actor: &Actor,
         ids: impl IntoIterator<Item = DocumentId>,
@@ -160,7 +160,7 @@ impl Jobs {
     }
 
     /// Returns the current content of a role, without checking access: for the engine.
-    pub async fn current_content(
+    pub(crate) async fn current_content(
         &self,
         job: JobId,
         role: &str,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Jobs;
 use super::decide::Command;
-use super::record::{self, Authority, EventKind, LockedJob, Reads, Server};
+use super::record::{self, Authority, LockedJob, Reads, Server};
 use crate::access::{Cancel, Delete, Edit, Grant};
 use crate::entity::job;
 use crate::error::{Error, Problem, Result};
@@ -36,7 +36,7 @@ pub struct CheckedChanges {
 
 impl CheckedChanges {
     /// Makes the changes conditional: they fail with CONFLICT if the job has an event after this sequence.
-    pub fn only_after(self, sequence: i64) -> Self {
+    pub(crate) fn only_after(self, sequence: i64) -> Self {
         Self { last_seen: Some(sequence), ..self }
     }
 
@@ -45,11 +45,8 @@ impl CheckedChanges {
         if self.last_seen.is_some_and(|last| last != locked.row().seq) {
             return Err(Error::conflict("The job has changed since you read it. Read it again and retry."));
         }
-        let priority_before = locked.row().priority;
-        if let Some(priority) = self.changes.priority.filter(|new| *new != priority_before) {
-            let data = json!({"priority": {"from": priority_before, "to": priority}});
+        if let Some(priority) = self.changes.priority {
             locked.set_priority(priority);
-            locked.record(EventKind::MetadataChanged, None, data);
         }
         let Some(patch) = self.changes.metadata else { return Ok(()) };
         let mut patched = locked.row().metadata.clone();
@@ -60,11 +57,7 @@ impl CheckedChanges {
         let patched = Value::Object(patched.map_err(Error::Invalid)?);
         super::request::check_metadata_size(&patched, self.max_metadata_bytes)?;
         check_taxonomies(&self.job_type, &locked.row().metadata, &patched)?;
-        if patched != locked.row().metadata {
-            let data = json!({"patch": patch, "metadata": patched});
-            locked.set_metadata(patched);
-            locked.record(EventKind::MetadataChanged, None, data);
-        }
+        locked.set_metadata(patched, &patch);
         Ok(())
     }
 }
@@ -80,13 +73,21 @@ impl Jobs {
     }
 
     /// Applies changes that were checked.
-    pub async fn apply_changes(&self, grant: &Grant<Edit>, changes: CheckedChanges) -> Result<job::Model> {
+    pub(crate) async fn apply_changes(
+        &self,
+        grant: &Grant<Edit>,
+        changes: CheckedChanges,
+    ) -> Result<job::Model> {
         let changed = record::change(self, grant.clone(), Reads::STATE, move |locked| changes.apply(locked));
         Ok(changed.await?.0)
     }
 
     /// Checks changes as far as possible without the lock of the job.
-    pub async fn check_changes(&self, grant: &Grant<Edit>, changes: Changes) -> Result<CheckedChanges> {
+    pub(crate) async fn check_changes(
+        &self,
+        grant: &Grant<Edit>,
+        changes: Changes,
+    ) -> Result<CheckedChanges> {
         let before = grant.job();
         let job_type = self.types.version(&before.type_id, before.type_version).await?;
         match changes.priority.and_then(super::request::priority_problem) {
@@ -144,7 +145,7 @@ impl Jobs {
 
     /// Deletes a job on behalf of the server. Subscribers see it canceled for `reason`.
     pub(super) async fn delete_as_server(&self, id: JobId, reason: &'static str) -> Result<()> {
-        self.delete_as(Server(id), reason).await
+        self.delete_as(Server::deletion(id), reason).await
     }
 
     async fn delete_as(&self, authority: impl Authority + Clone, reason: &'static str) -> Result<()> {
@@ -206,6 +207,7 @@ fn check_taxonomies(job_type: &JobType, before: &Value, after: &Value) -> Result
 #[cfg(test)]
 mod tests {
     use sea_orm::EntityTrait;
+    use serde_json::json;
 
     use super::*;
     use crate::access::{self, Actor};

@@ -84,7 +84,8 @@ pub enum Command {
         /// The time at which the claim expires.
         until: Timestamp,
     },
-    /// Releases the claim of the open review. Does nothing if the review is not claimed.
+    /// Releases the claim of the open review. Does nothing if the review is not claimed, or if the claim of a user has
+    /// expired already.
     ReleaseReview {
         /// The cause of the release.
         cause: ReleaseCause,
@@ -206,12 +207,12 @@ pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided
 }
 
 /// Returns whether the four-eyes rule keeps a user from reviewing or running a step.
-pub fn is_barred_by_four_eyes(state: &State, step: usize, user: UserId) -> bool {
+pub(crate) fn is_barred_by_four_eyes(state: &State, step: usize, user: UserId) -> bool {
     state.steps[step].four_eyes && user == state.owner
 }
 
 /// Returns the index of the step that the lease with this token holds at `now`.
-pub fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
+pub(crate) fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<usize, Rejection> {
     match &state.task {
         Some(Task { step, lease: Some(lease), .. }) if lease.token == token && now < lease.until => Ok(*step),
         _ => Err(Rejection::StaleLease),
@@ -219,12 +220,12 @@ pub fn leased_step(state: &State, token: LeaseToken, now: Timestamp) -> Result<u
 }
 
 /// Returns the index of the step whose review a user has claimed at `now`.
-pub fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
-    let OpenReview { step, claim } = state.review.ok_or(Rejection::NoReview)?;
-    match claim {
-        Some(claim) if now < claim.until && claim.by == by => Ok(step),
-        Some(claim) if now < claim.until => Err(Rejection::ClaimedBy(claim.by)),
-        _ => Err(Rejection::NotClaimed),
+pub(crate) fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<usize, Rejection> {
+    let review = state.review.ok_or(Rejection::NoReview)?;
+    match review.claim_at(now) {
+        Some(claim) if claim.by == by => Ok(review.step),
+        Some(claim) => Err(Rejection::ClaimedBy(claim.by)),
+        None => Err(Rejection::NotClaimed),
     }
 }
 
@@ -442,13 +443,16 @@ impl Decision {
     fn release_review(&mut self, cause: ReleaseCause) -> Result<(), Rejection> {
         let OpenReview { step, claim } = self.state.review.ok_or(Rejection::NoReview)?;
         let Some(claim) = claim else { return Ok(()) };
+        let is_expired = claim.until <= self.now;
         let why = match cause {
+            ReleaseCause::Clock if is_expired => Release::Expired,
+            ReleaseCause::AccessLost(user) if user == claim.by => Release::AccessLost,
+            ReleaseCause::Clock | ReleaseCause::AccessLost(_) => return Ok(()),
+            // The review is not claimed any more.
+            ReleaseCause::Claimant(_) | ReleaseCause::Admin if is_expired => return Ok(()),
             ReleaseCause::Claimant(by) if by == claim.by => Release::Released,
             ReleaseCause::Claimant(_) => return Err(Rejection::ClaimedBy(claim.by)),
             ReleaseCause::Admin => Release::ByAdmin,
-            ReleaseCause::Clock if claim.until <= self.now => Release::Expired,
-            ReleaseCause::AccessLost(user) if user == claim.by => Release::AccessLost,
-            ReleaseCause::Clock | ReleaseCause::AccessLost(_) => return Ok(()),
         };
         self.release(step, claim, why);
         Ok(())

@@ -23,7 +23,7 @@ use crate::job_type::JobType;
 
 /// A job as one viewer sees it.
 #[derive(Debug)]
-pub struct Details {
+pub(crate) struct Details {
     /// The row of the job.
     pub job: job::Model,
     /// The owner.
@@ -98,7 +98,7 @@ impl JobRows for PageRows<'_> {
 
 impl Jobs {
     /// Returns the details of those of the given jobs that the actor may see, in the same order.
-    pub async fn details(&self, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Details>> {
+    pub(crate) async fn details(&self, actor: &Actor, jobs: Vec<job::Model>) -> Result<Vec<Details>> {
         let db = self.db.read();
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let standings = access::standings(db, actor, &jobs).await?;
@@ -148,7 +148,7 @@ impl Jobs {
     }
 
     /// Returns the reviewer who has claimed the open review of a job, and the time at which the claim expires.
-    pub async fn claim_on(&self, job: JobId) -> Result<Option<(UserId, Timestamp)>> {
+    pub(crate) async fn claim_on(&self, job: JobId) -> Result<Option<(UserId, Timestamp)>> {
         let open = review::Entity::find()
             .filter(review::Column::JobId.eq(job))
             .filter(review::Column::Status.eq(ReviewStatus::Claimed));

@@ -27,7 +27,7 @@ type CompletedJob = (Vec<(String, Option<Timestamp>)>, Timestamp);
 
 /// The last completed jobs of each type, cached for a minute. Clones share the cache.
 #[derive(Debug, Clone)]
-pub struct DurationHistory(Cache<String, Arc<Vec<CompletedJob>>>);
+pub(crate) struct DurationHistory(Cache<String, Arc<Vec<CompletedJob>>>);
 
 impl Default for DurationHistory {
     fn default() -> Self {
@@ -39,7 +39,7 @@ impl DurationHistory {
     /// Estimates the seconds until a job of this type ends that is at a step since a time. Returns the time that nine
     /// of ten earlier jobs exceeded, and the time within which nine of ten ended. `None` if there are too few earlier
     /// jobs.
-    pub async fn remaining(
+    pub(crate) async fn remaining(
         &self,
         db: &Db,
         type_id: &str,

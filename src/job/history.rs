@@ -18,13 +18,13 @@ use crate::id::JobId;
 use crate::job_type::JobType;
 
 /// Reads the cursor of an event.
-pub fn parse_cursor(text: &str) -> Result<FeedPosition> {
+pub(crate) fn parse_cursor(text: &str) -> Result<FeedPosition> {
     FeedPosition::decode(text)
         .ok_or_else(|| Error::invalid("/after", "CURSOR", "The cursor is not the cursor of an event."))
 }
 
 /// Reads the cursor of an event of this job, and returns the sequence of the event.
-pub fn parse_job_cursor(job: JobId, text: &str) -> Result<i64> {
+pub(crate) fn parse_job_cursor(job: JobId, text: &str) -> Result<i64> {
     let position = parse_cursor(text)?;
     if position.job == job {
         return Ok(position.sequence);
@@ -34,7 +34,11 @@ pub fn parse_job_cursor(job: JobId, text: &str) -> Result<i64> {
 
 /// Returns an event as a user with this standing sees it. Of an event of a step without access, its data is only `step`
 /// and `withheld`, and the actor is left out.
-pub fn redact_event(standing: &Standing, job_type: &JobType, event: job_event::Model) -> job_event::Model {
+pub(crate) fn redact_event(
+    standing: &Standing,
+    job_type: &JobType,
+    event: job_event::Model,
+) -> job_event::Model {
     let role = event.data.get("role").and_then(|role| role.as_str());
     let is_visible = match (event.kind, role, &event.step) {
         (EventKind::ContentAdded, Some(role), _) => contents::is_visible(standing, job_type, role),
@@ -73,7 +77,11 @@ pub struct FeedPage {
 impl Jobs {
     /// Returns, for each job and sequence, up to `limit` events after it, in one statement. This is possible because
     /// sequences have no gaps.
-    pub async fn histories(&self, after: &[(JobId, i64)], limit: i64) -> Result<Vec<job_event::Model>> {
+    pub(crate) async fn histories(
+        &self,
+        after: &[(JobId, i64)],
+        limit: i64,
+    ) -> Result<Vec<job_event::Model>> {
         let range = |(job, after): &(JobId, i64)| {
             Condition::all()
                 .add(job_event::Column::JobId.eq(*job))

@@ -6,7 +6,7 @@ pub mod contents;
 pub mod control;
 pub mod create;
 pub mod decide;
-pub mod details;
+pub(crate) mod details;
 pub mod estimate;
 pub mod history;
 pub mod progress;
@@ -15,11 +15,12 @@ pub mod queue;
 pub mod record;
 mod rejection;
 pub mod request;
-pub mod retention;
+pub(crate) mod retention;
 pub mod retry;
 pub mod rows;
 pub mod state;
 pub mod timing;
+mod unreadable;
 pub mod view;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ use crate::id::JobId;
 use crate::job_type::JobTypes;
 use crate::storage::Storage;
 use estimate::DurationHistory;
+pub(crate) use unreadable::UnreadableJobs;
 
 /// A job with its task and its access, read at one time.
 #[derive(Debug, Clone)]
@@ -74,7 +76,9 @@ pub struct Jobs {
     /// The configured limits.
     pub limits: Limits,
     /// Durations of completed jobs.
-    pub durations: DurationHistory,
+    pub(crate) durations: DurationHistory,
+    /// Jobs that claims skip.
+    pub(crate) unreadable: UnreadableJobs,
     /// The configuration of reviews.
     pub review: crate::config::Review,
     /// Concurrency limit of corrections: one permit for each KiB of content.

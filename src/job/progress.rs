@@ -21,7 +21,7 @@ pub struct StepNow {
 }
 
 /// Returns the steps of a job, in order. `task` is the step that is queued or leased.
-pub fn steps_now(job: &job::Model, task: Option<&task::Model>) -> Result<Vec<StepNow>> {
+pub(crate) fn steps_now(job: &job::Model, task: Option<&task::Model>) -> Result<Vec<StepNow>> {
     let with_progress = |step: Step| {
         let task = task.filter(|task| task.step == step.name);
         let fraction = match step.status {

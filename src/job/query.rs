@@ -179,7 +179,7 @@ impl Jobs {
 
     /// Returns up to `limit` jobs that the actor may see and that match the filter, from those after a time of change
     /// and an ID. The newest change is last.
-    pub async fn changed_after(
+    pub(crate) async fn changed_after(
         &self,
         actor: &Actor,
         filter: &Filter,

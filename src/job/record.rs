@@ -25,24 +25,25 @@ use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::state::Step;
-use super::{Jobs, Snapshot, not_found};
+use super::{Jobs, Snapshot};
 use crate::access::policy::ALL_STEPS;
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
 pub use crate::entity::enums::EventKind;
 use crate::entity::enums::{PrincipalKind, Status};
 use crate::entity::job;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::id::JobId;
-use authority::admit;
-pub use authority::{Authority, Server};
-pub use collaborators::CollaboratorChange;
+pub(crate) use authority::Authority;
+pub use authority::Server;
+pub(crate) use collaborators::CollaboratorChange;
 pub use load::Reads;
-pub use locked::LockedJob;
-pub use remove::remove_ended;
+use load::open;
+pub(crate) use locked::LockedJob;
+pub(crate) use remove::remove_ended;
 use write::Saved;
-pub use write_set::ReviewSubject;
+pub(crate) use write_set::ReviewSubject;
 
 /// Changes a job by `change`, if `authority` still allows it under the lock of the job. Returns the row of the job after
 /// the change. An error of `change` leaves everything as it was. NOT_FOUND if the job does not exist.
@@ -56,9 +57,7 @@ where
     let changed = jobs.db.write_then(
         move |tx| -> Work<'_, (Saved, T)> {
             Box::pin(async move {
-                let locked = load::lock(tx, authority.job_id(), &clock, reads).await?;
-                let mut locked = locked.ok_or_else(not_found)?;
-                admit(tx, &authority, &mut locked).await?;
+                let mut locked = open(tx, &clock, &authority, reads).await?;
                 let value = change(&mut locked)?;
                 Ok((write::write(tx, locked).await?, value))
             })
@@ -68,12 +67,16 @@ where
     changed.await
 }
 
-/// Changes each of the jobs that a query finds, in one transaction. `find` gets the time of the database and its kind, and
-/// returns a query for the column `job_id`. A job is skipped if its authority refuses, or if
-/// `change` returns `None`. Any other error rolls all of them back.
-pub async fn change_found<A, T>(
+/// Changes each of the jobs that a query finds, in one transaction. `find` gets the time of the database, its kind and the
+/// jobs to leave out, and returns a query for the column `job_id`. A job is skipped if its authority refuses, or if
+/// `change` returns `None`.
+///
+/// A job that cannot be read, or whose `change` fails, is logged and skipped too. If no other job is on its page, the next
+/// page is read: jobs at the head of a queue do not keep those behind them from being changed. An error of the database
+/// rolls everything back.
+pub(crate) async fn change_found<A, T>(
     jobs: &Jobs,
-    find: impl FnOnce(Timestamp, DbBackend) -> SelectStatement + Send + 'static,
+    find: impl Fn(Timestamp, DbBackend, &[JobId]) -> SelectStatement + Send + 'static,
     authority: impl Fn(JobId) -> A + Send + 'static,
     mut change: impl FnMut(&mut LockedJob) -> Result<Option<T>> + Send + 'static,
 ) -> Result<Vec<(job::Model, T)>>
@@ -81,27 +84,38 @@ where
     A: Authority,
     T: Send + 'static,
 {
-    let (clock, hub) = (jobs.clock.clone(), jobs.hub.clone());
+    let (clock, hub, unreadable) = (jobs.clock.clone(), jobs.hub.clone(), jobs.unreadable.clone());
     let changed = jobs.db.write_then(
         move |tx| -> Work<'_, Vec<(Saved, T)>> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
-                let found = tx.query_all(&find(now, tx.get_database_backend())).await?;
-                let mut changed = Vec::new();
-                for row in found {
-                    let authority = authority(row.try_get("", "job_id")?);
-                    let locked = load::lock(tx, authority.job_id(), &clock, Reads::STATE).await?;
-                    let Some(mut locked) = locked else { continue };
-                    match admit(tx, &authority, &mut locked).await {
-                        Ok(()) => {}
-                        Err(error) if error.is_refusal() => continue,
-                        Err(error) => return Err(error),
+                let (mut skipped, mut changed) = (unreadable.ids(), Vec::new());
+                loop {
+                    let query = find(now, tx.get_database_backend(), &skipped);
+                    let skipped_before = skipped.len();
+                    for row in tx.query_all(&query).await? {
+                        let id: JobId = row.try_get("", "job_id")?;
+                        let opened = open(tx, &clock, &authority(id), Reads::STATE).await;
+                        let changed_in_memory = opened.and_then(|mut locked| match change(&mut locked) {
+                            Ok(value) => Ok(value.map(|value| (locked, value))),
+                            Err(error) => Err(Error::Unreadable(error.to_string())),
+                        });
+                        match changed_in_memory {
+                            Ok(Some((locked, value))) => changed.push((write::write(tx, locked).await?, value)),
+                            Ok(None) => {}
+                            Err(error) if error.is_refusal() => {}
+                            Err(error @ Error::Unreadable(_)) => {
+                                tracing::error!(job.id = %id, %error, "job cannot be claimed, skipping it for a minute");
+                                unreadable.add(id);
+                                skipped.push(id);
+                            }
+                            Err(error) => return Err(error),
+                        }
                     }
-                    if let Some(value) = change(&mut locked)? {
-                        changed.push((write::write(tx, locked).await?, value));
+                    if !changed.is_empty() || skipped.len() == skipped_before {
+                        return Ok(changed);
                     }
                 }
-                Ok(changed)
             })
         },
         move |changed| changed.into_iter().map(|(saved, value)| (wake_up(&hub, saved), value)).collect(),

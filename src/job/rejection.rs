@@ -13,16 +13,17 @@ impl From<Rejection> for Error {
                 format!("Only a FAILED or CANCELLED job can run again; this one is {status}.")
             }
             Rejection::StaleLease => {
-                "This claim is lost: its lease has expired, or the job has continued without it.".into()
+                let message =
+                    "This claim is lost: its lease has expired, or the job has continued without it.";
+                return Self::conflict_with(message, "reason", "LEASE_LOST");
             }
             Rejection::NothingQueued | Rejection::LeaseHolds | Rejection::Started => {
                 "Another request has already changed the job. Read it again.".into()
             }
             Rejection::NoReview => "This review has already ended.".into(),
             Rejection::ClaimedBy(user) => {
-                let message = "Another user has claimed this review.".into();
-                let details = [("claimedBy".to_owned(), json!(user))].into_iter().collect();
-                return Self::Conflict { message, details };
+                let message = "Another user has claimed this review.";
+                return Self::conflict_with(message, "claimedBy", json!(user));
             }
             Rejection::NotClaimed => {
                 "You have not claimed this review, or your claim has expired. Claim it and retry.".into()

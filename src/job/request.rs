@@ -65,7 +65,7 @@ const MAX_CONTENTS: usize = 100;
 const MAX_KEY_CHARS: usize = 200;
 
 /// The highest priority. The lowest is its negative.
-pub const MAX_PRIORITY: i32 = 1_000;
+pub(crate) const MAX_PRIORITY: i32 = 1_000;
 
 impl Jobs {
     /// Checks a request, and finds everything that it refers to. Returns all problems at once.

@@ -14,7 +14,7 @@ use crate::page::{Cursor, Direction, after_cursor};
 
 /// The numbers of removed jobs and documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Removed {
+pub(crate) struct Removed {
     /// Jobs, which were removed with their outputs.
     pub jobs: u64,
     /// Uploaded documents.
@@ -25,7 +25,7 @@ impl Jobs {
     /// Removes TEST jobs created before a time, whatever their status, as if their owners had deleted them. Then
     /// removes documents that were uploaded with TEST keys before that time and that no job uses. Skips jobs and
     /// documents that are in use; the next call tries them again.
-    pub async fn remove_test_data(&self, before: Timestamp) -> Result<Removed> {
+    pub(crate) async fn remove_test_data(&self, before: Timestamp) -> Result<Removed> {
         let mut removed = Removed::default();
         let mut after: Option<Cursor> = None;
         loop {

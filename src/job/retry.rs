@@ -14,7 +14,7 @@ pub fn backoff(attempt: u32, jitter: f64) -> TimeDelta {
 }
 
 /// [`backoff`] with another minimum and maximum, in seconds.
-pub fn backoff_within(min: f64, max: f64, attempt: u32, jitter: f64) -> TimeDelta {
+pub(crate) fn backoff_within(min: f64, max: f64, attempt: u32, jitter: f64) -> TimeDelta {
     let doublings = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX).min(30);
     let full = (min * 2f64.powi(doublings)).min(max);
     let seconds = full * (0.5 + 0.5 * jitter.clamp(0.0, 1.0));

@@ -13,7 +13,7 @@ pub fn state(job: &job::Model, task: Option<&task::Model>, review: Option<&revie
     let steps: Vec<Step> = parse(&job.steps)?;
     let index = |name: &str| {
         let found = steps.iter().position(|step| step.name == name);
-        found.ok_or_else(|| Error::Internal(format!("job {} has no step {name}", job.id)))
+        found.ok_or_else(|| Error::Unreadable(format!("job {} has no step {name}", job.id)))
     };
     let task = task.map(|row| {
         let (step, lease) = (index(&row.step)?, lease(row));
@@ -57,5 +57,5 @@ fn lease(row: &task::Model) -> Option<Lease> {
 }
 
 fn parse<T: DeserializeOwned>(value: &Value) -> Result<T> {
-    T::deserialize(value).map_err(Error::internal)
+    T::deserialize(value).map_err(|error| Error::Unreadable(error.to_string()))
 }

@@ -43,7 +43,7 @@ pub struct Step {
     pub fraction: f64,
     /// Whether the owner of the job may neither review the step nor run it as a worker.
     #[serde(default)]
-    pub four_eyes: bool,
+    pub(crate) four_eyes: bool,
     /// The comment of the reviewer who sent the job back to this step, for the next attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -108,6 +108,13 @@ pub struct OpenReview {
     pub step: usize,
     /// Set while a reviewer has claimed the review.
     pub claim: Option<ReviewClaim>,
+}
+
+impl OpenReview {
+    /// Returns the claim that holds at `now`; an expired claim may not be released yet.
+    pub(crate) fn claim_at(&self, now: Timestamp) -> Option<ReviewClaim> {
+        self.claim.filter(|claim| now < claim.until)
+    }
 }
 
 /// The part of a job that decides which commands are allowed.
@@ -320,7 +327,7 @@ impl StepChange {
     }
 
     /// Returns the attempt of the step after the change.
-    pub fn attempt_after(&self, before: u32) -> u32 {
+    pub(crate) fn attempt_after(&self, before: u32) -> u32 {
         match self {
             Self::Running { .. } => before + 1,
             Self::Released => before.saturating_sub(1),
@@ -356,7 +363,7 @@ impl State {
 
     /// Returns the step to which a rewind without a step leads: the one before the current step, or the last step that
     /// a job with a final status has reached.
-    pub fn step_back(&self) -> usize {
+    pub(crate) fn step_back(&self) -> usize {
         match self.current_step() {
             Some(current) => current.saturating_sub(1),
             None => self.steps.iter().rposition(|step| step.status != StepStatus::Pending).unwrap_or(0),
@@ -364,7 +371,7 @@ impl State {
     }
 
     /// Returns the current phase; `None` after a final status.
-    pub fn phase(&self) -> Option<Phase> {
+    pub(crate) fn phase(&self) -> Option<Phase> {
         match self.status {
             Status::Running => Some(Phase::Machine),
             Status::Blocked if self.review.is_some_and(|review| review.claim.is_some()) => {
@@ -373,12 +380,6 @@ impl State {
             Status::Queued | Status::Blocked => Some(Phase::Waiting),
             Status::Completed | Status::Cancelled | Status::Failed => None,
         }
-    }
-
-    /// Returns the number of completed and skipped steps.
-    pub fn finished_steps(&self) -> usize {
-        let done = |step: &&Step| matches!(step.status, StepStatus::Completed | StepStatus::Skipped);
-        self.steps.iter().filter(done).count()
     }
 
     /// Applies an event.

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 
 /// The phase of a job that has no final status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// A worker runs a step.
     Machine,
     /// A person has claimed the review.
@@ -28,7 +28,7 @@ pub struct Timing {
 
 /// The time that a job has spent, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// With workers.
     pub machine: f64,
     /// With people who had claimed its reviews.
@@ -45,7 +45,7 @@ impl Timing {
 
     /// Counts the time until `now` for the phase that ends. The time between a final status and a retry or rewind
     /// (`None`) does not count.
-    pub fn spend(&mut self, phase: Option<Phase>, now: Timestamp) {
+    pub(crate) fn spend(&mut self, phase: Option<Phase>, now: Timestamp) {
         let micros = (now - self.since).max(TimeDelta::zero()).num_microseconds().unwrap_or(0);
         self.since = now;
         match phase {
@@ -57,7 +57,7 @@ impl Timing {
     }
 
     /// Returns the time spent, including the current phase until `now`.
-    pub fn spent(mut self, phase: Option<Phase>, now: Timestamp) -> Spent {
+    pub(crate) fn spent(mut self, phase: Option<Phase>, now: Timestamp) -> Spent {
         self.spend(phase, now);
         #[expect(clippy::cast_precision_loss, reason = "microseconds of 285 years are exact")]
         let seconds = |micros: i64| micros as f64 / 1e6;

@@ -16,10 +16,10 @@ use crate::id::{TeamId, UserId};
 use crate::job_type::{INPUT, JobType, OUTPUT};
 
 /// A content with its document.
-pub type ContentWithDocument = (content::Model, document::Model);
+pub(crate) type ContentWithDocument = (content::Model, document::Model);
 
 /// The rows that belong to one job, and the viewer's standing on it. Each is read only when a rule needs it.
-pub trait JobRows: Sync {
+pub(crate) trait JobRows: Sync {
     /// Returns the row of the job.
     fn job(&self) -> &job::Model;
 
@@ -47,11 +47,11 @@ pub trait JobRows: Sync {
 
 /// One viewer's view of a job.
 #[derive(Debug)]
-pub struct JobView<R>(R);
+pub(crate) struct JobView<R>(R);
 
 /// The collaborators of a job, each with the names of its steps.
 #[derive(Debug, Default)]
-pub struct Collaborators {
+pub(crate) struct Collaborators {
     /// The teams.
     pub teams: Vec<(TeamId, Vec<String>)>,
     /// The users.
@@ -60,7 +60,7 @@ pub struct Collaborators {
 
 /// The step that a blocked job waits for.
 #[derive(Debug)]
-pub struct BlockingStep {
+pub(crate) struct BlockingStep {
     /// The name of the step.
     pub name: String,
     /// The claim on the review of the step.
@@ -69,7 +69,7 @@ pub struct BlockingStep {
 
 /// The claim on a review, as a viewer may see it.
 #[derive(Debug)]
-pub enum VisibleClaim {
+pub(crate) enum VisibleClaim {
     /// The viewer has no access to the step.
     Hidden,
     /// No user has claimed the review.
@@ -80,7 +80,7 @@ pub enum VisibleClaim {
 
 /// An action that a viewer may take on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobPermission {
+pub(crate) enum JobPermission {
     /// Seeing the job.
     View,
     /// Changing its metadata and priority.
@@ -97,21 +97,21 @@ pub enum JobPermission {
 
 impl<R: JobRows> JobView<R> {
     /// Creates the view from the rows of the job.
-    pub fn new(rows: R) -> Self {
+    pub(crate) fn new(rows: R) -> Self {
         Self(rows)
     }
 
     /// Returns the steps in the order in which they run.
     ///
     /// A comment of a reviewer is withheld from viewers without access to the step.
-    pub async fn steps(&self) -> Result<Vec<StepNow>> {
+    pub(crate) async fn steps(&self) -> Result<Vec<StepNow>> {
         let mut steps = self.all_steps().await?;
         self.withhold_comments(&mut steps).await?;
         Ok(steps)
     }
 
     /// Returns the step that is running, queued or blocked; `None` after a final status.
-    pub async fn current_step(&self) -> Result<Option<StepNow>> {
+    pub(crate) async fn current_step(&self) -> Result<Option<StepNow>> {
         if self.0.job().status.is_final() {
             return Ok(None);
         }
@@ -121,7 +121,7 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns the estimated progress.
-    pub async fn progress(&self) -> Result<Progress> {
+    pub(crate) async fn progress(&self) -> Result<Progress> {
         Ok(Progress::of(&self.all_steps().await?))
     }
 
@@ -142,13 +142,13 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns the current input, which everyone who can see the job may see.
-    pub async fn input(&self) -> Result<ContentWithDocument> {
+    pub(crate) async fn input(&self) -> Result<ContentWithDocument> {
         let input = self.0.current_content(INPUT).await?;
         input.ok_or_else(|| Error::Internal(format!("job {} has no input", self.0.job().id)))
     }
 
     /// Returns the current output; `None` until the job has completed, and for a viewer who may not see it.
-    pub async fn output(&self) -> Result<Option<ContentWithDocument>> {
+    pub(crate) async fn output(&self) -> Result<Option<ContentWithDocument>> {
         if self.0.job().status != Status::Completed {
             return Ok(None);
         }
@@ -160,7 +160,10 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns those of the contents of the job that the viewer may see.
-    pub async fn visible_contents(&self, all: Vec<ContentWithDocument>) -> Result<Vec<ContentWithDocument>> {
+    pub(crate) async fn visible_contents(
+        &self,
+        all: Vec<ContentWithDocument>,
+    ) -> Result<Vec<ContentWithDocument>> {
         let (standing, job_type) = (self.0.standing().await?, self.0.job_type().await?);
         let is_visible =
             |(content, _): &ContentWithDocument| contents::is_visible(&standing, &job_type, &content.role);
@@ -168,7 +171,7 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns the collaborators, whom everyone who can see the job may see.
-    pub async fn collaborators(&self) -> Result<Collaborators> {
+    pub(crate) async fn collaborators(&self) -> Result<Collaborators> {
         let mut all = Collaborators::default();
         for row in self.0.access().await? {
             let steps = steps(&row.steps);
@@ -182,7 +185,7 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns the review that blocks the job; `None` for a viewer without access to its step.
-    pub async fn open_review(&self) -> Result<Option<review::Model>> {
+    pub(crate) async fn open_review(&self) -> Result<Option<review::Model>> {
         if self.0.job().status != Status::Blocked {
             return Ok(None);
         }
@@ -195,7 +198,7 @@ impl<R: JobRows> JobView<R> {
     /// blocked.
     ///
     /// Everyone who can see the job may see the name of the step.
-    pub async fn blocking_step(&self, now: Timestamp) -> Result<Option<BlockingStep>> {
+    pub(crate) async fn blocking_step(&self, now: Timestamp) -> Result<Option<BlockingStep>> {
         if self.0.job().status != Status::Blocked {
             return Ok(None);
         }
@@ -216,12 +219,12 @@ impl<R: JobRows> JobView<R> {
     }
 
     /// Returns the reason for which the job failed; `None` if it has not failed.
-    pub fn failure(&self) -> Result<Option<Failure>> {
+    pub(crate) fn failure(&self) -> Result<Option<Failure>> {
         rows::failure(self.0.job())
     }
 
     /// Returns the actions that the viewer may take.
-    pub async fn permissions(&self) -> Result<Vec<JobPermission>> {
+    pub(crate) async fn permissions(&self) -> Result<Vec<JobPermission>> {
         let standing = self.0.standing().await?;
         let has_steps = !matches!(&standing, Standing::Steps(steps) if steps.is_empty());
         let is_allowed = |action| permits(&standing, action) == AccessDecision::Allowed;

@@ -8,11 +8,11 @@ use crate::json::{escape, is_long};
 
 /// Maximum levels of a path in the metadata, counting dotted keys and nested objects. Parsers and other functions
 /// recurse once for each level of stored metadata.
-pub const MAX_LEVELS: usize = 32;
+pub(crate) const MAX_LEVELS: usize = 32;
 
 /// Normalizes metadata of a client by the type's JSON Schema (2020-12), or returns every problem with its path under
 /// `at`.
-pub fn normalize(
+pub(crate) fn normalize(
     schema: &Value,
     given: &Map<String, Value>,
     at: &str,
@@ -38,7 +38,7 @@ pub fn normalize(
 }
 
 /// Expands dotted keys and changes nothing else.
-pub fn expand_keys(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
+pub(crate) fn expand_keys(given: &Map<String, Value>, at: &str) -> Result<Map<String, Value>, Vec<Problem>> {
     join([(given, at)])
 }
 
@@ -74,12 +74,12 @@ fn exceeds_levels(left: usize, key: &str, value: &Value) -> bool {
 }
 
 /// Returns the number of levels of a key; a dotted key has several.
-pub fn count_levels(key: &str) -> usize {
+pub(crate) fn count_levels(key: &str) -> usize {
     key.split('.').count()
 }
 
 /// Returns the value at a dotted path.
-pub fn lookup<'a>(metadata: &'a Value, path: &str) -> Option<&'a Value> {
+pub(crate) fn lookup<'a>(metadata: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(metadata, |value, key| value.get(key))
 }
 

@@ -21,9 +21,9 @@ use crate::error::{Error, Problem, Result};
 pub use builtin::{DATA_POINT_EXTRACTION, INDEXING, NOOP};
 
 /// The role of the input, which every job has.
-pub const INPUT: &str = "input";
+pub(crate) const INPUT: &str = "input";
 /// The role of the output.
-pub const OUTPUT: &str = "output";
+pub(crate) const OUTPUT: &str = "output";
 
 /// Maximum steps of a job type.
 const MAX_STEPS: usize = 100;
@@ -48,7 +48,7 @@ pub struct JobType {
     /// Steps in order; never empty.
     pub steps: Vec<StepDefinition>,
     /// JSON Schema (2020-12) of the metadata.
-    pub metadata_schema: Value,
+    pub(crate) metadata_schema: Value,
 }
 
 /// One step of a job type.
@@ -68,9 +68,9 @@ pub struct StepDefinition {
     /// Timeout of one attempt.
     pub timeout_seconds: u32,
     /// Dotted path of the threshold in the metadata, e.g. `mapping.high_confidence_threshold`.
-    pub threshold_field: Option<String>,
+    pub(crate) threshold_field: Option<String>,
     /// Whether the owner of the job may neither review the step nor run it as a worker.
-    pub four_eyes: bool,
+    pub(crate) four_eyes: bool,
 }
 
 impl JobType {
@@ -169,7 +169,7 @@ impl JobType {
     }
 
     /// Returns the steps that list a role.
-    pub fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
+    pub(crate) fn steps_of_role<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a StepDefinition> {
         self.steps.iter().filter(move |step| step.content_roles.iter().any(|r| r == role))
     }
 }
@@ -190,7 +190,7 @@ impl JobTypes {
     }
 
     /// Stores the built-in types, and a new version of each whose definition has changed.
-    pub async fn install(&self, clock: &Clock) -> Result<()> {
+    pub(crate) async fn install(&self, clock: &Clock) -> Result<()> {
         for definition in builtin::definitions(self.noop) {
             let definition: JobType = serde_json::from_str(definition).map_err(Error::internal)?;
             self.put(clock, definition).await?;

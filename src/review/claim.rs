@@ -27,12 +27,12 @@ pub async fn claim(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
 }
 
 /// Releases a claim. An admin may release the claim of another user, which the history records. Does nothing if the
-/// review is not claimed.
+/// review is not claimed, or if the claim has expired.
 pub async fn release(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> {
     let is_admin = grant.actor().user.is_admin;
     change(jobs, grant, move |locked, by| {
-        let is_foreign =
-            locked.state().review.and_then(|review| review.claim).is_some_and(|claim| claim.by != by);
+        let claim = locked.state().review.and_then(|review| review.claim_at(locked.now()));
+        let is_foreign = claim.is_some_and(|claim| claim.by != by);
         if is_foreign && !is_admin {
             let message = "Only the user who has claimed a review, or an admin, can release it.";
             return Err(Error::Forbidden(message.into()));
@@ -44,7 +44,7 @@ pub async fn release(jobs: &Jobs, grant: &ReviewGrant) -> Result<review::Model> 
 }
 
 /// Stores corrections that are not decided yet, and renews the claim.
-pub async fn save_draft(jobs: &Jobs, grant: &ReviewGrant, patch: Value) -> Result<review::Model> {
+pub(crate) async fn save_draft(jobs: &Jobs, grant: &ReviewGrant, patch: Value) -> Result<review::Model> {
     correct::parse(&patch).map_err(Error::Invalid)?;
     let duration = claim_duration(jobs);
     change(jobs, grant, move |locked, by| {
@@ -54,6 +54,18 @@ pub async fn save_draft(jobs: &Jobs, grant: &ReviewGrant, patch: Value) -> Resul
         Ok(())
     })
     .await
+}
+
+/// Fails unless the viewer has claimed the review. The transaction of a change checks it again; this check prevents that
+/// others cause work before it.
+pub(super) async fn check_claim(jobs: &Jobs, grant: &ReviewGrant) -> Result<()> {
+    let now = db::now(jobs.db.read(), &jobs.clock).await?;
+    let rejection = match grant.review().claim_at(now) {
+        Some((by, _)) if by == grant.actor().user.id => return Ok(()),
+        Some((by, _)) => Rejection::ClaimedBy(by),
+        None => Rejection::NotClaimed,
+    };
+    Err(add_claimant(jobs, rejection.into()).await)
 }
 
 pub(super) fn claim_duration(jobs: &Jobs) -> TimeDelta {
@@ -94,7 +106,7 @@ pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
         let expired: Vec<JobId> = expired.into_tuple().all(jobs.db.read()).await?;
         let is_last_page = (expired.len() as u64) < limit;
         for job in expired {
-            match record::change(jobs, Server(job), Reads::STATE, release_expired).await {
+            match record::change(jobs, Server::expiry(job), Reads::STATE, release_expired).await {
                 Ok((_, true)) => released += 1,
                 Ok((_, false)) | Err(Error::NotFound(_)) => skipped.push(job),
                 Err(error) => {

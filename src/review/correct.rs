@@ -28,7 +28,7 @@ pub struct Corrected {
     /// The corrected content; `None` if the patch changes nothing.
     pub content: Option<Value>,
     /// The confidences of the values that were corrected.
-    pub grades: Vec<Grade>,
+    pub(crate) grades: Vec<Grade>,
 }
 
 /// Reads a patch. Returns a problem for each malformed operation.
@@ -119,7 +119,7 @@ fn copied_bytes(content: &Value, operation: &PatchOperation) -> Result<usize, St
 
 /// Checks a content that replaces another one, against the same limits and schema as the result of a patch. Returns the
 /// confidences of the values that differ. Paths of problems refer to the content.
-pub fn check_replacement(
+pub(crate) fn check_replacement(
     before: Option<&Value>,
     content: &Value,
     schema: Option<&Value>,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use docket_extract::operation;
 use sea_orm::EntityTrait;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{add_claimant, claim, correct, json_content};
 use crate::access::ReviewGrant;
@@ -51,13 +51,13 @@ pub struct DecisionRequest {
 /// A checked decision.
 #[derive(Debug)]
 enum Decision {
-    Approve { patch: Option<Value>, contents: Vec<(String, document::Model)> },
+    Approve,
     Reject,
     SendBack { to_step: String },
 }
 
 /// The content under review, with its document.
-pub type Seen = (content::Model, document::Model);
+pub(crate) type Seen = (content::Model, document::Model);
 
 /// A correction whose bytes are in the store already.
 struct Correction {
@@ -70,11 +70,9 @@ struct Correction {
 pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) -> Result<review::Model> {
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = seen(jobs, grant.review()).await?;
-    check(jobs, &job_type, grant, &request, seen.as_ref())?;
-    // The transaction checks the claim again. This check prevents that others cause work.
-    if request.patch.is_some() && grant.review().claimed_by != Some(grant.actor().user.id) {
-        let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
-        return Err(add_claimant(jobs, rejection.into()).await);
+    let decision = check(jobs, &job_type, grant, &request, seen.as_ref())?;
+    if request.patch.is_some() {
+        claim::check_claim(jobs, grant).await?;
     }
     let contents = jobs.sources(grant.actor(), &request.contents).await?;
     let correction = match (&request.patch, &seen) {
@@ -82,18 +80,11 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) 
         _ => None,
     };
     let key = correction.as_ref().map(|correction| correction.document.storage_key.clone());
-    let decision = match (request.choice, request.to_step) {
-        (Choice::SendBack, Some(to_step)) => Decision::SendBack { to_step },
-        (Choice::SendBack, None) => return Err(Error::internal("`check` accepts SEND_BACK without a step")),
-        (Choice::Approve, _) => Decision::Approve { patch: request.patch, contents },
-        (Choice::Reject, _) => Decision::Reject,
-    };
     let (by, duration) = (grant.actor().user.id, claim::claim_duration(jobs));
     let content_before = grant.review().content_id;
-    let (comment, claim_if_free) = (request.comment, request.claim_if_free);
     let reads = match &decision {
         Decision::SendBack { .. } => Reads::CONTENT_HISTORY,
-        Decision::Approve { .. } | Decision::Reject => Reads::CONTENTS,
+        Decision::Approve | Decision::Reject => Reads::CONTENTS,
     };
     let decided = record::change(jobs, grant.clone(), reads, move |locked| {
         if let Some((content, document)) = &seen {
@@ -105,12 +96,12 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) 
         if let Decision::SendBack { to_step } = &decision {
             locked.step_index(to_step)?;
         }
-        if claim_if_free && locked.is_review_unclaimed() {
+        if request.claim_if_free && locked.is_review_unclaimed() {
             let until = locked.now() + duration;
             locked.perform(Command::ClaimReview { by, until })?;
         }
         locked.check_claim(by)?;
-        commit(locked, decision, comment, seen, correction)
+        commit(locked, decision, request, &contents, seen, correction)
     });
     match decided.await {
         Ok(_) => claim::get(jobs, grant.review().id).await,
@@ -137,22 +128,30 @@ pub(super) async fn content_with_document(jobs: &Jobs, id: ContentId) -> Result<
     Ok(found.one(jobs.db.read()).await?.and_then(|(content, document)| Some((content, document?))))
 }
 
-/// Fails with all problems of a request that can be found without the lock of the job.
+/// Returns the decision of a request. Fails with all problems that can be found without the lock of the job.
 fn check(
     jobs: &Jobs,
     job_type: &JobType,
     grant: &ReviewGrant,
     request: &DecisionRequest,
     seen: Option<&Seen>,
-) -> Result<()> {
+) -> Result<Decision> {
     let mut problems = Vec::new();
     let mut wrong = |path: &str, code: &str, message: &str| problems.push(Problem::new(path, code, message));
     let is_manual = job_type.step(&grant.review().step).is_some_and(|step| step.kind == StepKind::Manual);
-    match (&request.to_step, request.choice == Choice::SendBack) {
-        (None, true) => wrong("/toStep", "REQUIRED", "SEND_BACK requires the name of an earlier step."),
-        (Some(_), false) => wrong("/toStep", "NOT_ALLOWED", "Only SEND_BACK takes a step."),
-        _ => {}
-    }
+    let decision = match (request.choice, &request.to_step) {
+        (Choice::Approve, None) => Some(Decision::Approve),
+        (Choice::Reject, None) => Some(Decision::Reject),
+        (Choice::SendBack, Some(to_step)) => Some(Decision::SendBack { to_step: to_step.clone() }),
+        (Choice::SendBack, None) => {
+            wrong("/toStep", "REQUIRED", "SEND_BACK requires the name of an earlier step.");
+            None
+        }
+        (Choice::Approve | Choice::Reject, Some(_)) => {
+            wrong("/toStep", "NOT_ALLOWED", "Only SEND_BACK takes a step.");
+            None
+        }
+    };
     if seen.is_some() && request.content_sha256.is_none() {
         let message = "A decision requires the SHA-256 of the document that you have reviewed.";
         wrong("/contentSha256", "REQUIRED", message);
@@ -173,26 +172,23 @@ fn check(
         job_type.step(&grant.review().step).map(|step| step.content_roles.as_slice()).unwrap_or_default();
     problems.extend(contents::role_problems(roles, &request.contents));
     problems.extend(jobs.limits.comment_problem(request.comment.as_deref(), "/comment"));
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
+    let decision = decision.filter(|_| problems.is_empty()).ok_or(Error::Invalid(problems))?;
     match (seen, &request.content_sha256) {
         (Some((_, document)), Some(given)) if !document.sha256.eq_ignore_ascii_case(given) => {
             Err(stale(document))
         }
-        _ => Ok(()),
+        _ => Ok(decision),
     }
 }
 
 /// The conflict of a decision on a content that is not the newest any more.
 fn stale(newest: &document::Model) -> Error {
-    let details = Map::from_iter([("contentSha256".to_owned(), json!(newest.sha256))]);
     let message = "The content has changed since you reviewed it. Read the new content and decide again.";
-    Error::Conflict { message: message.into(), details }
+    Error::conflict_with(message, "contentSha256", newest.sha256.as_str())
 }
 
 /// Returns whether an error reports that a decision was made on another content than the newest.
-pub fn is_stale(error: &Error) -> bool {
+pub(crate) fn is_stale(error: &Error) -> bool {
     matches!(error, Error::Conflict { details, .. } if details.contains_key("contentSha256"))
 }
 
@@ -251,7 +247,8 @@ pub(super) fn schema(job_type: &JobType, role: &str) -> Option<Value> {
 fn commit(
     locked: &mut LockedJob,
     decision: Decision,
-    comment: Option<String>,
+    request: DecisionRequest,
+    contents: &[(String, document::Model)],
     seen: Option<Seen>,
     correction: Option<Correction>,
 ) -> Result<()> {
@@ -268,18 +265,17 @@ fn commit(
             locked.add_document(document);
         }
     }
-    let (verdict, patch) = match decision {
-        Decision::Approve { patch, contents } => {
-            for (role, document) in &contents {
-                locked.add_content(role, document, Origin::Made(&step))?;
-            }
-            (Verdict::Approve, patch)
-        }
-        Decision::Reject => (Verdict::Reject, None),
-        Decision::SendBack { to_step } => (Verdict::SendBack(locked.step_index(&to_step)?), None),
+    // Only an approval has contents or a patch.
+    for (role, document) in contents {
+        locked.add_content(role, document, Origin::Made(&step))?;
+    }
+    let verdict = match decision {
+        Decision::Approve => Verdict::Approve,
+        Decision::Reject => Verdict::Reject,
+        Decision::SendBack { to_step } => Verdict::SendBack(locked.step_index(&to_step)?),
     };
-    let receipt = Receipt { content_sha256, patch };
-    locked.perform(Command::DecideReview { by, verdict, comment, receipt })?;
+    let receipt = Receipt { content_sha256, patch: request.patch };
+    locked.perform(Command::DecideReview { by, verdict, comment: request.comment, receipt })?;
     match verdict {
         Verdict::SendBack(to) => locked.supersede_from(to),
         Verdict::Approve | Verdict::Reject => Ok(()),

@@ -76,7 +76,7 @@ fn reviewable(jobs: &Jobs, actor: &Actor, filter: &Filter) -> Select<review::Ent
 
 /// Returns the open review of a job, for an actor with access to its step. Errors: NOT_FOUND if the actor does not see
 /// the job, FORBIDDEN without access to the step, CONFLICT if the job is not blocked.
-pub async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<ReviewGrant> {
+pub(crate) async fn open_of_job(jobs: &Jobs, actor: &Actor, job: JobId) -> Result<ReviewGrant> {
     access::job::<View>(jobs.db.read(), actor, job).await?;
     let open = review::Entity::find()
         .filter(review::Column::JobId.eq(job))
@@ -122,7 +122,7 @@ pub async fn among(
 
 /// Returns up to `limit` reviews that the actor may work on and that match the filter, from those after a time of
 /// change and an ID. The newest change is last.
-pub async fn changed_after(
+pub(crate) async fn changed_after(
     jobs: &Jobs,
     actor: &Actor,
     filter: &Filter,

@@ -52,11 +52,7 @@ pub async fn replace<E: std::fmt::Display>(
     if grant.review().barred_id == Some(grant.actor().user.id) {
         return Err(Rejection::FourEyes.into());
     }
-    // The transaction checks the claim again. This check prevents that others store bytes.
-    if grant.review().claimed_by != Some(grant.actor().user.id) {
-        let rejection = grant.review().claimed_by.map_or(Rejection::NotClaimed, Rejection::ClaimedBy);
-        return Err(add_claimant(jobs, rejection.into()).await);
-    }
+    claim::check_claim(jobs, grant).await?;
     let step = job_type.step(&grant.review().step);
     let keeps_type = step.is_none_or(|step| step.kind == StepKind::Automatic);
     let name_before = before.as_ref().map_or_else(|| role.to_owned(), |(_, document)| document.name.clone());

@@ -20,7 +20,7 @@ pub struct Simulation {
     /// Number of items that a person would review with the threshold.
     pub would_review: i64,
     /// Number of corrections that would not be made with the threshold.
-    pub missed_corrections: i64,
+    pub(crate) missed_corrections: i64,
 }
 
 /// Counts the reviews and corrections with another threshold, by one query that an index answers.

@@ -27,7 +27,7 @@ const MARKER_KEY: &str = "docket-database-id";
 /// Prefix of the objects that [`Storage::check`] writes.
 const CHECK_PREFIX: &str = "health/";
 /// Number of first bytes that are kept for detecting the MIME type.
-pub const HEAD_BYTES: usize = docket_extract::sniff::HEAD_BYTES;
+pub(crate) const HEAD_BYTES: usize = docket_extract::sniff::HEAD_BYTES;
 
 /// The object store, which holds the bytes of documents. Clones share it.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl Storage {
     }
 
     /// Writes a file.
-    pub async fn put_file(&self, key: String, path: &Path) -> Result<StoredObject> {
+    pub(crate) async fn put_file(&self, key: String, path: &Path) -> Result<StoredObject> {
         let file = tokio::fs::File::open(path).await.map_err(Error::internal)?;
         let stream = tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024);
         self.put(key, Box::pin(stream), u64::MAX).await
@@ -154,7 +154,7 @@ impl Storage {
     }
 
     /// Writes the bytes of a key to a file.
-    pub async fn copy_to(&self, key: &str, path: &Path) -> Result<()> {
+    pub(crate) async fn copy_to(&self, key: &str, path: &Path) -> Result<()> {
         let stream = self.get(key, None).await?.map_err(std::io::Error::other);
         let mut file = tokio::fs::File::create_new(path).await.map_err(Error::internal)?;
         let mut reader = tokio_util::io::StreamReader::new(stream);
@@ -181,7 +181,7 @@ impl Storage {
 
     /// Writes the database marker if the store is empty, and returns the ID in the marker. If two databases find the
     /// store empty at the same time, only one writes it. Returns `None` if the store has objects and no marker.
-    pub async fn write_marker_if_empty(&self, database: &str) -> Result<Option<String>> {
+    pub(crate) async fn write_marker_if_empty(&self, database: &str) -> Result<Option<String>> {
         if let Some(marker) = self.marker().await? {
             return Ok(Some(marker));
         }
@@ -203,12 +203,12 @@ impl Storage {
     }
 
     /// Returns the path of the database marker.
-    pub fn marker_path(&self) -> PathBuf {
+    pub(crate) fn marker_path(&self) -> PathBuf {
         self.folder.join(MARKER_KEY)
     }
 
     /// Returns the keys of objects that were complete before a time.
-    pub fn list_older_than(&self, time: Timestamp) -> BoxStream<'static, Result<String>> {
+    pub(crate) fn list_older_than(&self, time: Timestamp) -> BoxStream<'static, Result<String>> {
         let listed = self.store.list(None).map_err(storage_error);
         listed
             .try_filter_map(move |object| async move {
@@ -220,7 +220,7 @@ impl Storage {
 
     /// Removes the unfinished uploads of killed processes that were last written to before a time. Returns their
     /// number. Only a process with exclusive access may pass any time: other processes may still write to recent ones.
-    pub async fn remove_unfinished(&self, before: Timestamp) -> std::io::Result<usize> {
+    pub(crate) async fn remove_unfinished(&self, before: Timestamp) -> std::io::Result<usize> {
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || remove_unfinished(&folder, before)).await?
     }

@@ -22,8 +22,7 @@ const MAX_NAME_CHARACTERS: usize = 200;
 
 /// A taxonomy without its definition, which may be large.
 #[derive(Debug, Clone, PartialEq, FromQueryResult)]
-#[expect(missing_docs, reason = "the columns of taxonomy, documented there")]
-pub struct TaxonomySummary {
+pub(crate) struct TaxonomySummary {
     pub id: TaxonomyId,
     pub name: String,
     pub version: i32,
@@ -45,7 +44,7 @@ pub async fn list(db: &impl ConnectionTrait) -> Result<Vec<taxonomy::Model>> {
 }
 
 /// Returns the summaries of all taxonomies, ordered by name.
-pub async fn list_summaries(db: &impl ConnectionTrait) -> Result<Vec<TaxonomySummary>> {
+pub(crate) async fn list_summaries(db: &impl ConnectionTrait) -> Result<Vec<TaxonomySummary>> {
     let columns = taxonomy::Column::iter().filter(|column| !matches!(column, taxonomy::Column::Definition));
     let all = taxonomy::Entity::find().select_only().columns(columns);
     Ok(all.order_by_asc(taxonomy::Column::Name).into_model().all(db).await?)

@@ -27,7 +27,7 @@ pub enum UserRef {
 }
 
 /// Finds the user that a reference names; an unknown user is NOT_FOUND in either case.
-pub async fn find_user(db: &impl ConnectionTrait, user_ref: &UserRef) -> Result<accounts::Model> {
+pub(crate) async fn find_user(db: &impl ConnectionTrait, user_ref: &UserRef) -> Result<accounts::Model> {
     let found = match user_ref {
         UserRef::Id(id) => accounts::Entity::find_by_id(*id).one(db).await?,
         UserRef::Email(email) => account::by_email(db, email).await?,

@@ -10,44 +10,44 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Requests by method, route and status.
-pub const HTTP_SECONDS: &str = "http_server_request_duration_seconds";
+pub(crate) const HTTP_SECONDS: &str = "http_server_request_duration_seconds";
 /// Requests in progress.
-pub const HTTP_ACTIVE: &str = "http_server_active_requests";
+pub(crate) const HTTP_ACTIVE: &str = "http_server_active_requests";
 /// Open connections.
-pub const HTTP_CONNECTIONS: &str = "docket_http_connections";
+pub(crate) const HTTP_CONNECTIONS: &str = "docket_http_connections";
 /// GraphQL operations by name, type and code.
 pub const OPERATIONS: &str = "docket_graphql_operations_total";
 /// Duration of queries and mutations.
-pub const OPERATION_SECONDS: &str = "docket_graphql_operation_duration_seconds";
+pub(crate) const OPERATION_SECONDS: &str = "docket_graphql_operation_duration_seconds";
 /// Open subscriptions.
-pub const SUBSCRIPTIONS: &str = "docket_graphql_subscriptions";
+pub(crate) const SUBSCRIPTIONS: &str = "docket_graphql_subscriptions";
 /// Duration of attempts of steps by job type, step and outcome.
-pub const STEP_SECONDS: &str = "docket_step_duration_seconds";
+pub(crate) const STEP_SECONDS: &str = "docket_step_duration_seconds";
 /// Jobs by status.
 pub const JOBS: &str = "docket_jobs";
 /// Waiting time in seconds of the step that has been due longest.
-pub const QUEUE_AGE: &str = "docket_queue_oldest_age_seconds";
+pub(crate) const QUEUE_AGE: &str = "docket_queue_oldest_age_seconds";
 /// Open and claimed reviews by status.
-pub const REVIEWS: &str = "docket_reviews";
+pub(crate) const REVIEWS: &str = "docket_reviews";
 /// Age in seconds of the oldest open or claimed review.
-pub const REVIEW_AGE: &str = "docket_review_oldest_age_seconds";
+pub(crate) const REVIEW_AGE: &str = "docket_review_oldest_age_seconds";
 /// Transactions that the feed waits for, counted by their IDs; 0 on SQLite.
-pub const FEED_LAG: &str = "docket_feed_lag_positions";
+pub(crate) const FEED_LAG: &str = "docket_feed_lag_positions";
 /// Connections of the read pool by state.
-pub const POOL: &str = "db_client_connection_count";
+pub(crate) const POOL: &str = "db_client_connection_count";
 /// Largest size of the read pool.
-pub const POOL_MAX: &str = "db_client_connection_max";
+pub(crate) const POOL_MAX: &str = "db_client_connection_max";
 /// Statements sent to the database.
-pub const STATEMENTS: &str = "docket_database_statements_total";
+pub(crate) const STATEMENTS: &str = "docket_database_statements_total";
 /// Attempts of webhook deliveries by outcome.
-pub const WEBHOOK_DELIVERIES: &str = "docket_webhook_deliveries_total";
+pub(crate) const WEBHOOK_DELIVERIES: &str = "docket_webhook_deliveries_total";
 /// Webhook deliveries that have not ended.
-pub const WEBHOOK_PENDING: &str = "docket_webhook_deliveries_pending";
+pub(crate) const WEBHOOK_PENDING: &str = "docket_webhook_deliveries_pending";
 /// The program and its version.
-pub const TARGET_INFO: &str = "target_info";
+pub(crate) const TARGET_INFO: &str = "target_info";
 
 /// The label of [`POOL`] and [`POOL_MAX`] that names the pool.
-pub const POOL_NAME: (&str, &str) = ("db_client_connection_pool_name", "readers");
+pub(crate) const POOL_NAME: (&str, &str) = ("db_client_connection_pool_name", "readers");
 
 /// The kind of a metric.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +126,7 @@ pub fn install_metrics_recorder() -> Result<PrometheusHandle, String> {
 }
 
 /// Bounds the memory of measurements until `stop`, even if `/metrics` is never requested.
-pub async fn run_metrics_upkeep(handle: PrometheusHandle, stop: CancellationToken) {
+pub(crate) async fn run_metrics_upkeep(handle: PrometheusHandle, stop: CancellationToken) {
     while tokio::time::timeout(UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
         handle.run_upkeep();
     }

@@ -44,10 +44,16 @@ const MAX_RESPONSE_BYTES: usize = 64 << 10;
 const MAX_NAME_BYTES: usize = 100;
 
 /// The name under which methods that HTTP does not define are recorded.
-pub const OTHER_METHOD: &str = "_OTHER";
+pub(crate) const OTHER_METHOD: &str = "_OTHER";
 
 /// Creates the span of an HTTP request, as a child of the span in `traceparent` (W3C Trace Context).
-pub fn request_span(id: &str, method: &str, route: Option<&str>, path: &str, headers: &HeaderMap) -> Span {
+pub(crate) fn request_span(
+    id: &str,
+    method: &str,
+    route: Option<&str>,
+    path: &str,
+    headers: &HeaderMap,
+) -> Span {
     let span = tracing::info_span!(
         parent: None, REQUEST, request.id = id, http.request.method = method, http.route = route, trace_id = Empty
     );
@@ -65,7 +71,7 @@ pub fn request_span(id: &str, method: &str, route: Option<&str>, path: &str, hea
 }
 
 /// Records the status of a response. By the semantic conventions for servers, only statuses from 500 on are errors.
-pub fn record_response(span: &Span, status: u16) {
+pub(crate) fn record_response(span: &Span, status: u16) {
     span.set_attribute("http.response.status_code", i64::from(status));
     if status >= 500 {
         span.set_attribute("error.type", status.to_string());
@@ -75,18 +81,18 @@ pub fn record_response(span: &Span, status: u16) {
 
 /// Creates the span for the log lines of a WebSocket, with the ID of its first request. The span belongs to no trace:
 /// it may be open for days, and each operation on it starts its own trace.
-pub fn connection_span(id: &str) -> Span {
+pub(crate) fn connection_span(id: &str) -> Span {
     tracing::info_span!(parent: None, CONNECTION, request.id = id)
 }
 
 /// Creates the span of a GraphQL operation. Omits its document, which may contain personal data.
-pub fn operation_span(kind: &str, name: Option<&str>) -> Span {
+pub(crate) fn operation_span(kind: &str, name: Option<&str>) -> Span {
     let name = name.map(|name| name.get(..MAX_NAME_BYTES).unwrap_or(name));
     tracing::info_span!(OPERATION, graphql.operation.type = kind, graphql.operation.name = name)
 }
 
 /// Records the error code of an operation.
-pub fn record_operation_error(span: &Span, code: &str) {
+pub(crate) fn record_operation_error(span: &Span, code: &str) {
     span.set_attribute("error.type", code.to_owned());
     if code == "INTERNAL_SERVER_ERROR" {
         span.set_status(Status::error(""));
@@ -94,14 +100,14 @@ pub fn record_operation_error(span: &Span, code: &str) {
 }
 
 /// Creates the span of one attempt of a step. It starts a trace, because the step may run long after its request.
-pub fn step_span(job: &str, job_type: &str, step: &str, attempt: u32) -> Span {
+pub(crate) fn step_span(job: &str, job_type: &str, step: &str, attempt: u32) -> Span {
     with_trace_id(tracing::info_span!(
         parent: None, STEP, job.id = job, job.type = job_type, step, attempt = i64::from(attempt), trace_id = Empty
     ))
 }
 
 /// Records the outcome of an attempt of a step.
-pub fn record_step_outcome(span: &Span, outcome: &'static str) {
+pub(crate) fn record_step_outcome(span: &Span, outcome: &'static str) {
     span.set_attribute("outcome", outcome);
     if matches!(outcome, "failed" | "broken") {
         span.set_status(Status::error(""));
@@ -109,14 +115,14 @@ pub fn record_step_outcome(span: &Span, outcome: &'static str) {
 }
 
 /// Creates the span of one request to a webhook. It starts a trace, because events are sent long after their cause.
-pub fn delivery_span(webhook: &str, delivery: &str, attempt: i32) -> Span {
+pub(crate) fn delivery_span(webhook: &str, delivery: &str, attempt: i32) -> Span {
     with_trace_id(tracing::info_span!(
         parent: None, DELIVERY, webhook.id = webhook, delivery.id = delivery, attempt, trace_id = Empty
     ))
 }
 
 /// Records the target of a request to a webhook.
-pub fn record_target(span: &Span, url: &Url) {
+pub(crate) fn record_target(span: &Span, url: &Url) {
     span.set_attribute("http.request.method", "POST");
     // An IPv6 address has brackets in a URL.
     if let Some(host) = url.host_str() {
@@ -128,7 +134,7 @@ pub fn record_target(span: &Span, url: &Url) {
 }
 
 /// Records the status that a webhook returned, or `error` if there was no response.
-pub fn record_delivery(span: &Span, status: Option<u16>, error: Option<&'static str>) {
+pub(crate) fn record_delivery(span: &Span, status: Option<u16>, error: Option<&'static str>) {
     if let Some(status) = status {
         span.set_attribute("http.response.status_code", i64::from(status));
     }
@@ -141,7 +147,7 @@ pub fn record_delivery(span: &Span, status: Option<u16>, error: Option<&'static 
 }
 
 /// Returns the W3C Trace Context headers of a span that starts its trace; none if traces are off.
-pub fn context_headers(span: &Span) -> HeaderMap {
+pub(crate) fn context_headers(span: &Span) -> HeaderMap {
     let mut headers = HeaderMap::new();
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(&mut headers));
     // The propagator adds it even if it is empty.

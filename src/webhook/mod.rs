@@ -245,7 +245,7 @@ impl Webhooks {
 
     /// Sends an event again, under the same ID. An ended delivery is sent outside the order of its job. A pending
     /// delivery is sent at once, but not before an earlier one of its job.
-    pub async fn redeliver(&self, actor: &Actor, id: DeliveryId) -> Result<webhook_delivery::Model> {
+    pub(crate) async fn redeliver(&self, actor: &Actor, id: DeliveryId) -> Result<webhook_delivery::Model> {
         let missing = || Error::not_found("delivery");
         // One statement, so that the delivery of another user takes as long as one that does not exist.
         let (_, webhook) = self.deliveries_among(actor, [id]).await?.pop().ok_or_else(missing)?;
@@ -303,7 +303,7 @@ impl Webhooks {
     }
 
     /// Returns those of the given deliveries that go to the actor's webhooks, each with its webhook.
-    pub async fn deliveries_among(
+    pub(crate) async fn deliveries_among(
         &self,
         actor: &Actor,
         ids: impl IntoIterator<Item = DeliveryId>,

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, IntoCondition, LockBehavior, LockType, Order, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IdenStatic,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, SelectA, SelectTwoRequiredModel,
+    SelectorTrait, Set,
 };
 
 use super::Webhooks;
@@ -32,7 +33,7 @@ pub(super) const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(30);
 #[derive(Debug, Clone, Default)]
 pub struct InFlight {
     /// Deliveries to each host and port.
-    pub hosts: HashMap<String, usize>,
+    pub(crate) hosts: HashMap<String, usize>,
     /// Deliveries to all webhooks of each user.
     pub users: HashMap<UserId, usize>,
 }
@@ -105,6 +106,9 @@ pub enum Resolution {
 impl Webhooks {
     /// Claims up to `limit` due deliveries, the longest due first. For each job and webhook it claims only the first
     /// delivery that has not ended. `in_flight` counts the deliveries in flight on this node.
+    ///
+    /// A delivery that this version cannot read keeps its lease unsent. When the lease expires, a node of a newer version
+    /// may send it.
     pub async fn claim(&self, limit: usize, in_flight: &InFlight) -> Result<Vec<Claim>> {
         let (clock, mut in_flight, settings) =
             (self.jobs.clock.clone(), in_flight.clone(), self.settings.clone());
@@ -133,12 +137,9 @@ impl Webhooks {
                     .await?;
                 let rows = webhook_delivery::Entity::find()
                     .find_also_related(webhook::Entity)
-                    .filter(Column::Id.is_in(chosen))
-                    .all(tx)
-                    .await?;
-                let claim =
-                    |(delivery, webhook): (_, Option<_>)| Some(Claim { token, delivery, webhook: webhook? });
-                Ok(rows.into_iter().filter_map(claim).collect())
+                    .filter(Column::Id.is_in(chosen));
+                let rows = tx.query_all(&rows.into_query()).await?;
+                Ok(rows.into_iter().filter_map(|row| read_claim(row, token)).collect())
             })
         });
         claims.await
@@ -255,6 +256,19 @@ impl Webhooks {
         });
         given_up.await?;
         remove_deliveries(&self.jobs.db, Column::FinishedAt.lt(before).into_condition()).await
+    }
+}
+
+/// Reads a row of deliveries and webhooks as a claim; logs a row that cannot be read.
+fn read_claim(row: QueryResult, token: LeaseToken) -> Option<Claim> {
+    let id = row.try_get::<DeliveryId>(SelectA.as_str(), Column::Id.as_str());
+    match SelectTwoRequiredModel::<webhook_delivery::Model, webhook::Model>::from_raw_query_result(row) {
+        Ok((delivery, webhook)) => Some(Claim { token, delivery, webhook }),
+        Err(error) => {
+            let id = id.ok().map(tracing::field::display);
+            tracing::error!(delivery.id = id, %error, "webhook delivery cannot be read, skipping it until its lease expires");
+            None
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The rules for targets of webhooks. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Targets(Arc<Rules>);
+pub(crate) struct Targets(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
@@ -33,24 +33,24 @@ struct Rules {
 /// The error for a target that is not permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("webhooks may not be sent to the address of this target")]
-pub struct NotAllowed;
+pub(crate) struct NotAllowed;
 
 impl Targets {
     /// Creates the rules from the configuration.
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let allowed_networks = settings.allowed_networks.clone();
         let allows_http = settings.allow_http == Switch::On;
         Self(Arc::new(Rules { allows_http, allowed_networks, url_bytes: settings.url_bytes }))
     }
 
     /// Returns whether requests may go to an address.
-    pub fn permits(&self, address: IpAddr) -> bool {
+    pub(crate) fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.allowed_networks.iter().any(|network| network.contains(&address)) || is_public(address)
     }
 
     /// Parses a URL and checks it against the rules, without resolving its name.
-    pub fn check(&self, text: &str) -> Result<Url, Problem> {
+    pub(crate) fn check(&self, text: &str) -> Result<Url, Problem> {
         let problem = |code: &str, message: String| Err(Problem::new("/url", code, message));
         if text.len() > self.0.url_bytes {
             return problem("TOO_LONG", format!("A URL has at most {} bytes.", self.0.url_bytes));
@@ -81,7 +81,7 @@ impl Targets {
 
     /// Checks a URL as [`Self::check`] does, and the addresses that its name resolves to now. A name that does not
     /// resolve now is accepted, because it may resolve later.
-    pub async fn check_and_resolve(&self, text: &str) -> Result<Url, Problem> {
+    pub(crate) async fn check_and_resolve(&self, text: &str) -> Result<Url, Problem> {
         let url = self.check(text)?;
         if let Some(name) = url.domain() {
             match tokio::time::timeout(LOOKUP_TIMEOUT, self.lookup(name)).await {

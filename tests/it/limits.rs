@@ -450,7 +450,13 @@ async fn concurrent_uploads_and_downloads_per_user_are_limited(app: TestApp) {
     for response in [&plain, &multipart, &download] {
         assert_eq!((response.status.as_u16(), response.code()), (503, "UNAVAILABLE"));
     }
+    assert_eq!(plain.errors[0].extensions["retryAfterSeconds"], 1);
     assert_eq!(rest.status.as_u16(), 503);
+    for path in ["/documents", "/v1.1/documents"] {
+        let refused = ada.request(Method::POST, path).body("a").send().await.expect("a response");
+        let header = |name| refused.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header("retry-after"), Some("1"), "{path}");
+    }
     bob.upload("a", "a.txt", "text/plain").await;
 
     slow.write_all(b"b").await.expect("the bytes are sent");

@@ -7,6 +7,7 @@ use docket::entity::{account, team};
 use docket::error::Error;
 use docket::{clock::Clock, id::UserId};
 use migration::{Migrator, MigratorTrait};
+use reqwest::Method;
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, Set,
     TransactionTrait,
@@ -191,6 +192,13 @@ async fn request_is_unavailable_after_the_database_wait_timeout(app: TestApp) {
     let reading = app.db.read().begin().await.expect("a transaction");
     let response = ada.execute("{ viewer { id } }", Value::Null).await;
     assert_eq!((response.status.as_u16(), response.code()), (503, "UNAVAILABLE"));
+    assert_eq!(response.errors[0].extensions["retryAfterSeconds"], 1);
+    let graphql = ada.request(Method::POST, "/graphql").json(&json!({"query": "{ viewer { id } }"}));
+    for request in [graphql, ada.request(Method::GET, "/v1.1/users/me")] {
+        let refused = request.send().await.expect("a response");
+        let retry_after = refused.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        assert_eq!((refused.status().as_u16(), retry_after), (503, Some("1")), "{}", refused.url());
+    }
     reading.rollback().await.expect("a rollback");
     ada.gql("{ viewer { id } }", Value::Null).await;
 }

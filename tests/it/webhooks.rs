@@ -18,9 +18,10 @@ use docket::entity::{webhook, webhook_delivery};
 use docket::id::{DeliveryId, WebhookId};
 use docket::webhook::Webhooks;
 use docket::webhook::dispatch::Dispatcher;
-use docket::webhook::queue::{AttemptOutcome, InFlight, Resolution};
+use docket::webhook::queue::{AttemptOutcome, Claim, InFlight, Resolution};
 use hmac::{Hmac, KeyInit, Mac};
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, QueryOrder};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
@@ -563,6 +564,28 @@ async fn lost_claim_of_a_delivery_changes_nothing(app: TestApp) {
     assert_eq!(finish(&first, AttemptOutcome::Delivered(200)).await, Resolution::LeaseLost);
     assert_eq!(rows(&app).await, before, "the rows are unchanged");
     assert_eq!(finish(&second, AttemptOutcome::Delivered(200)).await, Resolution::Delivered);
+}
+
+both!(unreadable_delivery_does_not_keep_others_from_being_sent, allow_loopback);
+async fn unreadable_delivery_does_not_keep_others_from_being_sent(app: TestApp) {
+    let ada = app.user("ada").await;
+    let receiver = Receiver::new(&app).await;
+    create_webhook(&ada, &receiver, json!({"eventKinds": ["CREATED"]})).await;
+    let (unreadable, readable) = (ada.noop_job().await, ada.noop_job().await);
+    let overwrite = async |kind: &str| {
+        let update = webhook_delivery::Entity::update_many()
+            .col_expr(webhook_delivery::Column::Kind, Expr::value(kind))
+            .filter(webhook_delivery::Column::JobId.eq(job_id(&unreadable)));
+        update.exec(app.db.writer()).await.expect("the row is written");
+    };
+    overwrite("FROZEN").await;
+    let claim = async || app.webhooks.claim(10, &InFlight::default()).await.expect("the outbox");
+    let jobs = |claims: Vec<Claim>| claims.iter().map(|claim| claim.delivery.job_id).collect::<Vec<_>>();
+    assert_eq!(jobs(claim().await), [job_id(&readable)]);
+    assert!(claim().await.is_empty(), "it is not read again before its lease expires");
+    app.clock.advance(TimeDelta::seconds(60));
+    overwrite("CREATED").await;
+    assert!(jobs(claim().await).contains(&job_id(&unreadable)), "a node that can read it sends it");
 }
 
 both!(concurrent_deliveries_per_host_are_limited, |config| {

@@ -1,9 +1,10 @@
 //! Tests of external workers: claiming steps, renewing leases, and submitting results.
 
 use chrono::TimeDelta;
+use docket::entity::job;
 use serde_json::{Value, json};
 
-use crate::harness::{TestApp, User, both};
+use crate::harness::{Backend, TestApp, User, both};
 
 const CLAIM: &str = "mutation($in: ClaimStepsInput!) { claimSteps(input: $in) { claims {
     leaseToken leaseExpiresAt step { name status attempt comment } job { id metadata } } } }";
@@ -139,7 +140,8 @@ async fn lost_lease_cannot_change_the_step(app: TestApp) {
     let job = ada.create_job(json!({"type": "own", "collaboration": share})).await;
     let first = claim_one(&ada).await;
     app.clock.advance(TimeDelta::seconds(31));
-    assert_eq!(ada.gql_err(REPORT, lease_input(&first, &json!({}))).await.code(), "CONFLICT");
+    let refused = ada.gql_err(REPORT, lease_input(&first, &json!({}))).await;
+    assert_eq!((refused.code(), &refused.extensions["reason"]), ("CONFLICT", &json!("LEASE_LOST")));
     app.jobs.expire_leases(10).await.expect("the lease is released");
     app.clock.advance(TimeDelta::seconds(10));
     let second = claim_one(&bob).await;
@@ -147,7 +149,9 @@ async fn lost_lease_cannot_change_the_step(app: TestApp) {
     for (query, input) in
         [(REPORT, json!({})), (COMPLETE, json!({})), (FAIL, json!({"code": "X", "message": "x"}))]
     {
-        assert_eq!(ada.gql_err(query, lease_input(&first, &input)).await.code(), "CONFLICT", "{query}");
+        let refused = ada.gql_err(query, lease_input(&first, &input)).await;
+        let reason = &refused.extensions["reason"];
+        assert_eq!((refused.code(), reason), ("CONFLICT", &json!("LEASE_LOST")), "{query}");
     }
     // Each report renews the lease. A removed collaborator loses access to the step.
     app.clock.advance(TimeDelta::seconds(20));
@@ -222,6 +226,32 @@ async fn invalid_input_of_a_worker_is_reported_with_path(app: TestApp) {
     // A TEST key claims steps of TEST jobs.
     tester.create_job(json!({"type": "own"})).await;
     assert_eq!(claim_steps(&tester, 10).await.len(), 1);
+}
+
+both!(unreadable_jobs_do_not_block_the_queue);
+async fn unreadable_jobs_do_not_block_the_queue(app: TestApp) {
+    register_job_type(&app).await;
+    let ada = app.user("ada").await;
+    // PostgreSQL stores only valid JSON.
+    let no_list = if app.backend() == Backend::Sqlite { "'['" } else { "'{}'" };
+    for id in ["own", "noop"] {
+        for (column, value) in [
+            (job::Column::Status, "'PAUSED'"),
+            (job::Column::Steps, no_list),
+            (job::Column::Steps, "'[]'"),
+            (job::Column::Steps, "'[\"read\"]'"),
+        ] {
+            let unreadable = ada.create_job(json!({"type": id})).await;
+            app.overwrite_job(&unreadable, column, value).await;
+        }
+    }
+    let (own, noop) = (ada.create_job(json!({"type": "own"})).await, ada.noop_job().await);
+    let claims = claim_steps(&ada, 1).await;
+    assert_eq!(claims.iter().map(|claim| &claim["job"]["id"]).collect::<Vec<_>>(), [&json!(own)]);
+    assert_eq!(app.worker().try_claim().await.map(|claim| claim.job.id.to_string()), Some(noop));
+    assert!(claim_steps(&ada, 10).await.is_empty() && app.worker().try_claim().await.is_none());
+    let next = ada.create_job(json!({"type": "own"})).await;
+    assert_eq!(claim_one(&ada).await["job"]["id"], json!(next));
 }
 
 both!(worker_is_notified_of_queued_steps);

@@ -17,11 +17,11 @@ use crate::client::operations::{self, ContentSource, CreateJobInput, PutTaxonomy
 use crate::client::{Client, ClientError, Console, DocumentInfo, Job, JobStatus, Result, Upload, progress};
 use crate::config::Secret;
 
-pub mod samples;
+pub(crate) mod samples;
 mod start;
 mod table;
 
-pub use start::{DemoArgs, demo};
+pub(crate) use start::{DemoArgs, demo};
 
 const JOB_TYPE: &str = "data-point-extraction";
 /// The role of the content with the extracted values.
@@ -34,7 +34,7 @@ const XML_HEAD_BYTES: u64 = 64 << 10;
 const XML_LINES: usize = 12;
 
 /// Creates the taxonomy of the demo, or its next version.
-pub async fn put_taxonomy(client: &Client) -> Result<()> {
+pub(crate) async fn put_taxonomy(client: &Client) -> Result<()> {
     let definition: Value = serde_json::from_str(samples::TAXONOMY)
         .map_err(|error| ClientError::Input(format!("the taxonomy of the demo is not valid: {error}")))?;
     let input = PutTaxonomyInput { name: samples::TAXONOMY_NAME.into(), definition };
@@ -43,7 +43,12 @@ pub async fn put_taxonomy(client: &Client) -> Result<()> {
 
 /// Submits the first sample, and shows its progress and the extracted values. Writes the samples, the taxonomy and the
 /// output to `folder`, and prints the token for further requests. Needs the taxonomy of [`put_taxonomy`].
-pub async fn run(client: &Client, folder: &Path, token: &Secret, console: &mut Console<'_>) -> Result<Job> {
+pub(crate) async fn run(
+    client: &Client,
+    folder: &Path,
+    token: &Secret,
+    console: &mut Console<'_>,
+) -> Result<Job> {
     samples::write_to(folder)?;
     let sample = samples::SAMPLES[0];
     console.print_line(&format!(

@@ -5,23 +5,23 @@ use std::path::Path;
 use crate::client::{ClientError, Result};
 
 /// The definition of the taxonomy, as `putTaxonomy` takes it.
-pub const TAXONOMY: &str = include_str!("samples/demo-invoice.json");
+pub(crate) const TAXONOMY: &str = include_str!("samples/demo-invoice.json");
 /// The name of the taxonomy.
-pub const TAXONOMY_NAME: &str = "demo-invoice";
+pub(crate) const TAXONOMY_NAME: &str = "demo-invoice";
 
 /// A sample document that is embedded in the program.
 #[derive(Debug, Clone, Copy)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The file name.
     pub name: &'static str,
     /// The description for people.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// The bytes of the file.
     pub bytes: &'static [u8],
 }
 
 /// All samples; the demo submits the first.
-pub const SAMPLES: [Sample; 3] = [
+pub(crate) const SAMPLES: [Sample; 3] = [
     Sample {
         name: "invoice-harbour-lane.pdf",
         about: "an invoice",
@@ -40,7 +40,7 @@ pub const SAMPLES: [Sample; 3] = [
 ];
 
 /// Writes the samples and the taxonomy into a folder, and creates it if it does not exist.
-pub fn write_to(folder: &Path) -> Result<()> {
+pub(crate) fn write_to(folder: &Path) -> Result<()> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |cause| ClientError::File { path, cause }

@@ -17,7 +17,7 @@ const EMAIL: &str = "demo@example.com";
 
 /// Options of `docket demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Folder for all data; by default a temporary one, which is removed at the end.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct DemoArgs {
 }
 
 /// Starts the server, runs the sample, and serves until it is interrupted.
-pub async fn demo(args: DemoArgs) -> Result<(), String> {
+pub(crate) async fn demo(args: DemoArgs) -> Result<(), String> {
     let (folder, _temporary) = match args.data_dir {
         Some(folder) => (folder, None),
         None => {

@@ -24,7 +24,7 @@ use async_graphql::{Name, Pos, Positioned, Request, Value, Variables};
 use crate::config::switch::Switch;
 
 use self::cost::{Complexity, ComplexityVisitor};
-pub use self::refusal::{LimitUsage, Refusal};
+pub(crate) use self::refusal::{LimitUsage, Refusal};
 use self::size::ListSizes;
 pub use crate::config::graphql::Limits;
 pub use crate::error::Code;
@@ -46,7 +46,7 @@ pub struct Operation {
     /// Number of fields in the response, multiplied by list sizes, without introspection.
     pub cost: u64,
     /// The same number for introspection.
-    pub introspection_cost: u64,
+    pub(crate) introspection_cost: u64,
     /// Default values of the variables that the request omits.
     defaults: Vec<(Name, Value)>,
 }
@@ -61,7 +61,7 @@ impl CheckedRequest {
 
 impl Operation {
     /// Sets omitted variables to their default values: `@skip` and `@include` of async-graphql do not apply these.
-    pub fn fill_defaults(self, variables: &mut Variables) {
+    pub(crate) fn fill_defaults(self, variables: &mut Variables) {
         for (name, value) in self.defaults {
             variables.entry(name).or_insert(value);
         }
@@ -116,7 +116,7 @@ pub fn measure(
 }
 
 /// Returns the variables that an operation of a document defines.
-pub fn variable_definitions<'a>(
+pub(crate) fn variable_definitions<'a>(
     document: &'a ExecutableDocument,
     operation_name: Option<&str>,
 ) -> &'a [Positioned<VariableDefinition>] {

@@ -7,7 +7,7 @@ use crate::error::Code;
 
 /// A requested amount and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitUsage {
+pub(crate) struct LimitUsage {
     /// Amount in the request.
     pub requested: u64,
     /// Limit in the configuration.
@@ -39,7 +39,7 @@ pub struct Refusal {
     /// JSON Pointer (RFC 6901) to an invalid value: into the variables, the request, or the arguments of a field.
     pub path: Option<String>,
     /// The exceeded limit.
-    pub exceeded: Option<LimitUsage>,
+    pub(crate) exceeded: Option<LimitUsage>,
 }
 
 impl Refusal {
@@ -62,7 +62,7 @@ impl Refusal {
     }
 
     /// Creates a refusal of a value of the request at a JSON Pointer.
-    pub fn invalid_value(path: String, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid_value(path: String, message: impl Into<String>) -> Self {
         Self { path: Some(path), ..Self::new(Code::BadInput, message, Vec::new()) }
     }
 
@@ -114,7 +114,7 @@ impl Refusal {
     }
 
     /// Converts the refusal into an entry of the `errors` of a response.
-    pub fn into_error(self) -> ServerError {
+    pub(crate) fn into_error(self) -> ServerError {
         let mut extensions = ErrorExtensionValues::default();
         extensions.set("code", self.code.as_str());
         if let Some(path) = &self.path {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::{ErrorExtensionValues, ServerError};
+use async_graphql::ServerError;
 use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::close::End;
 use super::message::{ClientMessage, ServerMessage, next};
 use super::{InitRefusal, Operations, Settings};
-use crate::error::Code;
+use crate::error::Error;
 use crate::http::{EncodedResponse, Parameters, tracking};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -211,9 +211,8 @@ impl<O: Operations> Connection<O> {
             let limit = self.settings.operations;
             let message =
                 format!("This connection runs {limit} operations, which is the limit. Complete one first.");
-            return self
-                .send(&ServerMessage::Error { id: &id, payload: &[error("UNAVAILABLE", message)] })
-                .await;
+            let error = server_error(&Error::Unavailable(message));
+            return self.send(&ServerMessage::Error { id: &id, payload: &[error] }).await;
         }
         let responses = self.operations.execute(session, parameters);
         let outputs = AssertUnwindSafe(responses)
@@ -233,9 +232,8 @@ impl<O: Operations> Connection<O> {
             Output::Panicked => {
                 self.running.remove(id);
                 tracing::error!(id, "operation panicked");
-                let message = "Internal server error.".into();
-                self.send(&ServerMessage::Error { id, payload: &[error(Code::Internal.as_str(), message)] })
-                    .await
+                let error = server_error(&Error::internal("an operation panicked"));
+                self.send(&ServerMessage::Error { id, payload: &[error] }).await
             }
             Output::Done => {
                 self.running.remove(id);
@@ -296,11 +294,9 @@ impl<O: Operations> Connection<O> {
     }
 }
 
-fn error(code: &str, message: String) -> ServerError {
-    let mut error = ServerError::new(message, None);
-    let mut extensions = ErrorExtensionValues::default();
-    extensions.set("code", code);
+/// Returns the error of an operation that did not run.
+fn server_error(error: &Error) -> ServerError {
+    let mut extensions = crate::graphql::extensions(error);
     extensions.set("tracking", tracking::current());
-    error.extensions = Some(extensions);
-    error
+    ServerError { extensions: Some(extensions), ..ServerError::new(error.message(), None) }
 }

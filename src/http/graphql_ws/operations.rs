@@ -7,10 +7,10 @@ use futures_util::stream::BoxStream;
 use crate::http::{EncodedResponse, Parameters};
 
 /// The name of the subprotocol in `Sec-WebSocket-Protocol`.
-pub const PROTOCOL: &str = "graphql-transport-ws";
+pub(crate) const PROTOCOL: &str = "graphql-transport-ws";
 
 /// The work of the server for one connection.
-pub trait Operations: Send + Sync + 'static {
+pub(crate) trait Operations: Send + Sync + 'static {
     /// The authenticated state of a connection.
     type Session: Send + Sync + 'static;
 
@@ -34,7 +34,7 @@ pub trait Operations: Send + Sync + 'static {
 
 /// The reason why `connection_init` is refused. The texts go to the client, truncated to 123 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InitRefusal {
+pub(crate) enum InitRefusal {
     /// The credentials are missing or wrong: close code 4403.
     Forbidden(String),
     /// The server cannot accept the connection now: close code 1013, upon which clients retry later.

@@ -46,7 +46,7 @@ pub(super) struct Failure {
     message: String,
     /// All problems of the input, for BAD_USER_INPUT; otherwise empty.
     problems: Vec<Problem>,
-    /// Seconds to wait before a retry, for RATE_LIMITED. The header Retry-After has the same value.
+    /// Seconds to wait before a retry, for RATE_LIMITED and UNAVAILABLE. The header Retry-After has the same value.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     retry_after_seconds: Option<u64>,
@@ -83,10 +83,9 @@ impl From<&Error> for Failure {
             let error::Problem { path, code, message } = found.clone();
             Problem { path: truncated(path), code, message: truncated(message) }
         };
-        let (problems, retry_after_seconds) = match error {
-            Error::Invalid(problems) => (problems.iter().map(problem).collect(), None),
-            Error::RateLimited(seconds) => (Vec::new(), Some(*seconds)),
-            _ => (Vec::new(), None),
+        let problems: Vec<_> = match error {
+            Error::Invalid(problems) => problems.iter().map(problem).collect(),
+            _ => Vec::new(),
         };
         let claimed_by = match error {
             Error::Conflict { details, .. } => details.get("claimedBy").filter(|by| by.is_object()).cloned(),
@@ -96,7 +95,8 @@ impl From<&Error> for Failure {
             0 | 1 => truncated(error.message()),
             count => format!("The input has {count} problems."),
         };
-        Self { code: error.code().as_str(), message, problems, retry_after_seconds, claimed_by }
+        let (code, retry_after_seconds) = (error.code().as_str(), error.retry_after_seconds());
+        Self { code, message, problems, retry_after_seconds, claimed_by }
     }
 }
 

@@ -458,6 +458,12 @@ async fn etag(app: &App, job: &job::Model, standing: &Standing) -> Result<String
         true => app.jobs.claim_on(job.id).await?,
         false => None,
     };
-    let seen = json!([job.id, job.seq, fraction, message, format!("{standing:?}"), claim]).to_string();
+    let access = match standing {
+        Standing::Owner => json!("owner"),
+        Standing::Admin => json!("admin"),
+        Standing::AllSteps => json!("all"),
+        Standing::Steps(steps) => json!(steps),
+    };
+    let seen = json!([job.id, job.seq, fraction, message, access, claim]).to_string();
     Ok(format!("W/\"{}\"", &hex::encode(Sha256::digest(seen))[..32]))
 }

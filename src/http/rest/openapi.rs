@@ -17,7 +17,11 @@ const COMMON_RESPONSES: [(&str, &str, &str); 5] = [
     ("400", "BadInput", "The request is invalid; `problems` lists what is wrong."),
     ("429", "TooManyRequests", "Too many requests. Retry after the seconds in the header Retry-After."),
     ("500", "InternalError", "Internal error. The log of the server has its cause under the tracking ID."),
-    ("503", "Unavailable", "The server is overloaded or shutting down. Retry later."),
+    (
+        "503",
+        "Unavailable",
+        "The server is overloaded or shutting down. Retry after the seconds in the header Retry-After.",
+    ),
     ("504", "Timeout", "Timed out. A change that has started continues in the background."),
 ];
 /// Response of all operations that require a credential.

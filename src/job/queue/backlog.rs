@@ -16,7 +16,7 @@ use crate::job::Jobs;
 
 /// The queued steps of a job type that a worker may claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueuedSteps {
+pub(crate) struct QueuedSteps {
     /// How many there are, counted up to a thousand.
     pub count: u64,
     /// The time at which the newest of these became claimable.
@@ -25,7 +25,7 @@ pub struct QueuedSteps {
 
 /// The backlog of one worker, as one reading has found it.
 #[derive(Debug)]
-pub struct Backlog {
+pub(crate) struct Backlog {
     /// The start of the reading. Later wake-ups are not covered by it.
     pub started: Instant,
     /// By job type. Types without queued steps are left out.
@@ -39,7 +39,7 @@ const MAX_COUNTED: u64 = 1_000;
 
 impl Jobs {
     /// Returns, for each of these job types, the queued steps that the actor may claim. Types without any are left out.
-    pub async fn backlog(&self, actor: &Actor, types: &[String]) -> Result<Backlog> {
+    pub(crate) async fn backlog(&self, actor: &Actor, types: &[String]) -> Result<Backlog> {
         let started = Instant::now();
         let db = self.db.read();
         let now = db::now(db, &self.clock).await?;
@@ -92,7 +92,7 @@ impl Jobs {
     }
 
     /// Returns the problems with a list of job types that a worker requests.
-    pub async fn type_problems(&self, types: &[String]) -> Result<Vec<Problem>> {
+    pub(crate) async fn type_problems(&self, types: &[String]) -> Result<Vec<Problem>> {
         if !(1..=MAX_TYPES).contains(&types.len()) {
             let message = format!("A request names 1 to {MAX_TYPES} job types.");
             return Ok(vec![Problem::new("/types", "RANGE", message)]);

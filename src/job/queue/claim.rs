@@ -91,7 +91,9 @@ impl Jobs {
         actor: Option<Actor>,
     ) -> Result<Vec<Claim>> {
         let (worker, types, by) = (worker.to_owned(), types.to_vec(), actor.clone());
-        let candidates = move |now, backend| candidates(now, backend, types, limit, by.as_ref());
+        let candidates = move |now, backend, skipped: &[JobId]| {
+            candidates(now, backend, &types, limit, by.as_ref(), skipped)
+        };
         let claimant = actor.clone();
         let authority = move |job| Claimant { job, actor: claimant.clone() };
         let claim = move |locked: &mut LockedJob| {
@@ -125,13 +127,14 @@ fn claimed(token: LeaseToken, locked: &LockedJob) -> Result<Claim> {
     })
 }
 
-/// Returns a query for the jobs with a claimable step, in the order of the queue.
+/// Returns a query for the jobs with a claimable step, in the order of the queue, without `skipped`.
 fn candidates(
     now: Timestamp,
     backend: DbBackend,
-    types: Vec<String>,
+    types: &[String],
     limit: usize,
     actor: Option<&Actor>,
+    skipped: &[JobId],
 ) -> SelectStatement {
     let mut candidates = Query::select()
         .column((task::Entity, task::Column::JobId))
@@ -140,6 +143,7 @@ fn candidates(
         .and_where(task::Column::LeaseToken.is_null())
         .and_where(task::Column::RunAt.lte(now))
         .and_where(task::Column::TypeId.is_in(types))
+        .and_where(task::Column::JobId.is_not_in(skipped.iter().copied()))
         .order_by((task::Entity, task::Column::Priority), Order::Desc)
         .order_by((task::Entity, task::Column::RunAt), Order::Asc)
         .order_by((task::Entity, task::Column::JobId), Order::Asc)
@@ -165,13 +169,23 @@ pub(super) fn claimable_mode(actor: &Actor) -> Option<Mode> {
 /// Returns a condition on the rows of `task`, joined with their jobs: the actor may claim the step. Excludes four-eyes steps
 /// of the actor's own jobs.
 pub(super) fn claimable_by(actor: &Actor, backend: DbBackend) -> Condition {
-    let (each, is_set) = match backend {
-        DbBackend::Postgres => ("jsonb_array_elements(\"job\".\"steps\") AS one(value)", "::boolean"),
-        _ => ("json_each(\"job\".\"steps\") AS one", ""),
+    // Invalid JSON in one row must not fail the query for all rows.
+    let (each, step, is_set) = match backend {
+        DbBackend::Postgres => (
+            "jsonb_array_elements(CASE jsonb_typeof(\"job\".\"steps\") WHEN 'array' THEN \"job\".\"steps\" END) \
+             AS one(value)",
+            "one.value",
+            "= 'true'",
+        ),
+        _ => (
+            "json_each(CASE WHEN json_valid(\"job\".\"steps\") THEN \"job\".\"steps\" END) AS one",
+            "(CASE one.type WHEN 'object' THEN one.value END)",
+            "= 1",
+        ),
     };
     let needs_four_eyes = format!(
-        "EXISTS (SELECT 1 FROM {each} WHERE one.value->>'name' = \"task\".\"step\" \
-         AND (one.value->>'four_eyes'){is_set})"
+        "EXISTS (SELECT 1 FROM {each} WHERE {step}->>'name' = \"task\".\"step\" \
+         AND {step}->>'four_eyes' {is_set})"
     );
     let is_foreign = Expr::col((job::Entity, job::Column::OwnerId)).ne(actor.user.id);
     accessible_step_rows(actor, backend, "task").add(is_foreign.or(Expr::cust(needs_four_eyes).not()))

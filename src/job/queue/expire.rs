@@ -48,12 +48,13 @@ impl Jobs {
     /// Returns `None` if the lease was renewed, or the step was completed or released, since it was found to be expired.
     async fn expire_lease(&self, id: JobId) -> Result<Option<job::Model>> {
         let expire = Command::Expire { jitter: rand::random() };
-        let expired =
-            record::change(self, Server(id), Reads::STATE, move |locked| match locked.perform(expire) {
+        let expired = record::change(self, Server::expiry(id), Reads::STATE, move |locked| {
+            match locked.perform(expire) {
                 Ok(()) => Ok(true),
                 Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(false),
                 Err(other) => Err(other.into()),
-            });
+            }
+        });
         match expired.await {
             Ok((job, is_expired)) => Ok(is_expired.then_some(job)),
             Err(Error::NotFound(_)) => Ok(None),
@@ -63,7 +64,7 @@ impl Jobs {
 
     /// Ends every lease now, and returns how many there were. Only for the start of a process that uses the database alone:
     /// the processes that held the leases do not run any more.
-    pub async fn expire_all_leases(&self) -> Result<u64> {
+    pub(crate) async fn expire_all_leases(&self) -> Result<u64> {
         let now = self.clock.now();
         self.db
             .write(move |tx| {

@@ -28,7 +28,7 @@ const MAX_REVIEW_ITEMS: usize = 10_000;
 
 /// A worker's request for steps.
 #[derive(Debug, Clone)]
-pub struct ClaimRequest {
+pub(crate) struct ClaimRequest {
     /// The name of the worker, for people.
     pub worker: String,
     /// The job types whose steps it runs.
@@ -42,7 +42,7 @@ pub struct ClaimRequest {
 /// The lease token as workers carry it: the job, the fencing token, and the duration of the lease. Opaque to workers, who
 /// gain nothing by changing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     job: JobId,
     token: LeaseToken,
     lease_seconds: u32,
@@ -73,16 +73,16 @@ impl std::fmt::Display for Ticket {
 
 /// The answer to a progress report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reported {
+pub(crate) struct Reported {
     /// The time at which the lease expires now.
     pub until: Timestamp,
     /// The job was cancelled: the worker should stop, because its result would be refused.
-    pub is_cancelled: bool,
+    pub(crate) is_cancelled: bool,
 }
 
 /// The result of a step as an external worker submits it.
 #[derive(Debug, Clone, Default)]
-pub struct SubmittedResult {
+pub(crate) struct SubmittedResult {
     /// Documents by role.
     pub contents: Vec<(String, Source)>,
     /// Set if a person has to review a content before the job continues.
@@ -108,7 +108,7 @@ struct Item {
 impl Jobs {
     /// Claims up to `limit` queued steps to which the actor has access, highest priority first, then oldest first. A TEST
     /// key claims steps of TEST jobs only.
-    pub async fn claim_steps_for(
+    pub(crate) async fn claim_steps_for(
         &self,
         actor: &Actor,
         request: ClaimRequest,
@@ -135,7 +135,7 @@ impl Jobs {
     }
 
     /// Renews a lease and stores the progress of its step. `None` leaves the fraction or the message as it is.
-    pub async fn report_progress_for(
+    pub(crate) async fn report_progress_for(
         &self,
         actor: &Actor,
         ticket: &str,
@@ -148,9 +148,7 @@ impl Jobs {
         let (ticket, job) = self.ticket(actor, ticket).await?;
         let task = match self.leased_task(actor, &ticket, &job).await {
             Ok(task) => task,
-            Err(Error::Conflict { .. }) if job.status == Status::Cancelled => {
-                return Ok(Reported { until: self.clock.now(), is_cancelled: true });
-            }
+            Err(Error::Conflict { .. }) => return self.report_lost_lease(ticket.job).await,
             Err(error) => return Err(error),
         };
         let renewal = Renewal {
@@ -163,15 +161,22 @@ impl Jobs {
         };
         match self.renew(renewal).await? {
             Some(until) => Ok(Reported { until, is_cancelled: false }),
-            None => match self.status_of(ticket.job).await? {
-                Some(Status::Cancelled) => Ok(Reported { until: self.clock.now(), is_cancelled: true }),
-                _ => Err(Rejection::StaleLease.into()),
-            },
+            None => self.report_lost_lease(ticket.job).await,
+        }
+    }
+
+    /// Answers the report of a worker whose lease is lost. A worker of a cancelled job learns of it; for all others it is a
+    /// CONFLICT.
+    async fn report_lost_lease(&self, job: JobId) -> Result<Reported> {
+        let job = job::Entity::find_by_id(job).one(self.db.read()).await?;
+        match job.map(|job| job.status) {
+            Some(Status::Cancelled) => Ok(Reported { until: self.clock.now(), is_cancelled: true }),
+            _ => Err(Rejection::StaleLease.into()),
         }
     }
 
     /// Takes the result of a step. Under a lost lease it is refused and changes nothing.
-    pub async fn complete_step_for(
+    pub(crate) async fn complete_step_for(
         &self,
         actor: &Actor,
         ticket: &str,
@@ -209,7 +214,7 @@ impl Jobs {
     }
 
     /// Takes the failure of a step. Under a lost lease it is refused and changes nothing.
-    pub async fn fail_step_for(
+    pub(crate) async fn fail_step_for(
         &self,
         actor: &Actor,
         ticket: &str,
@@ -234,10 +239,6 @@ impl Jobs {
         }
         let (ticket, _) = self.ticket(actor, ticket).await?;
         self.fail_step(ticket.holder(actor), failure).await
-    }
-
-    async fn status_of(&self, id: JobId) -> Result<Option<Status>> {
-        Ok(job::Entity::find_by_id(id).one(self.db.read()).await?.map(|job| job.status))
     }
 
     /// Reads a ticket, and the job that it names if the actor may see it.

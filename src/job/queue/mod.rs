@@ -4,7 +4,7 @@
 //! The engine of this process and external workers use the same functions. A [`LeaseHolder`] is the proof of a claim: the
 //! gate checks it under the lock of the job, so that a result is taken once, and only under the lease that holds.
 
-pub mod backlog;
+pub(crate) mod backlog;
 pub mod claim;
 pub mod complete;
 pub mod expire;
@@ -14,4 +14,4 @@ pub mod renew;
 
 pub use claim::Claim;
 pub use complete::{Output, OutputDocument, ReviewRequest, StepFailure, StepResult};
-pub use lease::LeaseHolder;
+pub(crate) use lease::LeaseHolder;

@@ -57,7 +57,24 @@ impl Authority for ReviewGrant {
 
 /// The server itself: time has passed, or access was removed. It may change every job.
 #[derive(Debug, Clone, Copy)]
-pub struct Server(pub JobId);
+pub struct Server(JobId);
+
+impl Server {
+    /// Returns the right to end a lease or a claim whose time has passed.
+    pub(crate) fn expiry(job: JobId) -> Self {
+        Self(job)
+    }
+
+    /// Returns the right to release the claim of a user who has left a team.
+    pub(crate) fn membership(job: JobId) -> Self {
+        Self(job)
+    }
+
+    /// Returns the right to delete a job whose retention time has passed.
+    pub(crate) fn deletion(job: JobId) -> Self {
+        Self(job)
+    }
+}
 
 impl Authority for Server {
     fn job_id(&self) -> JobId {

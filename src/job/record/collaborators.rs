@@ -27,7 +27,7 @@ pub(super) struct ReviewClaimant {
 
 /// The change that adding a collaborator has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CollaboratorChange {
+pub(crate) enum CollaboratorChange {
     /// The principal was not a collaborator before.
     Added,
     /// The principal was a collaborator with other steps.

@@ -16,7 +16,7 @@ use crate::job::decide::{Command, ReleaseCause};
 
 impl LockedJob {
     /// Gives a principal access to some steps. The owner keeps access to all of them.
-    pub fn set_collaborator(
+    pub(crate) fn set_collaborator(
         &mut self,
         principal: &Principal,
         steps: &[String],
@@ -44,7 +44,7 @@ impl LockedJob {
     }
 
     /// Removes the access of a collaborator. NOT_FOUND if the principal is the owner, or no collaborator.
-    pub fn remove_collaborator(&mut self, id: Uuid) -> Result<()> {
+    pub(crate) fn remove_collaborator(&mut self, id: Uuid) -> Result<()> {
         let of = |row: &rows::Model| row.principal_id == id && row.kind != PrincipalKind::Owner;
         let collaborators = self.collaborators_mut()?;
         let found = collaborators.rows.iter().position(of);
@@ -59,13 +59,13 @@ impl LockedJob {
     }
 
     /// Returns the kinds and IDs of all collaborators, without the owner.
-    pub fn collaborator_ids(&self) -> Result<Vec<(PrincipalKind, Uuid)>> {
+    pub(crate) fn collaborator_ids(&self) -> Result<Vec<(PrincipalKind, Uuid)>> {
         let rows = self.collaborators()?.rows.iter().filter(|row| row.kind != PrincipalKind::Owner);
         Ok(rows.map(|row| (row.kind, row.principal_id)).collect())
     }
 
     /// Releases the open review if the reviewer who has claimed it has no access to its step any more.
-    pub fn release_claim_without_access(&mut self) -> Result<()> {
+    pub(crate) fn release_claim_without_access(&mut self) -> Result<()> {
         let Some(step) = self.open_review().map(|review| review.step.clone()) else { return Ok(()) };
         let collaborators = self.collaborators()?;
         let Some(claimant) = &collaborators.claimant else { return Ok(()) };
@@ -88,7 +88,8 @@ impl LockedJob {
     }
 
     /// Adds a collaborator to a job that is being created.
-    pub fn add_first_collaborator(&mut self, principal: &Principal, steps: &[String]) {
+    pub(crate) fn add_first_collaborator(&mut self, principal: &Principal, steps: &[String]) {
+        debug_assert!(!self.is_stored, "only `set_collaborator` sees the collaborators of a stored job");
         self.add_access(principal.id, principal.kind, steps);
         self.record_collaborator(principal, "ADDED", Some(steps));
     }

@@ -14,12 +14,12 @@ use crate::job_type::INPUT;
 
 impl LockedJob {
     /// Adds the row of a document that this change creates.
-    pub fn add_document(&mut self, document: document::Model) {
+    pub(crate) fn add_document(&mut self, document: document::Model) {
         self.writes.documents.push(document);
     }
 
     /// Adds the next version of a role. The version before it is superseded, not lost.
-    pub fn add_content(
+    pub(crate) fn add_content(
         &mut self,
         role: &str,
         document: &document::Model,
@@ -54,19 +54,22 @@ impl LockedJob {
     }
 
     /// Returns the newest content of a role, with its document.
-    pub fn current_content(&self, role: &str) -> Result<Option<(&content::Model, Option<&document::Model>)>> {
+    pub(crate) fn current_content(
+        &self,
+        role: &str,
+    ) -> Result<Option<(&content::Model, Option<&document::Model>)>> {
         Ok(self.contents()?.current(role))
     }
 
     /// Supersedes the contents that a step and all later steps have made.
-    pub fn supersede_from(&mut self, step: usize) -> Result<()> {
+    pub(crate) fn supersede_from(&mut self, step: usize) -> Result<()> {
         let names: Vec<_> = self.state().steps[step..].iter().map(|step| step.name.clone()).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         self.contents_mut()?.undo(&names)
     }
 
     /// Stores the confidences of a content, for simulating other thresholds. Those of TEST jobs are not kept.
-    pub fn keep_scores(&mut self, content: ContentId, step: &str, scores: Vec<Score>) {
+    pub(crate) fn keep_scores(&mut self, content: ContentId, step: &str, scores: Vec<Score>) {
         if self.state().mode == Mode::Live && !scores.is_empty() {
             let step = step.to_owned();
             self.writes.scores.push(ScoreWrite::Insert { content, step, scores });
@@ -74,17 +77,17 @@ impl LockedJob {
     }
 
     /// Records that a reviewer has seen the values of a content that were due for review.
-    pub fn mark_reviewed(&mut self, content: ContentId) {
+    pub(crate) fn mark_reviewed(&mut self, content: ContentId) {
         self.writes.scores.push(ScoreWrite::MarkReviewed(content));
     }
 
     /// Counts corrected values of a content by their confidence.
-    pub fn count_corrections(&mut self, content: ContentId, grades: Vec<Grade>) {
+    pub(crate) fn count_corrections(&mut self, content: ContentId, grades: Vec<Grade>) {
         self.writes.scores.push(ScoreWrite::CountCorrections { content, grades });
     }
 
     /// Moves the confidences of a content to the one that replaces it.
-    pub fn move_scores(&mut self, from: ContentId, to: ContentId) {
+    pub(crate) fn move_scores(&mut self, from: ContentId, to: ContentId) {
         self.writes.scores.push(ScoreWrite::Move { from, to });
     }
 }

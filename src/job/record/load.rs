@@ -1,4 +1,4 @@
-//! Locking a job and reading the rows that a change needs.
+//! Opening a job for a change: locking it, reading the rows that the change needs, and checking the authority.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
+use super::authority::{Authority, admit};
 use super::collaborators::{Collaborators, ReviewClaimant};
 use super::contents::Contents;
 use super::locked::LockedJob;
@@ -17,7 +18,7 @@ use crate::entity::{access, account, content, document, job, review, task, team,
 use crate::error::Result;
 use crate::id::{JobId, UserId};
 use crate::job::collaborator::Principal;
-use crate::job::rows;
+use crate::job::{not_found, rows};
 
 /// The rows that a change reads besides the job, its task and its open review.
 #[derive(Debug, Clone, Copy)]
@@ -37,24 +38,32 @@ enum ContentReads {
 
 impl Reads {
     /// Nothing more.
-    pub const STATE: Self = Self { contents: None, collaborators: false };
+    pub(crate) const STATE: Self = Self { contents: None, collaborators: false };
     /// The current contents with their documents, to add versions.
-    pub const CONTENTS: Self = Self { contents: Some(ContentReads::Newest), collaborators: false };
+    pub(crate) const CONTENTS: Self = Self { contents: Some(ContentReads::Newest), collaborators: false };
     /// The contents that a rewind supersedes or restores.
-    pub const CONTENT_HISTORY: Self = Self { contents: Some(ContentReads::Restorable), collaborators: false };
+    pub(crate) const CONTENT_HISTORY: Self =
+        Self { contents: Some(ContentReads::Restorable), collaborators: false };
     /// Its collaborators, and the access of the reviewer who has claimed the open review.
-    pub const COLLABORATORS: Self = Self { contents: None, collaborators: true };
+    pub(crate) const COLLABORATORS: Self = Self { contents: None, collaborators: true };
 }
 
-/// Locks a job and loads it; `None` if it does not exist. The time is taken once the lock is held, from the clock that all
-/// nodes share: a change that has waited long is decided by the time at which it runs.
-pub(super) async fn lock(
+/// Locks a job, reads its rows, and checks that the authority still allows a change. NOT_FOUND if the job does not exist.
+pub(super) async fn open(
     tx: &DatabaseTransaction,
-    id: JobId,
     clock: &Clock,
+    authority: &impl Authority,
     reads: Reads,
-) -> Result<Option<LockedJob>> {
-    let Some(row) = job::Entity::find_by_id(id).lock_exclusive().one(tx).await? else { return Ok(None) };
+) -> Result<LockedJob> {
+    let mut locked = lock(tx, authority.job_id(), clock, reads).await?;
+    admit(tx, authority, &mut locked).await?;
+    Ok(locked)
+}
+
+/// Locks a job and loads it. The time is taken once the lock is held, from the clock that all nodes share: a change that has
+/// waited long is decided by the time at which it runs.
+async fn lock(tx: &DatabaseTransaction, id: JobId, clock: &Clock, reads: Reads) -> Result<LockedJob> {
+    let row = job::Entity::find_by_id(id).lock_exclusive().one(tx).await?.ok_or_else(not_found)?;
     let now = db::now(tx, clock).await?;
     // Locked, because a worker renews its lease without the lock of the job.
     let task = task::Entity::find_by_id(id).lock_exclusive().one(tx).await?;
@@ -68,7 +77,7 @@ pub(super) async fn lock(
     let claimed_by = open.as_ref().and_then(|review| review.claimed_by);
     let collaborators =
         if reads.collaborators { Some(collaborators(tx, id, claimed_by).await?) } else { None };
-    Ok(Some(LockedJob::stored(row, state, now, open.map(TrackedReview::stored), contents, collaborators)))
+    Ok(LockedJob::stored(row, state, now, open.map(TrackedReview::stored), contents, collaborators))
 }
 
 async fn contents(tx: &DatabaseTransaction, job: JobId, reads: ContentReads) -> Result<Contents> {

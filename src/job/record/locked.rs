@@ -1,11 +1,12 @@
 //! A locked job: the values that a change reads and changes in memory, and what it has collected to be written.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::collaborators::Collaborators;
 use super::contents::Contents;
 use super::write_set::{ReviewSubject, TrackedReview, WriteSet};
 use crate::clock::Timestamp;
+use crate::entity::enums::EventKind;
 use crate::entity::{job, review};
 use crate::error::{Error, Result};
 use crate::id::{LeaseToken, UserId};
@@ -85,23 +86,31 @@ impl LockedJob {
         self.now
     }
 
-    /// Replaces the metadata. The caller records the event: without one, the row is not written.
-    pub fn set_metadata(&mut self, metadata: Value) {
-        self.row.metadata = metadata;
+    /// Replaces the metadata, and records the event with the patch that leads to them. Does nothing if they are the same.
+    pub(crate) fn set_metadata(&mut self, metadata: Value, patch: &Value) {
+        if metadata != self.row.metadata {
+            let data = json!({"patch": patch, "metadata": metadata});
+            self.row.metadata = metadata;
+            self.record(EventKind::MetadataChanged, None, data);
+        }
     }
 
-    /// Sets the priority. The caller records the event: without one, the row is not written.
-    pub fn set_priority(&mut self, priority: i32) {
-        self.row.priority = priority;
+    /// Sets the priority, and records the event. Does nothing if it is the same.
+    pub(crate) fn set_priority(&mut self, priority: i32) {
+        let before = std::mem::replace(&mut self.row.priority, priority);
+        if before != priority {
+            let data = json!({"priority": {"from": before, "to": priority}});
+            self.record(EventKind::MetadataChanged, None, data);
+        }
     }
 
     /// Returns the name of the step that is queued or leased.
-    pub fn task_step(&self) -> Option<&str> {
+    pub(crate) fn task_step(&self) -> Option<&str> {
         self.state.task.as_ref().map(|task| self.state.steps[task.step].name.as_str())
     }
 
     /// Returns the index of the step that a client calls `toStep`.
-    pub fn step_index(&self, name: &str) -> Result<usize> {
+    pub(crate) fn step_index(&self, name: &str) -> Result<usize> {
         let steps = &self.state.steps;
         steps.iter().position(|step| step.name == name).ok_or_else(|| {
             let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
@@ -111,7 +120,7 @@ impl LockedJob {
     }
 
     /// Decides a command, applies its events and adds them to the history.
-    pub fn perform(&mut self, command: Command) -> Result<(), Rejection> {
+    pub(crate) fn perform(&mut self, command: Command) -> Result<(), Rejection> {
         let decided = decide(&self.state, command, self.now)?;
         self.state = decided.state;
         for event in decided.events {
@@ -121,7 +130,7 @@ impl LockedJob {
     }
 
     /// [`LockedJob::perform`] on behalf of the server.
-    pub fn perform_as_server(&mut self, command: Command) -> Result<(), Rejection> {
+    pub(crate) fn perform_as_server(&mut self, command: Command) -> Result<(), Rejection> {
         let actor = self.actor.take();
         let performed = self.perform(command);
         self.actor = actor;
@@ -129,17 +138,17 @@ impl LockedJob {
     }
 
     /// Fails unless the lease with this token holds now.
-    pub fn check_lease(&self, token: LeaseToken) -> Result<(), Rejection> {
+    pub(crate) fn check_lease(&self, token: LeaseToken) -> Result<(), Rejection> {
         leased_step(&self.state, token, self.now).map(drop)
     }
 
     /// Fails unless this user holds the claim of the open review now.
-    pub fn check_claim(&self, by: UserId) -> Result<(), Rejection> {
+    pub(crate) fn check_claim(&self, by: UserId) -> Result<(), Rejection> {
         claimed_step(&self.state, by, self.now).map(drop)
     }
 
     /// Fails if this user may not run the queued or leased step, because it is a four-eyes step of their own job.
-    pub fn check_four_eyes(&self, user: UserId) -> Result<(), Rejection> {
+    pub(crate) fn check_four_eyes(&self, user: UserId) -> Result<(), Rejection> {
         match &self.state.task {
             Some(task) if is_barred_by_four_eyes(&self.state, task.step, user) => Err(Rejection::FourEyes),
             _ => Ok(()),
@@ -152,19 +161,19 @@ impl LockedJob {
     }
 
     /// Whether a review is open that nobody has claimed.
-    pub fn is_review_unclaimed(&self) -> bool {
-        self.state.review.is_some_and(|review| review.claim.is_none_or(|claim| claim.until <= self.now))
+    pub(crate) fn is_review_unclaimed(&self) -> bool {
+        self.state.review.is_some_and(|review| review.claim_at(self.now).is_none())
     }
 
     /// Stores the corrections that a reviewer has not decided on yet.
-    pub fn set_draft(&mut self, draft: Value) {
+    pub(crate) fn set_draft(&mut self, draft: Value) {
         if let Some(review) = self.change_open_review() {
             review.draft = Some(Some(draft));
         }
     }
 
     /// Replaces the content of the open review and its items, and discards the draft, which was about the content before.
-    pub fn replace_review_subject(&mut self, subject: ReviewSubject) {
+    pub(crate) fn replace_review_subject(&mut self, subject: ReviewSubject) {
         if let Some(review) = self.change_open_review() {
             review.row.content_id = subject.content;
             (review.items, review.draft) = (Some(subject.items), Some(None));
@@ -172,7 +181,7 @@ impl LockedJob {
     }
 
     /// Sets what a review is about that the next command opens.
-    pub fn set_review_subject(&mut self, subject: ReviewSubject) {
+    pub(crate) fn set_review_subject(&mut self, subject: ReviewSubject) {
         self.subject = subject;
     }
 

@@ -5,22 +5,21 @@ use std::collections::HashMap;
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, SqlErr};
 
-use super::authority::{Authority, admit};
-use super::load::{self, Reads};
+use super::authority::Authority;
+use super::load::{Reads, open};
 use crate::entity::{content, document, job};
 use crate::error::{Error, Result};
 use crate::id::JobId;
-use crate::job::{Jobs, not_found};
+use crate::job::Jobs;
 
 /// Deletes the rows of a job that has a final status. Returns the storage keys of its outputs, which nothing refers to any
 /// more; `None` if the job has no final status, because it was retried or rewound.
-pub async fn remove_ended(jobs: &Jobs, authority: impl Authority) -> Result<Option<Vec<String>>> {
+pub(crate) async fn remove_ended(jobs: &Jobs, authority: impl Authority) -> Result<Option<Vec<String>>> {
     let clock = jobs.clock.clone();
     let removed = jobs.db.write(move |tx| {
         Box::pin(async move {
             let id = authority.job_id();
-            let mut locked = load::lock(tx, id, &clock, Reads::STATE).await?.ok_or_else(not_found)?;
-            admit(tx, &authority, &mut locked).await?;
+            let locked = open(tx, &clock, &authority, Reads::STATE).await?;
             if !locked.state().status.is_final() {
                 return Ok(None);
             }

@@ -34,7 +34,7 @@ pub(super) struct Saved {
     pub(super) deliveries: usize,
 }
 
-/// WriteSet a changed job.
+/// Writes a changed job, and returns what the wake-ups after the commit need.
 pub(super) async fn write(tx: &DatabaseTransaction, mut locked: LockedJob) -> Result<Saved> {
     let writes = std::mem::take(&mut locked.writes);
     let count = i64::try_from(writes.events.len()).map_err(Error::internal)?;

@@ -39,7 +39,7 @@ pub(super) enum ScoreWrite {
 
 /// The subject of a new review.
 #[derive(Debug, Clone, Default)]
-pub struct ReviewSubject {
+pub(crate) struct ReviewSubject {
     /// The content under review.
     pub content: Option<ContentId>,
     /// Its parts that need a decision.

@@ -12,18 +12,19 @@ use docket::app::{App, Migrations};
 use docket::changes::ChangePoller;
 use docket::config::{Config, Flags, Secret, Switch};
 use docket::engine::Engine;
-use docket::entity::{account, api_key, task};
+use docket::entity::{account, api_key, job, task};
 use docket::job::state::Mode;
 use docket::{http, telemetry};
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::database::Backend;
-use super::user::User;
+use super::user::{User, job_id};
 use super::worker::Worker;
 
 /// The time limit of a test; a longer test hangs.
@@ -236,6 +237,13 @@ impl TestApp {
     /// Returns a worker that the test controls.
     pub(crate) fn worker(&self) -> Worker {
         Worker::new(self.jobs.clone(), "worker")
+    }
+
+    /// Sets a column of the row of a job to an SQL expression, which may be a value that this version cannot read.
+    pub(crate) async fn overwrite_job(&self, job: &str, column: job::Column, sql: &'static str) {
+        let update = job::Entity::update_many().col_expr(column, Expr::cust(sql));
+        let update = update.filter(job::Column::Id.eq(job_id(job)));
+        update.exec(self.app.db.writer()).await.expect("the row is written");
     }
 
     /// Starts an engine, which runs steps until the end of the test or [`TestApp::stop_engines`].

@@ -1,7 +1,9 @@
 //! Tests of claims: a review has one claimant at a time, for some minutes.
 
 use chrono::TimeDelta;
+use docket::entity::job;
 use docket::review;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{BlockedJob, CLAIM, DECIDE, DRAFT, RELEASE, claim, job_state, last_event};
@@ -109,6 +111,56 @@ async fn only_claimant_or_admin_can_release_a_claim(app: TestApp) {
         again["releaseReview"]["review"]["status"], "OPEN",
         "releasing an unclaimed review changes nothing"
     );
+}
+
+both!(expired_claim_of_another_user_is_not_held);
+async fn expired_claim_of_another_user_is_not_held(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let share = json!([{"collaborator": {"userId": bob.id()}}]);
+    let blocked = BlockedJob::create(&app, &ada, share).await;
+    claim(&bob, &blocked.review).await;
+    let patch = json!({"patch": [{"op": "replace", "path": "/data_points/0/value", "value": "8"}]});
+    let correction = blocked.decision("APPROVE", &patch);
+    let held = ada.gql_err(DECIDE, correction.clone()).await;
+    assert_eq!(held.extensions["claimedBy"]["id"], bob.id());
+    app.clock.advance(TimeDelta::minutes(15));
+    let before = job_state(&ada, &blocked.job).await;
+    for person in [&ada, &bob] {
+        person.gql(RELEASE, json!({"id": blocked.review})).await;
+    }
+    assert_eq!(job_state(&ada, &blocked.job).await, before, "releasing an unclaimed review changes nothing");
+    for person in [&ada, &bob] {
+        let free = person.gql_err(DECIDE, correction.clone()).await;
+        assert_eq!((free.code(), free.extensions.get("claimedBy")), ("CONFLICT", None));
+        let path = format!("/v1.1/jobs/{}/contents/mapping-json", blocked.job);
+        let replaced = person.request(Method::PUT, &path).body("{}").send().await.expect("a response");
+        assert_eq!(replaced.status(), 409);
+        let body: Value = replaced.json().await.expect("JSON");
+        assert_eq!(
+            (&body["response"]["code"], &body["response"]["claimed_by"]),
+            (&json!("CONFLICT"), &json!(null))
+        );
+    }
+}
+
+both!(unreadable_job_does_not_keep_other_claims_from_being_released);
+async fn unreadable_job_does_not_keep_other_claims_from_being_released(app: TestApp) {
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let team = ada.team("reviewers", &[&bob]).await;
+    let mut blocked = Vec::new();
+    for _ in 0..3 {
+        let share = json!([{"collaborator": {"teamId": team}, "steps": ["mapping"]}]);
+        blocked.push(BlockedJob::create(&app, &ada, share).await);
+    }
+    for BlockedJob { review, .. } in &blocked {
+        claim(&bob, review).await;
+    }
+    app.overwrite_job(&blocked[1].job, job::Column::Steps, "'{}'").await;
+    let remove = "mutation($in: TeamMemberInput!) { removeTeamMember(input: $in) { team { id } } }";
+    ada.gql(remove, json!({"in": {"teamId": team, "userId": bob.id()}})).await;
+    for BlockedJob { job, .. } in [&blocked[0], &blocked[2]] {
+        assert_eq!(ada.job(job, "review { status }").await["review"]["status"], "OPEN");
+    }
 }
 
 both!(claim_ends_when_the_claimant_loses_access);

@@ -88,7 +88,8 @@ async fn concurrent_operations_of_a_connection_are_limited() {
     client.subscribe("c", "{ one }").await;
     let message = client.message().await;
     assert_eq!((&message["type"], &message["id"]), (&json!("error"), &json!("c")));
-    assert_eq!(message["payload"][0]["extensions"]["code"], "UNAVAILABLE");
+    let extensions = &message["payload"][0]["extensions"];
+    assert_eq!((&extensions["code"], &extensions["retryAfterSeconds"]), (&json!("UNAVAILABLE"), &json!(1)));
     client.send(&complete("a")).await;
     client.assert_works().await;
 }
