@@ -1,24 +1,29 @@
 //! The database: a pool of readers and one write path.
 //!
-//! Every transaction runs in its own task, so that a client that disconnects cannot cancel it. On SQLite it begins
-//! IMMEDIATE on the only write connection, because a deferred transaction fails when it turns from reading to writing.
+//! Every transaction runs in its own task, so that a client that disconnects cannot cancel it. On SQLite, transactions that
+//! wait for the only write connection share their commit ([`group_commit`]).
+
+mod group_commit;
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sea_orm::sqlx;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, Statement,
+    TransactionTrait,
 };
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
+use group_commit::{GroupCommit, Turn};
+
+/// Minimum idle time after which a connection is tested before its next use. A test costs a round trip.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
 
 /// The target under which statements are logged, at the level `trace`.
 pub(crate) const STATEMENT_TARGET: &str = "docket::sql";
@@ -35,33 +40,40 @@ pub struct Db {
     statements: Arc<AtomicU64>,
     listener: Arc<OnceLock<mpsc::UnboundedSender<String>>>,
     /// Set on SQLite only.
-    write_lock: Option<Arc<WriteLock>>,
+    group_commit: Option<Arc<GroupCommit>>,
     /// The longest wait for a connection or for the write lock.
     acquire_timeout: Duration,
 }
 
-/// Serializes the transactions on SQLite's only write connection.
-#[derive(Debug, Default)]
-struct WriteLock {
-    queue: Mutex<()>,
-    /// True if the last transaction ended neither by commit nor by rollback. When a disk is full, SQLite rolls back by
-    /// itself, but the driver still counts a transaction. Later writes would then be acknowledged and never committed.
-    connection_state_unknown: Arc<AtomicBool>,
+/// A transaction of its own, or a turn in a group that is committed together.
+enum Transaction<'d> {
+    Own(DatabaseTransaction),
+    Grouped(Turn<'d>),
 }
 
-/// Marks the state of the connection as unknown on drop, unless the end of its transaction was observed.
-struct UnknownStateGuard<'t>(Option<&'t WriteLock>);
-
-impl UnknownStateGuard<'_> {
-    fn disarm(mut self) {
-        self.0 = None;
+impl Transaction<'_> {
+    fn connection(&self) -> &DatabaseTransaction {
+        match self {
+            Self::Own(transaction) => transaction,
+            Self::Grouped(turn) => turn.transaction(),
+        }
     }
-}
 
-impl Drop for UnknownStateGuard<'_> {
-    fn drop(&mut self) {
-        if let Some(write_lock) = self.0 {
-            write_lock.connection_state_unknown.store(true, Ordering::Release);
+    async fn commit(self) -> Result<()> {
+        match self {
+            Self::Own(transaction) => Ok(transaction.commit().await?),
+            Self::Grouped(turn) => turn.commit().await,
+        }
+    }
+
+    async fn rollback(self) {
+        match self {
+            Self::Own(transaction) => {
+                if let Err(error) = transaction.rollback().await {
+                    tracing::warn!(%error, "failed to roll back transaction, dropping its connection");
+                }
+            }
+            Self::Grouped(turn) => turn.rollback().await,
         }
     }
 }
@@ -70,10 +82,10 @@ impl Db {
     /// Connects to `sqlite://PATH`, which is created if it is missing, or `postgres://…`. Each pool has up to
     /// `connections` connections; SQLite has one for writing. Callers wait up to `acquire_timeout` for a connection.
     pub async fn connect(url: &str, connections: u32, acquire_timeout: Duration) -> Result<Self> {
-        let write_lock = url.starts_with("sqlite:").then(Arc::<WriteLock>::default);
-        let (mut read, mut write) = if let Some(write_lock) = &write_lock {
+        let group_commit = url.starts_with("sqlite:").then(Arc::<GroupCommit>::default);
+        let (mut read, mut write) = if let Some(group_commit) = &group_commit {
             let (mut writing, connection_state_unknown) =
-                (sqlite(url, 1), Arc::clone(&write_lock.connection_state_unknown));
+                (sqlite(url, 1), group_commit.connection_state_unknown());
             writing.map_sqlx_sqlite_pool_opts(move |pool| {
                 let connection_state_unknown = Arc::clone(&connection_state_unknown);
                 pool.before_acquire(move |_, _| {
@@ -118,7 +130,7 @@ impl Db {
             transactions: TaskTracker::new(),
             statements,
             listener,
-            write_lock,
+            group_commit,
             acquire_timeout,
         })
     }
@@ -197,42 +209,30 @@ impl Db {
         U: Send + 'static,
         F: for<'c> FnOnce(&'c DatabaseTransaction) -> Work<'c, T> + Send + 'static,
     {
-        let (write, write_lock, acquire_timeout) =
-            (self.write.clone(), self.write_lock.clone(), self.acquire_timeout);
+        let db = self.clone();
         let run = async move {
-            let write_lock = write_lock.as_deref();
-            let _permit = match write_lock {
-                Some(write_lock) => {
-                    Some(timeout(acquire_timeout, write_lock.queue.lock()).await.map_err(|_| busy_error())?)
-                }
-                None => None,
-            };
-            let guard = UnknownStateGuard(write_lock);
-            let mode = match write.get_database_backend() {
-                DbBackend::Sqlite => Some(SqliteTransactionMode::Immediate),
-                _ => None,
-            };
-            let options =
-                TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
-            let tx = write.begin_with_options(options).await?;
-            match work(&tx).await {
+            let transaction = db.begin().await?;
+            match work(transaction.connection()).await {
                 Ok(value) => {
-                    tx.commit().await?;
-                    guard.disarm();
+                    transaction.commit().await?;
                     Ok(then(value))
                 }
                 Err(error) => {
-                    match tx.rollback().await {
-                        Ok(()) => guard.disarm(),
-                        Err(rollback) => {
-                            tracing::warn!(error = %rollback, "failed to roll back transaction, dropping its connection");
-                        }
-                    }
+                    transaction.rollback().await;
                     Err(error)
                 }
             }
         };
         self.transactions.spawn(run).await.map_err(Error::internal)?
+    }
+
+    async fn begin(&self) -> Result<Transaction<'_>> {
+        Ok(match &self.group_commit {
+            Some(group_commit) => {
+                Transaction::Grouped(group_commit.begin(&self.write, self.acquire_timeout).await?)
+            }
+            None => Transaction::Own(self.write.begin().await?),
+        })
     }
 
     /// Waits for the transactions in progress, at shutdown.
@@ -267,6 +267,7 @@ async fn end_open_transaction(connection: &mut sqlx::PgConnection) -> Result<boo
 
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
+    options.test_before_acquire_if_idle_for(TEST_AFTER_IDLE);
     options.max_connections(connections).sqlx_logging(false).map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .create_if_missing(true)
@@ -280,6 +281,7 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
 
 fn postgres(url: &str, connections: u32, server_options: &'static [(&str, &str)]) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
+    options.test_before_acquire_if_idle_for(TEST_AFTER_IDLE);
     options.max_connections(connections).sqlx_logging(false).map_sqlx_postgres_opts(|postgres| {
         postgres
             .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])

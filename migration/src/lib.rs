@@ -14,6 +14,7 @@ mod m20261126_000005_identity;
 mod m20261126_000006_current_contents;
 mod m20261127_000007_owners;
 mod m20261201_000008_login_keys;
+mod m20261201_000009_claim_index;
 
 /// All migrations in order.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000006_current_contents::Migration),
             Box::new(m20261127_000007_owners::Migration),
             Box::new(m20261201_000008_login_keys::Migration),
+            Box::new(m20261201_000009_claim_index::Migration),
         ]
     }
 }

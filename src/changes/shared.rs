@@ -79,8 +79,8 @@ impl<T, K: Eq + Hash> SharedReads<T, K> {
 #[derive(Debug)]
 pub(crate) struct RecentReads {
     started: Instant,
-    /// The backlog of the queue.
-    pub(crate) backlogs: SharedReads<Backlog>,
+    /// The backlog of the queue, by the number of wake-ups before the reading.
+    pub(crate) backlogs: SharedReads<Backlog, u64>,
 }
 
 impl RecentReads {

@@ -107,6 +107,7 @@ impl Engine {
                 let (engine, until) = (engine.clone(), until.clone());
                 async move { engine.collect_until(&until).await }
             });
+        let queued = self.jobs.hub.queue().subscribe(&self.settings.types);
         while !stop.is_cancelled() {
             let claimed = match self.claim_and_start(&stop, &release).await {
                 Ok(claimed) => claimed,
@@ -119,7 +120,7 @@ impl Engine {
                 continue;
             }
             tokio::select! {
-                () = self.jobs.hub.wait_for_work() => {}
+                () = queued.notified() => {}
                 () = tokio::time::sleep(self.settings.poll_interval) => {}
                 () = stop.cancelled() => {}
             }
@@ -158,8 +159,6 @@ impl Engine {
             self.running.spawn(async move {
                 engine.run_claim(claim, &release).await;
                 drop(permit);
-                // Another step may run now.
-                engine.jobs.hub.notify_workers();
             });
         }
         Ok(claimed)

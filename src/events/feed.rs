@@ -16,7 +16,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 use uuid::Uuid;
 
 use super::event::{EventHead, NewEvent};
@@ -33,21 +33,21 @@ const HAS_WEBHOOKS: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
 /// that of an earlier change.
 pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Vec<EventHead>> {
     let Some(first) = events.first() else { return Ok(Vec::new()) };
-    let job = first.job;
     let position = match tx.get_database_backend() {
         DbBackend::Postgres => {
             // A transaction that locks several jobs gets its ID with the first of them. It can reach a later job after
             // a transaction with a higher ID has changed that job. So the position is at least that of the job's last
             // event. A higher position is as safe as the ID: the horizon does not pass it while this transaction runs.
-            let before = first.sequence - 1;
-            format!(
+            // The job is a parameter, so that the database plans the statement once.
+            Expr::cust_with_values(
                 "GREATEST(pg_current_xact_id()::text::bigint + (SELECT base FROM feed), \
-                 (SELECT position FROM job_event WHERE job_id = '{job}' AND sequence = {before}))"
+                 (SELECT position FROM job_event WHERE job_id = $1 AND sequence = $2))",
+                [Value::from(first.job), Value::from(first.sequence - 1)],
             )
         }
         _ => {
             tx.execute_unprepared("UPDATE feed SET base = base + 1").await?;
-            "(SELECT base FROM feed)".to_owned()
+            Expr::cust("(SELECT base FROM feed)")
         }
     };
     let mut insert = Query::insert();
@@ -71,7 +71,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
             event.step.into(),
             event.at.into(),
             event.data.into(),
-            Expr::cust(position.clone()),
+            position.clone(),
         ]);
     }
     // The same statement looks for webhooks, so that without webhooks an event needs no further statement.

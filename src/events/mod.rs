@@ -7,6 +7,7 @@
 mod event;
 pub mod feed;
 pub mod outbox;
+mod queue;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 use crate::error::Result;
 use crate::id::{JobId, ReviewId};
 pub use event::NewEvent;
+pub(crate) use queue::{QueueWakeUps, WakeUp};
 
 /// The state of a job between two wake-ups. The first subscriber that needs it reads it; all others share the snapshot.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl ChangeBatch {
 #[derive(Debug)]
 pub struct Hub<T> {
     jobs: Arc<Channels<T>>,
-    queue: Arc<Notify>,
+    queue: QueueWakeUps,
     outbox: Arc<Notify>,
     changes: Arc<(Mutex<ChangeBatch>, Notify)>,
     /// The last events of each job that this process has announced itself, without gaps.
@@ -88,7 +90,7 @@ impl<T> Clone for Hub<T> {
     fn clone(&self) -> Self {
         Self {
             jobs: Arc::clone(&self.jobs),
-            queue: Arc::clone(&self.queue),
+            queue: self.queue.clone(),
             outbox: Arc::clone(&self.outbox),
             changes: Arc::clone(&self.changes),
             announced: self.announced.clone(),
@@ -101,7 +103,7 @@ impl<T> Default for Hub<T> {
     fn default() -> Self {
         Self {
             jobs: Arc::default(),
-            queue: Arc::default(),
+            queue: QueueWakeUps::default(),
             outbox: Arc::default(),
             changes: Arc::default(),
             announced: Cache::new(MAX_ANNOUNCED_JOBS),
@@ -202,14 +204,9 @@ impl<T> Hub<T> {
         std::mem::take(&mut *self.changes.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Wakes the workers of this process: a step may be queued.
-    pub(crate) fn notify_workers(&self) {
-        self.queue.notify_one();
-    }
-
-    /// Waits for [`Hub::notify_workers`]. A notification between two calls is not lost.
-    pub(crate) async fn wait_for_work(&self) {
-        self.queue.notified().await;
+    /// The wake-ups for queued steps.
+    pub(crate) fn queue(&self) -> &QueueWakeUps {
+        &self.queue
     }
 
     /// Wakes the dispatcher: a delivery may be due.

@@ -9,6 +9,7 @@ use super::loader::Loaders;
 use crate::access::{Actor, Viewer};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::job::queue::external::Caller;
 
 /// Access to the data of a request in a resolver.
 pub(super) trait RequestContext {
@@ -16,6 +17,7 @@ pub(super) trait RequestContext {
     fn loaders(&self) -> Result<&Loaders>;
     fn viewer(&self) -> Result<&Viewer>;
     fn budget(&self) -> Result<&Budget>;
+    fn caller(&self) -> Result<&Caller>;
 
     fn actor(&self) -> Result<&Actor> {
         self.viewer()?.require_actor()
@@ -37,6 +39,10 @@ impl RequestContext for Context<'_> {
 
     fn budget(&self) -> Result<&Budget> {
         self.data::<Arc<Budget>>().map(AsRef::as_ref).map_err(|error| missing_data(&error))
+    }
+
+    fn caller(&self) -> Result<&Caller> {
+        self.data::<Caller>().map_err(|error| missing_data(&error))
     }
 }
 

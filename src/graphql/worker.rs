@@ -25,6 +25,10 @@ struct ClaimStepsInput {
     /// Every `reportStep` renews the lease for the same duration.
     #[graphql(default = 30)]
     lease_seconds: i32,
+    /// Seconds to wait on the server for a step, 0 to 30; 0 returns at once.
+    /// The server may return earlier, without claims.
+    #[graphql(default = 0)]
+    wait_seconds: i32,
 }
 
 /// Result of claiming steps.
@@ -151,16 +155,16 @@ impl WorkerMutation {
     /// Claims up to `limit` queued steps for an external worker, under a lease.
     /// Steps are claimed by highest priority first, then oldest first. Only steps that the viewer has access to are
     /// claimed. With a TEST key, only steps of TEST jobs are claimed. In the viewer's own jobs, steps with `fourEyes`
-    /// are not claimed.
+    /// are not claimed. If no step is queued, the server waits for `waitSeconds`; each queued step wakes one worker.
     async fn claim_steps(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Worker, job types, and lease duration.")] input: ClaimStepsInput,
     ) -> Result<ClaimStepsPayload> {
-        let ClaimStepsInput { worker_id, types, limit, lease_seconds } = input;
+        let ClaimStepsInput { worker_id, types, limit, lease_seconds, wait_seconds } = input;
         let types = types.into_iter().map(|id| id.0).collect();
-        let request = ClaimRequest { worker: worker_id, types, limit, lease_seconds };
-        let claims = ctx.app()?.jobs.claim_steps_for(ctx.actor()?, request).await?;
+        let request = ClaimRequest { worker: worker_id, types, limit, lease_seconds, wait_seconds };
+        let claims = ctx.app()?.jobs.claim_steps_for(ctx.actor()?, request, ctx.caller()?).await?;
         Ok(ClaimStepsPayload { claims: claims.into_iter().map(Into::into).collect() })
     }
 

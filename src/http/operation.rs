@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, value};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
 
 use super::layout::DataLayout;
 use super::parameters::Parameters;
@@ -22,12 +24,15 @@ use crate::document::Staged;
 use crate::error::{Code, Error, Result};
 use crate::graphql::guard::{self, LimitUsage};
 use crate::graphql::{SchemaTypes, Uploads, variable_problems};
+use crate::job::queue::external::Caller;
 use crate::telemetry::{OPERATIONS, SUBSCRIPTIONS};
 
 /// Maximum number of operation names with a label of their own in the metrics. Clients choose the names.
 const MAX_COUNTED_NAMES: usize = 200;
 /// Maximum length of a counted name.
 const MAX_NAME_BYTES: usize = 100;
+/// Time between the latest end of a wait inside a mutation and the time limit of the mutation.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// An operation that is ready to run.
 pub(super) struct Prepared {
@@ -174,6 +179,12 @@ async fn execute(
         return result;
     }
     let own = server.clone();
+    // The guard is dropped with this future: by the client, at the deadline, or at the end.
+    let gone = server.app.stopping.child_token();
+    let _waiting = gone.clone().drop_guard();
+    let time_limit = Duration::from_secs(server.app.config.http.execution_seconds);
+    let answer_by = Instant::now() + time_limit.saturating_sub(ANSWER_TIME);
+    let request = request.data(Caller { gone, answer_by });
     let mutation = async move {
         let response = crate::graphql::execute(&own.schema, &own.app, request).await;
         discard_files(&own, uploads.take_remaining()).await;

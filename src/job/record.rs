@@ -161,7 +161,7 @@ fn wake_up(hub: &Hub<Snapshot>, saved: Saved) -> job::Model {
         hub.review_changed(review, job.id);
     }
     if job.status == Status::Queued {
-        hub.notify_workers();
+        hub.queue().notify(&job.type_id);
     }
     if deliveries > 0 {
         hub.notify_dispatcher();

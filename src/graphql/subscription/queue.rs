@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_graphql::{Context, ID, SimpleObject};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::context::RequestContext;
@@ -17,8 +18,11 @@ use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
 use crate::error::{Error, Result};
 use crate::job::queue::backlog::QueuedSteps;
 
-/// Minimum time between two reads of the queue, so that one read covers several changes.
-const MIN_READ_INTERVAL: Duration = Duration::from_millis(250);
+/// Limits of the time between two reads of the queue, so that one read covers several changes.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(2);
+const MAX_READ_INTERVAL: Duration = Duration::from_millis(250);
+/// The time between two reads as a multiple of the duration of a read: reads of a long queue are slower and rarer.
+const READ_INTERVAL_FACTOR: u32 = 10;
 /// Interval at which the queue is read without a wake-up. Other nodes queue steps too, and retries become due.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which waiting steps are announced again, in case a worker missed the announcement.
@@ -54,6 +58,7 @@ impl QueueSubscription {
             return Err(Error::Invalid(problems));
         }
         let receiver = app.changes.subscribe();
+        let queued = app.jobs.hub.queue().subscribe(&types);
         // A TEST key and an access token of the same user have different steps.
         let reader = Reader::new(
             &actor,
@@ -62,7 +67,7 @@ impl QueueSubscription {
         );
         let (announced, pending) = (HashMap::new(), VecDeque::new());
         let subscriber =
-            QueueSubscriber { app, actor, receiver, types, reader, announced, pending, last_read: None };
+            QueueSubscriber { app, actor, receiver, queued, types, reader, announced, pending, last_read: None };
         Ok(try_unfold(subscriber, |mut subscriber| async move {
             loop {
                 if let Some(announcement) = subscriber.pending.pop_front() {
@@ -80,22 +85,34 @@ struct QueueSubscriber {
     app: App,
     actor: Actor,
     receiver: ChangeReceiver,
+    /// Notified when this node queues steps of the types.
+    queued: Arc<Notify>,
     types: Vec<String>,
     reader: Reader,
     /// Last announcement of each type, and its time.
     announced: HashMap<String, (QueuedSteps, Instant)>,
     pending: VecDeque<StepsQueued>,
-    /// Time when the queue was last read, and when that read started; another subscriber may have started it earlier.
-    last_read: Option<(Instant, Instant)>,
+    last_read: Option<LastRead>,
+}
+
+/// The last read of the queue.
+#[derive(Clone, Copy)]
+struct LastRead {
+    /// When this subscriber asked for it.
+    at: Instant,
+    /// When it started. Another subscriber may have started it earlier.
+    started: Instant,
+    /// The time at which the next read may start.
+    next: Instant,
 }
 
 impl QueueSubscriber {
     /// Waits until the queue must be read. Returns the broadcast that causes the read, if any.
     async fn wait(&mut self) -> Result<Option<Arc<Changes>>> {
-        let Some((last_read, started)) = self.last_read else { return Ok(None) };
-        let Self { app, actor, receiver, .. } = self;
+        let Some(LastRead { at, started, next }) = self.last_read else { return Ok(None) };
+        let Self { app, actor, receiver, queued, .. } = self;
         let broadcast = async {
-            tokio::time::sleep_until(last_read + MIN_READ_INTERVAL).await;
+            tokio::time::sleep_until(next).await;
             let changed = async {
                 loop {
                     let broadcast = receiver.next().await;
@@ -105,7 +122,10 @@ impl QueueSubscriber {
                 }
             };
             // After the timeout, the queue is read without a broadcast.
-            tokio::time::timeout_at(last_read + POLL_INTERVAL, changed).await.ok()
+            tokio::select! {
+                () = queued.notified() => None,
+                broadcast = tokio::time::timeout_at(at + POLL_INTERVAL, changed) => broadcast.ok(),
+            }
         };
         wait_until_expiry(app, actor, broadcast).await
     }
@@ -118,9 +138,14 @@ impl QueueSubscriber {
         let read = || app.jobs.backlog(actor, types);
         let waiting = match broadcast {
             Some(broadcast) => broadcast.backlogs.get(reader, (), read).await?,
-            None => app.changes.recent_reads().backlogs.get(reader, (), read).await?,
+            None => {
+                let generation = app.jobs.hub.queue().generation();
+                app.changes.recent_reads().backlogs.get(reader, generation, read).await?
+            }
         };
-        self.last_read = Some((now, waiting.started));
+        let pause = now.elapsed() * READ_INTERVAL_FACTOR;
+        let next = now + pause.clamp(MIN_READ_INTERVAL, MAX_READ_INTERVAL);
+        self.last_read = Some(LastRead { at: now, started: waiting.started, next });
         for job_type in &self.types {
             let Some(current) = waiting.types.get(job_type).copied() else {
                 self.announced.remove(job_type);

@@ -1,6 +1,8 @@
 //! Claiming steps.
 
-use sea_orm::sea_query::{Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement};
+use sea_orm::sea_query::{
+    Alias, Expr, ExprTrait, LockBehavior, LockType, Order, Query, SelectStatement, UnionType,
+};
 use sea_orm::{ColumnTrait, Condition, DbBackend};
 
 use super::LeaseHolder;
@@ -128,6 +130,9 @@ fn claimed(token: LeaseToken, locked: &LockedJob) -> Result<Claim> {
 }
 
 /// Returns a query for the jobs with a claimable step, in the order of the queue, without `skipped`.
+///
+/// Each type has a subquery of its own, because an index holds the queue of each type in order: the cost does not depend on
+/// how much is queued.
 fn candidates(
     now: Timestamp,
     backend: DbBackend,
@@ -136,19 +141,53 @@ fn candidates(
     actor: Option<&Actor>,
     skipped: &[JobId],
 ) -> SelectStatement {
+    let queued = Alias::new("queued");
+    let of_types = types.iter().map(|of_type| {
+        let of_type = candidates_of_type(now, backend, of_type, limit, actor, skipped);
+        Query::select().columns(QUEUE_COLUMNS).from_subquery(of_type, queued.clone()).to_owned()
+    });
+    let union = of_types.reduce(|mut all, of_type| all.union(UnionType::All, of_type).to_owned());
+    let Some(union) = union else {
+        // Without types, there is no candidate.
+        let none = Query::select().column(task::Column::JobId).from(task::Entity).and_where(false.into()).to_owned();
+        return none;
+    };
+    Query::select()
+        .column(task::Column::JobId)
+        .from_subquery(union, queued)
+        .order_by(task::Column::Priority, Order::Desc)
+        .order_by(task::Column::RunAt, Order::Asc)
+        .order_by(task::Column::JobId, Order::Asc)
+        .limit(limit as u64)
+        .to_owned()
+}
+
+/// The columns that give the order of the queue.
+const QUEUE_COLUMNS: [task::Column; 3] = [task::Column::JobId, task::Column::Priority, task::Column::RunAt];
+
+fn candidates_of_type(
+    now: Timestamp,
+    backend: DbBackend,
+    of_type: &str,
+    limit: usize,
+    actor: Option<&Actor>,
+    skipped: &[JobId],
+) -> SelectStatement {
     let mut candidates = Query::select()
-        .column((task::Entity, task::Column::JobId))
+        .columns(QUEUE_COLUMNS.map(|column| (task::Entity, column)))
         .from(task::Entity)
         .inner_join(job::Entity, task::Column::JobId.into_expr().equals((job::Entity, job::Column::Id)))
         .and_where(task::Column::LeaseToken.is_null())
         .and_where(task::Column::RunAt.lte(now))
-        .and_where(task::Column::TypeId.is_in(types))
-        .and_where(task::Column::JobId.is_not_in(skipped.iter().copied()))
+        .and_where(task::Column::TypeId.eq(of_type))
         .order_by((task::Entity, task::Column::Priority), Order::Desc)
         .order_by((task::Entity, task::Column::RunAt), Order::Asc)
         .order_by((task::Entity, task::Column::JobId), Order::Asc)
         .limit(limit as u64)
         .to_owned();
+    if !skipped.is_empty() {
+        candidates.and_where(task::Column::JobId.is_not_in(skipped.iter().copied()));
+    }
     if let Some(actor) = actor {
         candidates.cond_where(claimable_by(actor, backend));
         if let Some(mode) = claimable_mode(actor) {

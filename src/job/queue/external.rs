@@ -1,10 +1,14 @@
 //! The queue for external workers: users claim steps to which they have access, and report on them by lease tokens.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::renew::Renewal;
@@ -15,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::entity::enums::Status;
 use crate::entity::{job, task};
 use crate::error::{Error, Problem, Result};
+use crate::events::WakeUp;
 use crate::id::{JobId, LeaseToken};
 use crate::job::decide::Rejection;
 use crate::job::request::Source;
@@ -23,6 +28,10 @@ use crate::job_type::INPUT;
 
 /// Maximum length of a worker's name and of a failure code, in characters.
 const MAX_NAME_CHARS: usize = 100;
+/// Longest wait for a step, in seconds.
+pub(crate) const MAX_WAIT_SECONDS: i32 = 30;
+/// Interval at which the queue is polled without a wake-up while claimers wait.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of items in a review that a worker requests.
 const MAX_REVIEW_ITEMS: usize = 10_000;
 
@@ -37,6 +46,17 @@ pub(crate) struct ClaimRequest {
     pub limit: i32,
     /// The duration of each lease, in seconds, from the claim and from each report.
     pub lease_seconds: i32,
+    /// How long to wait for a step, in seconds.
+    pub wait_seconds: i32,
+}
+
+/// The caller of a claim, who may wait for a step.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Canceled when the caller does not wait any more, or when the server stops.
+    pub(crate) gone: CancellationToken,
+    /// The time by which the caller must get an answer.
+    pub(crate) answer_by: Instant,
 }
 
 /// The lease token as workers carry it: the job, the fencing token, and the duration of the lease. Opaque to workers, who
@@ -107,13 +127,14 @@ struct Item {
 
 impl Jobs {
     /// Claims up to `limit` queued steps to which the actor has access, highest priority first, then oldest first. A TEST
-    /// key claims steps of TEST jobs only.
+    /// key claims steps of TEST jobs only. If there is no step, waits for one for the requested time, while the caller waits.
     pub(crate) async fn claim_steps_for(
         &self,
         actor: &Actor,
         request: ClaimRequest,
+        caller: &Caller,
     ) -> Result<Vec<(Claim, Ticket)>> {
-        let ClaimRequest { worker, types, limit, lease_seconds } = request;
+        let ClaimRequest { worker, types, limit, lease_seconds, wait_seconds } = request;
         let mut problems = Vec::new();
         if !(1..=MAX_NAME_CHARS).contains(&worker.chars().count()) || worker.contains('\0') {
             let message = format!("A worker's name has 1 to {MAX_NAME_CHARS} characters, without U+0000.");
@@ -122,16 +143,57 @@ impl Jobs {
         problems.extend(self.type_problems(&types).await?);
         let limit = in_range(limit, self.workers.claims, "/limit", &mut problems);
         let seconds = in_range(lease_seconds, self.workers.lease_seconds, "/leaseSeconds", &mut problems);
+        if !(0..=MAX_WAIT_SECONDS).contains(&wait_seconds) {
+            let message = format!("A number from 0 to {MAX_WAIT_SECONDS} is expected.");
+            problems.push(Problem::new("/waitSeconds", "RANGE", message));
+        }
         let (Some(limit), Some(lease_seconds), true) = (limit, seconds, problems.is_empty()) else {
             return Err(Error::Invalid(problems));
         };
-        let actor = Some(actor.clone());
-        let claims = self.claim_steps_as(&worker, &types, limit as usize, lease_seconds, actor).await?;
+        let claim = || self.claim_steps_as(&worker, &types, limit as usize, lease_seconds, Some(actor.clone()));
+        let wait = Duration::from_secs(wait_seconds.unsigned_abs().into());
+        let claims = self.wait_for_claims(&types, wait, caller, claim).await?;
         let with_ticket = |claim: Claim| {
             let ticket = Ticket { job: claim.job.id, token: claim.token, lease_seconds };
             (claim, ticket)
         };
         Ok(claims.into_iter().map(with_ticket).collect())
+    }
+
+    /// Runs `claim` until it finds steps, `wait` is over, or the caller must get its answer.
+    async fn wait_for_claims<F: Future<Output = Result<Vec<Claim>>>>(
+        &self,
+        types: &[String],
+        wait: Duration,
+        caller: &Caller,
+        claim: impl Fn() -> F,
+    ) -> Result<Vec<Claim>> {
+        let deadline = caller.answer_by.min(Instant::now() + wait);
+        let mut wake_up: Option<WakeUp> = None;
+        loop {
+            // Before the claim, so that no step in between is lost.
+            let mut claimer = self.hub.queue().wait_for(types);
+            let claims = claim().await?;
+            if !claims.is_empty() {
+                if let Some(wake_up) = wake_up {
+                    wake_up.end();
+                }
+                return Ok(claims);
+            }
+            // The step is for another claimer, which gets the wake-up now.
+            drop(wake_up.take());
+            wake_up = loop {
+                if caller.gone.is_cancelled() || Instant::now() >= deadline {
+                    return Ok(Vec::new());
+                }
+                tokio::select! {
+                    woken = claimer.woken() => break Some(woken),
+                    // Other nodes queue steps too, and retries become due. One claimer polls for all.
+                    () = sleep_until(deadline.min(Instant::now() + POLL_INTERVAL)) => if claimer.is_first() { break None },
+                    () = caller.gone.cancelled() => {}
+                }
+            };
+        }
     }
 
     /// Renews a lease and stores the progress of its step. `None` leaves the fraction or the message as it is.
