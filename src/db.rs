@@ -4,6 +4,7 @@
 //! wait for the only write connection share their commit ([`group_commit`]).
 
 mod group_commit;
+mod statements;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +22,13 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use group_commit::{GroupCommit, Turn};
+pub use statements::Statements;
 
 /// Minimum idle time after which a connection is tested before its next use. A test costs a round trip.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(5);
+
+/// Prepared statements that each connection to PostgreSQL keeps.
+const STATEMENT_CACHE_CAPACITY: usize = 500;
 
 /// The target under which statements are logged, at the level `trace`.
 pub(crate) const STATEMENT_TARGET: &str = "docket::sql";
@@ -284,6 +289,8 @@ fn postgres(url: &str, connections: u32, server_options: &'static [(&str, &str)]
     options.test_before_acquire_if_idle_for(TEST_AFTER_IDLE);
     options.max_connections(connections).sqlx_logging(false).map_sqlx_postgres_opts(|postgres| {
         postgres
+            // A change of a job has a statement for each combination of what it writes.
+            .statement_cache_capacity(STATEMENT_CACHE_CAPACITY)
             .options([("idle_in_transaction_session_timeout", "60s"), ("statement_timeout", "60s")])
             .options(server_options.iter().copied())
     });

@@ -19,7 +19,7 @@ use crate::audit::{self, Event, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::db::Db;
-use crate::entity::api_key;
+use crate::entity::{account, api_key};
 use crate::entity::enums::Mode;
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, UserId};
@@ -278,18 +278,23 @@ pub(super) async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) 
     Ok(key)
 }
 
-/// Returns the key with this secret if it works at `now`.
-pub(super) async fn find(db: &Db, secret: &str, now: Timestamp) -> Result<api_key::Model> {
+/// Returns the key with this secret and its account, if the key works at `now`.
+pub(super) async fn find(
+    db: &Db,
+    secret: &str,
+    now: Timestamp,
+) -> Result<(api_key::Model, Option<account::Model>)> {
     let invalid = || Error::Unauthenticated("The credential is not valid.".into());
     let by_hash = api_key::Entity::find().filter(api_key::Column::SecretHash.eq(hash_secret(secret)));
-    let key = by_hash.one(db.read()).await?.ok_or_else(invalid)?;
+    let found = by_hash.find_also_related(account::Entity).one(db.read()).await?;
+    let (key, account) = found.ok_or_else(invalid)?;
     if key.revoked_at.is_some() {
         return Err(Error::Unauthenticated("This API key has been revoked.".into()));
     }
     if expired(key.expires_at, now) {
         return Err(Error::Unauthenticated("This API key has expired.".into()));
     }
-    Ok(key)
+    Ok((key, account))
 }
 
 /// Returns whether a key has been revoked or removed.

@@ -272,15 +272,15 @@ impl Accounts {
                     .await?;
             return Ok(Actor { user: Arc::new(account), mode: Mode::Live, credential: proof, address });
         }
-        let (account_id, mode, proof) = if credential.starts_with(key::PREFIX) {
-            let key = key::find(&self.db, credential, now).await?;
+        let (account, mode, proof) = if credential.starts_with(key::PREFIX) {
+            let (key, account) = key::find(&self.db, credential, now).await?;
             self.usage.record(&self.db, &self.tasks, &key, now);
-            (key.account_id, key.mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
+            (account, key.mode, Credential { api_key: Some(key.id), expires_at: key.expires_at })
         } else {
             let (account_id, expires_at) = self.tokens.verify(credential, now)?;
-            (account_id, Mode::Live, Credential { api_key: None, expires_at: Some(expires_at) })
+            let account = account::Entity::find_by_id(account_id).one(self.db.read()).await?;
+            (account, Mode::Live, Credential { api_key: None, expires_at: Some(expires_at) })
         };
-        let account = account::Entity::find_by_id(account_id).one(self.db.read()).await?;
         let account =
             account.ok_or_else(|| Error::Unauthenticated("This account no longer exists.".into()))?;
         Ok(Actor { user: Arc::new(account), mode, credential: proof, address })

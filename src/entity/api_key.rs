@@ -22,6 +22,8 @@ pub struct Model {
     pub revoked_at: Option<DateTimeUtc>,
     /// Whether a login of the REST API created it.
     pub is_login: bool,
+    #[sea_orm(belongs_to, from = "account_id", to = "id")]
+    pub account: BelongsTo<super::account::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

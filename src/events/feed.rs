@@ -15,25 +15,24 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 use uuid::Uuid;
 
-use super::event::{EventHead, NewEvent};
-use crate::db::Db;
+use super::event::NewEvent;
+use crate::db::{Db, Statements};
 use crate::entity::job_event::{self, Column};
 use crate::error::{Error, Result};
 use crate::id::JobId;
 
 /// SQL expression: whether an enabled webhook exists. An index answers it.
-const HAS_WEBHOOKS: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
+pub(crate) const HAS_WEBHOOKS: &str = "EXISTS (SELECT 1 FROM webhook WHERE enabled)";
 
-/// Writes events of a job that this transaction has locked. Returns their heads for the outbox; none if no webhook is
-/// enabled. The transaction must not write before it holds the lock. Otherwise its feed position could be lower than
-/// that of an earlier change.
-pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<Vec<EventHead>> {
-    let Some(first) = events.first() else { return Ok(Vec::new()) };
-    let position = match tx.get_database_backend() {
+/// Adds the statements that write events of a job that this transaction has locked. The transaction must not write
+/// before it holds the lock. Otherwise its feed position could be lower than that of an earlier change.
+pub fn append(statements: &mut Statements, backend: DbBackend, events: Vec<NewEvent>) {
+    let Some(first) = events.first() else { return };
+    let position = match backend {
         DbBackend::Postgres => {
             // A transaction that locks several jobs gets its ID with the first of them. It can reach a later job after
             // a transaction with a higher ID has changed that job. So the position is at least that of the job's last
@@ -46,7 +45,9 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
             )
         }
         _ => {
-            tx.execute_unprepared("UPDATE feed SET base = base + 1").await?;
+            let base = Alias::new("base");
+            let next = Query::update().table(Alias::new("feed")).value(base.clone(), Expr::col(base).add(1)).to_owned();
+            statements.add(next);
             Expr::cust("(SELECT base FROM feed)")
         }
     };
@@ -61,7 +62,6 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
         Column::Data,
         Column::Position,
     ]);
-    let heads: Vec<_> = events.iter().map(EventHead::from).collect();
     for event in events {
         insert.values_panic([
             event.job.into(),
@@ -74,11 +74,7 @@ pub async fn append(tx: &DatabaseTransaction, events: Vec<NewEvent>) -> Result<V
             position.clone(),
         ]);
     }
-    // The same statement looks for webhooks, so that without webhooks an event needs no further statement.
-    insert.returning(Query::returning().exprs([Expr::cust(HAS_WEBHOOKS)]));
-    let written = tx.query_all(&insert).await?;
-    let has_webhooks = written.first().map(|row| row.try_get_by_index(0)).transpose()?;
-    Ok(if has_webhooks == Some(true) { heads } else { Vec::new() })
+    statements.add(insert);
 }
 
 /// Returns the horizon: the position below which all events are visible. Read it before the events.

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, OnceCell, watch};
 
 use crate::error::Result;
 use crate::id::{JobId, ReviewId};
+pub(crate) use event::EventHead;
 pub use event::NewEvent;
 pub(crate) use queue::{QueueWakeUps, WakeUp};
 

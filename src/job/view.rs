@@ -126,7 +126,12 @@ impl<R: JobRows> JobView<R> {
     }
 
     async fn all_steps(&self) -> Result<Vec<StepNow>> {
-        progress::steps_now(self.0.job(), self.0.task().await?.as_ref())
+        // Only a running step has progress that the row of the job lacks.
+        let task = match self.0.job().status {
+            Status::Running => self.0.task().await?,
+            _ => None,
+        };
+        progress::steps_now(self.0.job(), task.as_ref())
     }
 
     async fn withhold_comments(&self, steps: &mut [StepNow]) -> Result<()> {

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use docket::entity::enums::EventKind;
 use docket::entity::job_event;
+use docket::db::Statements;
 use docket::events::NewEvent;
 use docket::events::feed::{self, FeedPosition};
 use docket::id::JobId;
@@ -128,7 +129,9 @@ async fn append_uncommitted(app: &TestApp, job: &str) -> sea_orm::DatabaseTransa
         at: row.updated_at + TimeDelta::seconds(1),
         data: json!({}),
     };
-    feed::append(&tx, vec![event]).await.expect("the event is written");
+    let mut statements = Statements::default();
+    feed::append(&mut statements, tx.get_database_backend(), vec![event]);
+    statements.run(&tx).await.expect("the event is written");
     tx.execute_unprepared(&format!("UPDATE job SET seq = {sequence} WHERE id = '{id}'"))
         .await
         .expect("the sequence is written");

@@ -301,6 +301,64 @@ async fn worker_is_notified_of_queued_steps(app: TestApp) {
     assert_eq!(refused.problems()[0].0, "/types/0");
 }
 
+/// Claims one step in another task, and waits for it on the server.
+fn claim_waiting(person: &User, seconds: i32) -> tokio::task::JoinHandle<Vec<Value>> {
+    let person = person.clone();
+    tokio::spawn(async move {
+        let input = json!({"in": {"workerId": "w1", "types": ["own"], "waitSeconds": seconds}});
+        person.gql(CLAIM, input).await["claimSteps"]["claims"].as_array().expect("claims").clone()
+    })
+}
+
+both!(waiting_claim_gets_a_step_that_is_queued_later);
+async fn waiting_claim_gets_a_step_that_is_queued_later(app: TestApp) {
+    register_job_type(&app).await;
+    let (ada, eve) = (app.user("ada").await, app.user("eve").await);
+    let started = std::time::Instant::now();
+    assert!(claim_waiting(&ada, 1).await.expect("a claim").is_empty());
+    assert!(started.elapsed().as_secs_f64() >= 1.0, "without a step, the claim waits for the whole time");
+    // The claim of a user without access waits first. It must not keep the wake-up for itself.
+    let other = claim_waiting(&eve, 20);
+    let waiting = claim_waiting(&ada, 20);
+    // Several requests, so that both claims wait already.
+    for _ in 0..5 {
+        ada.create_job(json!({"type": "noop"})).await;
+    }
+    assert!(!waiting.is_finished());
+    let job = ada.create_job(json!({"type": "own"})).await;
+    let claims = waiting.await.expect("a claim");
+    assert_eq!(claims.iter().map(|claim| &claim["job"]["id"]).collect::<Vec<_>>(), [&json!(job)]);
+    assert!(!other.is_finished());
+    let of_eve = eve.create_job(json!({"type": "own"})).await;
+    assert_eq!(other.await.expect("a claim")[0]["job"]["id"], of_eve);
+    for seconds in [-1, 31] {
+        let input = json!({"in": {"workerId": "w1", "types": ["own"], "waitSeconds": seconds}});
+        let refused = ada.gql_err(CLAIM, input).await;
+        assert_eq!(refused.problems(), [("/waitSeconds".to_owned(), "RANGE".to_owned())]);
+    }
+}
+
+both!(each_queued_step_goes_to_one_waiting_claim);
+async fn each_queued_step_goes_to_one_waiting_claim(app: TestApp) {
+    register_job_type(&app).await;
+    let ada = app.user("ada").await;
+    let waiting: Vec<_> = (0..8).map(|_| claim_waiting(&ada, 20)).collect();
+    let mut jobs = Vec::new();
+    for _ in 0..8 {
+        jobs.push(json!(ada.create_job(json!({"type": "own"})).await));
+    }
+    let mut claimed = Vec::new();
+    for claims in waiting {
+        let claims = claims.await.expect("a claim");
+        assert_eq!(claims.len(), 1);
+        claimed.push(claims[0]["job"]["id"].clone());
+    }
+    let by_id = |id: &Value| id.as_str().map(str::to_owned);
+    jobs.sort_by_key(by_id);
+    claimed.sort_by_key(by_id);
+    assert_eq!(claimed, jobs);
+}
+
 both!(owner_can_neither_claim_nor_complete_four_eyes_step);
 async fn owner_can_neither_claim_nor_complete_four_eyes_step(app: TestApp) {
     let register = "mutation($in: RegisterJobTypeInput!) { registerJobType(input: $in) { jobType { id } } }";

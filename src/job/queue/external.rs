@@ -367,6 +367,9 @@ fn items(given: &[Value]) -> Result<Vec<Value>, Vec<Problem>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::tests::{actor, open};
+    use crate::config::Switch;
+    use crate::job::state::Mode;
 
     #[test]
     fn ticket_survives_its_text_form() {
@@ -376,6 +379,29 @@ mod tests {
         for wrong in ["", "x", &text[1..], &format!("{text}AA"), "ä"] {
             assert_eq!(Ticket::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn claim_ends_its_wait_when_its_caller_goes_or_must_get_an_answer() {
+        let (app, _dir) = open(|config| config.noop_type = Switch::On).await;
+        let ada = actor(&app, "ada", Mode::Live).await;
+        let request = ClaimRequest {
+            worker: "w".into(),
+            types: vec!["noop".into()],
+            limit: 1,
+            lease_seconds: 30,
+            wait_seconds: MAX_WAIT_SECONDS,
+        };
+        let gone = CancellationToken::new();
+        let soon = Caller { gone: gone.clone(), answer_by: Instant::now() + Duration::from_millis(10) };
+        let later = Caller { gone: gone.clone(), answer_by: Instant::now() + Duration::from_secs(3600) };
+        assert_eq!(app.jobs.claim_steps_for(&ada, request.clone(), &soon).await.unwrap().len(), 0);
+        let waiting = async {
+            let claims = app.jobs.claim_steps_for(&ada, request.clone(), &later).await.unwrap();
+            assert_eq!(claims.len(), 0);
+        };
+        let go = async { gone.cancel() };
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(waiting, go) }).await.unwrap();
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::sea_query::{Expr, ExprTrait, IntoIden, Query};
+use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait, IntoIden, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    Iterable, QueryFilter, Set, SqlErr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    FromQueryResult, IntoActiveModel, Iterable, NotSet, QueryFilter, QueryTrait, Set, SqlErr,
 };
 use serde_json::Value;
 
@@ -13,9 +13,10 @@ use super::contents::ContentWrites;
 use super::locked::LockedJob;
 use super::write_set::{AccessWrite, ScoreWrite, TrackedReview};
 use crate::clock::Timestamp;
+use crate::db::Statements;
 use crate::entity::{access, confidence, content, document, job, review, review_items, task};
 use crate::error::{Error, Result};
-use crate::events::{feed, outbox};
+use crate::events::{EventHead, feed, outbox};
 use crate::id::{ContentId, JobId, ReviewId};
 use crate::job::contents::Grade;
 use crate::job::state::{State, Task};
@@ -34,19 +35,36 @@ pub(super) struct Saved {
     pub(super) deliveries: usize,
 }
 
+/// The name of the changed row in the statement that writes it.
+const CHANGED_JOB: &str = "changed_job";
+
 /// Writes a changed job, and returns what the wake-ups after the commit need.
 pub(super) async fn write(tx: &DatabaseTransaction, mut locked: LockedJob) -> Result<Saved> {
+    let backend = tx.get_database_backend();
     let writes = std::mem::take(&mut locked.writes);
-    let count = i64::try_from(writes.events.len()).map_err(Error::internal)?;
-    let first_event = locked.row.seq + 1 - count;
-    let job = write_job(tx, &mut locked, count > 0).await?;
-    let (id, now) = (job.id, locked.now());
+    let events: Vec<_> = writes.events.iter().map(EventHead::from).collect();
+    let first_event = locked.row.seq + 1 - i64::try_from(events.len()).map_err(Error::internal)?;
     let is_access_changed = locked.is_stored && !writes.access.is_empty();
-    write_access(tx, id, writes.access).await?;
-    write_documents(tx, writes.documents).await?;
-    if let Some(contents) = locked.contents.take() {
-        write_contents(tx, contents.into_writes()).await?;
+    let (id, now) = (locked.row.id, locked.now());
+    let mut statements = Statements::default();
+    if !events.is_empty() {
+        write_job(&mut statements, &mut locked)?;
+        write_task(&mut statements, &locked);
     }
+    write_access(tx, &mut statements, id, writes.access).await?;
+    if !events.is_empty() && locked.is_stored {
+        let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(now));
+        statements.add(touch.filter(access::Column::JobId.eq(id)).into_query());
+    }
+    if !writes.documents.is_empty() {
+        let rows = writes.documents.into_iter().map(|row| row.into_active_model().reset_all());
+        statements.add(document::Entity::insert_many(rows).into_query());
+    }
+    if let Some(contents) = locked.contents.take() {
+        write_contents(tx, &mut statements, contents.into_writes()).await?;
+    }
+    feed::append(&mut statements, backend, writes.events);
+    let (job, has_webhooks) = run(tx, statements, &locked, !events.is_empty()).await?;
     let mut reviews = Vec::new();
     for review in writes.reviews.into_iter().chain(locked.open_review).filter(|review| review.is_changed) {
         reviews.push(review.row.id);
@@ -55,25 +73,44 @@ pub(super) async fn write(tx: &DatabaseTransaction, mut locked: LockedJob) -> Re
     for score in writes.scores {
         write_score(tx, &job, now, score).await?;
     }
-    let mut deliveries = 0;
-    if count > 0 {
-        write_task(tx, &job, locked.task_before.as_ref(), &locked.state).await?;
-        let events = feed::append(tx, writes.events).await?;
-        if !events.is_empty() {
-            deliveries = outbox::append(tx, id, &events).await?;
-        }
-        if locked.is_stored {
-            let touch = access::Entity::update_many().col_expr(access::Column::UpdatedAt, Expr::value(now));
-            touch.filter(access::Column::JobId.eq(id)).exec(tx).await?;
-        }
-    }
+    let deliveries = if has_webhooks { outbox::append(tx, id, &events).await? } else { 0 };
     Ok(Saved { job, reviews, first_event, is_access_changed, deliveries })
 }
 
-async fn write_job(tx: &DatabaseTransaction, locked: &mut LockedJob, is_changed: bool) -> Result<job::Model> {
-    if !is_changed {
-        return Ok(locked.row.clone());
+/// Runs the statements. Returns the row of the job, and whether events have to be delivered to webhooks.
+async fn run(
+    tx: &DatabaseTransaction,
+    statements: Statements,
+    locked: &LockedJob,
+    is_job_changed: bool,
+) -> Result<(job::Model, bool)> {
+    let failed = |error: DbErr| match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) if !locked.is_stored => Error::conflict(
+            "Another request with this idempotency key runs at the same time. Retry the request.",
+        ),
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
+            Error::conflict("A document of this request was deleted at the same time.")
+        }
+        _ => error.into(),
+    };
+    if !is_job_changed {
+        statements.run(tx).await.map_err(failed)?;
+        return Ok((locked.row.clone(), false));
     }
+    // The row as the database has it: PostgreSQL orders the keys of JSON objects.
+    let mut answer = Query::select();
+    answer.column(Asterisk).expr_as(Expr::cust(feed::HAS_WEBHOOKS), "has_webhooks");
+    match tx.get_database_backend() {
+        // Only the statement that changes the row sees the change.
+        DbBackend::Postgres => answer.from(Alias::new(CHANGED_JOB)),
+        _ => answer.from(job::Entity).and_where(job::Column::Id.eq(locked.row.id)),
+    };
+    let row = statements.run_and_answer(tx, answer).await.map_err(failed)?;
+    let row = row.ok_or_else(|| Error::internal("the changed job is missing"))?;
+    Ok((job::Model::from_query_result(&row, "")?, row.try_get("", "has_webhooks")?))
+}
+
+fn write_job(statements: &mut Statements, locked: &mut LockedJob) -> Result<()> {
     let (state, now) = (&locked.state, locked.now());
     let row = &mut locked.row;
     row.status = state.status;
@@ -84,25 +121,21 @@ async fn write_job(tx: &DatabaseTransaction, locked: &mut LockedJob, is_changed:
     row.finished_at = state.finished_at;
     row.timing = Some(serde_json::to_value(state.timing).map_err(Error::internal)?);
     row.updated_at = now;
-    let row = row.clone().into_active_model().reset_all();
+    let active = row.clone().into_active_model().reset_all();
     if locked.is_stored {
-        return Ok(row.update(tx).await?);
+        let update = job::Entity::update_many().set(job::ActiveModel { id: NotSet, ..active });
+        let mut update = update.filter(job::Column::Id.eq(locked.row.id)).into_query();
+        statements.add_named(CHANGED_JOB, update.returning_all().to_owned());
+    } else {
+        let mut insert = job::Entity::insert(active).into_query();
+        statements.add_named(CHANGED_JOB, insert.returning_all().to_owned());
     }
-    row.insert(tx).await.map_err(|error| match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_)) => Error::conflict(
-            "Another request with this idempotency key runs at the same time. Retry the request.",
-        ),
-        _ => error.into(),
-    })
+    Ok(())
 }
 
-async fn write_task(
-    tx: &DatabaseTransaction,
-    job: &job::Model,
-    before: Option<&Task>,
-    state: &State,
-) -> Result<()> {
-    match (before, &state.task) {
+fn write_task(statements: &mut Statements, locked: &LockedJob) {
+    let (job, state) = (&locked.row, &locked.state);
+    match (locked.task_before.as_ref(), &state.task) {
         // A worker may renew its lease and report progress without this lock: its columns are left alone.
         (Some(before), Some(task)) if before == task => {
             let prioritized =
@@ -110,26 +143,25 @@ async fn write_task(
             let changed = prioritized
                 .filter(task::Column::JobId.eq(job.id))
                 .filter(task::Column::Priority.ne(job.priority));
-            changed.exec(tx).await?;
+            statements.add(changed.into_query());
         }
-        (before, Some(task)) => upsert_task(tx, job, state, task, before.is_some()).await?,
+        (Some(_), Some(task)) => {
+            let row = task::ActiveModel { job_id: NotSet, ..task_row(job, state, task) };
+            let update = task::Entity::update_many().set(row).filter(task::Column::JobId.eq(job.id));
+            statements.add(update.into_query());
+        }
+        (None, Some(task)) => statements.add(task::Entity::insert(task_row(job, state, task)).into_query()),
         (Some(_), None) => {
-            task::Entity::delete_by_id(job.id).exec(tx).await?;
+            let delete = task::Entity::delete_many().filter(task::Column::JobId.eq(job.id));
+            statements.add(delete.into_query());
         }
         (None, None) => {}
     }
-    Ok(())
 }
 
-async fn upsert_task(
-    tx: &impl ConnectionTrait,
-    job: &job::Model,
-    state: &State,
-    task: &Task,
-    exists: bool,
-) -> Result<()> {
+fn task_row(job: &job::Model, state: &State, task: &Task) -> task::ActiveModel {
     let lease = task.lease.as_ref();
-    let row = task::ActiveModel {
+    task::ActiveModel {
         job_id: Set(job.id),
         type_id: Set(job.type_id.clone()),
         step: Set(state.steps[task.step].name.clone()),
@@ -142,52 +174,48 @@ async fn upsert_task(
         deadline: Set(lease.map(|lease| lease.deadline)),
         fraction: Set(0.0),
         message: Set(None),
-    };
-    if exists {
-        row.update(tx).await?;
-    } else {
-        row.insert(tx).await?;
     }
-    Ok(())
 }
 
-async fn write_access(tx: &DatabaseTransaction, job: JobId, writes: Vec<AccessWrite>) -> Result<()> {
-    let mut new = Vec::new();
+/// Adds new rows to `statements`. Changes of existing rows run at once, because the caller changes these rows too.
+async fn write_access(
+    tx: &DatabaseTransaction,
+    statements: &mut Statements,
+    job: JobId,
+    writes: Vec<AccessWrite>,
+) -> Result<()> {
+    let mut new: Vec<access::Model> = Vec::new();
     for write in writes {
-        if !matches!(write, AccessWrite::Insert(_)) {
-            insert_access(tx, &mut new).await?;
-        }
         match write {
-            AccessWrite::Insert(row) => new.push(row.into_active_model().reset_all()),
+            AccessWrite::Insert(row) => new.push(row),
             AccessWrite::SetSteps(principal, steps) => {
+                if let Some(row) = new.iter_mut().find(|row| row.principal_id == principal) {
+                    row.steps = steps;
+                    continue;
+                }
                 let set = access::Entity::update_many().col_expr(access::Column::Steps, Expr::value(steps));
                 let of_job = set.filter(access::Column::JobId.eq(job));
                 of_job.filter(access::Column::PrincipalId.eq(principal)).exec(tx).await?;
             }
             AccessWrite::Delete(principal) => {
+                new.retain(|row| row.principal_id != principal);
                 access::Entity::delete_by_id((job, principal)).exec(tx).await?;
             }
         }
     }
-    insert_access(tx, &mut new).await
-}
-
-async fn insert_access(tx: &DatabaseTransaction, new: &mut Vec<access::ActiveModel>) -> Result<()> {
     if !new.is_empty() {
-        access::Entity::insert_many(new.drain(..)).exec_without_returning(tx).await?;
+        let rows = new.into_iter().map(|row| row.into_active_model().reset_all());
+        statements.add(access::Entity::insert_many(rows).into_query());
     }
     Ok(())
 }
 
-async fn write_documents(tx: &DatabaseTransaction, documents: Vec<document::Model>) -> Result<()> {
-    if !documents.is_empty() {
-        let rows = documents.into_iter().map(|row| row.into_active_model().reset_all());
-        document::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
-}
-
-async fn write_contents(tx: &DatabaseTransaction, writes: ContentWrites) -> Result<()> {
+/// Adds new versions to `statements`. Those before let go of their role at once: a role has one current content.
+async fn write_contents(
+    tx: &DatabaseTransaction,
+    statements: &mut Statements,
+    writes: ContentWrites,
+) -> Result<()> {
     use content::{Column, Entity};
 
     let ContentWrites { superseded, undone, restored, new } = writes;
@@ -207,14 +235,7 @@ async fn write_contents(tx: &DatabaseTransaction, writes: ContentWrites) -> Resu
     }
     if !new.is_empty() {
         let rows = new.into_iter().map(|row| row.into_active_model().reset_all());
-        Entity::insert_many(rows).exec_without_returning(tx).await.map_err(|error| {
-            match error.sql_err() {
-                Some(SqlErr::ForeignKeyConstraintViolation(_)) => {
-                    Error::conflict("A document of this request was deleted at the same time.")
-                }
-                _ => error.into(),
-            }
-        })?;
+        statements.add(Entity::insert_many(rows).into_query());
     }
     Ok(())
 }
