@@ -71,12 +71,15 @@ impl Transaction<'_> {
         }
     }
 
-    async fn rollback(self) {
+    /// Fails if the outcome of what the transaction has read is unknown.
+    async fn rollback(self) -> Result<()> {
         match self {
             Self::Own(transaction) => {
+                // The driver drops the connection if this fails, and the database rolls back.
                 if let Err(error) = transaction.rollback().await {
                     tracing::warn!(%error, "failed to roll back transaction, dropping its connection");
                 }
+                Ok(())
             }
             Self::Grouped(turn) => turn.rollback().await,
         }
@@ -223,8 +226,10 @@ impl Db {
                     Ok(then(value))
                 }
                 Err(error) => {
-                    transaction.rollback().await;
-                    Err(error)
+                    let Err(lost) = transaction.rollback().await else { return Err(error) };
+                    tracing::warn!(error = %lost, "transaction not rolled back, dropping its connection");
+                    // A refusal may rest on writes that are lost now.
+                    Err(if error.is_rolled_back() { lost } else { error })
                 }
             }
         };
@@ -257,10 +262,6 @@ pub async fn now(on: &impl ConnectionTrait, clock: &Clock) -> Result<Timestamp> 
     let row = on.query_one_raw(query).await?;
     let row = row.ok_or_else(|| Error::internal("the database returned no time"))?;
     Ok(row.try_get::<Timestamp>("", "now")? + clock.offset())
-}
-
-fn busy_error() -> Error {
-    Error::Unavailable("The database is busy. Try again shortly.".into())
 }
 
 /// Ends a transaction that a canceled `begin` may have left open. A connection that returns to the pool in a

@@ -93,6 +93,11 @@ impl Error {
         }
     }
 
+    /// Creates the error for a wait for the database that took too long.
+    pub(crate) fn database_busy() -> Self {
+        Self::Unavailable("The database is busy. Try again shortly.".into())
+    }
+
     /// Creates an internal error with a cause for the log.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         Self::Internal(cause.to_string())
@@ -163,9 +168,7 @@ impl Error {
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
         match error {
-            DbErr::ConnectionAcquire(_) => {
-                Self::Unavailable("The database is busy. Try again shortly.".into())
-            }
+            DbErr::ConnectionAcquire(_) => Self::database_busy(),
             other if is_serialization_failure(&other) => {
                 tracing::warn!(error = %other, "the database aborted a transaction because of a conflict");
                 Self::Unavailable("Concurrent update conflict. Retry the request.".into())

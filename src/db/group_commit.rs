@@ -20,7 +20,6 @@ use sea_orm::{
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 use tokio::time::timeout;
 
-use super::busy_error;
 use crate::error::{Error, Result};
 
 /// Maximum number of turns in a group. It bounds how long the first turn waits for its commit.
@@ -83,7 +82,7 @@ impl GroupCommit {
         acquire_timeout: Duration,
     ) -> Result<Turn<'_>> {
         let lock = timeout(acquire_timeout, self.open.lock()).await;
-        let mut lock = lock.map_err(|_| busy_error())?;
+        let mut lock = lock.map_err(|_| Error::database_busy())?;
         let guard = UnknownStateGuard(Some(&self.connection_state_unknown));
         let group = match lock.take() {
             Some(group) => group,
@@ -111,9 +110,36 @@ impl Turn<'_> {
 
     /// Returns once the writes of this turn are committed.
     pub(super) async fn commit(self) -> Result<()> {
-        let Self { group_commit, mut lock, mut group, savepoint, guard } = self;
+        let Self { group_commit, lock, group, savepoint, guard } = self;
         // If SQLite has rolled back by itself, there is no savepoint: this fails, and nobody is acknowledged.
         savepoint.commit().await?;
+        group_commit.end(lock, group, guard).await
+    }
+
+    /// Undoes the writes of this turn. The other turns of the group are not affected.
+    ///
+    /// Returns once the group is committed, because this turn has seen its writes: an answer that rests on them must not
+    /// come before their commit. An error of the commit replaces the answer.
+    pub(super) async fn rollback(self) -> Result<()> {
+        let Self { group_commit, lock, group, savepoint, guard } = self;
+        savepoint.rollback().await?;
+        if !group.waiting.is_empty() {
+            return group_commit.end(lock, group, guard).await;
+        }
+        group.transaction.rollback().await?;
+        guard.disarm();
+        Ok(())
+    }
+}
+
+impl GroupCommit {
+    /// Leaves the group open for the turns that wait, and returns the result of its commit.
+    async fn end(
+        &self,
+        mut lock: MutexGuard<'_, Option<Group>>,
+        mut group: Group,
+        guard: UnknownStateGuard<'_>,
+    ) -> Result<()> {
         let (sender, mut receiver) = oneshot::channel();
         group.waiting.push(sender);
         if group.waiting.len() >= MAX_TURNS {
@@ -126,34 +152,17 @@ impl Turn<'_> {
         tokio::select! {
             biased;
             committed = &mut receiver => return outcome(committed),
-            mut lock = group_commit.open.lock() => {
+            mut lock = self.open.lock() => {
                 // Another turn may have committed before this one got the lock.
                 if let Ok(committed) = receiver.try_recv() {
                     return committed;
                 }
                 if let Some(group) = lock.take() {
-                    group.commit(UnknownStateGuard(Some(&group_commit.connection_state_unknown))).await;
+                    group.commit(UnknownStateGuard(Some(&self.connection_state_unknown))).await;
                 }
             }
         }
         outcome(receiver.await)
-    }
-
-    /// Undoes the writes of this turn. The other turns of the group are not affected.
-    pub(super) async fn rollback(self) {
-        let Self { mut lock, group, savepoint, guard, .. } = self;
-        let rolled_back = match savepoint.rollback().await {
-            Ok(()) if group.waiting.is_empty() => group.transaction.rollback().await,
-            Ok(()) => {
-                *lock = Some(group);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        match rolled_back {
-            Ok(()) => guard.disarm(),
-            Err(error) => tracing::warn!(%error, "failed to roll back transaction, dropping its connection"),
-        }
     }
 }
 
@@ -198,7 +207,12 @@ mod tests {
     }
 
     /// Inserts an ID once `allowed` is sent; then succeeds, or fails for an odd ID.
-    async fn insert(db: Db, id: i64, started: oneshot::Sender<()>, allowed: oneshot::Receiver<()>) -> Result<(), Error> {
+    async fn insert(
+        db: Db,
+        id: i64,
+        started: oneshot::Sender<()>,
+        allowed: oneshot::Receiver<()>,
+    ) -> Result<(), Error> {
         db.write(move |tx| {
             Box::pin(async move {
                 let _unheard = started.send(());
@@ -236,8 +250,8 @@ mod tests {
             permits.next().unwrap().send(()).unwrap();
             starts.next().unwrap().await.unwrap();
         }
-        // The first has ended its work, and the last has not: nothing is visible or acknowledged.
-        assert!(!writers[0].is_finished());
+        // The first two have ended their work, and the last has not: nothing is visible, acknowledged or refused.
+        assert!(!writers[0].is_finished() && !writers[1].is_finished());
         assert_eq!(ids(&db).await, Vec::<i64>::new());
         permits.next().unwrap().send(()).unwrap();
         let mut results = Vec::new();

@@ -46,7 +46,10 @@ pub fn append(statements: &mut Statements, backend: DbBackend, events: Vec<NewEv
         }
         _ => {
             let base = Alias::new("base");
-            let next = Query::update().table(Alias::new("feed")).value(base.clone(), Expr::col(base).add(1)).to_owned();
+            let next = Query::update()
+                .table(Alias::new("feed"))
+                .value(base.clone(), Expr::col(base).add(1))
+                .to_owned();
             statements.add(next);
             Expr::cust("(SELECT base FROM feed)")
         }

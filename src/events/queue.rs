@@ -85,7 +85,9 @@ impl Claimer {
     /// Returns whether no claimer of one of the types has waited longer.
     pub(crate) fn is_first(&self) -> bool {
         let waiting = self.wake_ups.lock();
-        let Some(own) = waiting.claimers.iter().position(|claimer| claimer.id == self.id) else { return false };
+        let Some(own) = waiting.claimers.iter().position(|claimer| claimer.id == self.id) else {
+            return false;
+        };
         let (before, types) = (&waiting.claimers[..own], &waiting.claimers[own].types);
         !before.iter().any(|claimer| types.iter().any(|own| claimer.waits_for(own)))
     }
@@ -208,7 +210,8 @@ mod tests {
     async fn step_wakes_the_claimer_that_has_waited_longest() {
         let wake_ups = QueueWakeUps::default();
         let mut other = wake_ups.wait_for(&types(&["b"]));
-        let (mut first, mut second) = (wake_ups.wait_for(&types(&["a"])), wake_ups.wait_for(&types(&["a", "b"])));
+        let (mut first, mut second) =
+            (wake_ups.wait_for(&types(&["a"])), wake_ups.wait_for(&types(&["a", "b"])));
         assert!(other.is_first() && first.is_first() && !second.is_first());
         wake_ups.notify("a");
         first.woken().await.end();

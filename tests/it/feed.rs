@@ -1,9 +1,9 @@
 //! Tests of the feed: subscribers get every event once, in one order, in whatever order transactions commit.
 
 use chrono::TimeDelta;
+use docket::db::Statements;
 use docket::entity::enums::EventKind;
 use docket::entity::job_event;
-use docket::db::Statements;
 use docket::events::NewEvent;
 use docket::events::feed::{self, FeedPosition};
 use docket::id::JobId;

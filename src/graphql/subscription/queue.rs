@@ -66,8 +66,17 @@ impl QueueSubscription {
             app.jobs.hub.access_version(),
         );
         let (announced, pending) = (HashMap::new(), VecDeque::new());
-        let subscriber =
-            QueueSubscriber { app, actor, receiver, queued, types, reader, announced, pending, last_read: None };
+        let subscriber = QueueSubscriber {
+            app,
+            actor,
+            receiver,
+            queued,
+            types,
+            reader,
+            announced,
+            pending,
+            last_read: None,
+        };
         Ok(try_unfold(subscriber, |mut subscriber| async move {
             loop {
                 if let Some(announcement) = subscriber.pending.pop_front() {

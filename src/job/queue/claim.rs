@@ -149,7 +149,8 @@ fn candidates(
     let union = of_types.reduce(|mut all, of_type| all.union(UnionType::All, of_type).to_owned());
     let Some(union) = union else {
         // Without types, there is no candidate.
-        let none = Query::select().column(task::Column::JobId).from(task::Entity).and_where(false.into()).to_owned();
+        let none =
+            Query::select().column(task::Column::JobId).from(task::Entity).and_where(false.into()).to_owned();
         return none;
     };
     Query::select()

@@ -150,7 +150,8 @@ impl Jobs {
         let (Some(limit), Some(lease_seconds), true) = (limit, seconds, problems.is_empty()) else {
             return Err(Error::Invalid(problems));
         };
-        let claim = || self.claim_steps_as(&worker, &types, limit as usize, lease_seconds, Some(actor.clone()));
+        let claim =
+            || self.claim_steps_as(&worker, &types, limit as usize, lease_seconds, Some(actor.clone()));
         let wait = Duration::from_secs(wait_seconds.unsigned_abs().into());
         let claims = self.wait_for_claims(&types, wait, caller, claim).await?;
         let with_ticket = |claim: Claim| {
