@@ -189,6 +189,7 @@ fn outcome(committed: Result<Result<()>, oneshot::error::RecvError>) -> Result<(
 mod tests {
     use sea_orm::ConnectionTrait;
     use tokio::sync::oneshot;
+    use tokio_util::task::TaskTracker;
 
     use crate::db::Db;
     use crate::error::Error;
@@ -228,10 +229,11 @@ mod tests {
     async fn transaction_is_acknowledged_only_with_the_commit_of_its_group() {
         let dir = tempfile::tempdir().unwrap();
         let db = database(&dir).await;
+        let tasks = TaskTracker::new();
         let (mut writers, mut starts, mut permits) = (Vec::new(), Vec::new(), Vec::new());
         for id in [2, 3, 4] {
             let ((started, start), (permit, allowed)) = (oneshot::channel(), oneshot::channel());
-            let writer = tokio::spawn(insert(db.clone(), id, started, allowed));
+            let writer = tasks.spawn(insert(db.clone(), id, started, allowed));
             if starts.is_empty() {
                 // The first holds the connection before the others ask for it.
                 start.await.unwrap();
@@ -266,11 +268,11 @@ mod tests {
     async fn many_concurrent_transactions_all_commit() {
         let dir = tempfile::tempdir().unwrap();
         let db = database(&dir).await;
-        let mut writers = Vec::new();
+        let (tasks, mut writers) = (TaskTracker::new(), Vec::new());
         for id in 0..400_i64 {
             let ((started, _), (permit, allowed)) = (oneshot::channel(), oneshot::channel());
             permit.send(()).unwrap();
-            writers.push(tokio::spawn(insert(db.clone(), id, started, allowed)));
+            writers.push(tasks.spawn(insert(db.clone(), id, started, allowed)));
         }
         for writer in writers {
             drop(writer.await.unwrap());

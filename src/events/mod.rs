@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::id::{JobId, ReviewId};
 pub(crate) use event::EventHead;
 pub use event::NewEvent;
-pub(crate) use queue::{QueueWakeUps, WakeUp};
+pub(crate) use queue::{Identity, QueueWakeUps, WakeUp};
 
 /// The state of a job between two wake-ups. The first subscriber that needs it reads it; all others share the snapshot.
 #[derive(Debug)]

@@ -1,13 +1,19 @@
 //! Wake-ups for those that wait for queued steps, by job type: a step of one type wakes nobody who waits for other types.
 //!
-//! Subscribers only announce steps, so a step wakes all of them. [`Claimer`]s take steps, so a step wakes one of them. A
-//! claimer that does not take a step, because it may not or because its client has gone, passes the wake-up on.
+//! Subscribers only announce steps, so a step wakes all of them. [`Claimer`]s take steps, so a step wakes one of them. If
+//! its client has gone, the next claimer gets the wake-up; if its user may not take the step, one of another user.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{Notify, oneshot};
+
+use crate::entity::enums::Mode;
+use crate::id::UserId;
+
+/// A user with the mode of the credential. Claimers of one identity may take the same steps.
+pub(crate) type Identity = (UserId, Mode);
 
 /// The wake-ups of one process. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +36,7 @@ struct Waiting {
 #[derive(Debug)]
 struct WaitingClaimer {
     id: u64,
+    identity: Identity,
     types: Arc<[String]>,
     sender: oneshot::Sender<WakeUp>,
 }
@@ -53,21 +60,34 @@ pub(crate) struct Claimer {
 pub(crate) struct WakeUp {
     wake_ups: QueueWakeUps,
     job_type: String,
-    /// How many more claimers may get it, so that a step that nobody may take does not go around for ever.
-    remaining: usize,
+    /// Of the claimer that has the wake-up.
+    identity: Identity,
+    /// Identities that have found no step that they may take.
+    refused: Vec<Identity>,
+    /// Whether a poll has found steps: there may be more of them than wake-ups.
+    is_polled: bool,
+    is_ended: bool,
 }
 
 impl WakeUp {
-    /// Ends the wake-up, because its claimer has taken steps.
-    pub(crate) fn end(mut self) {
-        self.remaining = 0;
+    /// Ends the wake-up, because its claimer has taken steps. Returns whether there may be more steps.
+    pub(crate) fn end(mut self) -> bool {
+        self.is_ended = true;
+        self.is_polled
+    }
+
+    /// Passes the wake-up to a claimer of another identity, because this one has found no step.
+    pub(crate) fn refuse(mut self) {
+        let identity = self.identity;
+        self.refused.push(identity);
     }
 }
 
 impl Drop for WakeUp {
     fn drop(&mut self) {
-        if let Some(remaining) = self.remaining.checked_sub(1) {
-            self.wake_ups.wake_claimer(std::mem::take(&mut self.job_type), remaining);
+        if !self.is_ended {
+            let (job_type, refused) = (std::mem::take(&mut self.job_type), std::mem::take(&mut self.refused));
+            self.wake_ups.wake_claimer(job_type, refused, self.is_polled);
         }
     }
 }
@@ -82,14 +102,15 @@ impl Claimer {
         }
     }
 
-    /// Returns whether no claimer of one of the types has waited longer.
+    /// Returns whether no claimer of the same identity has waited longer for one of the types.
     pub(crate) fn is_first(&self) -> bool {
         let waiting = self.wake_ups.lock();
         let Some(own) = waiting.claimers.iter().position(|claimer| claimer.id == self.id) else {
             return false;
         };
-        let (before, types) = (&waiting.claimers[..own], &waiting.claimers[own].types);
-        !before.iter().any(|claimer| types.iter().any(|own| claimer.waits_for(own)))
+        let (before, own) = (&waiting.claimers[..own], &waiting.claimers[own]);
+        let of_same = |claimer: &&WaitingClaimer| claimer.identity == own.identity;
+        !before.iter().filter(of_same).any(|claimer| own.types.iter().any(|own| claimer.waits_for(own)))
     }
 }
 
@@ -116,12 +137,12 @@ impl QueueWakeUps {
     }
 
     /// Begins to wait for a step of these types. Call it first and then try to claim, so that no step in between is lost.
-    pub(crate) fn wait_for(&self, types: &[String]) -> Claimer {
+    pub(crate) fn wait_for(&self, types: &[String], identity: Identity) -> Claimer {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         let id = waiting.next_claimer;
         waiting.next_claimer += 1;
-        waiting.claimers.push(WaitingClaimer { id, types: types.into(), sender });
+        waiting.claimers.push(WaitingClaimer { id, identity, types: types.into(), sender });
         Claimer { wake_ups: self.clone(), id, receiver }
     }
 
@@ -141,10 +162,17 @@ impl QueueWakeUps {
                 waiting.subscribers.remove(job_type);
             }
         }
-        let claimers = waiting.claimers.len();
+        let has_claimers = !waiting.claimers.is_empty();
         drop(waiting);
-        if let Some(remaining) = claimers.checked_sub(1) {
-            self.wake_claimer(job_type.to_owned(), remaining);
+        if has_claimers {
+            self.wake_claimer(job_type.to_owned(), Vec::new(), false);
+        }
+    }
+
+    /// Wakes one more claimer of each type, because a poll has found steps that nobody has announced.
+    pub(crate) fn wake_after_poll(&self, types: &[String]) {
+        for job_type in types {
+            self.wake_claimer(job_type.clone(), Vec::new(), true);
         }
     }
 
@@ -154,16 +182,21 @@ impl QueueWakeUps {
         self.0.generation.load(Ordering::Acquire)
     }
 
-    /// Wakes the claimer of a type that has waited longest.
-    fn wake_claimer(&self, job_type: String, remaining: usize) {
+    /// Wakes the claimer of a type that has waited longest, except those of the identities that have refused.
+    fn wake_claimer(&self, job_type: String, refused: Vec<Identity>, is_polled: bool) {
         let claimer = {
             let mut waiting = self.lock();
-            let found = waiting.claimers.iter().position(|claimer| claimer.waits_for(&job_type));
+            let may_take = |claimer: &WaitingClaimer| {
+                claimer.waits_for(&job_type) && !refused.contains(&claimer.identity)
+            };
+            let found = waiting.claimers.iter().position(may_take);
             found.map(|index| waiting.claimers.remove(index))
         };
         if let Some(claimer) = claimer {
             // Without the lock: if the claimer has gone, the returned wake-up is dropped and goes to the next one.
-            drop(claimer.sender.send(WakeUp { wake_ups: self.clone(), job_type, remaining }));
+            let (wake_ups, identity) = (self.clone(), claimer.identity);
+            let wake_up = WakeUp { wake_ups, job_type, identity, refused, is_polled, is_ended: false };
+            drop(claimer.sender.send(wake_up));
         }
     }
 
@@ -206,42 +239,48 @@ mod tests {
         assert!(wake_ups.lock().subscribers.is_empty());
     }
 
+    fn identity(n: u128) -> Identity {
+        (UserId(uuid::Uuid::from_u128(n)), Mode::Live)
+    }
+
     #[tokio::test]
     async fn step_wakes_the_claimer_that_has_waited_longest() {
         let wake_ups = QueueWakeUps::default();
-        let mut other = wake_ups.wait_for(&types(&["b"]));
-        let (mut first, mut second) =
-            (wake_ups.wait_for(&types(&["a"])), wake_ups.wait_for(&types(&["a", "b"])));
+        let wait_for = |names: &[&str]| wake_ups.wait_for(&types(names), identity(1));
+        let (mut other, mut first, mut second) = (wait_for(&["b"]), wait_for(&["a"]), wait_for(&["a", "b"]));
         assert!(other.is_first() && first.is_first() && !second.is_first());
         wake_ups.notify("a");
-        first.woken().await.end();
+        assert!(!first.woken().await.end());
         assert!(second.woken().now_or_never().is_none() && other.woken().now_or_never().is_none());
-        wake_ups.notify("a");
-        second.woken().await.end();
+        wake_ups.wake_after_poll(&types(&["a"]));
+        assert!(second.woken().await.end());
     }
 
     #[tokio::test]
     async fn wake_up_of_a_claimer_that_goes_wakes_the_next_one() {
         let wake_ups = QueueWakeUps::default();
-        let (first, mut second) = (wake_ups.wait_for(&types(&["a"])), wake_ups.wait_for(&types(&["a"])));
+        let wait_for = || wake_ups.wait_for(&types(&["a"]), identity(1));
+        let (first, mut second, third) = (wait_for(), wait_for(), wait_for());
         wake_ups.notify("a");
-        drop(first);
-        // The second may not claim the step either: its wake-up ends, because no other claimer is left.
+        drop((first, third));
         drop(second.woken().await);
         assert!(wake_ups.lock().claimers.is_empty());
     }
 
     #[tokio::test]
-    async fn wake_up_that_nobody_can_use_ends() {
+    async fn refused_wake_up_goes_to_other_users_once_and_ends() {
         let wake_ups = QueueWakeUps::default();
-        let mut claimers: Vec<_> = (0..3).map(|_| wake_ups.wait_for(&types(&["a"]))).collect();
+        let wait_for = |user| wake_ups.wait_for(&types(&["a"]), identity(user));
+        let (mut ada, mut ada_too, mut bob) = (wait_for(1), wait_for(1), wait_for(2));
+        assert!(ada.is_first() && !ada_too.is_first() && bob.is_first());
         wake_ups.notify("a");
-        for turn in 0..3 {
-            let wake_up = claimers[turn % 3].woken().await;
-            claimers[turn % 3] = wake_ups.wait_for(&types(&["a"]));
-            drop(wake_up);
-        }
-        for claimer in &mut claimers {
+        let wake_up = ada.woken().await;
+        let mut ada = wait_for(1);
+        wake_up.refuse();
+        let wake_up = bob.woken().await;
+        let mut bob = wait_for(2);
+        wake_up.refuse();
+        for claimer in [&mut ada, &mut ada_too, &mut bob] {
             assert!(claimer.woken().now_or_never().is_none());
         }
     }

@@ -7,8 +7,9 @@ use super::context::RequestContext;
 use super::job::{Job, JobPayload, JobStep};
 use super::job_input::ContentInput;
 use super::scalar::Json;
+use super::subscription::wait_until_expiry;
 use crate::error::{Error, Result};
-use crate::job::queue::external::{ClaimRequest, Reported, SubmittedResult, Ticket};
+use crate::job::queue::external::{Caller, ClaimRequest, Reported, SubmittedResult, Ticket};
 use crate::job::queue::{Claim, ReviewRequest, StepFailure};
 
 /// Input for claiming steps.
@@ -164,7 +165,20 @@ impl WorkerMutation {
         let ClaimStepsInput { worker_id, types, limit, lease_seconds, wait_seconds } = input;
         let types = types.into_iter().map(|id| id.0).collect();
         let request = ClaimRequest { worker: worker_id, types, limit, lease_seconds, wait_seconds };
-        let claims = ctx.app()?.jobs.claim_steps_for(ctx.actor()?, request, ctx.caller()?).await?;
+        let (app, actor, caller) = (ctx.app()?, ctx.actor()?, ctx.caller()?);
+        // A wait ends with the credential.
+        let gone = caller.gone.child_token();
+        let caller = Caller { gone: gone.clone(), ..caller.clone() };
+        let claims = app.jobs.claim_steps_for(actor, request, &caller);
+        tokio::pin!(claims);
+        let claims = tokio::select! {
+            biased;
+            claims = &mut claims => claims,
+            _ = wait_until_expiry(app, actor, app.accounts.wait_for_revocation(actor)) => {
+                gone.cancel();
+                claims.await
+            }
+        }?;
         Ok(ClaimStepsPayload { claims: claims.into_iter().map(Into::into).collect() })
     }
 

@@ -304,7 +304,7 @@ async fn worker_is_notified_of_queued_steps(app: TestApp) {
 /// Claims one step in another task, and waits for it on the server.
 fn claim_waiting(person: &User, seconds: i32) -> tokio::task::JoinHandle<Vec<Value>> {
     let person = person.clone();
-    tokio::spawn(async move {
+    tokio_util::task::TaskTracker::new().spawn(async move {
         let input = json!({"in": {"workerId": "w1", "types": ["own"], "waitSeconds": seconds}});
         person.gql(CLAIM, input).await["claimSteps"]["claims"].as_array().expect("claims").clone()
     })
@@ -336,6 +336,25 @@ async fn waiting_claim_gets_a_step_that_is_queued_later(app: TestApp) {
         let refused = ada.gql_err(CLAIM, input).await;
         assert_eq!(refused.problems(), [("/waitSeconds".to_owned(), "RANGE".to_owned())]);
     }
+}
+
+both!(waiting_claim_ends_when_its_key_is_revoked);
+async fn waiting_claim_ends_when_its_key_is_revoked(app: TestApp) {
+    register_job_type(&app).await;
+    let ada = app.user("ada").await;
+    let create = "mutation { createApiKey(input: {name: \"k\"}) { secret apiKey { id } } }";
+    let key = ada.gql(create, json!({})).await["createApiKey"].take();
+    let worker = app.with_authorization(&format!("Bearer {}", key["secret"].as_str().expect("a secret")));
+    let waiting = claim_waiting(&worker, 20);
+    for _ in 0..3 {
+        ada.create_job(json!({"type": "noop"})).await;
+    }
+    assert!(!waiting.is_finished());
+    let revoke = "mutation($id: ID!) { revokeApiKey(id: $id) { apiKey { id } } }";
+    ada.gql(revoke, json!({"id": key["apiKey"]["id"]})).await;
+    assert!(waiting.await.expect("an answer").is_empty());
+    let job = ada.create_job(json!({"type": "own"})).await;
+    assert_eq!(claim_one(&ada).await["job"]["id"], job);
 }
 
 both!(each_queued_step_goes_to_one_waiting_claim);

@@ -9,6 +9,8 @@ mod one;
 mod queue;
 mod wait;
 
+pub(super) use wait::wait_until_expiry;
+
 use async_graphql::MergedSubscription;
 
 /// Root of all subscriptions, over WebSocket (`graphql-transport-ws`) or as an event stream (GraphQL over SSE).

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub(super) const BATCH_ROWS: u64 = 200;
 
 /// Waits for a future. Returns an error if the viewer's credential expires first.
-pub(super) async fn wait_until_expiry<T>(
+pub(in crate::graphql) async fn wait_until_expiry<T>(
     app: &App,
     actor: &Actor,
     future: impl Future<Output = T>,

@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::entity::enums::Status;
 use crate::entity::{job, task};
 use crate::error::{Error, Problem, Result};
-use crate::events::WakeUp;
+use crate::events::{Identity, WakeUp};
 use crate::id::{JobId, LeaseToken};
 use crate::job::decide::Rejection;
 use crate::job::request::Source;
@@ -150,10 +150,11 @@ impl Jobs {
         let (Some(limit), Some(lease_seconds), true) = (limit, seconds, problems.is_empty()) else {
             return Err(Error::Invalid(problems));
         };
+        let identity = (actor.user.id, actor.mode);
         let claim =
             || self.claim_steps_as(&worker, &types, limit as usize, lease_seconds, Some(actor.clone()));
         let wait = Duration::from_secs(wait_seconds.unsigned_abs().into());
-        let claims = self.wait_for_claims(&types, wait, caller, claim).await?;
+        let claims = self.wait_for_claims(&types, identity, wait, caller, claim).await?;
         let with_ticket = |claim: Claim| {
             let ticket = Ticket { job: claim.job.id, token: claim.token, lease_seconds };
             (claim, ticket)
@@ -165,36 +166,62 @@ impl Jobs {
     async fn wait_for_claims<F: Future<Output = Result<Vec<Claim>>>>(
         &self,
         types: &[String],
+        identity: Identity,
         wait: Duration,
         caller: &Caller,
         claim: impl Fn() -> F,
     ) -> Result<Vec<Claim>> {
+        if wait.is_zero() {
+            return claim().await;
+        }
+        let queue = self.hub.queue();
         let deadline = caller.answer_by.min(Instant::now() + wait);
-        let mut wake_up: Option<WakeUp> = None;
+        let (mut wake_up, mut has_polled) = (None::<WakeUp>, false);
         loop {
             // Before the claim, so that no step in between is lost.
-            let mut claimer = self.hub.queue().wait_for(types);
+            let mut claimer = queue.wait_for(types, identity);
             let claims = claim().await?;
             if !claims.is_empty() {
-                if let Some(wake_up) = wake_up {
-                    wake_up.end();
+                if wake_up.map_or(has_polled, WakeUp::end) {
+                    queue.wake_after_poll(types);
                 }
-                return Ok(claims);
+                return Ok(self.keep_or_release(claims, caller).await);
             }
-            // The step is for another claimer, which gets the wake-up now.
-            drop(wake_up.take());
-            wake_up = loop {
+            if let Some(wake_up) = wake_up.take() {
+                wake_up.refuse();
+            }
+            (wake_up, has_polled) = loop {
                 if caller.gone.is_cancelled() || Instant::now() >= deadline {
                     return Ok(Vec::new());
                 }
                 tokio::select! {
-                    woken = claimer.woken() => break Some(woken),
-                    // Other nodes queue steps too, and retries become due. One claimer polls for all.
-                    () = sleep_until(deadline.min(Instant::now() + POLL_INTERVAL)) => if claimer.is_first() { break None },
+                    // A caller that has gone takes nothing.
+                    biased;
                     () = caller.gone.cancelled() => {}
+                    woken = claimer.woken() => break (Some(woken), false),
+                    // Other nodes queue steps too, and retries become due. One claimer polls for all of its user.
+                    () = sleep_until(deadline.min(Instant::now() + POLL_INTERVAL)) => {
+                        if claimer.is_first() {
+                            break (None, true);
+                        }
+                    }
                 }
             };
         }
+    }
+
+    /// Returns the claims to a caller that still waits for them. Otherwise their steps return to the queue.
+    async fn keep_or_release(&self, claims: Vec<Claim>, caller: &Caller) -> Vec<Claim> {
+        if !caller.gone.is_cancelled() {
+            return claims;
+        }
+        for claim in claims {
+            let job = claim.job.id;
+            if let Err(error) = self.release_step(claim.holder()).await {
+                tracing::warn!(job.id = %job, %error, "failed to release the step of a worker that has gone");
+            }
+        }
+        Vec::new()
     }
 
     /// Renews a lease and stores the progress of its step. `None` leaves the fraction or the message as it is.
