@@ -51,7 +51,7 @@ pub struct DecisionRequest {
 /// A checked decision.
 #[derive(Debug)]
 enum Decision {
-    Approve,
+    Approve { patch: Option<Value>, contents: Vec<(String, Source)> },
     Reject,
     SendBack { to_step: String },
 }
@@ -70,21 +70,24 @@ struct Correction {
 pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) -> Result<review::Model> {
     let job_type = jobs.types.version(&grant.job().type_id, grant.job().type_version).await?;
     let seen = seen(jobs, grant.review()).await?;
-    let decision = check(jobs, &job_type, grant, &request, seen.as_ref())?;
-    if request.patch.is_some() {
-        claim::check_claim(jobs, grant).await?;
+    let (comment, claim_if_free) = (request.comment.clone(), request.claim_if_free);
+    let decision = check(jobs, &job_type, grant, request, seen.as_ref())?;
+    let (mut outputs, mut correction) = (Vec::new(), None);
+    if let Decision::Approve { patch, contents } = &decision {
+        if patch.is_some() {
+            claim::check_claim(jobs, grant).await?;
+        }
+        outputs = jobs.sources(grant.actor(), contents).await?;
+        if let (Some(patch), Some(seen)) = (patch, &seen) {
+            correction = correct(jobs, &job_type, grant, patch, seen).await?;
+        }
     }
-    let contents = jobs.sources(grant.actor(), &request.contents).await?;
-    let correction = match (&request.patch, &seen) {
-        (Some(patch), Some(seen)) => correct(jobs, &job_type, grant, patch, seen).await?,
-        _ => None,
-    };
     let key = correction.as_ref().map(|correction| correction.document.storage_key.clone());
     let (by, duration) = (grant.actor().user.id, claim::claim_duration(jobs));
     let content_before = grant.review().content_id;
     let reads = match &decision {
         Decision::SendBack { .. } => Reads::CONTENT_HISTORY,
-        Decision::Approve | Decision::Reject => Reads::CONTENTS,
+        Decision::Approve { .. } | Decision::Reject => Reads::CONTENTS,
     };
     let decided = record::change(jobs, grant.clone(), reads, move |locked| {
         if let Some((content, document)) = &seen {
@@ -96,12 +99,12 @@ pub async fn decide(jobs: &Jobs, grant: &ReviewGrant, request: DecisionRequest) 
         if let Decision::SendBack { to_step } = &decision {
             locked.step_index(to_step)?;
         }
-        if request.claim_if_free && locked.is_review_unclaimed() {
+        if claim_if_free && locked.is_review_unclaimed() {
             let until = locked.now() + duration;
             locked.perform(Command::ClaimReview { by, until })?;
         }
         locked.check_claim(by)?;
-        commit(locked, decision, request, &contents, seen, correction)
+        commit(locked, decision, comment, &outputs, seen, correction)
     });
     match decided.await {
         Ok(_) => claim::get(jobs, grant.review().id).await,
@@ -133,25 +136,21 @@ fn check(
     jobs: &Jobs,
     job_type: &JobType,
     grant: &ReviewGrant,
-    request: &DecisionRequest,
+    request: DecisionRequest,
     seen: Option<&Seen>,
 ) -> Result<Decision> {
     let mut problems = Vec::new();
     let mut wrong = |path: &str, code: &str, message: &str| problems.push(Problem::new(path, code, message));
     let is_manual = job_type.step(&grant.review().step).is_some_and(|step| step.kind == StepKind::Manual);
-    let decision = match (request.choice, &request.to_step) {
-        (Choice::Approve, None) => Some(Decision::Approve),
-        (Choice::Reject, None) => Some(Decision::Reject),
-        (Choice::SendBack, Some(to_step)) => Some(Decision::SendBack { to_step: to_step.clone() }),
+    match (request.choice, &request.to_step) {
         (Choice::SendBack, None) => {
             wrong("/toStep", "REQUIRED", "SEND_BACK requires the name of an earlier step.");
-            None
         }
         (Choice::Approve | Choice::Reject, Some(_)) => {
             wrong("/toStep", "NOT_ALLOWED", "Only SEND_BACK takes a step.");
-            None
         }
-    };
+        _ => {}
+    }
     if seen.is_some() && request.content_sha256.is_none() {
         let message = "A decision requires the SHA-256 of the document that you have reviewed.";
         wrong("/contentSha256", "REQUIRED", message);
@@ -172,7 +171,13 @@ fn check(
         job_type.step(&grant.review().step).map(|step| step.content_roles.as_slice()).unwrap_or_default();
     problems.extend(contents::role_problems(roles, &request.contents));
     problems.extend(jobs.limits.comment_problem(request.comment.as_deref(), "/comment"));
-    let decision = decision.filter(|_| problems.is_empty()).ok_or(Error::Invalid(problems))?;
+    let decision = match (request.choice, request.to_step) {
+        _ if !problems.is_empty() => return Err(Error::Invalid(problems)),
+        (Choice::SendBack, Some(to_step)) => Decision::SendBack { to_step },
+        (Choice::SendBack, None) => return Err(Error::Invalid(problems)),
+        (Choice::Approve, _) => Decision::Approve { patch: request.patch, contents: request.contents },
+        (Choice::Reject, _) => Decision::Reject,
+    };
     match (seen, &request.content_sha256) {
         (Some((_, document)), Some(given)) if !document.sha256.eq_ignore_ascii_case(given) => {
             Err(stale(document))
@@ -247,8 +252,8 @@ pub(super) fn schema(job_type: &JobType, role: &str) -> Option<Value> {
 fn commit(
     locked: &mut LockedJob,
     decision: Decision,
-    request: DecisionRequest,
-    contents: &[(String, document::Model)],
+    comment: Option<String>,
+    outputs: &[(String, document::Model)],
     seen: Option<Seen>,
     correction: Option<Correction>,
 ) -> Result<()> {
@@ -265,17 +270,16 @@ fn commit(
             locked.add_document(document);
         }
     }
-    // Only an approval has contents or a patch.
-    for (role, document) in contents {
+    for (role, document) in outputs {
         locked.add_content(role, document, Origin::Made(&step))?;
     }
-    let verdict = match decision {
-        Decision::Approve => Verdict::Approve,
-        Decision::Reject => Verdict::Reject,
-        Decision::SendBack { to_step } => Verdict::SendBack(locked.step_index(&to_step)?),
+    let (verdict, patch) = match decision {
+        Decision::Approve { patch, .. } => (Verdict::Approve, patch),
+        Decision::Reject => (Verdict::Reject, None),
+        Decision::SendBack { to_step } => (Verdict::SendBack(locked.step_index(&to_step)?), None),
     };
-    let receipt = Receipt { content_sha256, patch: request.patch };
-    locked.perform(Command::DecideReview { by, verdict, comment: request.comment, receipt })?;
+    let receipt = Receipt { content_sha256, patch };
+    locked.perform(Command::DecideReview { by, verdict, comment, receipt })?;
     match verdict {
         Verdict::SendBack(to) => locked.supersede_from(to),
         Verdict::Approve | Verdict::Reject => Ok(()),
