@@ -14,7 +14,7 @@ pub(crate) const TARGET: &str = "docket::audit";
 
 /// The kind of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum AuditEvent {
     /// A user created an account; the subject is the account.
     SignUp,
     /// A user gave a password; the subject is the account, if it exists.
@@ -59,7 +59,7 @@ pub enum Event {
     SigningKeyRotated,
 }
 
-impl Event {
+impl AuditEvent {
     /// Returns the value of the field `event`.
     pub fn name(self) -> &'static str {
         match self {
@@ -112,14 +112,14 @@ impl Outcome {
 
 /// The origin of an audit event; empty for commands of the operator.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct AuditOrigin {
     /// The authenticated account, if any.
     pub actor: Option<UserId>,
     /// The client's address.
     pub address: Option<IpAddr>,
 }
 
-impl Origin {
+impl AuditOrigin {
     /// Returns the origin of an unauthenticated request.
     pub fn address(address: Option<IpAddr>) -> Self {
         Self { actor: None, address }
@@ -127,15 +127,15 @@ impl Origin {
 }
 
 /// Records an event without a subject.
-pub fn record(event: Event, outcome: Outcome, origin: Origin) {
+pub fn record(event: AuditEvent, outcome: Outcome, origin: AuditOrigin) {
     write(event, outcome, origin, None, None);
 }
 
 /// Records an event with a subject, given by its ID.
 pub(crate) fn record_with_subject(
-    event: Event,
+    event: AuditEvent,
     outcome: Outcome,
-    origin: Origin,
+    origin: AuditOrigin,
     subject: impl ToString + Copy,
 ) {
     write(event, outcome, origin, Some(&subject.to_string()), None);
@@ -143,15 +143,21 @@ pub(crate) fn record_with_subject(
 
 /// Records a successful change of access of a subject to an object, both given by their IDs.
 pub(crate) fn record_access_change(
-    event: Event,
-    origin: Origin,
+    event: AuditEvent,
+    origin: AuditOrigin,
     subject: impl ToString + Copy,
     object: impl ToString + Copy,
 ) {
     write(event, Outcome::Ok, origin, Some(&subject.to_string()), Some(&object.to_string()));
 }
 
-fn write(event: Event, outcome: Outcome, origin: Origin, subject: Option<&str>, object: Option<&str>) {
+fn write(
+    event: AuditEvent,
+    outcome: Outcome,
+    origin: AuditOrigin,
+    subject: Option<&str>,
+    object: Option<&str>,
+) {
     let (event, outcome) = (event.name(), outcome.name());
     let (actor, address) = (origin.actor.map(display), origin.address.map(display));
     tracing::info!(target: TARGET, event, outcome, actor, address, subject, object, "audit");
@@ -243,9 +249,9 @@ pub(crate) mod tests {
     #[test]
     fn audit_line_has_event_actor_and_address() {
         let (lines, _guard) = Lines::capture("info");
-        let origin = Origin { actor: Some(UserId::new()), address: Some([192, 0, 2, 7].into()) };
-        record_access_change(Event::TeamMemberAdded, origin, "person", "team");
-        record(Event::Credential, Outcome::Refused, Origin::default());
+        let origin = AuditOrigin { actor: Some(UserId::new()), address: Some([192, 0, 2, 7].into()) };
+        record_access_change(AuditEvent::TeamMemberAdded, origin, "person", "team");
+        record(AuditEvent::Credential, Outcome::Refused, AuditOrigin::default());
         let audit = lines.audit();
         let (event, outcome, line) = &audit[0];
         assert_eq!(

@@ -14,7 +14,7 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter};
 use uuid::Uuid;
 
-use crate::audit::Origin;
+use crate::audit::AuditOrigin;
 use crate::clock::Timestamp;
 use crate::entity::enums::Mode;
 use crate::entity::enums::PrincipalKind;
@@ -36,7 +36,7 @@ pub struct Actor {
     pub address: Option<IpAddr>,
 }
 
-impl From<&Actor> for Origin {
+impl From<&Actor> for AuditOrigin {
     fn from(actor: &Actor) -> Self {
         Self { actor: Some(actor.user.id), address: actor.address }
     }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 
 use crate::access::Actor;
-use crate::audit::{self, Event, Outcome};
+use crate::audit::{self, AuditEvent, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Limits;
 use crate::db::Db;
@@ -274,7 +274,7 @@ pub(super) async fn revoke(db: &Db, clock: &Clock, actor: &Actor, id: ApiKeyId) 
         })
     });
     let key: api_key::Model = revoked_key.await?;
-    audit::record_with_subject(Event::ApiKeyRevoked, Outcome::Ok, actor.into(), key.id);
+    audit::record_with_subject(AuditEvent::ApiKeyRevoked, Outcome::Ok, actor.into(), key.id);
     Ok(key)
 }
 

@@ -33,7 +33,7 @@ pub use secret::rotate as rotate_secret;
 pub use token::Token;
 
 use crate::access::{Actor, Credential};
-use crate::audit::{self, Event, Origin, Outcome};
+use crate::audit::{self, AuditEvent, AuditOrigin, Outcome};
 use crate::clock::Clock;
 use crate::config::{Config, Signup, Switch};
 use crate::db::Db;
@@ -119,13 +119,13 @@ impl Accounts {
                 "Sign-up is closed on this server. Ask its operator for an account.".into(),
             ));
         }
-        let origin = Origin::address(address);
+        let origin = AuditOrigin::address(address);
         if let Some(attempts) = &self.attempts {
             let limited = attempts.count_network(address.map(limit::network));
-            limited.inspect_err(|_| audit::record(Event::SignUp, Outcome::Limited, origin))?;
+            limited.inspect_err(|_| audit::record(AuditEvent::SignUp, Outcome::Limited, origin))?;
         }
         let account = self.create(NewAccount { is_admin: false, ..new }).await?;
-        audit::record_with_subject(Event::SignUp, Outcome::Ok, origin, account.id);
+        audit::record_with_subject(AuditEvent::SignUp, Outcome::Ok, origin, account.id);
         self.complete_sign_in(account, address).await
     }
 
@@ -174,30 +174,30 @@ impl Accounts {
     /// Signs in with an e-mail address and a password. An unknown address and a wrong password take the same time and
     /// give the same error.
     pub async fn sign_in(&self, email: &str, password: String, address: Option<IpAddr>) -> Result<SignedIn> {
-        let (email, origin) = (normalize_email(email), Origin::address(address));
+        let (email, origin) = (normalize_email(email), AuditOrigin::address(address));
         let wrong = || Error::Unauthenticated("The e-mail address or the password is wrong.".into());
         if let Err(limited) = self.count_attempt(&email, address).await {
-            audit::record(Event::SignIn, Outcome::Limited, origin);
+            audit::record(AuditEvent::SignIn, Outcome::Limited, origin);
             return Err(limited);
         }
         if email.len() > MAX_EMAIL_BYTES {
             // No account has an address this long, so the early return reveals nothing.
-            audit::record(Event::SignIn, Outcome::Refused, origin);
+            audit::record(AuditEvent::SignIn, Outcome::Refused, origin);
             return Err(wrong());
         }
         let found = self.by_email(&email).await?;
         let hash = found.as_ref().and_then(|account| account.password_hash.clone());
         match (self.hasher.verify(password, hash).await?, found) {
             (true, Some(account)) => {
-                audit::record_with_subject(Event::SignIn, Outcome::Ok, origin, account.id);
+                audit::record_with_subject(AuditEvent::SignIn, Outcome::Ok, origin, account.id);
                 self.complete_sign_in(account, address).await
             }
             (_, Some(account)) => {
-                audit::record_with_subject(Event::SignIn, Outcome::Refused, origin, account.id);
+                audit::record_with_subject(AuditEvent::SignIn, Outcome::Refused, origin, account.id);
                 Err(wrong())
             }
             (_, None) => {
-                audit::record(Event::SignIn, Outcome::Refused, origin);
+                audit::record(AuditEvent::SignIn, Outcome::Refused, origin);
                 Err(wrong())
             }
         }
@@ -213,12 +213,12 @@ impl Accounts {
         let SignedIn { token, account } = self.sign_in(email, password, address).await?;
         let made = key::create_login(&self.db, account.id, self.clock.now(), token.expires_at).await?;
         let (keys, made, revoked) = made;
-        let origin = Origin { actor: Some(account.id), address };
+        let origin = AuditOrigin { actor: Some(account.id), address };
         for id in made {
-            audit::record_with_subject(Event::ApiKeyCreated, Outcome::Ok, origin, id);
+            audit::record_with_subject(AuditEvent::ApiKeyCreated, Outcome::Ok, origin, id);
         }
         for id in revoked {
-            audit::record_with_subject(Event::ApiKeyRevoked, Outcome::Ok, origin, id);
+            audit::record_with_subject(AuditEvent::ApiKeyRevoked, Outcome::Ok, origin, id);
             // The send fails if no receiver exists.
             drop(self.revoked.send(id));
         }
@@ -263,7 +263,7 @@ impl Accounts {
 
     /// Authenticates a credential: a token of this server or of the configured issuer, or an API key.
     pub async fn authenticate(&self, credential: &str, address: Option<IpAddr>) -> Result<Actor> {
-        let (now, origin) = (self.clock.now(), Origin::address(address));
+        let (now, origin) = (self.clock.now(), AuditOrigin::address(address));
         if let Some(issuer) = self.issuer.as_ref().filter(|issuer| issuer.is_issuer_of(credential)) {
             let subject = issuer.verify(credential, now).await?;
             let proof = Credential { api_key: None, expires_at: Some(subject.expires_at) };

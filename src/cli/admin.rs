@@ -13,7 +13,7 @@ use super::common::{CommonArgs, print_line};
 use crate::access::{Actor, Credential};
 use crate::account::{NewAccount, NewKey, create_key, rotate_secret};
 use crate::app::App;
-use crate::audit::{self, Event, Origin, Outcome};
+use crate::audit::{self, AuditEvent, AuditOrigin, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::document::MAX_LINK_SECONDS;
 use crate::error::Error;
@@ -117,8 +117,8 @@ pub(super) async fn user(command: UserCommand) -> Result<ExitCode, String> {
     let app = open_with_logging(&common).await?;
     let new = NewAccount { email, name, password, is_admin: admin };
     let account = app.accounts.create(new).await.map_err(error_text)?;
-    let event = if account.is_admin { Event::AdminCreated } else { Event::AccountCreated };
-    audit::record_with_subject(event, Outcome::Ok, Origin::default(), account.id);
+    let event = if account.is_admin { AuditEvent::AdminCreated } else { AuditEvent::AccountCreated };
+    audit::record_with_subject(event, Outcome::Ok, AuditOrigin::default(), account.id);
     app.drain().await;
     print_line(&account.id.to_string())
 }
@@ -139,7 +139,7 @@ pub(super) async fn key(command: KeyCommand) -> Result<ExitCode, String> {
     let new = NewKey { name, mode, expires_at };
     let created = create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await;
     let (secret, key) = created.map_err(error_text)?;
-    audit::record_with_subject(Event::ApiKeyCreated, Outcome::Ok, Origin::default(), key.id);
+    audit::record_with_subject(AuditEvent::ApiKeyCreated, Outcome::Ok, AuditOrigin::default(), key.id);
     app.drain().await;
     print_line(&secret)
 }
@@ -161,7 +161,7 @@ fn rotate_signing(common: &CommonArgs) -> Result<ExitCode, String> {
     let links = i64::from(MAX_LINK_SECONDS);
     let max_lifetime = TimeDelta::seconds(links.max(i64::from(config.auth.token_seconds)));
     rotate_secret(&config.data_dir, max_lifetime, Clock::default().now())?;
-    audit::record(Event::SigningKeyRotated, Outcome::Ok, Origin::default());
+    audit::record(AuditEvent::SigningKeyRotated, Outcome::Ok, AuditOrigin::default());
     print_line("A new signing key is in place. Restart the server to sign with it.")
 }
 

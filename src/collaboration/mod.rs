@@ -3,15 +3,15 @@
 use uuid::Uuid;
 
 use crate::access::{Grant, Share};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, AuditEvent, AuditOrigin};
 use crate::entity::enums::{PrincipalKind, ReviewStatus};
 use crate::entity::{job, review};
 use crate::error::{Error, Result};
 use crate::id::{JobId, UserId};
 use crate::job::Jobs;
 use crate::job::collaborator::{Principal, PrincipalRef, find_principal, normalize_steps, step_problems};
-use crate::job::control::CheckedChanges;
-use crate::job::record::{self, CollaboratorChange, LockedJob, Reads, Server};
+use crate::job::control::CheckedUpdate;
+use crate::job::record::{self, CollaboratorChange, LockedJob, Reads, ServerAuthority};
 use crate::job::request::refuse;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
@@ -36,7 +36,7 @@ pub async fn share(
             CollaboratorChange::StepsChanged => {}
             CollaboratorChange::Added => check_count(locked, max, "/collaborator")?,
         }
-        Ok(vec![(Event::CollaboratorAdded, principal.id)])
+        Ok(vec![(AuditEvent::CollaboratorAdded, principal.id)])
     })
     .await
 }
@@ -46,7 +46,7 @@ pub async fn revoke(jobs: &Jobs, grant: &Grant<Share>, collaborator: &PrincipalR
     let principal = find_principal(jobs.db.read(), collaborator).await?;
     change(jobs, grant, move |locked| {
         locked.remove_collaborator(principal.id)?;
-        Ok(vec![(Event::CollaboratorRemoved, principal.id)])
+        Ok(vec![(AuditEvent::CollaboratorRemoved, principal.id)])
     })
     .await
 }
@@ -82,7 +82,7 @@ pub async fn replace(
     jobs: &Jobs,
     grant: &Grant<Share>,
     new: NewCollaborators,
-    changes: CheckedChanges,
+    changes: CheckedUpdate,
 ) -> Result<job::Model> {
     let NewCollaborators { kinds, list } = new;
     let max = jobs.limits.collaborators;
@@ -92,12 +92,12 @@ pub async fn replace(
         for (kind, id) in locked.collaborator_ids()? {
             if kinds.contains(&kind) && !list.iter().any(|(kept, _)| kept.id == id) {
                 locked.remove_collaborator(id)?;
-                events.push((Event::CollaboratorRemoved, id));
+                events.push((AuditEvent::CollaboratorRemoved, id));
             }
         }
         for (principal, steps) in &list {
             if locked.set_collaborator(principal, steps)? != CollaboratorChange::Unchanged {
-                events.push((Event::CollaboratorAdded, principal.id));
+                events.push((AuditEvent::CollaboratorAdded, principal.id));
             }
         }
         check_count(locked, max, "/collaboration")?;
@@ -125,7 +125,7 @@ pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
     let claimed: Vec<JobId> = claimed.into_tuple().all(jobs.db.read()).await?;
     for job in claimed {
         let release = LockedJob::release_claim_without_access;
-        match record::change(jobs, Server::membership(job), Reads::COLLABORATORS, release).await {
+        match record::change(jobs, ServerAuthority::membership(job), Reads::COLLABORATORS, release).await {
             // The job was deleted since its review was read.
             Ok(_) | Err(Error::NotFound(_)) => {}
             Err(error) => {
@@ -140,9 +140,9 @@ pub async fn membership_changed(jobs: &Jobs, user: UserId) -> Result<()> {
 async fn change(
     jobs: &Jobs,
     grant: &Grant<Share>,
-    change: impl FnOnce(&mut LockedJob) -> Result<Vec<(Event, Uuid)>> + Send + 'static,
+    change: impl FnOnce(&mut LockedJob) -> Result<Vec<(AuditEvent, Uuid)>> + Send + 'static,
 ) -> Result<job::Model> {
-    let by = Origin::from(grant.actor());
+    let by = AuditOrigin::from(grant.actor());
     let changed = record::change(jobs, grant.clone(), Reads::COLLABORATORS, move |locked| {
         let events = change(locked)?;
         locked.release_claim_without_access()?;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::context::RequestContext;
 use super::loader::{MembersOf, TeamsOf};
 use crate::account::{NewAccount, NewKey, SignedIn};
-use crate::audit::{self, Event, Outcome};
+use crate::audit::{self, AuditEvent, Outcome};
 use crate::entity::{account, api_key, team};
 use crate::error::{Error, Result};
 use crate::id::{ApiKeyId, TeamId, UserId};
@@ -377,7 +377,7 @@ impl AccountMutation {
         let new = NewKey { name: input.name, mode, expires_at: input.expires_at };
         let (secret, key) =
             accounts::create_key(&app.db, &app.clock, actor.user.id, new, &app.config.limits).await?;
-        audit::record_with_subject(Event::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
+        audit::record_with_subject(AuditEvent::ApiKeyCreated, Outcome::Ok, actor.into(), key.id);
         Ok(CreateApiKeyPayload { secret, api_key: ApiKey(key) })
     }
 

@@ -15,7 +15,7 @@ use super::forwarded::client_address;
 use super::{Server, refuse};
 use crate::access::{Actor, Viewer};
 use crate::app::App;
-use crate::audit::{self, Event, Origin, Outcome};
+use crate::audit::{self, AuditEvent, AuditOrigin, Outcome};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -83,7 +83,7 @@ pub(super) async fn actor(server: &Server, authorization: &str, address: Option<
     match &found {
         Ok(_) => server.rate_limits.remember(authorization),
         Err(Error::Unauthenticated(_) | Error::Forbidden(_)) => {
-            audit::record(Event::Credential, Outcome::Refused, Origin::address(address));
+            audit::record(AuditEvent::Credential, Outcome::Refused, AuditOrigin::address(address));
             server.rate_limits.forget(authorization, address)?;
         }
         Err(_) => {}

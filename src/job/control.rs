@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Jobs;
 use super::decide::Command;
-use super::record::{self, Authority, LockedJob, Reads, Server};
+use super::record::{self, Authority, LockedJob, Reads, ServerAuthority};
 use crate::access::{Cancel, Delete, Edit, Grant};
 use crate::entity::job;
 use crate::error::{Error, Problem, Result};
@@ -14,19 +14,19 @@ use crate::id::JobId;
 use crate::job_type::{JobType, metadata};
 use crate::json::escape;
 
-/// Changes that an owner may make to a job.
+/// An update of the metadata or the priority of a job.
 #[derive(Debug, Clone, Default)]
-pub struct Changes {
+pub struct JobUpdate {
     /// JSON Merge Patch (RFC 7396) on the metadata.
     pub metadata: Option<Map<String, Value>>,
     /// Steps of jobs with a higher priority run first.
     pub priority: Option<i32>,
 }
 
-/// [`Changes`] that were checked as far as possible without the lock of the job.
+/// [`JobUpdate`] that was checked as far as possible without the lock of the job.
 #[derive(Debug)]
-pub struct CheckedChanges {
-    changes: Changes,
+pub struct CheckedUpdate {
+    changes: JobUpdate,
     job_type: Arc<JobType>,
     /// Maximum size of the metadata, in bytes.
     max_metadata_bytes: usize,
@@ -34,7 +34,7 @@ pub struct CheckedChanges {
     last_seen: Option<i64>,
 }
 
-impl CheckedChanges {
+impl CheckedUpdate {
     /// Makes the changes conditional: they fail with CONFLICT if the job has an event after this sequence.
     pub(crate) fn only_after(self, sequence: i64) -> Self {
         Self { last_seen: Some(sequence), ..self }
@@ -67,7 +67,7 @@ const MAX_DELETE_ATTEMPTS: usize = 10;
 
 impl Jobs {
     /// Changes the metadata and the priority of a job. The new metadata must match the schema of the job type.
-    pub async fn update(&self, grant: &Grant<Edit>, changes: Changes) -> Result<job::Model> {
+    pub async fn update(&self, grant: &Grant<Edit>, changes: JobUpdate) -> Result<job::Model> {
         let changes = self.check_changes(grant, changes).await?;
         self.apply_changes(grant, changes).await
     }
@@ -76,7 +76,7 @@ impl Jobs {
     pub(crate) async fn apply_changes(
         &self,
         grant: &Grant<Edit>,
-        changes: CheckedChanges,
+        changes: CheckedUpdate,
     ) -> Result<job::Model> {
         let changed = record::change(self, grant.clone(), Reads::STATE, move |locked| changes.apply(locked));
         Ok(changed.await?.0)
@@ -86,15 +86,15 @@ impl Jobs {
     pub(crate) async fn check_changes(
         &self,
         grant: &Grant<Edit>,
-        changes: Changes,
-    ) -> Result<CheckedChanges> {
+        changes: JobUpdate,
+    ) -> Result<CheckedUpdate> {
         let before = grant.job();
         let job_type = self.types.version(&before.type_id, before.type_version).await?;
         match changes.priority.and_then(super::request::priority_problem) {
             Some(problem) => Err(Error::Invalid(vec![problem])),
             None => {
                 let max_metadata_bytes = self.limits.metadata_bytes;
-                Ok(CheckedChanges { changes, job_type, max_metadata_bytes, last_seen: None })
+                Ok(CheckedUpdate { changes, job_type, max_metadata_bytes, last_seen: None })
             }
         }
     }
@@ -145,7 +145,7 @@ impl Jobs {
 
     /// Deletes a job on behalf of the server. Subscribers see it canceled for `reason`.
     pub(super) async fn delete_as_server(&self, id: JobId, reason: &'static str) -> Result<()> {
-        self.delete_as(Server::deletion(id), reason).await
+        self.delete_as(ServerAuthority::deletion(id), reason).await
     }
 
     async fn delete_as(&self, authority: impl Authority + Clone, reason: &'static str) -> Result<()> {
@@ -260,7 +260,7 @@ mod tests {
         collaboration::revoke(&app.jobs, &share, &collaborator).await.unwrap();
         let refused =
             |outcome: Result<job::Model>| assert!(matches!(outcome, Err(Error::NotFound(_))), "{outcome:?}");
-        let changes = Changes { priority: Some(5), ..Changes::default() };
+        let changes = JobUpdate { priority: Some(5), ..JobUpdate::default() };
         refused(app.jobs.update(&edit, changes).await);
         refused(app.jobs.cancel(&cancel, None).await);
         refused(app.jobs.rewind(&cancel, Some("first".into()), None).await);

@@ -12,7 +12,7 @@ use super::record::{self, EventKind, LockedJob};
 use super::request::{NewJob, Prepared, Source, refuse, too_many_contents};
 use super::state::{Step, StepStatus};
 use crate::access::Actor;
-use crate::audit::{self, Event};
+use crate::audit::{self, AuditEvent};
 use crate::entity::enums::Status;
 use crate::entity::{document, job, taxonomy as taxonomies};
 use crate::error::{Error, Problem, Result};
@@ -48,7 +48,12 @@ impl Jobs {
         match self.insert(actor, id, &new, prepared, taxonomy, hash.clone()).await {
             Ok(job) => {
                 for collaborator in collaborators {
-                    audit::record_access_change(Event::CollaboratorAdded, actor.into(), collaborator, id);
+                    audit::record_access_change(
+                        AuditEvent::CollaboratorAdded,
+                        actor.into(),
+                        collaborator,
+                        id,
+                    );
                 }
                 Ok(job)
             }

@@ -168,7 +168,7 @@ pub struct Decided {
 /// Returns the events that `command` leads to in this state at `now`, with the state that follows; or the reason for
 /// which it changes nothing.
 pub fn decide(state: &State, command: Command, now: Timestamp) -> Result<Decided, Rejection> {
-    let mut next = Decision { state: state.clone(), events: Vec::new(), now };
+    let mut next = Transition { state: state.clone(), events: Vec::new(), now };
     match command {
         Command::Start => {
             if state.status != Status::Queued || state.task.is_some() || state.review.is_some() {
@@ -230,13 +230,13 @@ pub(crate) fn claimed_step(state: &State, by: UserId, now: Timestamp) -> Result<
 }
 
 /// A decision in progress: the events so far, and the state that they lead to.
-struct Decision {
+struct Transition {
     state: State,
     events: Vec<Event>,
     now: Timestamp,
 }
 
-impl Decision {
+impl Transition {
     fn push(&mut self, event: Event) {
         self.state.apply(&event, self.now);
         self.events.push(event);

@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::events::Hub;
 use crate::id::JobId;
 pub(crate) use authority::Authority;
-pub use authority::Server;
+pub use authority::ServerAuthority;
 pub(crate) use collaborators::CollaboratorChange;
 pub use load::Reads;
 use load::open;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::id::{JobId, ReviewId, UserId};
 use crate::job::Jobs;
 use crate::job::decide::{Command, Rejection, ReleaseCause};
-use crate::job::record::{self, LockedJob, Reads, Server};
+use crate::job::record::{self, LockedJob, Reads, ServerAuthority};
 
 /// Claims a review for `review.claim_seconds`, or renews the viewer's own claim. Only one viewer wins; for all others
 /// it is a CONFLICT that names the winner.
@@ -106,7 +106,7 @@ pub async fn expire(jobs: &Jobs, limit: u64) -> Result<usize> {
         let expired: Vec<JobId> = expired.into_tuple().all(jobs.db.read()).await?;
         let is_last_page = (expired.len() as u64) < limit;
         for job in expired {
-            match record::change(jobs, Server::expiry(job), Reads::STATE, release_expired).await {
+            match record::change(jobs, ServerAuthority::expiry(job), Reads::STATE, release_expired).await {
                 Ok((_, true)) => released += 1,
                 Ok((_, false)) | Err(Error::NotFound(_)) => skipped.push(job),
                 Err(error) => {

@@ -8,7 +8,7 @@ use sea_orm::{
 
 use crate::access::Actor;
 use crate::account;
-use crate::audit::{self, Event, Outcome};
+use crate::audit::{self, AuditEvent, Outcome};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::db::Db;
@@ -113,7 +113,7 @@ pub async fn create(
         })
     });
     let team: team::Model = created.await?;
-    audit::record_with_subject(Event::TeamCreated, Outcome::Ok, actor.into(), team.id);
+    audit::record_with_subject(AuditEvent::TeamCreated, Outcome::Ok, actor.into(), team.id);
     Ok(team)
 }
 
@@ -156,7 +156,7 @@ pub async fn add_member(
         })
     });
     let (team, member): (team::Model, _) = added.await?;
-    audit::record_access_change(Event::TeamMemberAdded, actor.into(), member, team.id);
+    audit::record_access_change(AuditEvent::TeamMemberAdded, actor.into(), member, team.id);
     Ok((team, member))
 }
 
@@ -180,6 +180,6 @@ pub async fn remove_member(
         })
     });
     let (team, member): (team::Model, _) = removed.await?;
-    audit::record_access_change(Event::TeamMemberRemoved, actor.into(), member, team.id);
+    audit::record_access_change(AuditEvent::TeamMemberRemoved, actor.into(), member, team.id);
     Ok((team, member))
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
-use super::queue::{AttemptOutcome, Claim, InFlight, LEASE_MARGIN, Resolution};
+use super::queue::{AttemptOutcome, ClaimedDelivery, InFlight, LEASE_MARGIN, Resolution};
 use super::send::{NOT_ALLOWED, Sender, Signed};
 use super::{Webhooks, signature};
 use crate::error::{Error, Result};
@@ -119,7 +119,7 @@ impl Dispatcher {
         Ok(started)
     }
 
-    fn track(&self, claim: &Claim) -> InFlightGuard {
+    fn track(&self, claim: &ClaimedDelivery) -> InFlightGuard {
         let (host, user) = (claim.webhook.host.clone(), claim.webhook.account_id);
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         *in_flight.hosts.entry(host.clone()).or_default() += 1;
@@ -127,7 +127,7 @@ impl Dispatcher {
         InFlightGuard { in_flight: Arc::clone(&self.in_flight), host, user }
     }
 
-    async fn deliver(&self, claim: Claim) {
+    async fn deliver(&self, claim: ClaimedDelivery) {
         let outcome = match self.attempt(&claim).await {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -136,7 +136,7 @@ impl Dispatcher {
                 AttemptOutcome::Failed { status: None, error, retry_after: None }
             }
         };
-        let resolution = match self.webhooks.finish(&claim, outcome.clone()).await {
+        let resolution = match self.webhooks.record_attempt(&claim, outcome.clone()).await {
             Ok(resolution) => resolution,
             Err(error) => {
                 tracing::error!(delivery.id = %claim.delivery.id, %error, "failed to record the result of a webhook delivery");
@@ -162,7 +162,7 @@ impl Dispatcher {
     }
 
     /// Sends the message of a claim once.
-    async fn attempt(&self, claim: &Claim) -> Result<AttemptOutcome> {
+    async fn attempt(&self, claim: &ClaimedDelivery) -> Result<AttemptOutcome> {
         let Ok(url) = self.webhooks.targets.check(&claim.webhook.url) else {
             return Ok(AttemptOutcome::Refused(NOT_ALLOWED.to_owned()));
         };

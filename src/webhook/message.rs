@@ -4,7 +4,7 @@ use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 
 use super::Webhooks;
-use super::queue::Claim;
+use super::queue::ClaimedDelivery;
 use crate::access;
 use crate::entity::{account, job, job_event};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::job::history::redact_event;
 impl Webhooks {
     /// Returns the body of a delivery (Standard Webhooks specification), or `None` if the owner of the webhook no
     /// longer sees the job.
-    pub(super) async fn build_message(&self, claim: &Claim) -> Result<Option<String>> {
+    pub(super) async fn build_message(&self, claim: &ClaimedDelivery) -> Result<Option<String>> {
         let (db, delivery) = (self.jobs.db.read(), &claim.delivery);
         let Some(job) = job::Entity::find_by_id(delivery.job_id).one(db).await? else { return Ok(None) };
         let owner = account::Entity::find_by_id(claim.webhook.account_id).one(db).await?;

@@ -27,7 +27,7 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::access::{self, Actor, View};
-use crate::audit::{self, Event, Outcome};
+use crate::audit::{self, AuditEvent, Outcome};
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
 
@@ -132,7 +132,7 @@ impl Webhooks {
             })
         });
         let created = created.await?;
-        audit::record_with_subject(Event::WebhookCreated, Outcome::Ok, actor.into(), created.id);
+        audit::record_with_subject(AuditEvent::WebhookCreated, Outcome::Ok, actor.into(), created.id);
         Ok((secret.0, created))
     }
 
@@ -185,11 +185,11 @@ impl Webhooks {
         });
         let (was_enabled, changed) = changed.await?;
         let switched = match (was_enabled, changed.enabled) {
-            (false, true) => Some(Event::WebhookEnabled),
-            (true, false) => Some(Event::WebhookDisabled),
+            (false, true) => Some(AuditEvent::WebhookEnabled),
+            (true, false) => Some(AuditEvent::WebhookDisabled),
             _ => None,
         };
-        for event in is_updated.then_some(Event::WebhookUpdated).into_iter().chain(switched) {
+        for event in is_updated.then_some(AuditEvent::WebhookUpdated).into_iter().chain(switched) {
             audit::record_with_subject(event, Outcome::Ok, actor.into(), id);
         }
         Ok(changed)
@@ -212,7 +212,7 @@ impl Webhooks {
             })
         });
         let rotated = rotated.await?;
-        audit::record_with_subject(Event::WebhookSecretRotated, Outcome::Ok, actor.into(), id);
+        audit::record_with_subject(AuditEvent::WebhookSecretRotated, Outcome::Ok, actor.into(), id);
         Ok((secret.0, rotated))
     }
 
@@ -239,7 +239,7 @@ impl Webhooks {
             })
         });
         removed.await?;
-        audit::record_with_subject(Event::WebhookDeleted, Outcome::Ok, actor.into(), id);
+        audit::record_with_subject(AuditEvent::WebhookDeleted, Outcome::Ok, actor.into(), id);
         Ok(())
     }
 

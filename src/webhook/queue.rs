@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::Webhooks;
 use super::end::{disable, give_up, remove_deliveries};
-use crate::audit::{self, Event, Origin};
+use crate::audit::{self, AuditEvent, AuditOrigin};
 use crate::clock::Timestamp;
 use crate::config::Webhooks as Settings;
 use crate::db::{self, Work};
@@ -57,7 +57,7 @@ fn keys_at_limit<K: Clone>(counts: &HashMap<K, usize>, limit: usize) -> Vec<K> {
 
 /// A claimed delivery.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub struct ClaimedDelivery {
     /// Proof of the claim.
     pub token: LeaseToken,
     /// The delivery to send; its number of attempts includes this one.
@@ -109,11 +109,11 @@ impl Webhooks {
     ///
     /// A delivery that this version cannot read keeps its lease unsent. When the lease expires, a node of a newer version
     /// may send it.
-    pub async fn claim(&self, limit: usize, in_flight: &InFlight) -> Result<Vec<Claim>> {
+    pub async fn claim(&self, limit: usize, in_flight: &InFlight) -> Result<Vec<ClaimedDelivery>> {
         let (clock, mut in_flight, settings) =
             (self.jobs.clock.clone(), in_flight.clone(), self.settings.clone());
         let lease = TimeDelta::seconds(self.settings.attempt_seconds.into()) + LEASE_MARGIN;
-        let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<Claim>> {
+        let claims = self.jobs.db.write(move |tx| -> Work<'_, Vec<ClaimedDelivery>> {
             Box::pin(async move {
                 let (now, mut chosen) = (db::now(tx, &clock).await?, Vec::new());
                 let hosts = keys_at_limit(&in_flight.hosts, settings.host_concurrency);
@@ -145,8 +145,13 @@ impl Webhooks {
         claims.await
     }
 
-    /// Records the outcome of an attempt, and releases the next event of the job if the delivery has ended.
-    pub async fn finish(&self, claim: &Claim, outcome: AttemptOutcome) -> Result<Resolution> {
+    /// Records the outcome of an attempt: the delivery ends, or a retry is due later. The end of a delivery releases the next
+    /// event of its job.
+    pub async fn record_attempt(
+        &self,
+        claim: &ClaimedDelivery,
+        outcome: AttemptOutcome,
+    ) -> Result<Resolution> {
         let (clock, settings) = (self.jobs.clock.clone(), self.settings.clone());
         let (id, token) = (claim.delivery.id, claim.token);
         let (job_id, webhook_id) = (claim.delivery.job_id, claim.webhook.id);
@@ -229,9 +234,9 @@ impl Webhooks {
         let (resolution, is_disabled) = resolution.await?;
         if is_disabled {
             audit::record_with_subject(
-                Event::WebhookDisabled,
+                AuditEvent::WebhookDisabled,
                 audit::Outcome::Ok,
-                Origin::default(),
+                AuditOrigin::default(),
                 webhook_id,
             );
         }
@@ -260,10 +265,10 @@ impl Webhooks {
 }
 
 /// Reads a row of deliveries and webhooks as a claim; logs a row that cannot be read.
-fn read_claim(row: QueryResult, token: LeaseToken) -> Option<Claim> {
+fn read_claim(row: QueryResult, token: LeaseToken) -> Option<ClaimedDelivery> {
     let id = row.try_get::<DeliveryId>(SelectA.as_str(), Column::Id.as_str());
     match SelectTwoRequiredModel::<webhook_delivery::Model, webhook::Model>::from_raw_query_result(row) {
-        Ok((delivery, webhook)) => Some(Claim { token, delivery, webhook }),
+        Ok((delivery, webhook)) => Some(ClaimedDelivery { token, delivery, webhook }),
         Err(error) => {
             let id = id.ok().map(tracing::field::display);
             tracing::error!(delivery.id = id, %error, "webhook delivery cannot be read, skipping it until its lease expires");

@@ -18,7 +18,7 @@ use docket::entity::{webhook, webhook_delivery};
 use docket::id::{DeliveryId, WebhookId};
 use docket::webhook::Webhooks;
 use docket::webhook::dispatch::Dispatcher;
-use docket::webhook::queue::{AttemptOutcome, Claim, InFlight, Resolution};
+use docket::webhook::queue::{AttemptOutcome, ClaimedDelivery, InFlight, Resolution};
 use hmac::{Hmac, KeyInit, Mac};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
@@ -558,8 +558,9 @@ async fn lost_claim_of_a_delivery_changes_nothing(app: TestApp) {
     assert!(claim().await.is_none(), "the delivery is already claimed");
     app.clock.advance(TimeDelta::seconds(60));
     let second = claim().await.expect("an expired claim");
-    let finish =
-        async |claim, outcome| app.webhooks.finish(claim, outcome).await.expect("the outcome is recorded");
+    let finish = async |claim, outcome| {
+        app.webhooks.record_attempt(claim, outcome).await.expect("the outcome is recorded")
+    };
     let before = rows(&app).await;
     assert_eq!(finish(&first, AttemptOutcome::Delivered(200)).await, Resolution::LeaseLost);
     assert_eq!(rows(&app).await, before, "the rows are unchanged");
@@ -580,7 +581,8 @@ async fn unreadable_delivery_does_not_keep_others_from_being_sent(app: TestApp) 
     };
     overwrite("FROZEN").await;
     let claim = async || app.webhooks.claim(10, &InFlight::default()).await.expect("the outbox");
-    let jobs = |claims: Vec<Claim>| claims.iter().map(|claim| claim.delivery.job_id).collect::<Vec<_>>();
+    let jobs =
+        |claims: Vec<ClaimedDelivery>| claims.iter().map(|claim| claim.delivery.job_id).collect::<Vec<_>>();
     assert_eq!(jobs(claim().await), [job_id(&readable)]);
     assert!(claim().await.is_empty(), "it is not read again before its lease expires");
     app.clock.advance(TimeDelta::seconds(60));

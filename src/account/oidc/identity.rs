@@ -4,7 +4,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, Query
 
 use super::Subject;
 use crate::account::email::{by_email, normalize_email, plausible_email};
-use crate::audit::{self, Event, Origin, Outcome};
+use crate::audit::{self, AuditEvent, AuditOrigin, Outcome};
 use crate::clock::Timestamp;
 use crate::config::{Oidc, Switch};
 use crate::db::Db;
@@ -22,7 +22,7 @@ pub(in crate::account) async fn find_or_create_account(
     config: &Oidc,
     subject: Subject,
     now: Timestamp,
-    origin: Origin,
+    origin: AuditOrigin,
 ) -> Result<account::Model> {
     if let Some(account) = find_linked_account(db.read(), &config.issuer, &subject.id).await? {
         return Ok(account);
@@ -58,7 +58,7 @@ async fn link_or_create(
     config: &Oidc,
     subject: Subject,
     now: Timestamp,
-) -> Result<(account::Model, Event)> {
+) -> Result<(account::Model, AuditEvent)> {
     let forbidden = |message: &str| Err(Error::Forbidden(message.into()));
     let email = subject.email.as_deref().map(normalize_email).filter(|email| plausible_email(email));
     let Some(email) = email else {
@@ -86,7 +86,7 @@ async fn link_or_create(
                      its password or an API key, or ask the operator.",
                 );
             }
-            (account, Event::OidcAccountLinked)
+            (account, AuditEvent::OidcAccountLinked)
         }
         None if config.create_users == Switch::Off => {
             return forbidden("No account is linked to the token. Ask the operator of this server for one.");
@@ -100,7 +100,7 @@ async fn link_or_create(
                 is_admin: Set(false),
                 created_at: Set(now),
             };
-            (row.insert(tx).await.map_err(conflict_error)?, Event::OidcAccountCreated)
+            (row.insert(tx).await.map_err(conflict_error)?, AuditEvent::OidcAccountCreated)
         }
     };
     let row = oidc_identity::ActiveModel {
@@ -150,7 +150,7 @@ mod tests {
             is_admin: false,
         };
         let local = app.accounts.create(local).await.unwrap();
-        let origin = Origin::address(Some([192, 0, 2, 7].into()));
+        let origin = AuditOrigin::address(Some([192, 0, 2, 7].into()));
         let mut accounts = Vec::new();
         for (id, email) in [("a", "ada@example.com"), ("a", "ada@example.com"), ("b", "bob@example.com")] {
             let now = app.clock.now();

@@ -12,7 +12,7 @@ use crate::graphql::job_input::{
     AddCollaboratorInput, CreateJobInput, RemoveCollaboratorInput, RewindJobInput, UpdateJobInput,
 };
 use crate::id::JobId;
-use crate::job::control::Changes;
+use crate::job::control::JobUpdate;
 
 /// Result of creating or changing a job.
 #[derive(SimpleObject)]
@@ -53,7 +53,7 @@ impl JobMutation {
     ) -> Result<JobPayload> {
         let app = ctx.app()?;
         let grant = access::job::<Edit>(app.db.read(), ctx.actor()?, parse_job_id(&input.id)?).await?;
-        let changes = Changes { metadata: input.metadata.map(|object| object.0), priority: input.priority };
+        let changes = JobUpdate { metadata: input.metadata.map(|object| object.0), priority: input.priority };
         Ok(JobPayload { job: Job::new(app.jobs.update(&grant, changes).await?) })
     }
 

@@ -23,7 +23,7 @@ use crate::collaboration;
 use crate::entity::job;
 use crate::error::{Error, Result};
 use crate::id::JobId;
-use crate::job::control::CheckedChanges;
+use crate::job::control::CheckedUpdate;
 use crate::job::query::Ownership;
 use crate::job::state::Status;
 use crate::page::Cursor;
@@ -230,7 +230,7 @@ pub(super) async fn update(
             None => None,
         };
         let changes = app.jobs.check_changes(&edit, changes).await?;
-        let changes = seen_seq.into_iter().fold(changes, CheckedChanges::only_after);
+        let changes = seen_seq.into_iter().fold(changes, CheckedUpdate::only_after);
         let job = match sharing {
             Some((share, collaborators)) => {
                 collaboration::replace(&app.jobs, &share, collaborators, changes).await?

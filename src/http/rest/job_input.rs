@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::input::FieldNames;
 use crate::error::{Error, Problem, Result};
 use crate::job::collaborator::PrincipalRef;
-use crate::job::control::Changes;
+use crate::job::control::JobUpdate;
 use crate::job::request::{NewJob, Source};
 use crate::job_type::{INPUT, metadata};
 use crate::review::decide::{Choice, DecisionRequest};
@@ -257,7 +257,7 @@ pub(super) struct UpdateJob {
 
 /// The changes of a job, as a request of the domain.
 pub(super) struct Update {
-    pub(super) changes: Changes,
+    pub(super) changes: JobUpdate,
     pub(super) collaborators: Option<(Option<Collaborators>, Option<Collaborators>)>,
     pub(super) paths: PathMap,
 }
@@ -269,7 +269,7 @@ impl UpdateJob {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let changes = Changes { metadata: self.metadata, priority: self.priority };
+        let changes = JobUpdate { metadata: self.metadata, priority: self.priority };
         Ok(Update { changes, collaborators, paths })
     }
 }

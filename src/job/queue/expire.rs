@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::id::JobId;
 use crate::job::Jobs;
 use crate::job::decide::{Command, Rejection};
-use crate::job::record::{self, Reads, Server};
+use crate::job::record::{self, Reads, ServerAuthority};
 
 impl Jobs {
     /// Releases expired leases, by pages of `limit`: each step is queued again, or its job fails. Returns how many were
@@ -48,7 +48,7 @@ impl Jobs {
     /// Returns `None` if the lease was renewed, or the step was completed or released, since it was found to be expired.
     async fn expire_lease(&self, id: JobId) -> Result<Option<job::Model>> {
         let expire = Command::Expire { jitter: rand::random() };
-        let expired = record::change(self, Server::expiry(id), Reads::STATE, move |locked| {
+        let expired = record::change(self, ServerAuthority::expiry(id), Reads::STATE, move |locked| {
             match locked.perform(expire) {
                 Ok(()) => Ok(true),
                 Err(Rejection::LeaseHolds | Rejection::StaleLease) => Ok(false),

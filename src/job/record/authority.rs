@@ -57,9 +57,9 @@ impl Authority for ReviewGrant {
 
 /// The server itself: time has passed, or access was removed. It may change every job.
 #[derive(Debug, Clone, Copy)]
-pub struct Server(JobId);
+pub struct ServerAuthority(JobId);
 
-impl Server {
+impl ServerAuthority {
     /// Returns the right to end a lease or a claim whose time has passed.
     pub(crate) fn expiry(job: JobId) -> Self {
         Self(job)
@@ -76,7 +76,7 @@ impl Server {
     }
 }
 
-impl Authority for Server {
+impl Authority for ServerAuthority {
     fn job_id(&self) -> JobId {
         self.0
     }

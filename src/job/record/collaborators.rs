@@ -10,7 +10,7 @@ use crate::job::collaborator::Principal;
 
 /// Rows of `access` with the names of their principals.
 #[derive(Debug)]
-pub(super) struct Collaborators {
+pub(super) struct CollaboratorRows {
     pub(super) rows: Vec<rows::Model>,
     pub(super) principals: HashMap<Uuid, Principal>,
     pub(super) claimant: Option<ReviewClaimant>,

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, Condition, DatabaseTransaction, EntityTrait, QueryFil
 use uuid::Uuid;
 
 use super::authority::{Authority, admit};
-use super::collaborators::{Collaborators, ReviewClaimant};
+use super::collaborators::{CollaboratorRows, ReviewClaimant};
 use super::contents::Contents;
 use super::locked::LockedJob;
 use super::write_set::TrackedReview;
@@ -101,7 +101,7 @@ async fn collaborators(
     tx: &DatabaseTransaction,
     job: JobId,
     claimed_by: Option<UserId>,
-) -> Result<Collaborators> {
+) -> Result<CollaboratorRows> {
     let rows = access::Entity::find().filter(access::Column::JobId.eq(job)).all(tx).await?;
     let ids = |kind| rows.iter().filter(move |row| row.kind == kind).map(|row| row.principal_id);
     let teams: Vec<Uuid> = ids(PrincipalKind::Team).collect();
@@ -124,5 +124,5 @@ async fn collaborators(
         let of = team_member::Entity::find().filter(team_member::Column::AccountId.eq(claimant.id));
         claimant.teams = of.all(tx).await?.into_iter().map(|member| member.team_id.0).collect();
     }
-    Ok(Collaborators { rows, principals, claimant })
+    Ok(CollaboratorRows { rows, principals, claimant })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::collaborators::Collaborators;
+use super::collaborators::CollaboratorRows;
 use super::contents::Contents;
 use super::write_set::{ReviewSubject, TrackedReview, WriteSet};
 use crate::clock::Timestamp;
@@ -24,7 +24,7 @@ pub struct LockedJob {
     pub(super) writes: WriteSet,
     /// Whether the row of the job is stored already.
     pub(super) is_stored: bool,
-    collaborators: Option<Collaborators>,
+    collaborators: Option<CollaboratorRows>,
     subject: ReviewSubject,
     actor: Option<UserId>,
     now: Timestamp,
@@ -37,7 +37,7 @@ impl LockedJob {
         now: Timestamp,
         open_review: Option<TrackedReview>,
         contents: Option<Contents>,
-        collaborators: Option<Collaborators>,
+        collaborators: Option<CollaboratorRows>,
     ) -> Self {
         Self {
             row,
@@ -204,11 +204,11 @@ impl LockedJob {
         self.contents.as_mut().ok_or_else(|| not_read("contents"))
     }
 
-    pub(super) fn collaborators(&self) -> Result<&Collaborators> {
+    pub(super) fn collaborators(&self) -> Result<&CollaboratorRows> {
         self.collaborators.as_ref().ok_or_else(|| not_read("collaborators"))
     }
 
-    pub(super) fn collaborators_mut(&mut self) -> Result<&mut Collaborators> {
+    pub(super) fn collaborators_mut(&mut self) -> Result<&mut CollaboratorRows> {
         self.collaborators.as_mut().ok_or_else(|| not_read("collaborators"))
     }
 }

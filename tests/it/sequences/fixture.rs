@@ -9,7 +9,7 @@ use docket::entity::{access as rows, content, job_event, review, task};
 use docket::error::Error;
 use docket::id::{DocumentId, JobId, TeamId};
 use docket::job::collaborator::PrincipalRef;
-use docket::job::control::Changes;
+use docket::job::control::JobUpdate;
 use docket::job::create::pending_step;
 use docket::job::decide::{Command, ReleaseCause, Verdict};
 use docket::job::queue::{Claim, ReviewRequest, StepFailure, StepResult};
@@ -196,9 +196,11 @@ impl Run<'_> {
             Operation::Update(by) => {
                 let expected = self.model.check_access(user_index(*by), Action::Edit);
                 let got = match access::job::<Edit>(app.db.read(), &users[user_index(*by)], self.job).await {
-                    Ok(grant) => {
-                        app.jobs.update(&grant, Changes { metadata: None, priority: Some(1) }).await.map(drop)
-                    }
+                    Ok(grant) => app
+                        .jobs
+                        .update(&grant, JobUpdate { metadata: None, priority: Some(1) })
+                        .await
+                        .map(drop),
                     Err(error) => Err(error),
                 };
                 (expected, outcome_of(got)?)
