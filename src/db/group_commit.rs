@@ -45,10 +45,12 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Turn<'g> {
     group_commit: &'g GroupCommit,
-    lock: MutexGuard<'g, Option<Group>>,
-    group: Group,
     savepoint: DatabaseTransaction,
+    group: Group,
     guard: UnknownStateGuard<'g>,
+    /// The last field, so that a panic lets nobody in before the guard has marked the connection: fields are dropped in
+    /// this order.
+    lock: MutexGuard<'g, Option<Group>>,
 }
 
 /// Marks the state of the connection as unknown on drop, unless the end of the turn was observed.
@@ -98,7 +100,7 @@ impl GroupCommit {
         };
         // If this fails, the group is dropped, and its turns learn that their outcome is unknown.
         let savepoint = group.transaction.begin().await?;
-        Ok(Turn { group_commit: self, lock, group, savepoint, guard })
+        Ok(Turn { group_commit: self, savepoint, group, guard, lock })
     }
 }
 
@@ -110,7 +112,8 @@ impl Turn<'_> {
 
     /// Returns once the writes of this turn are committed.
     pub(super) async fn commit(self) -> Result<()> {
-        let Self { group_commit, lock, group, savepoint, guard } = self;
+        // In an order that drops the lock last.
+        let Self { lock, group_commit, group, savepoint, guard } = self;
         // If SQLite has rolled back by itself, there is no savepoint: this fails, and nobody is acknowledged.
         savepoint.commit().await?;
         group_commit.end(lock, group, guard).await
@@ -121,7 +124,8 @@ impl Turn<'_> {
     /// Returns once the group is committed, because this turn has seen its writes: an answer that rests on them must not
     /// come before their commit. An error of the commit replaces the answer.
     pub(super) async fn rollback(self) -> Result<()> {
-        let Self { group_commit, lock, group, savepoint, guard } = self;
+        // In an order that drops the lock last.
+        let Self { lock, group_commit, group, savepoint, guard } = self;
         savepoint.rollback().await?;
         if !group.waiting.is_empty() {
             return group_commit.end(lock, group, guard).await;

@@ -12,6 +12,7 @@ mod forwarded;
 mod graphiql;
 mod graphql;
 mod health;
+mod hidden_fields;
 mod host;
 mod layout;
 mod log_throttle;

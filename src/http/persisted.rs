@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::layout::{self, DataLayout, Layouts};
+use super::hidden_fields::add_hidden_fields;
+use super::layout::{DataLayout, Layouts};
 use super::parameters::Parameters;
 use crate::config::{Persisted, Switch, TrustedDocuments};
 use crate::graphql::guard::{self, Code, Limits, Refusal};
@@ -35,7 +36,7 @@ type Hash = [u8; 32];
 pub(super) struct Parsed {
     /// The document as the client wrote it.
     pub(super) document: ExecutableDocument,
-    /// The document with hidden fields, if it needs any: see [`layout`].
+    /// The document with hidden fields, if it needs any: see [`super::layout`].
     with_hidden: Option<ExecutableDocument>,
     layouts: Layouts,
     /// Weight in the cache, in bytes of text: the text itself, and the layouts at [`BYTES_PER_FIELD`].
@@ -48,7 +49,7 @@ impl Parsed {
         check_literals(types, &document, limits.introspection == Switch::On)?;
         check_variable_usages(types, &document)?;
         let mut with_hidden = document.clone();
-        let with_hidden = layout::add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
+        let with_hidden = add_hidden_fields(&mut with_hidden, types).then_some(with_hidden);
         let layouts = Layouts::new(&document, types);
         let weight = text.len() + layouts.count_fields() * BYTES_PER_FIELD;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);

@@ -25,7 +25,7 @@ use sea_orm::sea_query::SelectStatement;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::state::Step;
-use super::{Jobs, Snapshot};
+use super::{Jobs, Snapshot, unreadable};
 use crate::access::policy::ALL_STEPS;
 use crate::clock::Timestamp;
 use crate::db::{self, Work};
@@ -84,12 +84,12 @@ where
     A: Authority,
     T: Send + 'static,
 {
-    let (clock, hub, unreadable) = (jobs.clock.clone(), jobs.hub.clone(), jobs.unreadable.clone());
+    let (clock, hub, unreadable_jobs) = (jobs.clock.clone(), jobs.hub.clone(), jobs.unreadable.clone());
     let changed = jobs.db.write_then(
         move |tx| -> Work<'_, Vec<(Saved, T)>> {
             Box::pin(async move {
                 let now = db::now(tx, &clock).await?;
-                let (mut skipped, mut changed) = (unreadable.ids(), Vec::new());
+                let (mut skipped, mut changed) = (unreadable_jobs.ids(), Vec::new());
                 loop {
                     let query = find(now, tx.get_database_backend(), &skipped);
                     let skipped_before = skipped.len();
@@ -106,13 +106,14 @@ where
                             Err(error) if error.is_refusal() => {}
                             Err(error @ Error::Unreadable(_)) => {
                                 tracing::error!(job.id = %id, %error, "job cannot be claimed, skipping it for a minute");
-                                unreadable.add(id);
+                                unreadable_jobs.add(id);
                                 skipped.push(id);
                             }
                             Err(error) => return Err(error),
                         }
                     }
-                    if !changed.is_empty() || skipped.len() == skipped_before {
+                    let is_page_readable = skipped.len() == skipped_before;
+                    if !changed.is_empty() || is_page_readable || skipped.len() >= unreadable::MAX_JOBS {
                         return Ok(changed);
                     }
                 }

@@ -9,8 +9,8 @@ use crate::id::JobId;
 
 /// How long claims skip a job that cannot be read. Then they try it again.
 const SKIP_DURATION: Duration = Duration::from_secs(60);
-/// Maximum number of jobs that are remembered; beyond it, the oldest are tried again earlier.
-const MAX_JOBS: u64 = 1_000;
+/// Maximum number of jobs that are remembered; beyond it, the oldest are tried again earlier. A claim looks no further.
+pub(super) const MAX_JOBS: usize = 1_000;
 
 /// The jobs that this node could not read in the last minute. Claims skip them without reading them again, so that each is
 /// logged once a minute. Clones share the list.
@@ -19,7 +19,7 @@ pub(crate) struct UnreadableJobs(Cache<JobId, ()>);
 
 impl Default for UnreadableJobs {
     fn default() -> Self {
-        let jobs = Cache::builder().max_capacity(MAX_JOBS).time_to_live(SKIP_DURATION);
+        let jobs = Cache::builder().max_capacity(MAX_JOBS as u64).time_to_live(SKIP_DURATION);
         Self(jobs.eviction_policy(EvictionPolicy::lru()).build())
     }
 }

@@ -18,11 +18,13 @@ use crate::changes::{ChangeReceiver, Changes, Reader, ReaderFilter};
 use crate::error::{Error, Result};
 use crate::job::queue::backlog::QueuedSteps;
 
-/// Limits of the time between two reads of the queue, so that one read covers several changes.
-const MIN_READ_INTERVAL: Duration = Duration::from_millis(2);
-const MAX_READ_INTERVAL: Duration = Duration::from_millis(250);
-/// The time between two reads as a multiple of the duration of a read: reads of a long queue are slower and rarer.
-const READ_INTERVAL_FACTOR: u32 = 10;
+/// Minimum time between a read of the queue and one that a broadcast causes, so that one read covers several changes.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(250);
+/// Minimum time between a read of the queue and one that a wake-up causes. It doubles with each that finds nothing to
+/// announce, up to the poll interval: wake-ups come for steps of all users, and those of others must not cost more.
+const MIN_WAKE_UP_INTERVAL: Duration = Duration::from_millis(2);
+/// The time between two reads is at least this multiple of the duration of a read: reads of a long queue are rarer.
+const WAKE_UP_INTERVAL_FACTOR: u32 = 10;
 /// Interval at which the queue is read without a wake-up. Other nodes queue steps too, and retries become due.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval at which waiting steps are announced again, in case a worker missed the announcement.
@@ -82,8 +84,8 @@ impl QueueSubscription {
                 if let Some(announcement) = subscriber.pending.pop_front() {
                     return Ok(Some((announcement, subscriber)));
                 }
-                let broadcast = subscriber.wait().await?;
-                subscriber.read(broadcast).await?;
+                let cause = subscriber.wait().await?;
+                subscriber.read(cause).await?;
             }
         }))
     }
@@ -111,50 +113,62 @@ struct LastRead {
     at: Instant,
     /// When it started. Another subscriber may have started it earlier.
     started: Instant,
-    /// The time at which the next read may start.
-    next: Instant,
+    /// How long wake-ups cause no further read.
+    pause: Duration,
+}
+
+/// The cause of a read of the queue.
+enum Cause {
+    /// A job that the worker may see has changed.
+    Broadcast(Arc<Changes>),
+    /// This node has queued a step of any user.
+    WakeUp,
+    /// The poll interval has passed, or the subscription starts.
+    Poll,
 }
 
 impl QueueSubscriber {
-    /// Waits until the queue must be read. Returns the broadcast that causes the read, if any.
-    async fn wait(&mut self) -> Result<Option<Arc<Changes>>> {
-        let Some(LastRead { at, started, next }) = self.last_read else { return Ok(None) };
+    /// Waits until the queue must be read.
+    async fn wait(&mut self) -> Result<Cause> {
+        let Some(LastRead { at, started, pause }) = self.last_read else { return Ok(Cause::Poll) };
         let Self { app, actor, receiver, queued, .. } = self;
-        let broadcast = async {
-            tokio::time::sleep_until(next).await;
+        let cause = async {
             let changed = async {
+                tokio::time::sleep_until(at + MIN_READ_INTERVAL).await;
                 loop {
                     let broadcast = receiver.next().await;
                     if broadcast.missed || !broadcast.jobs(actor, started, false).is_empty() {
-                        return broadcast;
+                        return Cause::Broadcast(broadcast);
                     }
                 }
             };
-            // After the timeout, the queue is read without a broadcast.
+            let woken = async {
+                tokio::time::sleep_until(at + pause).await;
+                queued.notified().await;
+            };
             tokio::select! {
-                () = queued.notified() => None,
-                broadcast = tokio::time::timeout_at(at + POLL_INTERVAL, changed) => broadcast.ok(),
+                () = woken => Cause::WakeUp,
+                changed = changed => changed,
+                () = tokio::time::sleep_until(at + POLL_INTERVAL) => Cause::Poll,
             }
         };
-        wait_until_expiry(app, actor, broadcast).await
+        wait_until_expiry(app, actor, cause).await
     }
 
     /// Reads the queue, and adds announcements of types with new or still waiting steps.
-    async fn read(&mut self, broadcast: Option<Arc<Changes>>) -> Result<()> {
+    async fn read(&mut self, cause: Cause) -> Result<()> {
         let now = Instant::now();
         let Self { app, actor, types, reader, .. } = self;
         reader.access_version = app.jobs.hub.access_version();
         let read = || app.jobs.backlog(actor, types);
-        let waiting = match broadcast {
-            Some(broadcast) => broadcast.backlogs.get(reader, (), read).await?,
-            None => {
+        let waiting = match &cause {
+            Cause::Broadcast(broadcast) => broadcast.backlogs.get(reader, (), read).await?,
+            Cause::WakeUp | Cause::Poll => {
                 let generation = app.jobs.hub.queue().generation();
                 app.changes.recent_reads().backlogs.get(reader, generation, read).await?
             }
         };
-        let pause = now.elapsed() * READ_INTERVAL_FACTOR;
-        let next = now + pause.clamp(MIN_READ_INTERVAL, MAX_READ_INTERVAL);
-        self.last_read = Some(LastRead { at: now, started: waiting.started, next });
+        let duration = now.elapsed();
         for job_type in &self.types {
             let Some(current) = waiting.types.get(job_type).copied() else {
                 self.announced.remove(job_type);
@@ -172,6 +186,37 @@ impl QueueSubscriber {
             let at = previous.filter(|_| !is_due).map_or(now, |(_, at)| at);
             self.announced.insert(job_type.clone(), (current, at));
         }
+        let is_useless = matches!(cause, Cause::WakeUp) && self.pending.is_empty();
+        let last_pause = self.last_read.map(|last| last.pause).filter(|_| self.pending.is_empty());
+        let pause = next_pause(last_pause, duration, is_useless);
+        self.last_read = Some(LastRead { at: now, started: waiting.started, pause });
         Ok(())
+    }
+}
+
+/// Returns how long wake-ups cause no read after a read of this duration. `last_pause` is the one before, unless the read
+/// has found steps to announce. A useless read doubles it.
+fn next_pause(last_pause: Option<Duration>, duration: Duration, is_useless: bool) -> Duration {
+    let shortest = (duration * WAKE_UP_INTERVAL_FACTOR).clamp(MIN_WAKE_UP_INTERVAL, POLL_INTERVAL);
+    let pause = last_pause.map_or(shortest, |last| last.max(shortest));
+    if is_useless { (pause * 2).min(POLL_INTERVAL) } else { pause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn useless_wake_ups_cause_fewer_and_fewer_reads() {
+        let read = Duration::from_micros(100);
+        let mut pauses = vec![next_pause(None, read, false)];
+        for _ in 0..12 {
+            pauses.push(next_pause(pauses.last().copied(), read, true));
+        }
+        assert_eq!(pauses[..3], [2, 4, 8].map(Duration::from_millis));
+        assert_eq!(pauses[12], POLL_INTERVAL);
+        // A poll that finds nothing changes nothing, and steps to announce start again.
+        assert_eq!(next_pause(Some(POLL_INTERVAL), read, false), POLL_INTERVAL);
+        assert_eq!(next_pause(None, Duration::from_millis(5), false), Duration::from_millis(50));
     }
 }
